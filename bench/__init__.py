@@ -1,0 +1,1 @@
+"""The benchmark: Propylon beside its peers, one command, one table, every ratio from one run."""

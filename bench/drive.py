@@ -1,0 +1,93 @@
+"""The load: wrk for requests, curl for huge bodies, our own clients for idle connections; all on the load's core."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import measure
+from bench.errors import Unavailable
+from bench.processes import LOAD_CORE, Command, Running, running
+from bench.tools import BENCH, executable
+
+SCRIPTS = BENCH / "load"
+WARM_UP_SECONDS = 1
+TRANSFER_SECONDS = 120
+IDLE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What wrk sends: the path, over how many connections, and the script that makes each request, if one does."""
+
+    path: str
+    connections: int
+    script: str | None = None
+
+
+def wrk(program: Running, shape: Shape, seconds: int, directory: Path) -> measure.Load:
+    """Load a gateway; Unavailable("errors") when any answer was wrong or missing, ("slow") when wrk does not end."""
+    parts = ["summary.lua", *([shape.script] if shape.script else [])]
+    script = directory / "wrk.lua"
+    script.write_text("\n".join((SCRIPTS / part).read_text() for part in parts))
+    options = ["-t1", f"-c{shape.connections}", f"-d{seconds}s", "-s", str(script)]
+    output = pinned([executable("wrk"), *options, program.url(shape.path)], seconds + 15)
+    load = measure.parse_wrk(output)
+    if load.failures or not load.requests:
+        raise Unavailable("errors", f"{load.failures} failures in {load.requests} requests; {program.last_words()}")
+    return load
+
+
+def download(program: Running, path: str, size: int) -> measure.Transfer:
+    """Fetch a body of `size` bytes; Unavailable("short") when it does not come whole."""
+    output = curl(["--output", "/dev/null", "--write-out", measure.CURL_FORMAT, program.url(path)])
+    transfer = measure.parse_curl(output)
+    if (transfer.status, transfer.received) != (200, size):
+        raise Unavailable("short", f"{transfer}; {program.last_words()}")
+    return transfer
+
+
+def upload(program: Running, path: str, file: Path) -> measure.Transfer:
+    """Send a file; Unavailable("short") when the sink did not get it whole."""
+    size = file.stat().st_size
+    # Without waiting for `100 Continue`: a gateway that does not send it would cost curl a second.
+    options = ["--header", "Expect:", "--upload-file", str(file), "--write-out", "\n" + measure.CURL_FORMAT]
+    told, _, figures = curl([*options, program.url(path)]).rpartition("\n")
+    transfer = measure.parse_curl(figures)
+    # A chunked body is counted with its framing.
+    if transfer.status != 200 or not told.isdigit() or int(told) < size:
+        raise Unavailable("short", f"the sink tells {told[:80]!r}; {transfer}; {program.last_words()}")
+    return transfer
+
+
+def curl(arguments: list[str]) -> str:
+    return pinned([executable("curl"), "--silent", "--http1.1", *arguments], TRANSFER_SECONDS)
+
+
+@contextmanager
+def idle_clients(program: Running, path: str, count: int, directory: Path) -> Iterator[None]:
+    """Hold `count` connections that have done one request each."""
+    command = Command([sys.executable, str(SCRIPTS / "idle.py"), str(program.port), path, str(count)])
+    with running(command, program.port, LOAD_CORE, directory / "idle.output") as clients:
+        while clients.output.read_text() != "ready\n":
+            if clients.process.poll() is not None:
+                raise Unavailable("errors", clients.last_words())
+            if time.monotonic() > clients.started + IDLE_SECONDS:
+                raise Unavailable("slow", f"{count} clients were not served in {IDLE_SECONDS} s")
+            time.sleep(0.02)
+        yield
+
+
+def pinned(command: list[str], seconds: float) -> str:
+    """What a program prints, run on the load's core; it may fail, its output tells."""
+    arguments = [executable("taskset"), "-c", str(LOAD_CORE), *command]
+    try:
+        done = subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable("slow", f"{command[0]} did not end in {seconds} s") from error
+    return done.stdout

@@ -1,0 +1,18 @@
+"""The gateways that are measured, in the order of the table."""
+
+from __future__ import annotations
+
+from bench.peers import caddy, envoy, haproxy, nginx, node, propylon, python, traefik
+
+PEERS = (
+    nginx.PEER,
+    propylon.PEER,
+    haproxy.PEER,
+    envoy.PEER,
+    traefik.PEER,
+    caddy.PEER,
+    node.FAST_GATEWAY,
+    node.FASTIFY,
+    python.AIOHTTP_PROXY,
+    python.HTTPX_PROXY,
+)

@@ -1,0 +1,82 @@
+"""Propylon, and its variants: many routes, plain policies, an async policy.
+
+Routes are measured from a YAML file, in which 5,000 routes share one service; policies from a Python program, in which
+they are what a user writes. Each variant stands beside a twin that differs in nothing else.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bench.errors import Unavailable
+from bench.peers.peer import Peer, Place
+from bench.processes import Command
+from bench.tools import PROJECT_PYTHON
+
+ROUTES = 5000
+PROGRAM = """
+import asyncio
+
+from propylon import Gateway
+
+
+def one(exchange): return None
+def two(exchange): return None
+def three(exchange): return None
+def four(exchange): return None
+def five(exchange): return None
+
+
+async def waits(exchange):
+    await asyncio.sleep(0)
+
+
+gateway = Gateway(listen="127.0.0.1:{port}")
+gateway.route("/service/*", target="{upstream}", policies=[{policies}])
+"""
+FILE = """
+listen: 127.0.0.1:{port}
+services:
+  service:
+    endpoints: ["{upstream}"]
+policies: [request_id]
+routes:
+{routes}
+"""
+
+
+def install() -> str:
+    if not PROJECT_PYTHON.with_name("propylon").exists():
+        raise Unavailable("absent", "the project is not installed into .venv")
+    return "this tree"
+
+
+def from_file(paths: tuple[str, ...], place: Place) -> Command:
+    routes = "\n".join(f'  - {{path: "{path}", service: service}}' for path in paths)
+    text = FILE.format(port=place.port, upstream=place.upstream, routes=routes)
+    return run(place.write("propylon.yaml", text), place)
+
+
+def from_program(policies: str, place: Place) -> Command:
+    text = PROGRAM.format(port=place.port, upstream=place.upstream, policies=policies)
+    place.write("bench_gateway.py", text)
+    return run("bench_gateway:gateway", place)
+
+
+def run(what: str, place: Place) -> Command:
+    program = str(PROJECT_PYTHON.with_name("propylon"))
+    return Command([program, "run", what], {"PYTHONPATH": str(place.directory)}, place.directory)
+
+
+# Half the routes are exact and half are prefixes; the last one answers the probe before a run.
+MANY = (
+    *(f"/service/r{number:04d}/" + ("get" if number % 2 else "*") for number in range(ROUTES - 1)),
+    "/service/*",
+)
+
+PEER = Peer("Propylon", install, partial(from_file, ("/service/*",)))
+ONE_ROUTE = Peer("one route", install, partial(from_file, ("/service/*",)))
+MANY_ROUTES = Peer("5,000 routes", install, partial(from_file, MANY))
+NO_POLICY = Peer("no policy", install, partial(from_program, ""))
+PLAIN_POLICIES = Peer("five plain policies", install, partial(from_program, "one, two, three, four, five"))
+ASYNC_POLICY = Peer("one async policy", install, partial(from_program, "waits"))

@@ -1,0 +1,154 @@
+"""What would happen to a request, step by step: the steps of `engine/forward.py`, without sending anything.
+
+Rules of the file: it asks the same router, the same rewrite and the same rules of targets as the engine, and never
+guesses: policies are listed, not run, so whether one answers is left open.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from propylon.cli._view import RouteView, route_view
+from propylon.engine.errors import FAILURES
+from propylon.engine.rewrite import join
+from propylon.engine.router import Found, WrongMethod
+from propylon.http.forwarded import GATEWAY_OWNED
+from propylon.http.host import Host, HostError, parse_host
+from propylon.http.refusal import Refusal
+from propylon.http.request_head import HeadRules, RequestFields, RequestLine
+from propylon.http.target import TargetError
+
+if TYPE_CHECKING:
+    from propylon.engine.snapshot import CompiledRoute, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The request that is asked about, as it is written on the command line."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    client: str
+
+
+class Asked:
+    """The request as the router sees it, read by the reader of the gateway; raises `Refusal`."""
+
+    def __init__(self, question: Question, rules: HeadRules) -> None:
+        line = RequestLine(f"{question.method} {question.target} HTTP/1.1".encode(errors="surrogateescape"), rules)
+        block = "".join(f"{name}: {value}\r\n" for name, value in question.headers)
+        self._fields = RequestFields(block.encode(errors="surrogateescape"), rules)
+        host = self._fields.host if line.authority is None else parse_host(line.authority)
+        self.host = host or Host(b"", None)
+        self.method = line.method
+        self.path = line.path
+        self.query = line.query
+        self.client_address = question.client.encode()
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first value of a header by its lower-case name; none that a client may not set."""
+        return None if name in GATEWAY_OWNED else self._fields.first(name)
+
+
+@dataclass(slots=True)
+class Step:
+    """One step: its number and name in the engine, the answer in one line, and details."""
+
+    number: int
+    name: str
+    outcome: str
+    details: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Explanation:
+    """All steps, and the status when the gateway itself answers before a service is asked."""
+
+    steps: list[Step]
+    status: int | None = None
+    route: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the steps, for JSON."""
+        steps = [
+            {"number": step.number, "name": step.name, "outcome": step.outcome, "details": step.details}
+            for step in self.steps
+        ]
+        return {"status": self.status, "route": self.route, "steps": steps}
+
+
+def explain(snapshot: "Snapshot", question: Question) -> Explanation:
+    """Return what would happen to a request."""
+    try:
+        asked = Asked(question, snapshot.reader.rules)
+    except (Refusal, HostError) as error:
+        status = FAILURES[error.code].status
+        return Explanation([Step(1, "admit", f"refused with {status}: {error.detail}"), _done(None)], status)
+    host = asked.host.name.decode() or "(none)"
+    steps = [Step(1, "admit", f"host {host}, path {asked.path.decode()}, client {question.client}")]
+    return _matched(snapshot, asked, steps)
+
+
+def _matched(snapshot: "Snapshot", asked: Asked, steps: list[Step]) -> Explanation:
+    host, port, path, method = asked.host.name, asked.host.port, asked.path, asked.method
+    found = snapshot.router.find(host, port, path, method, asked)
+    verdicts = snapshot.router.explain(host, port, path, method, asked)
+    lost = [f"not {verdict.rule.route.name}: {verdict.reason}" for verdict in verdicts if not verdict.won]
+    if not isinstance(found, Found):
+        status = 405 if isinstance(found, WrongMethod) else 404
+        outcome = "no route: answered with 404"
+        if isinstance(found, WrongMethod):
+            allow = b", ".join(found.allow).decode()
+            outcome = f"no route for {asked.method.decode()}: answered with 405, Allow: {allow}"
+        return Explanation([*steps, Step(2, "match", outcome, lost), _done(None)], status)
+    won = next(verdict for verdict in verdicts if verdict.won)
+    view = route_view(won.rule)
+    steps.append(Step(2, "match", f"route {view.name}: {won.reason}", [*_parameters(found), *lost]))
+    steps += [*_forwarded(won.rule.route, view, found, asked), _done(view)]
+    return Explanation(steps, None, view.name)
+
+
+def _parameters(found: "Found[CompiledRoute]") -> list[str]:
+    return [f"{name} = {value.decode('latin-1')}" for name, value in found.params.items()]
+
+
+def _forwarded(route: "CompiledRoute", view: RouteView, found: "Found[CompiledRoute]", asked: Asked) -> list[Step]:
+    """Return the steps 3 to 8."""
+    steps = [_policies(3, "request", view, "on_request")]
+    if view.service is None:
+        names = ", ".join(view.policies.get("on_request", []))
+        steps.append(Step(4, "choose", f"not reached: {names or 'no policy'} answers, the route has no service"))
+        return steps
+    endpoints = [f"{endpoint.url} (weight {endpoint.weight})" for endpoint in view.service.endpoints]
+    steps.append(Step(4, "choose", f"service {view.service.name}: one of {len(endpoints)}", endpoints))
+    try:
+        outcome = f"sends {asked.method.decode()} {_rewritten(route, view, found, asked)}"
+    except TargetError as error:
+        outcome = f"refused with 400: the rewritten path is not canonical: {error.detail}"
+    sent = _policies(5, "attempt", view, "on_attempt", "on_request_chunk")
+    steps.append(Step(5, "attempt", outcome, [sent.outcome]))
+    steps.append(_policies(6, "head", view, "on_response"))
+    steps.append(_policies(7, "relay", view, "on_response_chunk"))
+    steps.append(Step(8, "settle", "the connection goes back to the pool, or is closed"))
+    return steps
+
+
+def _rewritten(route: "CompiledRoute", view: RouteView, found: "Found[CompiledRoute]", asked: Asked) -> str:
+    path = asked.path if route.rewrite is None else route.rewrite.apply(asked.path, found.params, found.rest)
+    query = asked.query if route.query_edit is None else route.query_edit.apply(asked.query)
+    bases = {endpoint.base_path for endpoint in view.service.endpoints} if view.service else set()
+    if len(bases) == 1:
+        path = join(bases.pop(), path)
+    return (path if query is None else path + b"?" + query).decode("latin-1")
+
+
+def _policies(number: int, name: str, view: RouteView, *phases: str) -> Step:
+    """Return a step of policies; they are named, not run."""
+    found = [f"{policy}.{phase}" for phase in phases for policy in view.policies.get(phase, [])]
+    return Step(number, name, f"policies: {', '.join(found)}" if found else "no policies")
+
+
+def _done(view: RouteView | None) -> Step:
+    if view is None:
+        return Step(9, "done", "logged")
+    return Step(9, "done", _policies(9, "done", view, "on_done").outcome)

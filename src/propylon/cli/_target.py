@@ -1,0 +1,113 @@
+"""TARGET of the commands: a configuration file, or `module:attribute` of a gateway built in Python.
+
+Rules of the file: whatever is wrong with a target ends in one sentence that names it and says what to write; only an
+exception in the user's own module is shown with its traceback.
+"""
+
+import importlib
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from propylon.cli._output import fail_with_problems
+from propylon.config.problems import ConfigError, Problem, suggest
+
+if TYPE_CHECKING:
+    from types import ModuleType, TracebackType
+
+    from propylon.gateway import Gateway
+
+_REFERENCE: Final = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
+
+
+def open_gateway(target: str) -> "Gateway":
+    """Return the gateway of a target; ends the command with every problem when there is none."""
+    try:
+        return read_gateway(target)
+    except ConfigError as error:
+        fail_with_problems(error.problems)
+
+
+def read_gateway(target: str) -> "Gateway":
+    """Return the gateway of a target, compiled.
+
+    Raises `ConfigError` for what its configuration has wrong, `click.ClickException` for a target that is none.
+    """
+    from propylon.gateway import Gateway
+
+    reference = module_reference(target)
+    gateway = Gateway.load(file_of(target)) if reference is None else _from_module(target, *reference)
+    try:
+        gateway.snapshot()
+    except ConfigError:
+        raise
+    except (ValueError, LookupError, ImportError, OSError) as error:
+        raise ConfigError([Problem(target, None, None, "", str(error))]) from error
+    return gateway
+
+
+def module_reference(target: str) -> tuple[str, str] | None:
+    """Return module and attribute of `module:attribute`, or `None` when the target stands for a file."""
+    match = _REFERENCE.fullmatch(target)
+    return None if match is None or Path(target).exists() else (match[1], match[2])
+
+
+def file_of(target: str) -> Path:
+    """Return the file of a target; raises `click.ClickException` for what looks like neither file nor module."""
+    path = Path(target)
+    if path.suffix == ".py":
+        raise click.ClickException(f"{target} is Python: write module:attribute, for example {path.stem}:gateway")
+    if not os.path.lexists(path) and path.suffix not in (".yaml", ".yml") and os.sep not in target:
+        raise click.ClickException(
+            f"{target!r} is neither a file nor module:attribute: write gateway.yaml, or app:gateway for app.py"
+        )
+    return path
+
+
+def _from_module(target: str, module_name: str, attribute: str) -> "Gateway":
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    value: object = _imported(module_name)
+    for part in attribute.split("."):
+        known = [name for name in dir(value) if not name.startswith("_")]
+        if not hasattr(value, part):
+            hint = suggest(part, known) or f"it has {', '.join(known[:10]) or 'nothing'}"
+            raise click.ClickException(f"{target}: {module_name} has no attribute {part!r}, {hint}")
+        value = getattr(value, part)
+    from propylon.gateway import Gateway
+
+    if isinstance(value, Gateway):
+        return value
+    raise click.ClickException(f"{target} is of type {type(value).__name__}, not a Gateway")
+
+
+def _imported(name: str) -> "ModuleType":
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            _show_traceback()
+            raise click.ClickException(f"{name} cannot be imported: {error}") from None
+        raise click.ClickException(
+            f"there is no module {error.name!r} in {os.getcwd()} or on the Python path"
+        ) from None
+    except Exception as error:  # the user's module may raise anything
+        _show_traceback()
+        raise click.ClickException(f"{name} cannot be imported: {type(error).__name__}: {error}") from None
+
+
+def _show_traceback() -> None:
+    """Print the traceback from the user's module on."""
+    kind, error, trace = sys.exc_info()
+    while trace is not None and (_file(trace) == __file__ or "importlib" in _file(trace)):
+        trace = trace.tb_next
+    click.echo("".join(traceback.format_exception(kind, error, trace)).rstrip(), err=True)
+
+
+def _file(trace: "TracebackType") -> str:
+    return trace.tb_frame.f_code.co_filename

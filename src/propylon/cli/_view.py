@@ -1,0 +1,118 @@
+"""What the commands show of a compiled snapshot, as plain data.
+
+Rules of the file: this is the one place of the command line that knows the engine's objects.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from propylon.engine.match import Regex, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from propylon.engine.snapshot import CompiledRoute, Snapshot
+    from propylon.services.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    """One endpoint."""
+
+    url: str
+    weight: int
+    base_path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """A service with its endpoints."""
+
+    name: str
+    endpoints: tuple[EndpointView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """A route in words; `answer` names the policies that may answer when there is no service."""
+
+    name: str
+    hosts: tuple[str, ...]
+    paths: tuple[str, ...]
+    methods: tuple[str, ...]
+    conditions: tuple[str, ...]
+    priority: int
+    service: ServiceView | None
+    policies: dict[str, list[str]]
+
+    def destination(self) -> str:
+        """Return where the route goes, in a few words."""
+        if self.service is None:
+            return f"answered by {', '.join(self.policies.get('on_request', [])) or 'no policy'}"
+        return f"{self.service.name} ({', '.join(endpoint.url for endpoint in self.service.endpoints)})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, for JSON."""
+        service = self.service
+        endpoints = [{"url": each.url, "weight": each.weight} for each in service.endpoints] if service else []
+        return {
+            "name": self.name,
+            "hosts": self.hosts,
+            "paths": self.paths,
+            "methods": self.methods,
+            "conditions": self.conditions,
+            "priority": self.priority,
+            "service": service.name if service else None,
+            "endpoints": endpoints,
+            "policies": self.policies,
+        }
+
+
+def routes_of(snapshot: "Snapshot") -> list[RouteView]:
+    """Return the routes in the order in which they are tried."""
+    return [route_view(rule) for rule in snapshot.router.table()]
+
+
+def route_view(rule: "Rule[CompiledRoute]") -> RouteView:
+    """Return one route in words."""
+    route = rule.route
+    return RouteView(
+        name=route.name,
+        hosts=tuple(rule.hosts),
+        paths=(f"regex {rule.path_regex}",) if rule.path_regex is not None else tuple(rule.paths) or ("/*",),
+        methods=tuple(rule.methods),
+        conditions=tuple(_conditions(rule)),
+        priority=rule.priority,
+        service=_service_view(route.service) if route.service is not None else None,
+        policies=policies_of(route),
+    )
+
+
+def policies_of(route: "CompiledRoute") -> dict[str, list[str]]:
+    """Return the names of a route's policies by phase, in the order in which they run."""
+    found: dict[str, list[str]] = {}
+    for use in route.policies:
+        name = use.name if use.condition is None else f"{use.name} (on a condition)"
+        for phase in use.phases():
+            found.setdefault(phase, []).append(name)
+    return found
+
+
+def _service_view(service: "Service") -> ServiceView:
+    endpoints = (EndpointView(each.url, each.weight, each.base_path) for each in service.endpoints)
+    return ServiceView(service.name, tuple(endpoints))
+
+
+def _conditions(rule: "Rule[CompiledRoute]") -> "Iterable[str]":
+    yield from _fields("header", rule.headers)
+    yield from _fields("query", rule.query)
+    if rule.clients:
+        yield f"client in {', '.join(rule.clients)}"
+
+
+def _fields(kind: str, fields: "Mapping[str, str | Regex]") -> "Iterable[str]":
+    for name, value in fields.items():
+        if isinstance(value, Regex):
+            yield f"{kind} {name} matches {value.pattern}"
+        else:
+            yield f"{kind} {name}" if value == "*" else f"{kind} {name} is {value}"

@@ -1,0 +1,46 @@
+"""`propylon explain`: what would happen to a request, without sending it."""
+
+import click
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.argument("method")
+@click.argument("target")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request.")
+@click.option("--client", default="127.0.0.1", show_default=True, metavar="IP", help="The address of the client.")
+@click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
+def command(file: str, method: str, target: str, headers: tuple[str, ...], client: str, as_json: bool) -> None:
+    """Show step by step what FILE, or module:attribute, would do with the request METHOD TARGET.
+
+    TARGET is a path with its query, or a whole URL when the host matters.
+    """
+    from propylon.cli._output import echo_json
+    from propylon.cli._steps import Question, explain
+    from propylon.cli._target import open_gateway
+
+    question = Question(method, target, tuple(map(_header, headers)), _client(client))
+    explanation = explain(open_gateway(file).snapshot(), question)
+    if as_json:
+        echo_json(explanation.as_dict())
+        return
+    for step in explanation.steps:
+        click.echo(f"{step.number} {step.name:<8} {step.outcome}")
+        for detail in step.details:
+            click.echo(f"{'':<10} {detail}")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise click.BadParameter(f"{text!r} is not 'NAME: VALUE'", param_hint="'-H'")
+    return name.strip(), value.strip()
+
+
+def _client(text: str) -> str:
+    from ipaddress import ip_address
+
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not an IP address", param_hint="'--client'") from None

@@ -1,0 +1,34 @@
+"""`propylon routes`: the routes in the order in which they are tried."""
+
+import click
+
+
+@click.command()
+@click.argument("target", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print the routes as JSON.")
+def command(target: str, as_json: bool) -> None:
+    """List the routes of a configuration FILE, or module:attribute, the most specific first."""
+    from propylon.cli._output import echo_json, echo_table
+    from propylon.cli._target import open_gateway
+    from propylon.cli._view import routes_of
+
+    routes = routes_of(open_gateway(target).snapshot())
+    if as_json:
+        echo_json([route.as_dict() for route in routes])
+    elif not routes:
+        click.echo(f"{target} has no routes: every request is answered with 404")
+    else:
+        header = ("#", "NAME", "HOST", "PATH", "METHODS", "CONDITIONS", "GOES TO")
+        rows = [
+            (
+                str(number),
+                route.name,
+                ", ".join(route.hosts) or "*",
+                ", ".join(route.paths),
+                ", ".join(route.methods) or "*",
+                ", ".join([*([f"priority {route.priority}"] if route.priority else []), *route.conditions]) or "-",
+                route.destination(),
+            )
+            for number, route in enumerate(routes, 1)
+        ]
+        echo_table(header, rows)

@@ -1,0 +1,88 @@
+"""Addresses as people write them: where to listen, which endpoint, which networks.
+
+Rules of the file: pure functions; what is ambiguous is refused with a `ValueError` that says what to write. What an
+address means is decided where it is used, in `inbound/` and `outbound/`; here it becomes a value or a problem.
+"""
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final
+
+from propylon.http.host import HostError, parse_host
+from propylon.inbound.listener import ListenAddress, ListenError
+from propylon.outbound.address import AddressError, EndpointAddress
+
+_DNS_SERVER: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", re.ASCII)
+_DNS_PORT: Final = 53
+
+
+def parse_listen_address(value: object) -> ListenAddress:
+    """Return the address of a listener: `127.0.0.1:8080`, `[::1]:8080`, `:8080` or `unix:/run/p.sock`.
+
+    Port 0 asks the system for a free port. Raises `ValueError` for anything else.
+    """
+    if isinstance(value, ListenAddress):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("not an address: write 127.0.0.1:8080, :8080 or unix:/path/to.sock")
+    try:
+        return ListenAddress.parse(value)
+    except ListenError as error:
+        raise ValueError(_without_value(error, value)) from None
+
+
+def check_dns_server(value: object) -> str:
+    """Return the address of a DNS server with its port, which is 53 unless it is written; raises `ValueError`."""
+    text = value if isinstance(value, str) else ""
+    match = _DNS_SERVER.fullmatch(text)
+    try:
+        address = ip_address((match[1] or match[2]) if match else text)
+    except ValueError:
+        raise ValueError("not the address of a DNS server: write 127.0.0.1:53 or [::1]:53") from None
+    port = int(match[3]) if match else _DNS_PORT
+    if not 1 <= port <= 65535:
+        raise ValueError("the port of a DNS server is 1 to 65535")
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def check_endpoint_url(value: object) -> str:
+    """Return the URL of an endpoint as it is written; raises `ValueError` for one that cannot be used."""
+    if not isinstance(value, str):
+        raise ValueError("not a URL: write http://host:port, https://host:port or unix:/path/to.sock")
+    try:
+        EndpointAddress.parse(value)
+    except AddressError as error:
+        raise ValueError(_without_value(error, value)) from None
+    return value
+
+
+def parse_cidr(value: object) -> IPv4Network | IPv6Network:
+    """Return the network of `10.0.0.0/8`, `2001:db8::/32` or one address.
+
+    Raises `ValueError`, also for an address with bits beyond the prefix, because it is unclear which one was meant.
+    """
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("not a network: write 10.0.0.0/8, 2001:db8::/32 or one address")
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("not a network: write 10.0.0.0/8, 2001:db8::/32 or one address") from None
+    if "/" in value and network.network_address != ip_address(value.partition("/")[0]):
+        raise ValueError(f"has bits set beyond its prefix: write {network} for the network")
+    return network
+
+
+def check_host_value(value: str) -> str:
+    """Return the value of a Host field, `HOST[:PORT]`, in lower case; raises `ValueError`."""
+    try:
+        host, port = parse_host(value.encode())
+    except HostError as error:
+        raise ValueError(f"not a host name: {error.detail}") from None
+    return (host if port is None else host + b":" + port).decode("ascii")
+
+
+def _without_value(error: Exception, value: str) -> str:
+    """Return a message without the value at its beginning: it is shown anyway, and without the password it may have."""
+    return str(error).removeprefix(repr(value)).lstrip(": ")

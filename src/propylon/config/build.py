@@ -1,0 +1,272 @@
+"""From a checked configuration to the snapshot that exchanges run on.
+
+Everything that can be wrong is found here or before, never at a request: certificates are read, modules imported,
+policies constructed, patterns compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import mimetypes
+import socket
+from collections.abc import Callable, Iterable
+from math import inf
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from propylon.engine.condition import combine, one_condition
+from propylon.engine.message import Response
+from propylon.engine.pipeline import Pipeline, PolicyUse, compile_pipeline
+from propylon.engine.request_out import PRESERVE
+from propylon.engine.rewrite import QueryEdit, replace_prefix, replace_regex, strip, template
+from propylon.engine.router import Router, Rule, captures
+from propylon.engine.snapshot import ClientLimits, ClientTimeouts, CompiledRoute, ErrorPage, Snapshot
+from propylon.http.forwarded import ForwardingRules, TrustedProxies
+from propylon.http.request_head import HeadRules, RequestReader
+from propylon.http.target import PathRules
+from propylon.outbound.pool import PoolLimits
+from propylon.outbound.resolve import Resolver
+from propylon.outbound.tls import client_context
+from propylon.policies import registry
+from propylon.services.service import Endpoint, Service, ServiceSettings
+
+if TYPE_CHECKING:
+    from propylon.config.schema import Condition, GatewayConfig, PolicyEntry, RouteConfig, ServiceConfig
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.rewrite import Rewrite
+
+
+class BuildError(ValueError):
+    """A configuration whose keys are right and that cannot be carried out; the message says where and why."""
+
+
+def build_snapshot(config: GatewayConfig) -> Snapshot:
+    """Compile a configuration.
+
+    Raises:
+        BuildError: a module that cannot be imported, a policy that cannot be made, a certificate that cannot be read.
+    """
+    resolver = Resolver(
+        [str(server) for server in config.dns.servers] or None, config.dns.min_ttl, config.dns.max_ttl, monotonic
+    )
+    gateway_uses = _uses(config.policies, "policies")
+    services = {name: _service(name, service, resolver) for name, service in config.services.items()}
+    service_uses = {
+        name: _uses(service.policies, f"services.{name}.policies") for name, service in config.services.items()
+    }
+    targets = {url: _target(url, resolver) for url in dict.fromkeys(route.target for route in config.routes) if url}
+    rules = []
+    for number, route in enumerate(config.routes):
+        where = f"routes.{number}"
+        service = services[route.service] if route.service is not None else targets.get(route.target or "")
+        uses = [*gateway_uses, *service_uses.get(route.service or "", []), *_uses(route.policies, f"{where}.policies")]
+        uses += [_use(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
+        rules.append(_rule(route, number, _compiled(route, service, uses)))
+    routes = tuple(rule.route for rule in rules)
+    if config.services_json is not None:
+        rules.append(_services_json(config.services_json, routes, gateway_uses, len(rules)))
+    pseudonym = (config.name or _default_name(config)).encode("ascii") if config.forwarded.via else b""
+    return Snapshot(
+        router=Router(rules),
+        routes=routes,
+        services={**services, **targets},
+        outside=_outside(gateway_uses),
+        reader=RequestReader(_head_rules(config)),
+        forwarding=ForwardingRules(
+            config.forwarded.x_forwarded,
+            config.forwarded.standard,
+            pseudonym or None,
+            TrustedProxies([str(network) for network in config.trusted_proxies]),
+        ),
+        pseudonym=pseudonym,
+        limits=ClientLimits(
+            config.limits.request_line,
+            config.limits.header_block,
+            config.limits.pipeline_buffer,
+            config.limits.connections,
+        ),
+        client_timeouts=_client_timeouts(config),
+        error_pages={status: _error_page(Path(path)) for status, path in config.errors.pages.items()},
+    )
+
+
+def _default_name(config: GatewayConfig) -> str:
+    """Name the gateway in Via by where it runs, so that two in a row don't take each other for a loop."""
+    place = f"{socket.gethostname()} {[str(listener.address) for listener in config.listen]}"
+    return f"propylon-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+
+
+def _head_rules(config: GatewayConfig) -> HeadRules:
+    return HeadRules(
+        config.limits.header_count,
+        config.field_names.underscores,
+        PathRules(config.paths.encoded_slashes == "keep", config.paths.semicolons == "keep"),
+    )
+
+
+def _client_timeouts(config: GatewayConfig) -> ClientTimeouts:
+    timeouts = config.timeouts
+
+    def seconds(value: float | None) -> float:
+        return inf if value is None else value
+
+    return ClientTimeouts(
+        seconds(timeouts.header),
+        seconds(timeouts.keep_alive),
+        seconds(timeouts.write),
+        seconds(timeouts.body),
+        seconds(timeouts.linger),
+        seconds(timeouts.drain),
+    )
+
+
+def _error_page(path: Path) -> ErrorPage:
+    kind = mimetypes.guess_type(path.name)[0] or "text/plain"
+    return ErrorPage(path.read_bytes(), f"{kind}; charset=utf-8" if kind.startswith("text/") else kind)
+
+
+# routes
+
+
+def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[CompiledRoute]:
+    return Rule(
+        route=compiled,
+        hosts=route.host or (),
+        paths=route.path or (),
+        path_regex=route.path_regex,
+        methods=route.methods or (),
+        headers=route.headers,
+        query=route.query,
+        clients=[str(network) for network in route.clients],
+        priority=route.priority,
+        order=number,
+    )
+
+
+def _compiled(route: RouteConfig, service: Service | None, uses: list[PolicyUse]) -> CompiledRoute:
+    edit = route.query_edit
+    return CompiledRoute(
+        name=route.name or " ".join(route.path or (route.path_regex or "",)),
+        pipeline=compile_pipeline(uses),
+        policies=tuple(uses),
+        service=service,
+        rewrite=_rewrite(route),
+        query_edit=QueryEdit(edit.set, edit.add, edit.remove) if edit is not None else None,
+        entry=_entries(route),
+    )
+
+
+def _rewrite(route: RouteConfig) -> Rewrite | None:
+    change = route.rewrite
+    if route.strip is not None:
+        return strip(route.strip)
+    if change is None:
+        return None
+    if change.template is not None:
+        names, rest = captures(Rule(route=None, paths=route.path or (), path_regex=route.path_regex))
+        return template(change.template, names, rest)
+    if change.prefix is not None:
+        return replace_prefix(change.prefix, change.to or "")
+    return replace_regex(change.regex or "", change.to or "")
+
+
+def _entries(route: RouteConfig) -> tuple[dict[str, Any], ...]:
+    """Say what `/services.json` tells about a route: fast-gateway's form, a prefix and its docs."""
+    docs = {} if route.docs is None else {"docs": route.docs}
+    if route.path_regex is not None:
+        return ({"regex": route.path_regex, **docs},)
+    return tuple({"prefix": path.removesuffix("/*") or "/", **docs} for path in route.path or ())
+
+
+def _services_json(
+    path: str, routes: Iterable[CompiledRoute], uses: list[PolicyUse], order: int
+) -> Rule[CompiledRoute]:
+    body = orjson.dumps([entry for route in routes for entry in route.entry])
+
+    def services_json(_: Exchange) -> Response:
+        return Response(200, body=body, content_type="application/json")
+
+    listed = [*uses, PolicyUse("services_json", services_json)]
+    route = CompiledRoute("services_json", compile_pipeline(listed), tuple(listed))
+    return Rule(route=route, paths=(path,), methods=("GET",), order=order)
+
+
+def _outside(uses: list[PolicyUse]) -> CompiledRoute:
+    """Make the route of requests that match none: nothing is asked, but answers are still changed and told."""
+    pipeline = compile_pipeline(uses)
+    after = Pipeline(on_response=pipeline.on_response, on_error=pipeline.on_error, on_done=pipeline.on_done)
+    return CompiledRoute("-", after, tuple(uses))
+
+
+# services
+
+
+def _target(url: str, resolver: Resolver) -> Service:
+    """Make the service of a `target:`; routes to the same one share its connections."""
+    tls = client_context(True, None, None, None) if url.startswith("https:") else None
+    return Service(url, [Endpoint(url, 1, ServiceSettings(tls=tls), resolver)])
+
+
+def _service(name: str, config: ServiceConfig, resolver: Resolver) -> Service:
+    host = None if config.host == "endpoint" else PRESERVE if config.host == "preserve" else config.host.encode("ascii")
+    limits = config.connections
+    tls = None
+    if any(endpoint.url.startswith("https:") for endpoint in config.endpoints):
+        paths = [
+            str(path) if path is not None else None for path in (config.tls.ca, config.tls.certificate, config.tls.key)
+        ]
+        try:
+            tls = client_context(config.tls.verify, *paths)
+        except ValueError as error:
+            raise BuildError(f"services.{name}.tls: {error}") from None
+    settings = ServiceSettings(
+        host=host,
+        tls=tls,
+        server_name=config.tls.server_name,
+        limits=PoolLimits(
+            limits.max,
+            limits.idle,
+            inf if limits.idle_timeout is None else limits.idle_timeout,
+            limits.queue,
+            limits.queue_timeout,
+        ),
+    )
+    return Service(name, [Endpoint(each.url, each.weight, settings, resolver) for each in config.endpoints])
+
+
+# policies
+
+
+def _uses(entries: Iterable[PolicyEntry], where: str) -> list[PolicyUse]:
+    return [_use(entry, f"{where}.{number}") for number, entry in enumerate(entries)]
+
+
+def _use(entry: PolicyEntry, where: str) -> PolicyUse:
+    try:
+        policy = entry.instance if entry.instance is not None else registry.find(entry.name).Policy(entry.config)
+        condition = combine(
+            [_condition(each) for each in entry.when or ()], [_condition(each) for each in entry.unless or ()]
+        )
+    except Exception as error:  # a policy is anybody's code
+        raise BuildError(f"{where}: policy {entry.name}: {error}") from error
+    return PolicyUse(entry.name, policy, condition)
+
+
+def _condition(config: Condition) -> Callable[[Exchange], bool]:
+    predicate = config.python
+    if isinstance(predicate, str):
+        predicate = import_object(predicate)
+    return one_condition(config.methods or (), config.paths or (), config.headers or {}, config.query or {}, predicate)
+
+
+def import_object(reference: str) -> Any:
+    """Import `module:name`. Raises `ImportError` or `AttributeError` with a message that names it."""
+    module, _, name = reference.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found

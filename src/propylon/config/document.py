@@ -1,0 +1,178 @@
+"""A YAML file as a tree of nodes that know where they are written.
+
+PyYAML's parser is driven event by event instead of through its composer: the composer recurses in C without a bound,
+forgets duplicate keys, and would build what nobody may ask for. Rules of the file: one document, no tags but those of
+the core schema, nothing deeper than `MAX_DEPTH`, nothing larger than `MAX_FILE_BYTES`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeAlias
+
+import yaml
+
+from propylon.config.problems import ConfigError, Place, Problem
+
+# A configuration of ten thousand routes has about 2 MiB.
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+# Nobody nests deeper by hand, and Python's own stack is far deeper.
+MAX_DEPTH: Final = 100
+
+_LOADER: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CORE: Final = "tag:yaml.org,2002:"
+_SCALAR_TAGS: Final = frozenset({"str", "int", "float", "bool", "null"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScalarNode:
+    """Text; `tag` is `str` for quoted and block text, `None` for plain text whose type its spelling tells."""
+
+    place: Place
+    text: str
+    tag: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ListNode:
+    """A sequence."""
+
+    place: Place
+    items: "list[Node]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MappingNode:
+    """A mapping as it is written: in order, with duplicates and merge keys."""
+
+    place: Place
+    items: "list[tuple[Node, Node]]"
+
+
+Node: TypeAlias = ScalarNode | ListNode | MappingNode
+
+
+def decode(raw: bytes, name: str) -> str:
+    """Return the text of a file; raises `ConfigError` when it is too large or not UTF-8, with the place."""
+    if len(raw) > MAX_FILE_BYTES:
+        _fail(name, None, f"is larger than {MAX_FILE_BYTES // 2**20} MiB, which no configuration is")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8-sig", "replace")
+        place = Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        _fail(name, place, f"is not UTF-8: byte 0x{raw[error.start]:02x}", "save the file as UTF-8")
+
+
+def parse(text: str, name: str) -> Node | None:
+    """Return the root node of the one document in `text`, or `None` when there is none.
+
+    Raises `ConfigError` with the one problem at which reading had to stop.
+    """
+    surrogate = next((index for index, char in enumerate(text) if "\ud800" <= char <= "\udfff"), None)
+    if surrogate is not None:
+        _fail(name, Place(text.count("\n", 0, surrogate) + 1, 1), "has a character that is not Unicode text")
+    if len(text) > MAX_FILE_BYTES:
+        _fail(name, None, f"is larger than {MAX_FILE_BYTES // 2**20} MiB, which no configuration is")
+    try:
+        return _Builder(name, yaml.parse(text, Loader=_LOADER)).document()
+    except yaml.YAMLError as error:
+        _fail(name, _place_of(error), f"not YAML: {_reason(error)}", _hint(error))
+    except (ValueError, OverflowError) as error:  # the pure Python scanner lets them out for a \U beyond Unicode
+        _fail(name, None, f"not YAML: {error}")
+
+
+class _Builder:
+    """Builds nodes from the parser's events, with the anchors seen so far."""
+
+    def __init__(self, name: str, events: Iterator[Any]) -> None:
+        self._name = name
+        self._events = events
+        self._anchors: dict[str, Node] = {}
+        self._open: set[str] = set()
+
+    def document(self) -> Node | None:
+        root: Node | None = None
+        documents = 0
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    self._fail(event, "a second document begins here", "keep one document in a file")
+                root = self._node(next(self._events), 1)
+        return root
+
+    def _node(self, event: Any, depth: int) -> Node:
+        if depth > MAX_DEPTH:
+            self._fail(event, f"is nested more than {MAX_DEPTH} levels deep")
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        if event.anchor:
+            self._open.add(event.anchor)
+        node = self._new(event, depth)
+        if event.anchor:
+            self._open.discard(event.anchor)
+            self._anchors[event.anchor] = node
+        return node
+
+    def _new(self, event: Any, depth: int) -> Node:
+        place = Place(event.start_mark.line + 1, event.start_mark.column + 1)
+        if isinstance(event, yaml.ScalarEvent):
+            return ScalarNode(place, event.value, self._scalar_tag(event))
+        if isinstance(event, yaml.SequenceStartEvent):
+            self._check_tag(event, "seq")
+            items = []
+            while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
+                items.append(self._node(item, depth + 1))
+            return ListNode(place, items)
+        self._check_tag(event, "map")
+        pairs = []
+        while not isinstance(key := next(self._events), yaml.MappingEndEvent):
+            key_node = self._node(key, depth + 1)
+            pairs.append((key_node, self._node(next(self._events), depth + 1)))
+        return MappingNode(place, pairs)
+
+    def _alias(self, event: Any) -> Node:
+        if event.anchor in self._open:
+            self._fail(event, f"*{event.anchor} is inside of what it stands for")
+        if event.anchor not in self._anchors:
+            self._fail(event, f"*{event.anchor} has no anchor before it", f"write &{event.anchor} where it stands for")
+        return self._anchors[event.anchor]
+
+    def _scalar_tag(self, event: Any) -> str | None:
+        if event.tag is None or event.tag == "!":
+            return None if event.implicit[0] and not event.tag else "str"
+        tag = str(event.tag).removeprefix(_CORE)
+        if tag not in _SCALAR_TAGS:
+            self._fail(event, f"the tag {event.tag!r} is not supported", "write plain values")
+        return tag
+
+    def _check_tag(self, event: Any, allowed: str) -> None:
+        if event.tag not in (None, "!", _CORE + allowed):
+            self._fail(event, f"the tag {event.tag!r} is not supported", "write plain values")
+
+    def _fail(self, event: Any, message: str, hint: str | None = None) -> NoReturn:
+        _fail(self._name, Place(event.start_mark.line + 1, event.start_mark.column + 1), message, hint)
+
+
+def _fail(name: str, place: Place | None, message: str, hint: str | None = None) -> NoReturn:
+    line, column = (place.line, place.column) if place else (None, None)
+    raise ConfigError([Problem(name, line, column, "", message, hint)])
+
+
+def _place_of(error: yaml.YAMLError) -> Place | None:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return Place(mark.line + 1, mark.column + 1) if mark else None
+
+
+def _reason(error: yaml.YAMLError) -> str:
+    parts = [getattr(error, part, None) for part in ("problem", "context")]
+    return ", ".join(str(part) for part in parts if part) or str(error).replace("\n", " ")
+
+
+def _hint(error: yaml.YAMLError) -> str | None:
+    problem = str(getattr(error, "problem", ""))
+    if "\\t" in problem or "tab" in problem:
+        return "indent with spaces, not with tabs"
+    if "mapping values are not allowed" in problem:
+        return "check the indentation, and put text that has ': ' in quotes"
+    return None

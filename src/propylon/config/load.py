@@ -1,0 +1,88 @@
+"""From a file, a text or Python data to a `GatewayConfig`, or to a `ConfigError` with every problem.
+
+Rules of the file: nothing but `ConfigError` comes out; a configuration is whole or not at all.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from propylon.config import document
+from propylon.config.problems import ConfigError, Problem, Source, from_validation
+from propylon.config.resolve import Resolver
+from propylon.config.schema import GatewayConfig
+from propylon.config.types import BASE_DIR, FROM_FILE
+
+
+def load(path: str | Path, *, environment: Mapping[str, str] | None = None) -> GatewayConfig:
+    """Return the configuration in a YAML file; files it names are found beside it.
+
+    Raises `ConfigError`, also when the file cannot be read.
+    """
+    name = str(path)
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(document.MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ConfigError([_unreadable(name, error)]) from None
+    return load_text(document.decode(raw, name), name, base_dir=Path(path).parent, environment=environment)
+
+
+def load_text(
+    text: str, name: str = "gateway.yaml", *, base_dir: str | Path = ".", environment: Mapping[str, str] | None = None
+) -> GatewayConfig:
+    """Return the configuration in a YAML text; `name` stands for the file in problems.
+
+    `environment` replaces the process's environment variables. Raises `ConfigError`.
+    """
+    root = document.parse(text, name)
+    if root is None:
+        raise ConfigError([Problem(name, None, None, "", "is empty", "write at least 'routes:'")])
+    resolver = Resolver(name, Path(base_dir), environment)
+    source = resolver.source(root)
+    config, problems = _validated(source, {BASE_DIR: base_dir, FROM_FILE: True}, resolver.failed)
+    if config is None or resolver.problems:
+        raise ConfigError([*resolver.problems, *problems])
+    return config
+
+
+def validate(data: Mapping[str, Any], name: str = "gateway", *, base_dir: str | Path = ".") -> GatewayConfig:
+    """Return the configuration in Python data: the same keys and the same problems, without lines.
+
+    Policies may also be callables and objects. Raises `ConfigError`.
+    """
+    config, problems = _validated(Source(name, data), {BASE_DIR: base_dir}, set())
+    if config is None:
+        raise ConfigError(problems)
+    return config
+
+
+def _validated(
+    source: Source, context: dict[str, Any], failed: set[tuple[str | int, ...]]
+) -> tuple[GatewayConfig | None, list[Problem]]:
+    """Return the configuration or its problems, without those that follow from values that could not be read."""
+    if not isinstance(source.data, Mapping):
+        problem = source.problem((), "should be a mapping of keys to values", "begin with 'listen:' or 'routes:'")
+        return None, [problem]
+    try:
+        return GatewayConfig.model_validate(source.data, context=context), []
+    except ValidationError as error:
+        known = {".".join(map(str, path)) for path in failed}
+        return None, [problem for problem in from_validation(error, source) if problem.path not in known]
+
+
+def _unreadable(name: str, error: OSError | ValueError) -> Problem:
+    hint = None
+    if isinstance(error, FileNotFoundError):
+        message, hint = "there is no such file", "give the path of the configuration"
+    elif isinstance(error, IsADirectoryError):
+        message, hint = "is a directory", "give the path of a file in it, such as gateway.yaml"
+    elif isinstance(error, PermissionError):
+        message, hint = "may not be read", "check the file's permissions and its owner"
+    elif isinstance(error, OSError):
+        message = f"cannot be read: {error.strerror}"
+    else:
+        message = "is not the path of a file"
+    return Problem(name, None, None, "", message, hint)

@@ -1,0 +1,176 @@
+"""What is wrong with a configuration, as people and tools see it.
+
+A problem is one line, `file:line:column: path: message, hint`, that an editor can jump to. Rules of the file: all
+problems are reported together, in the order of their places; a wrong value is shown, shortened, unless it may be a
+secret: it came from the environment or a file, or a key on its path sounds like one.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+Path: TypeAlias = tuple[str | int, ...]
+
+_MAX_SHOWN_CHARACTERS: Final = 60
+_SECRET: Final = re.compile(r"pass|secret|token|key|credential|auth|cookie|signature|private", re.IGNORECASE)
+_CREDENTIALS_IN_URL: Final = re.compile(r"//[^/\s]*@")
+_TEXT_WANTED: Final = "string_type"
+# Errors whose message says everything; the value would be noise.
+_WITHOUT_VALUE: Final = frozenset({"complete", "unknown_key", "missing", "too_short"})
+_MESSAGES: Final = {
+    "missing": "required key is missing",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "int_type": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "string_type": "should be text",
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+    "dict_type": "should be a mapping of keys to values",
+    "model_type": "should be a mapping of keys to values",
+    "model_attributes_type": "should be a mapping of keys to values",
+    "string_too_short": "should not be empty",
+    "too_short": "should not be empty",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written; line and column count from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, where it is, and if possible the way out."""
+
+    file: str
+    line: int | None
+    column: int | None
+    path: str
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
+        text = self.message if self.hint is None else f"{self.message}, {self.hint}"
+        return ": ".join(part for part in (place, self.path, text) if part)
+
+    def as_dict(self) -> dict[str, str | int | None]:
+        """Return the fields, for JSON."""
+        return asdict(self)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` has every reason, in the order of their places."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+        super().__init__("\n".join(map(str, self.problems)))
+
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a configuration was read from: the data, where each part is written, and which parts are secret."""
+
+    file: str
+    data: Any
+    values: Mapping[Path, Place] = field(default_factory=dict)
+    keys: Mapping[Path, Place] = field(default_factory=dict)
+    secrets: Collection[Path] = ()
+
+    def problem(self, path: Path, message: str, hint: str | None = None, *, at_key: bool = False) -> Problem:
+        """Return a problem of what is at `path`, placed at the nearest part that is written."""
+        place = (self.keys if at_key else self.values).get(path)
+        above = path
+        while place is None and above:
+            above = above[:-1]
+            place = self.values.get(above)
+        line, column = (place.line, place.column) if place else (None, None)
+        return Problem(self.file, line, column, ".".join(map(str, path)), message, hint)
+
+
+def suggest(word: str, known: Iterable[str]) -> str | None:
+    """Return `did you mean 'x'?` for the known word most like `word`, or `None` when none is like it."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def from_validation(error: "ValidationError", source: Source) -> list[Problem]:
+    """Return the problems that a validation error reports; what a union says of one value becomes one problem."""
+    found: dict[Path, Problem] = {}
+    for part in error.errors(include_url=False):
+        kind = part["type"]
+        path, value = _located(part["loc"], source.data, keep_last=kind in ("missing", "unknown_key", "complete"))
+        if kind == "too_short" and value:
+            continue  # its items are wrong, and reported
+        message = _MESSAGES.get(kind) or _reworded(part["msg"])
+        hint = part.get("ctx", {}).get("hint") or _hint(kind, value)
+        if kind not in _WITHOUT_VALUE:
+            message += _shown(value, path, source)
+        problem = source.problem(path, message, hint, at_key=kind == "unknown_key")
+        same = (*path, message) if kind in _WITHOUT_VALUE else path
+        before = found.get(same)
+        if before is not None and before.message != problem.message:
+            problem = source.problem(path, f"{_without_value(before.message)} or {problem.message}", problem.hint)
+        found[same] = problem
+    return list(found.values())
+
+
+def _located(loc: Path, data: Any, *, keep_last: bool) -> tuple[Path, Any]:
+    """Return the steps of `loc` that lead somewhere in the data, and what is there; others name a union's member."""
+    path: list[str | int] = []
+    for index, step in enumerate(loc):
+        inside = isinstance(step, int) and step < len(data) if isinstance(data, list | tuple) else _has(data, step)
+        if inside:
+            data = data[step]
+        elif not (keep_last and index == len(loc) - 1):
+            continue
+        path.append(step)
+    return tuple(path), data
+
+
+def _has(data: Any, step: str | int) -> bool:
+    return isinstance(data, Mapping) and step in data
+
+
+def _reworded(message: str) -> str:
+    for prefix, instead in (("Value error, ", ""), ("Assertion failed, ", ""), ("Input should be ", "should be ")):
+        if message.startswith(prefix):
+            return instead + message.removeprefix(prefix)
+    return message
+
+
+def _hint(kind: str, value: Any) -> str | None:
+    if kind == _TEXT_WANTED and isinstance(value, bool | int | float):
+        return "put it in quotes"
+    return None
+
+
+def _shown(value: Any, path: Path, source: Source) -> str:
+    if isinstance(value, Mapping | list | tuple) or (value is not None and not isinstance(value, str | int | float)):
+        return ""
+    if path in source.secrets or any(isinstance(step, str) and _SECRET.search(step) for step in path):
+        return ""
+    if value is None:
+        return " (got nothing)"
+    if isinstance(value, bool):
+        return f" (got {str(value).lower()})"
+    text = repr(_CREDENTIALS_IN_URL.sub("//***@", value) if isinstance(value, str) else value)
+    return f" (got {text if len(text) <= _MAX_SHOWN_CHARACTERS else text[:_MAX_SHOWN_CHARACTERS] + '...'})"
+
+
+def _without_value(message: str) -> str:
+    return message.partition(" (got ")[0]

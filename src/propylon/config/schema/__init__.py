@@ -1,0 +1,48 @@
+"""The models of the configuration: one for each part of the file, `GatewayConfig` for the whole.
+
+The description of every field is its documentation: JSON Schema and the reference pages are made from it.
+"""
+
+from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.gateway import DEFAULT_LISTEN, GatewayConfig
+from propylon.config.schema.listener import ListenerConfig, ProxyProtocolConfig
+from propylon.config.schema.policy import HOOKS, Condition, PolicyEntry
+from propylon.config.schema.route import QueryEditConfig, RewriteConfig, RouteConfig
+from propylon.config.schema.service import EndpointConfig, ServiceConfig, ServiceConnectionsConfig, ServiceTlsConfig
+from propylon.config.schema.settings import (
+    DnsConfig,
+    ErrorsConfig,
+    FieldNamesConfig,
+    ForwardedConfig,
+    LimitsConfig,
+    LogConfig,
+    PathsConfig,
+    TimeoutsConfig,
+)
+
+__all__ = [
+    "DEFAULT_LISTEN",
+    "HOOKS",
+    "Condition",
+    "DnsConfig",
+    "EndpointConfig",
+    "ErrorsConfig",
+    "FieldNamesConfig",
+    "Finding",
+    "ForwardedConfig",
+    "GatewayConfig",
+    "LimitsConfig",
+    "ListenerConfig",
+    "LogConfig",
+    "Model",
+    "PathsConfig",
+    "PolicyEntry",
+    "ProxyProtocolConfig",
+    "QueryEditConfig",
+    "RewriteConfig",
+    "RouteConfig",
+    "ServiceConfig",
+    "ServiceConnectionsConfig",
+    "ServiceTlsConfig",
+    "TimeoutsConfig",
+]

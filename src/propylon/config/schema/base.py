@@ -1,0 +1,112 @@
+"""The base of every configuration model: frozen, unknown keys refused, and every problem reported at once.
+
+pydantic reports all wrong fields of a model, and runs a model's own validators only when there are none. People want
+to see everything in one go, so the rules between fields are written as `findings` over the raw data, and are
+reported together with what pydantic finds.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from propylon.config.problems import suggest
+
+Loc: TypeAlias = tuple[str | int, ...]
+
+# The type of our own errors, whose text already says everything: the value is not repeated after it.
+COMPLETE: Final = "complete"
+UNKNOWN_KEY: Final = "unknown_key"
+
+
+class Finding(NamedTuple):
+    """One problem of a model: where in it, what is wrong, what to do."""
+
+    loc: Loc
+    message: str
+    hint: str | None = None
+    kind: str = COMPLETE
+
+
+class Model(BaseModel):
+    """A part of the configuration."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, defer_build=True
+    )
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """Yield what is wrong between the fields of `data`, which is not validated: any value may have any type."""
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_everything(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        found = [detail(finding) for finding in cls.findings(data, info)] if isinstance(data, Mapping) else []
+        try:
+            model = handler(data)
+        except ValidationError as error:
+            raise combined(cls, [*details(error, cls), *found]) from None
+        if found:
+            raise combined(cls, found)
+        return model
+
+
+def combined(model: type[BaseModel], found: list[InitErrorDetails]) -> ValidationError:
+    """Return one error of many; pydantic puts them in their place when it is raised in a validator."""
+    return ValidationError.from_exception_data(model.__name__, found)
+
+
+def complete(message: str, hint: str | None = None) -> PydanticCustomError:
+    """Return an error for a field's validator, whose message already has the value."""
+    return PydanticCustomError(COMPLETE, _literal(message), {"hint": hint} if hint else None)
+
+
+def detail(finding: Finding) -> InitErrorDetails:
+    """Return a finding in pydantic's form."""
+    context = {"hint": finding.hint} if finding.hint else None
+    return InitErrorDetails(
+        type=PydanticCustomError(finding.kind, _literal(finding.message), context), loc=finding.loc, input=None
+    )
+
+
+def details(error: ValidationError, model: type[BaseModel], at: Loc = ()) -> list[InitErrorDetails]:
+    """Return the parts of an error of `model`, moved to the place `at`, with a suggestion for every unknown key."""
+    found = []
+    for part in error.errors(include_url=False):
+        loc, kind, message = part["loc"], part["type"], part["msg"]
+        context = {"hint": part["ctx"]["hint"]} if "hint" in part.get("ctx", {}) else None
+        if kind == "extra_forbidden":
+            hint = suggest(str(loc[-1]), keys_at(model, loc[:-1]))
+            kind, message, context = UNKNOWN_KEY, f"unknown key {str(loc[-1])!r}", {"hint": hint} if hint else None
+        custom = PydanticCustomError(_literal(kind), _literal(message), context)
+        found.append(InitErrorDetails(type=custom, loc=(*at, *loc), input=part["input"]))
+    return found
+
+
+def keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
+    """Return the keys that the model at `loc` inside of `model` has.
+
+    A step that is no field leads to an item of a list or mapping, or is pydantic's name for a member of a union:
+    the models stay the same.
+    """
+    models = [model]
+    for step in loc:
+        fields = [field for kind in models for name, field in kind.model_fields.items() if step in (name, field.alias)]
+        if fields:
+            models = [found for field in fields for found in _models(field.annotation)]
+    return [field.alias or name for kind in models for name, field in kind.model_fields.items()]
+
+
+def _models(kind: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+    for argument in getattr(kind, "__args__", ()):
+        yield from _models(argument)
+
+
+def _literal(text: str) -> Any:
+    """Return text for pydantic's `LiteralString` parameters; it is a template only when its fields are in `ctx`."""
+    return text

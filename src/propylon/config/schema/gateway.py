@@ -1,0 +1,110 @@
+"""The whole configuration, and the rules between its parts."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo
+
+from propylon.config.addresses import parse_listen_address
+from propylon.config.problems import suggest
+from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.listener import ListenerConfig, Listeners
+from propylon.config.schema.matching import TOKEN_PATTERN
+from propylon.config.schema.policy import Policies
+from propylon.config.schema.route import RouteConfig
+from propylon.config.schema.service import ServiceConfig
+from propylon.config.schema.settings import (
+    DEFAULT_SERVICES_JSON,
+    DnsConfig,
+    ErrorsConfig,
+    FieldNamesConfig,
+    ForwardedConfig,
+    LimitsConfig,
+    LogConfig,
+    PathsConfig,
+    ServicesJson,
+    TimeoutsConfig,
+)
+from propylon.config.types import Cidr
+
+DEFAULT_LISTEN = "127.0.0.1:8080"
+
+ServiceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+
+
+class GatewayConfig(Model):
+    """Everything that a gateway is told."""
+
+    listen: Listeners = Field(
+        default_factory=lambda: (ListenerConfig(address=parse_listen_address(DEFAULT_LISTEN)),),
+        description="Where clients connect: an address, {address, proxy_protocol, backlog}, or a list of these.",
+    )
+    name: Annotated[str, Field(pattern=TOKEN_PATTERN)] | None = Field(
+        default=None, description="Pseudonym of this gateway in Via; by default derived from the host's name."
+    )
+    trusted_proxies: tuple[Cidr, ...] = Field(
+        default=(), description="Networks of the proxies whose X-Forwarded-* and Forwarded fields are believed."
+    )
+    forwarded: ForwardedConfig = Field(
+        default_factory=ForwardedConfig, description="Which fields tell services about the client."
+    )
+    paths: PathsConfig = Field(default_factory=PathsConfig, description="What is done with ambiguous paths.")
+    field_names: FieldNamesConfig = Field(
+        default_factory=FieldNamesConfig, description="What is done with ambiguous header names."
+    )
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much clients may send before the body.")
+    timeouts: TimeoutsConfig = Field(
+        default_factory=TimeoutsConfig, description="How long the gateway waits for clients."
+    )
+    dns: DnsConfig = Field(default_factory=DnsConfig, description="How the names of endpoints are resolved.")
+    errors: ErrorsConfig = Field(
+        default_factory=ErrorsConfig, description="What clients see of the gateway's own errors."
+    )
+    services_json: ServicesJson = Field(
+        default=DEFAULT_SERVICES_JSON, description="The list of services for clients: true, false, or its path."
+    )
+    log: LogConfig = Field(default_factory=LogConfig, description="What the gateway writes about itself.")
+    policies: Policies = Field(default=(), description="Policies of every route, in the order in which they run.")
+    services: dict[ServiceName, ServiceConfig] = Field(default={}, description="Services by name.")
+    routes: tuple[RouteConfig, ...] = Field(default=(), description="Routes; the most specific one that matches wins.")
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """Names must lead somewhere, and be unique."""
+        yield from _listen_findings(data.get("listen"))
+        routes = data.get("routes")
+        routes = routes if isinstance(routes, list | tuple) else ()
+        services = data.get("services")
+        known = [str(name) for name in services] if isinstance(services, Mapping) else []
+        for index, route in enumerate(routes):
+            service = _get(route, "service")
+            if isinstance(service, str) and service and service not in known:
+                hint = suggest(service, known) or ("define it under 'services'" if not known else None)
+                yield Finding(("routes", index, "service"), f"unknown service {service!r}", hint)
+        yield from _name_findings([_get(route, "name") for route in routes])
+
+
+def _name_findings(names: list[Any]) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if isinstance(name, str):
+            if name in first:
+                yield Finding(("routes", index, "name"), f"the name {name!r} is already routes.{first[name]}'s")
+            first.setdefault(name, index)
+
+
+def _listen_findings(listen: Any) -> Iterator[Finding]:
+    seen: Counter[object] = Counter()
+    for index, listener in enumerate(listen if isinstance(listen, list) else ()):
+        try:
+            address = parse_listen_address(listener if isinstance(listener, str) else _get(listener, "address"))
+        except ValueError:
+            continue
+        seen[address] += 1
+        if seen[address] > 1 and (address.port or address.unix_path):
+            yield Finding(("listen", index), f"the address {address} is listed twice")
+
+
+def _get(item: Any, key: str) -> Any:
+    return item.get(key) if isinstance(item, Mapping) else getattr(item, key, None)

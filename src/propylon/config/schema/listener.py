@@ -1,0 +1,54 @@
+"""`listen`: the addresses where clients connect."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from propylon.config.schema.base import Model
+from propylon.config.types import Cidr, Int, ListenAddress
+from propylon.inbound.listener import ListenAddress as Address
+
+
+class ProxyProtocolConfig(Model):
+    """Which peers send a PROXY protocol header before the first request."""
+
+    from_: tuple[Cidr, ...] = Field(
+        alias="from", min_length=1, description="Networks of the load balancers that send the PROXY protocol header."
+    )
+
+
+class ListenerConfig(Model):
+    """One address where clients connect."""
+
+    address: ListenAddress = Field(
+        description="HOST:PORT, :PORT for all interfaces, [IPv6]:PORT, or unix:/path for a Unix socket."
+    )
+    proxy_protocol: ProxyProtocolConfig | None = Field(
+        default=None, description="Take the client's address from the PROXY protocol header that these peers send."
+    )
+    backlog: Annotated[Int, Field(ge=1, le=65535)] = Field(
+        default=1024, description="How many connections the system may hold until they are accepted."
+    )
+
+
+def _listener(value: Any) -> Any:
+    """Accept an address alone."""
+    return {"address": value} if isinstance(value, str | Address) else value
+
+
+def _list_of_listeners(value: Any) -> Any:
+    """Accept one listener instead of a list."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+_Listener = Annotated[ListenerConfig, BeforeValidator(_listener, json_schema_input_type=str | ListenerConfig)]
+
+Listeners = Annotated[
+    tuple[_Listener, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        _list_of_listeners,
+        json_schema_input_type=str | ListenerConfig | Annotated[list[_Listener], Field(min_length=1)],
+    ),
+]
+"""One listener or a list of them, each an address or a mapping."""

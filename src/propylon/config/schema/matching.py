@@ -1,0 +1,128 @@
+"""What routes and conditions match: methods, hosts, paths, header fields, query parameters.
+
+The rules of patterns are the router's; here a wrong one is turned into a problem with its place.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, PlainValidator, Strict, WithJsonSchema
+
+from propylon.config.schema.base import complete
+from propylon.engine.match import Regex as RegexMatch
+from propylon.engine.pattern import HostPattern, PathPattern, RuleError
+from propylon.engine.safe_regex import compile_regex
+
+# RFC 9110, section 5.6.2.
+TOKEN_PATTERN: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # noqa: S105 - not a secret
+
+_REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
+_REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
+
+
+def _method(value: object) -> str:
+    if not isinstance(value, str) or not re.match(TOKEN_PATTERN, value):
+        raise ValueError("not a method: write GET, POST and so on")
+    if value in _REFUSED_METHODS:
+        raise ValueError(f"{value} is always refused")
+    if value != value.upper():
+        raise ValueError(f"methods are written in capitals: {value.upper()}")
+    return value
+
+
+def _regex(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("should be a regular expression")
+    compile_regex(value)
+    return value
+
+
+def _path_pattern(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("should be a path, for example /users/* or /users/{id}")
+    with _reported():
+        PathPattern(value)
+    return value
+
+
+def _host_pattern(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("should be a host name, for example app.example or *.app.example")
+    with _reported():
+        HostPattern(value)
+    return value
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn the router's error, which names the pattern, into a problem that does not repeat it."""
+    try:
+        yield
+    except RuleError as error:
+        raise complete(str(error)) from None
+
+
+def _field_match(value: object) -> str | RegexMatch:
+    if isinstance(value, str | RegexMatch):
+        return value
+    if isinstance(value, Mapping) and list(value) == ["regex"]:
+        return RegexMatch(_regex(value["regex"]))
+    raise ValueError("should be text, '*' for any value, or {regex: PATTERN}")
+
+
+def _python_reference(value: object) -> str | Callable[..., Any]:
+    if callable(value) or (isinstance(value, str) and _REFERENCE.fullmatch(value)):
+        return value
+    raise ValueError("should be module:function")
+
+
+def one_or_more(value: Any) -> Any:
+    """Accept one text instead of a list."""
+    return [value] if isinstance(value, str) else value
+
+
+_TEXT_SCHEMA: Final = WithJsonSchema({"type": "string"})
+
+Method = Annotated[str, PlainValidator(_method), _TEXT_SCHEMA]
+"""A method that can be routed."""
+
+Regex = Annotated[str, PlainValidator(_regex), WithJsonSchema({"type": "string", "format": "regex"})]
+"""A regular expression of Python's `re`."""
+
+Path = Annotated[str, PlainValidator(_path_pattern), _TEXT_SCHEMA]
+"""A path with `{name}` for a segment and a final `*` for the rest."""
+
+Host = Annotated[str, PlainValidator(_host_pattern), _TEXT_SCHEMA]
+"""A host name; `*.` at its beginning stands for one label or more."""
+
+FieldName = Annotated[str, Strict(), Field(pattern=TOKEN_PATTERN)]
+"""The name of a header field."""
+
+PythonReference = Annotated[str | Callable[..., Any], PlainValidator(_python_reference), _TEXT_SCHEMA]
+"""`module:function`, or in Python the function itself."""
+
+FieldMatches = dict[
+    str,
+    Annotated[
+        str | RegexMatch,
+        PlainValidator(_field_match),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "object", "properties": {"regex": {"type": "string"}}, "required": ["regex"]},
+                ]
+            }
+        ),
+    ],
+]
+"""Names, each with text, `*` for any value, or `{regex: PATTERN}`."""
+
+OneOrMorePaths = Annotated[
+    tuple[Path, ...], Field(min_length=1), BeforeValidator(one_or_more, json_schema_input_type=str | list[str])
+]
+OneOrMoreHosts = Annotated[
+    tuple[Host, ...], Field(min_length=1), BeforeValidator(one_or_more, json_schema_input_type=str | list[str])
+]

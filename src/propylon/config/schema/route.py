@@ -1,0 +1,182 @@
+"""`routes`: what a route matches, where it goes, and what changes on the way."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+
+from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.matching import FieldMatches, Method, OneOrMoreHosts, OneOrMorePaths, Regex, one_or_more
+from propylon.config.schema.policy import Policies, PolicyEntry
+from propylon.config.types import Cidr, Int, ServiceUrl, Text
+from propylon.engine import rewrite
+from propylon.engine.match import Rule, captures
+
+DESTINATIONS: Final = ("service", "target", "redirect", "respond")
+# Keys that change what is sent to a service, and would do nothing without one.
+_FOR_SERVICES: Final = ("strip", "rewrite", "query_edit")
+
+
+class RewriteConfig(Model):
+    """A new path: from a template, by replacing a prefix, or by a regular expression."""
+
+    template: Text | None = Field(default=None, description="The path, with {name} for what the route's path matched.")
+    prefix: Text | None = Field(default=None, description="The beginning to replace with 'to'.")
+    regex: Regex | None = Field(default=None, description="What to replace with 'to', which may refer to groups: \\1.")
+    to: str | None = Field(default=None, description="What replaces the prefix or the match.")
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """There is one way to make the path; `to` belongs to two of them."""
+        ways = [way for way in ("template", "prefix", "regex") if data.get(way) is not None]
+        if len(ways) != 1:
+            yield Finding((), "a rewrite is a template, {prefix, to} or {regex, to}", "give one of them")
+        elif ways != ["template"] and data.get("to") is None:
+            yield Finding((), f"{ways[0]!r} needs 'to'", "write what replaces it")
+        elif ways == ["template"] and data.get("to") is not None:
+            yield Finding(("to",), "'to' is of no use with a template")
+
+
+def _rewrite(value: Any) -> Any:
+    """Accept a template alone."""
+    return {"template": value} if isinstance(value, str) else value
+
+
+Rewrite = Annotated[RewriteConfig, BeforeValidator(_rewrite, json_schema_input_type=str | RewriteConfig)]
+
+
+class QueryEditConfig(Model):
+    """Changes of the query before it is sent to the service, in this order: remove, set, add."""
+
+    set: dict[Text, str] = Field(default={}, description="Parameters with their only value.")
+    add: dict[Text, str] = Field(default={}, description="Parameters that are added to those of the same name.")
+    remove: tuple[Text, ...] = Field(default=(), description="Names of parameters to remove.")
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """A parameter is removed or given a value, not both."""
+        removed = data.get("remove")
+        for index, name in enumerate(removed if isinstance(removed, list | tuple) else ()):
+            if any(isinstance(given := data.get(key), Mapping) and name in given for key in ("set", "add")):
+                yield Finding(
+                    ("remove", index), f"{name!r} is removed and given a value", "use only 'set' to replace it"
+                )
+
+
+def _action(name: str) -> Any:
+    """Return the type of a key that is short for a policy of the same name."""
+
+    def validate(value: Any, info: ValidationInfo) -> PolicyEntry | None:
+        if value is None or isinstance(value, PolicyEntry):
+            return value
+        return PolicyEntry.named(name, value, info.context)
+
+    return PlainValidator(validate)
+
+
+_ANY_SCHEMA: Final = WithJsonSchema({"type": ["object", "string", "integer"]})
+
+
+class RouteConfig(Model):
+    """What a request must look like, and where it goes."""
+
+    name: Text | None = Field(default=None, description="Name in logs and metrics; unique.")
+    host: OneOrMoreHosts | None = Field(
+        default=None, description="Host names; *.app.example for all below app.example."
+    )
+    path: OneOrMorePaths | None = Field(
+        default=None, description="Paths; {name} is one segment, a final * is the rest."
+    )
+    path_regex: Regex | None = Field(
+        default=None, description="A regular expression for the whole path, instead of 'path'."
+    )
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] | None = Field(
+        default=None, description="Methods; without it all of them."
+    )
+    headers: FieldMatches = Field(
+        default={}, description='Headers, each with a value, "*" for any value, or {regex: PATTERN}.'
+    )
+    query: FieldMatches = Field(default={}, description="Query parameters, in the same way.")
+    clients: tuple[Cidr, ...] = Field(default=(), description="Networks of the clients; without it all of them.")
+    priority: Int = Field(
+        default=0, description="Routes of a higher priority are tried first, before the more specific ones."
+    )
+    service: Text | None = Field(default=None, description="Name of the service to send requests to.")
+    target: ServiceUrl | None = Field(
+        default=None, description="Short for a service of its own with this one endpoint."
+    )
+    redirect: Annotated[PolicyEntry | None, _action("redirect"), _ANY_SCHEMA] = Field(
+        default=None, description="Answer with a redirect: the settings of the policy 'redirect'."
+    )
+    respond: Annotated[PolicyEntry | None, _action("respond"), _ANY_SCHEMA] = Field(
+        default=None, description="Answer right here: the settings of the policy 'respond'."
+    )
+    strip: Text | None = Field(default=None, description="Beginning of the path to take away before it is sent.")
+    rewrite: Rewrite | None = Field(
+        default=None,
+        description="New path: a template such as /v2/{id}, {prefix, to}, or {regex, to}.",
+    )
+    query_edit: QueryEditConfig | None = Field(default=None, description="Changes of the query before it is sent.")
+    docs: Any = Field(default=None, description="Anything for the route's documentation; not used by the gateway.")
+    policies: Policies = Field(
+        default=(), description="Policies of this route, after those of the gateway and the service."
+    )
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """A route matches by one kind of path and has one destination."""
+        yield from _destination_findings(data)
+        paths = [key for key in ("path", "path_regex") if data.get(key) is not None]
+        if not paths:
+            yield Finding((), "a route needs 'path' or 'path_regex'", "write 'path: /*' for all paths")
+        elif len(paths) == 2:
+            yield Finding(("path_regex",), "'path' and 'path_regex' exclude each other", "remove one")
+        if data.get("strip") is not None and data.get("rewrite") is not None:
+            yield Finding(("strip",), "'strip' and 'rewrite' exclude each other", "let the rewrite do it")
+        yield from _strip_findings(data)
+        yield from _rewrite_findings(data)
+
+
+def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    given = [key for key in DESTINATIONS if data.get(key) is not None]
+    if not given:
+        yield Finding((), "a route needs a destination", f"give one of {', '.join(DESTINATIONS)}")
+    for extra in given[1:]:
+        yield Finding((extra,), f"{given[0]!r} and {extra!r} exclude each other", "remove one")
+    if given and given[0] in ("redirect", "respond"):
+        for key in _FOR_SERVICES:
+            if data.get(key) is not None:
+                yield Finding((key,), f"{key!r} is of no use with {given[0]!r}", "remove it")
+
+
+def _strip_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Taking away what the path does not begin with is a mistake in one of the two."""
+    prefix, paths = data.get("strip"), data.get("path")
+    if not isinstance(prefix, str):
+        return
+    try:
+        rewrite.strip(prefix)
+    except rewrite.RewriteError as error:
+        yield Finding(("strip",), str(error))
+        return
+    for path in one_or_more(paths) if isinstance(paths, str | list | tuple) else ():
+        if isinstance(path, str) and not f"{path}/".startswith(f"{prefix.rstrip('/')}/"):
+            yield Finding(("strip",), f"the path {path!r} does not begin with {prefix!r}")
+
+
+def _rewrite_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the engine would refuse to compile; parts that are wrong by themselves are reported elsewhere."""
+    try:
+        change, paths = RewriteConfig.model_validate(_rewrite(data["rewrite"])), one_or_more(data.get("path") or ())
+        names, rest = captures(Rule(route=None, paths=paths, path_regex=data.get("path_regex")))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return
+    try:
+        if change.template is not None:
+            rewrite.template(change.template, names, rest)
+        elif change.prefix is not None:
+            rewrite.replace_prefix(change.prefix, change.to or "")
+        else:
+            rewrite.replace_regex(change.regex or "", change.to or "")
+    except rewrite.RewriteError as error:
+        yield Finding(("rewrite",), str(error))

@@ -1,0 +1,123 @@
+"""`services`: named groups of endpoints, and how connections to them are made and kept."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+
+from propylon.config.addresses import check_host_value
+from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.policy import Policies
+from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, ServiceUrl, Text
+from propylon.outbound.address import AddressError, EndpointAddress
+
+MAX_WEIGHT = 1000
+
+
+class EndpointConfig(Model):
+    """One address of a service."""
+
+    url: ServiceUrl = Field(
+        description="http://HOST:PORT, https://HOST:PORT or unix:/path; a path in it is put before the request's."
+    )
+    weight: Annotated[Int, Field(ge=0, le=MAX_WEIGHT)] = Field(
+        default=1, description="Share of the requests, in proportion to the other endpoints; 0 for none."
+    )
+
+
+def _endpoint(value: Any) -> Any:
+    """Accept a URL alone."""
+    return {"url": value} if isinstance(value, str) else value
+
+
+Endpoint = Annotated[EndpointConfig, BeforeValidator(_endpoint, json_schema_input_type=str | EndpointConfig)]
+
+
+class ServiceTlsConfig(Model):
+    """TLS towards the endpoints whose URL begins with https."""
+
+    verify: Bool = Field(default=True, description="Check the endpoint's certificate. False is for tests only.")
+    ca: ExistingFile | None = Field(
+        default=None, description="PEM file of the authorities to trust, instead of the system's."
+    )
+    certificate: ExistingFile | None = Field(
+        default=None, description="PEM file of the certificate to show to the endpoint."
+    )
+    key: ExistingFile | None = Field(default=None, description="PEM file of the certificate's private key.")
+    server_name: Text | None = Field(
+        default=None, description="Name to ask for and to verify, instead of the endpoint's host."
+    )
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """A certificate needs its key, and an authority is of no use when nothing is verified."""
+        for one, other in (("certificate", "key"), ("key", "certificate")):
+            if data.get(one) is not None and data.get(other) is None:
+                yield Finding((one,), f"{one!r} is of no use without {other!r}")
+        if data.get("verify") is False and data.get("ca") is not None:
+            yield Finding(("ca",), "'ca' is of no use with 'verify: false'")
+
+
+class ServiceConnectionsConfig(Model):
+    """Connections of one worker to one endpoint of the service, and who waits for them."""
+
+    max: Annotated[Int, Field(ge=1)] = Field(default=4096, description="Connections open at the same time.")
+    idle: Annotated[Int, Field(ge=0)] = Field(default=256, description="Idle connections that are kept for reuse.")
+    idle_timeout: OptionalDuration = Field(default=55.0, description="How long an idle connection is kept.")
+    queue: Annotated[Int, Field(ge=0)] = Field(default=1024, description="Requests that may wait for a connection.")
+    queue_timeout: Duration = Field(default=5.0, description="How long a request waits for a connection.")
+
+
+def _host(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("should be 'endpoint', 'preserve' or a host name")
+    return value if value in ("endpoint", "preserve") else check_host_value(value)
+
+
+HostField = Annotated[str, PlainValidator(_host), WithJsonSchema({"type": "string"})]
+
+
+class ServiceConfig(Model):
+    """A named group of endpoints."""
+
+    endpoints: tuple[Endpoint, ...] = Field(
+        min_length=1,
+        description="Where the service runs: URLs, or mappings of url and weight.",
+    )
+    host: HostField = Field(
+        default="endpoint",
+        description="The Host field sent: of the endpoint's URL (endpoint), of the client (preserve), or this value.",
+    )
+    tls: ServiceTlsConfig = Field(default_factory=ServiceTlsConfig, description="TLS towards the endpoints.")
+    connections: ServiceConnectionsConfig = Field(
+        default_factory=ServiceConnectionsConfig, description="Limits of the connections to each endpoint."
+    )
+    policies: Policies = Field(default=(), description="Policies of every route to this service, after the gateway's.")
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """An endpoint counts once; TLS settings without an https endpoint would protect nothing."""
+        urls = _urls(data.get("endpoints"))
+        seen: dict[EndpointAddress, int] = {}
+        for index, url in enumerate(urls):
+            if url is None:
+                continue
+            if url in seen:
+                yield Finding(
+                    ("endpoints", index), f"endpoint {url} is already number {seen[url]}", "give it a weight instead"
+                )
+            seen.setdefault(url, index)
+        if data.get("tls") and urls and all(url and url.scheme == "http" for url in urls):
+            yield Finding(("tls",), "no endpoint of this service is https", "write https:// in its URL")
+
+
+def _urls(endpoints: Any) -> list[EndpointAddress | None]:
+    """Return the address of every endpoint, `None` for one that is reported as wrong elsewhere."""
+    found: list[EndpointAddress | None] = []
+    for endpoint in endpoints if isinstance(endpoints, list | tuple) else ():
+        url = endpoint.get("url") if isinstance(endpoint, Mapping) else getattr(endpoint, "url", endpoint)
+        try:
+            found.append(EndpointAddress.parse(url) if isinstance(url, str) else None)
+        except AddressError:
+            found.append(None)
+    return found

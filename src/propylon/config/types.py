@@ -1,0 +1,125 @@
+"""The scalar types of the configuration, for the models here and for the `Config` of any policy.
+
+Each is the type a program wants to work with (seconds, bytes, a network), with the validator that reads what people
+write. Rules of the file: validators raise `ValueError` and say what to write instead; booleans and whole numbers are
+taken as they are, so that `no` and `"5"` are never turned into something that was not written.
+"""
+
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict, ValidationInfo, WithJsonSchema
+
+from propylon.config import addresses, units
+from propylon.inbound import listener
+
+_DURATION_SCHEMA = {"type": ["string", "number"], "examples": ["250ms", "5s", "1m", "1h"]}
+_SIZE_SCHEMA = {"type": ["string", "integer"], "examples": ["64KiB", "10MB"]}
+
+# Files are found beside the configuration; this is the key of its folder in the validation context.
+BASE_DIR = "base_dir"
+# True in the validation context of a file, where an empty value is more likely forgotten than meant as "none".
+FROM_FILE = "from_file"
+
+
+def _refusing_empty(parse: Callable[[object], Any]) -> Callable[[object, ValidationInfo], Any]:
+    def validate(value: object, info: ValidationInfo) -> Any:
+        if value is None and info.context and info.context.get(FROM_FILE):
+            raise ValueError("has no value: write 'none' to switch it off, or remove the key")
+        return parse(value)
+
+    return validate
+
+
+Duration: TypeAlias = Annotated[float, PlainValidator(units.parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+"""Seconds, written as `250ms`, `5s`, `1m`, `1h` or a number of seconds."""
+
+OptionalDuration: TypeAlias = Annotated[
+    float | None, PlainValidator(_refusing_empty(units.parse_optional_duration)), WithJsonSchema(_DURATION_SCHEMA)
+]
+"""Seconds, or `None` when written as `none` or 0."""
+
+Size: TypeAlias = Annotated[int, PlainValidator(units.parse_size), WithJsonSchema(_SIZE_SCHEMA)]
+"""Bytes, written as `64KiB`, `10MB` or a number of bytes."""
+
+OptionalSize: TypeAlias = Annotated[
+    int | None, PlainValidator(_refusing_empty(units.parse_optional_size)), WithJsonSchema(_SIZE_SCHEMA)
+]
+"""Bytes, or `None` when written as `none` or 0."""
+
+
+def _count_or_none(value: object) -> object:
+    return None if value in ("none", 0) and value is not False else value
+
+
+Bool: TypeAlias = Annotated[bool, Strict()]
+"""`true` or `false` and nothing else: `no` is a string in YAML 1.2."""
+
+Int: TypeAlias = Annotated[int, Strict()]
+"""A whole number, not the text of one."""
+
+OptionalCount: TypeAlias = Annotated[
+    Annotated[int, Strict(), Field(ge=0)] | None,
+    BeforeValidator(_refusing_empty(_count_or_none)),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"const": "none"}]}),
+]
+"""A whole number, or `None` when written as `none` or 0."""
+
+Text: TypeAlias = Annotated[str, Strict(), Field(min_length=1)]
+"""Text that is not empty."""
+
+Cidr: TypeAlias = Annotated[
+    IPv4Network | IPv6Network,
+    PlainValidator(addresses.parse_cidr),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["10.0.0.0/8", "2001:db8::/32"]}),
+]
+"""A network, written as `10.0.0.0/8`, or as one address."""
+
+ListenAddress: TypeAlias = Annotated[
+    listener.ListenAddress,
+    PlainValidator(addresses.parse_listen_address),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8080", ":8080", "[::1]:8080", "unix:/run/p.sock"]}),
+]
+"""Where a listener listens."""
+
+DnsServer: TypeAlias = Annotated[
+    str,
+    PlainValidator(addresses.check_dns_server),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:53"]}),
+]
+"""The address of a DNS server with its port, 53 unless written."""
+
+ServiceUrl: TypeAlias = Annotated[
+    str,
+    PlainValidator(addresses.check_endpoint_url),
+    WithJsonSchema({"type": "string", "examples": ["http://127.0.0.1:3001"]}),
+]
+"""The URL of an endpoint as it is written: `http://`, `https://` or `unix:`."""
+
+
+def _existing_file(value: object, info: ValidationInfo) -> Path:
+    if isinstance(value, Path):
+        path = value
+    elif isinstance(value, str) and value and "\0" not in value:
+        path = Path(value)
+    else:
+        raise ValueError("not the path of a file")
+    path = Path((info.context or {}).get(BASE_DIR) or ".", path).absolute()
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror} ({path})") from None
+
+
+ExistingFile: TypeAlias = Annotated[
+    Path,
+    PlainValidator(_existing_file),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["errors/404.html"]}),
+]
+"""The absolute path of a file that can be read; a relative one is found beside the configuration file."""

@@ -1,0 +1,119 @@
+"""THE table of what can go wrong: every failure has a code `step.cause`, a status and a hint.
+
+The code is what logs, metrics, tests and clients call it; `docs/errors.md` is generated from this table. The rule
+behind the statuses of services: 503 nobody was there, 502 somebody answered badly, 504 it took too long. A client
+never sees more than code, status, title and a detail made of what it sent itself; addresses and exception texts are
+for the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One row of the table.
+
+    Attributes:
+        status: the HTTP status of the answer; 499 and 0 are never sent, they only name what is logged.
+        title: what a client reads.
+        hint: what an operator does about it.
+    """
+
+    status: int
+    title: str
+    hint: str
+
+
+FAILURES: dict[str, Failure] = {
+    # reading the request
+    "read.bad_request_line": Failure(400, "Malformed request line", "The client sent no valid HTTP."),
+    "read.bad_target": Failure(
+        400, "Malformed request target", "Ambiguous paths are refused; see `paths:` for what may be kept."
+    ),
+    "read.bad_field": Failure(
+        400, "Malformed header field", "See `field_names:` if the name has an underscore or a dot."
+    ),
+    "read.bad_host": Failure(400, "Malformed Host", "The client sent no Host, several, or none that is a host."),
+    "read.bad_framing": Failure(400, "Ambiguous message framing", "Often an attempt at request smuggling."),
+    "read.bad_chunk": Failure(400, "Malformed chunked body", "Often an attempt at request smuggling."),
+    "read.bad_upgrade": Failure(400, "Malformed upgrade", "An upgrade with a body or over HTTP/1.0 is refused."),
+    "read.unexpected_eof": Failure(400, "Incomplete request", "The client closed before its request was complete."),
+    "read.method_refused": Failure(405, "Method not allowed", "TRACE is never forwarded."),
+    "read.connect_refused": Failure(405, "Method not allowed", "CONNECT is for forward proxies."),
+    "read.head_timeout": Failure(408, "Request header timeout", "`timeouts.header` passed before the head was in."),
+    "read.body_timeout": Failure(408, "Request body timeout", "`timeouts.body` passed without a byte of the body."),
+    "read.line_too_long": Failure(414, "Request line too long", "See `limits.request_line`."),
+    "read.expectation": Failure(417, "Expectation failed", "Only `Expect: 100-continue` is understood."),
+    "read.head_too_large": Failure(431, "Request header too large", "See `limits.header_block`."),
+    "read.too_many_fields": Failure(431, "Too many header fields", "See `limits.header_count`."),
+    "read.unknown_coding": Failure(501, "Transfer coding not implemented", "Only `chunked` is implemented."),
+    "read.bad_version": Failure(505, "HTTP version not supported", "Use HTTP/1.1 or HTTP/1.0."),
+    # admit, match
+    "admit.connections": Failure(503, "Too many connections", "See `limits.connections`."),
+    "admit.loop": Failure(508, "Loop detected", "The request passed this gateway before: look for a route to itself."),
+    "match.no_route": Failure(404, "Not found", "No route matches; `propylon explain` says why each lost."),
+    "match.method": Failure(405, "Method not allowed", "A route matches in all but its `methods:`."),
+    # the request's policies
+    "request.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
+    "request.body_too_large": Failure(413, "Body too large", "See the `body_limit` policy."),
+    "response.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
+    "response.body_too_large": Failure(
+        502, "Response too large", "A policy read a response body that is larger than its limit."
+    ),
+    "gateway.failed": Failure(500, "Internal error", "A defect of the gateway; the log has its traceback."),
+    # choosing and reaching an endpoint
+    "choose.no_endpoint": Failure(503, "Service unavailable", "The service has no endpoint."),
+    "choose.queue_full": Failure(503, "Service unavailable", "All connections busy; see `connections.queue`."),
+    "choose.queue_timeout": Failure(503, "Service unavailable", "All connections busy; see `connections.max`."),
+    "connect.dns": Failure(503, "Service unavailable", "The endpoint's name did not resolve."),
+    "connect.refused": Failure(503, "Service unavailable", "Nothing listens at the endpoint."),
+    "connect.unreachable": Failure(503, "Service unavailable", "No network path to the endpoint."),
+    "connect.timeout": Failure(504, "Gateway timeout", "The endpoint did not accept in `timeout.connect`."),
+    "connect.tls": Failure(502, "Bad gateway", "The TLS handshake with the endpoint failed; see `tls:`."),
+    # the attempt
+    "attempt.closed": Failure(502, "Bad gateway", "The endpoint closed before it answered."),
+    "attempt.total_timeout": Failure(504, "Gateway timeout", "`timeout.total` passed."),
+    "attempt.stalled": Failure(504, "Gateway timeout", "The endpoint took no byte of the body for `timeout.idle`."),
+    "head.timeout": Failure(504, "Gateway timeout", "The endpoint did not answer in `timeout.response`."),
+    "head.bad": Failure(502, "Bad gateway", "The endpoint's answer breaks the rules of HTTP; the log says which."),
+    # after the head: the connection is cut, for the status has been sent
+    "relay.truncated": Failure(502, "Bad gateway", "The endpoint closed before its body was complete."),
+    "relay.bad_chunk": Failure(502, "Bad gateway", "The endpoint's chunked coding is broken."),
+    "relay.idle_timeout": Failure(504, "Gateway timeout", "The endpoint sent no byte for `timeout.idle`."),
+    "relay.client_stalled": Failure(499, "Client stalled", "The client read no byte for `timeouts.write`."),
+    "relay.client_gone": Failure(499, "Client closed", "The client went away before the answer was complete."),
+    "admit.drained": Failure(503, "Shutting down", "`timeouts.drain` passed while the gateway was stopping."),
+}
+
+
+class GatewayError(Exception):
+    """A failure of the gateway itself, as opposed to an answer of a service.
+
+    Attributes:
+        code: a key of `FAILURES`.
+        detail: what a client may read besides the title; made of what it sent itself.
+        log: what only the log gets: addresses, exception texts.
+        headers: fields of the answer, as `Allow`.
+    """
+
+    def __init__(self, code: str, detail: str = "", *, log: str = "", headers: dict[str, str] | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.log = log
+        self.headers = headers or {}
+
+    @property
+    def failure(self) -> Failure:
+        """The row of the table."""
+        return FAILURES[self.code]
+
+    @property
+    def status(self) -> int:
+        """The status a client gets."""
+        return FAILURES[self.code].status
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.code, self.detail, self.log) if part)

@@ -1,0 +1,287 @@
+"""One exchange: a request with its response, and the coroutine that carries it through the gateway.
+
+No Task carries it. `forward()` is a coroutine that connections step: it runs until it must wait, and the callback
+that changes what it waits for calls `notify()`, which goes on with it inside that very callback. Two rules keep
+this sound:
+
+* State lives in the objects waited for (a connection, a Task). `forward()` looks at the state, and only when it is
+  not there yet awaits `pause()`; then it looks again. So nothing is lost that happens while it runs, and waking it
+  once too often does no harm.
+* Nobody but this class touches the coroutine. What must end an exchange (the client went away, a deadline passed)
+  calls `fail()`: the error comes out of the `pause()` it stands at, or out of the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import types
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass, replace
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from propylon.engine.errors import GatewayError
+from propylon.engine.message import Request, Response
+from propylon.http.forwarded import GATEWAY_OWNED
+from propylon.http.host import Host
+from propylon.http.target import PathRules, TargetError, canonical_path
+
+if TYPE_CHECKING:
+    from propylon.engine.body import Body
+    from propylon.engine.sides import Client, Upstream
+    from propylon.engine.snapshot import CompiledRoute, Snapshot
+    from propylon.http.forwarded import Origin
+    from propylon.http.request_head import RequestFields
+    from propylon.services.service import Endpoint, Service
+
+log = logging.getLogger("propylon.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long an exchange waits for its endpoint, in seconds; `None` waits for ever.
+
+    Attributes:
+        connect: to connect, TLS included.
+        response: from the request's last byte to the response's head.
+        idle: between two reads or writes of a body.
+        total: for the exchange as a whole, up to the response's head.
+    """
+
+    connect: float | None = 5.0
+    response: float | None = 60.0
+    idle: float | None = 60.0
+    total: float | None = None
+
+
+class Exchange:
+    """What every step and every policy of one request shares.
+
+    Attributes:
+        request_id: the X-Request-Id of this exchange.
+        shows_request_id: whether the client gets it.
+        route: the route that matched, if any.
+        service: the service it goes to, if any.
+        endpoint: the endpoint that was chosen, once there is one.
+        response: the answer, from `on_response` on.
+        error: the gateway's own failure, if there was one.
+        status: the status sent to the client; 0 before.
+        state: a dictionary for policies' own values.
+        timeouts: how long its endpoint may take; replace it with `set_timeouts`.
+        body_limit: the largest request body in bytes, or `None`.
+    """
+
+    __slots__ = (
+        "_deferred", "_failure", "_origin", "_request", "_running", "_state", "_way", "attempts", "body", "body_limit",
+        "chosen", "client", "deadline", "endpoint", "error", "expiry", "fields", "finished", "host", "method", "path",
+        "path_params", "query", "refusal", "request_id", "response", "rest", "rewritten", "route", "service", "snapshot",
+        "shows_request_id", "started", "status", "timeouts", "total_deadline", "upstream",
+    )  # fmt: skip
+
+    def __init__(self, client: Client, snapshot: Snapshot, method: bytes, path: bytes, query: bytes | None) -> None:
+        self.client = client
+        self.snapshot = snapshot
+        self.method = method
+        self.path = path
+        self.query = query
+        self.fields: RequestFields = snapshot.no_fields
+        self.host: Host | None = None
+        self.body: bytes | Body | None = None
+        self.request_id = b""
+        self.shows_request_id = True
+        self.refusal: GatewayError | None = None
+        self.route: CompiledRoute = snapshot.outside
+        self.path_params: dict[str, bytes] = _NO_PARAMS
+        self.rest = b""
+        self.rewritten = False
+        self.service: Service | None = None
+        self.chosen: Endpoint | None = None
+        self.endpoint: Endpoint | None = None
+        self.upstream: Upstream | None = None
+        self.attempts = 0
+        self.response: Response | None = None
+        self.error: GatewayError | None = None
+        self.status = 0
+        self.finished = False
+        self.timeouts: Timeouts = snapshot.timeouts
+        self.body_limit: int | None = None
+        self.started = monotonic()
+        self.deadline = self.total_deadline = inf
+        self.expiry = ""
+        self._request: Request | None = None
+        self._state: dict[str, Any] | None = None
+        self._origin: Origin | None = None
+        self._deferred: list[Callable[[], object]] | None = None
+        self._failure: GatewayError | None = None
+        self._running = False
+        self._way: Coroutine[None, None, None] | None = None
+
+    # what policies use
+
+    @property
+    def request(self) -> Request:
+        """The request."""
+        if self._request is None:
+            self._request = Request(self)
+        return self._request
+
+    @property
+    def changed_request(self) -> Request | None:
+        """The request if any policy looked at it, and so may have changed it."""
+        return self._request
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Values that policies keep for each other during this exchange."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first value of a request header by its lower-case name; none that a client may not set."""
+        return None if name in GATEWAY_OWNED else self.fields.first(name)
+
+    @property
+    def client_address(self) -> bytes:
+        """The client's address, counted from the right through trusted proxies."""
+        return self.origin.client
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the request's head was read."""
+        return monotonic() - self.started
+
+    @property
+    def origin(self) -> Origin:
+        """Who the client is and what it asked for, as far as trusted proxies tell."""
+        if self._origin is None:
+            self._origin = self.client.origin(self)
+        return self._origin
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The path parameters of the route, percent-encoded as they came."""
+        return {name: value.decode("latin-1") for name, value in self.path_params.items()}
+
+    def set_timeouts(self, **seconds: float | None) -> None:
+        """Change how long the endpoint may take: `connect`, `response`, `idle`, `total`, in seconds."""
+        self.timeouts = replace(self.timeouts, **seconds)
+
+    def limit_body(self, limit: int) -> None:
+        """Accept no request body larger than `limit` bytes.
+
+        Raises:
+            GatewayError: request.body_too_large (413), if it is known to be larger already.
+        """
+        self.body_limit = limit
+        arrived = len(self.body) if isinstance(self.body, bytes) else 0
+        if max(self.fields.length, arrived) > limit:
+            raise GatewayError("request.body_too_large", f"the body is larger than {limit} bytes")
+
+    def choose(self, url: str) -> None:
+        """Send this request to the endpoint `url` of its service, whatever the balancing would say.
+
+        Raises:
+            ValueError: the service has no such endpoint, or the route has no service.
+        """
+        if self.service is None:
+            raise ValueError("this route goes to no service")
+        self.chosen = self.service.endpoint(url)
+
+    def set_path(self, value: str) -> None:
+        """Replace the path; see `Request.path`. Raises `ValueError` if it is no canonical path."""
+        try:
+            self.path = canonical_path(value.encode("latin-1"), _KEEP)
+        except TargetError as error:
+            raise ValueError(error.detail) from None
+        self.rewritten = True
+
+    def set_query(self, value: str | None) -> None:
+        """Replace the query. Raises `ValueError` if it could end the request line."""
+        query = None if value is None else value.encode("latin-1")
+        if query is not None and any(byte < 0x21 or byte > 0x7E or byte == 0x23 for byte in query):
+            raise ValueError("a query has only visible ASCII characters and no '#'; percent-encode the others")
+        self.query = query
+
+    def defer(self, action: Callable[[], object]) -> None:
+        """Call `action` when the exchange ends, whatever happens."""
+        if self._deferred is None:
+            self._deferred = []
+        self._deferred.append(action)
+
+    # what the engine and the connections use
+
+    def start(self, way: Coroutine[None, None, None]) -> None:
+        """Begin to carry the exchange along `way`, the coroutine of `forward()`."""
+        self._way = way
+        self._step()
+
+    def notify(self) -> None:
+        """Go on if `forward()` waits: something it may wait for has changed."""
+        if not self._running and not self.finished:
+            self._step()
+
+    def fail(self, error: GatewayError) -> None:
+        """End the exchange with `error`, now or at its next `pause()`."""
+        if self.finished or self._failure is not None:
+            return
+        self._failure = error
+        if not self._running:
+            self._step()
+
+    @types.coroutine
+    def pause(self) -> Generator[None, None, None]:
+        """Wait for the next `notify()`. Raises what `fail()` was given, once."""
+        if self._failure is None:
+            yield
+        failure = self._failure
+        if failure is not None and self.error is not failure:
+            self.error = failure
+            raise failure
+
+    def arm(self, seconds: float | None, code: str) -> None:
+        """Let the exchange fail with `code` after `seconds`, unless it is armed anew before."""
+        self.deadline = monotonic() + seconds if seconds is not None else inf
+        self.expiry = code
+        if self.total_deadline < self.deadline:
+            self.deadline = self.total_deadline
+            self.expiry = "attempt.total_timeout"
+
+    def disarm(self) -> None:
+        """Let no deadline end the exchange."""
+        self.deadline = inf
+
+    def expire(self) -> None:
+        """Fail, because the deadline has passed."""
+        self.deadline = inf
+        self.fail(GatewayError(self.expiry))
+
+    def close(self) -> None:
+        """Mark the exchange as over and carry out what was deferred."""
+        self.finished = True
+        self.deadline = inf
+        if self._deferred is not None:
+            for action in self._deferred:
+                action()
+
+    def _step(self) -> None:
+        assert self._way is not None
+        self._running = True
+        try:
+            self._way.send(None)
+        except StopIteration:
+            self.finished = True
+        except Exception:
+            # forward() answers every failure itself, so this is a defect of it: nothing may hang for it.
+            self.finished = True
+            log.exception("exchange %s was lost by a defect of the gateway", self.request_id.decode("ascii"))
+            self.client.abort()
+        finally:
+            self._running = False
+        if self.finished:
+            self.client.exchange_done(self)
+
+
+_NO_PARAMS: dict[str, bytes] = {}
+_KEEP = PathRules(encoded_slashes=True, semicolons=True)

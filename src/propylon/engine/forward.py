@@ -1,0 +1,128 @@
+"""The way of a request through the gateway. Read it top-down: this is the heart, and everything else serves it.
+
+    1 admit     is the request one that may be answered at all
+    2 match     router -> route, or 404 / 405
+    3 request   the route's on_request policies, in list order; a Response ends the way here
+    4 choose    service -> endpoint; no endpoint -> 503
+    5 attempt   pooled or new connection, on_attempt policies, head and body out; a dead pooled one is replaced once
+    6 head      response head in, on_response policies, head out
+    7 relay     body both ways, bounded by backpressure
+    8 settle    connection back to the pool or closed
+    9 done      on_done policies. Always runs, once, whatever happened
+
+`propylon explain` prints the same steps with what would happen. How this coroutine runs, without a Task of its own, is
+told in `exchange.py`. No step but 3 and the `on_*` hooks runs code of others.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING
+
+from propylon.engine.admit import answer_options
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.message import Response
+from propylon.engine.pipeline import first_answer, run_done
+from propylon.engine.response_out import answer, answer_failure, own_fields
+from propylon.engine.request_out import reach_endpoint, send_request
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import Upstream
+
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+"""Methods that may be sent twice (RFC 9110 9.2.2)."""
+
+log = logging.getLogger("propylon.engine")
+
+
+async def forward(x: Exchange) -> None:
+    """Carry one exchange from its request's head to the last byte of its response."""
+    try:
+        try:
+            # 1 admit
+            if x.refusal is not None:
+                raise x.refusal
+            if x.method == b"OPTIONS" and (response := answer_options(x)) is not None:
+                await answer(x, response)
+                return
+            # 2 match
+            route = x.snapshot.match(x)
+            # 3 request
+            response = await first_answer(x, route.pipeline.on_request) if route.pipeline.on_request else None
+            if response is not None:
+                await answer(x, response)
+                return
+            # 4 choose, 5 attempt
+            upstream = await attempt(x)
+            # 6 head
+            if route.pipeline.on_response or route.pipeline.on_response_chunk:
+                assert upstream.head is not None
+                await answer(x, Response.of_service(upstream.head, upstream.body))
+            else:
+                pass_head(x, upstream)
+            # 7 relay
+            while not upstream.complete:
+                if upstream.error is not None:
+                    raise upstream.error
+                await x.pause()
+        except GatewayError as error:
+            await answer_failure(x, error)
+        except Exception:
+            log.exception("exchange %s failed by a defect of the gateway", x.request_id.decode("ascii"))
+            await answer_failure(x, GatewayError("gateway.failed"))
+    finally:
+        # 8 settle
+        if x.upstream is not None:
+            x.upstream.finish()
+            x.upstream = None
+        # 9 done
+        x.close()
+        if x.route.pipeline.on_done:
+            run_done(x, x.route.pipeline.on_done)
+
+
+async def attempt(x: Exchange) -> Upstream:
+    """Send the request to an endpoint and wait for the head of its answer (steps 4 and 5).
+
+    An endpoint may close a kept connection in the very moment a request is written to it. That is nobody's failure:
+    if no byte came back and the request may be sent twice, it is sent once more, on a new connection
+    (RFC 9112 9.3.1).
+    """
+    if x.timeouts.total is not None:
+        x.total_deadline = x.started + x.timeouts.total
+    endpoint = x.endpoint = x.chosen or x.snapshot.choose(x)
+    upstream = await reach_endpoint(x, endpoint, fresh=False)
+    while True:
+        await send_request(x, endpoint, upstream)
+        while upstream.head is None and upstream.error is None:
+            await x.pause()
+        x.deadline = inf
+        if upstream.error is None:
+            return upstream
+        if upstream.fresh or upstream.heard or x.method not in IDEMPOTENT or isinstance(x.body, Body):
+            raise upstream.error
+        upstream.finish()
+        x.upstream = None
+        upstream = await reach_endpoint(x, endpoint, fresh=True)
+
+
+def pass_head(x: Exchange, upstream: Upstream) -> None:
+    """Send the response on as it came: nobody asked to see it."""
+    head = upstream.head
+    assert head is not None
+    x.status = head.status
+    body = upstream.body
+    block = own_fields(x, head.block, head.has_date)
+    if isinstance(body, Body):
+        x.client.send_head(head.line, block, head.length)
+        body.pipe(x.client)
+        if not upstream.complete:
+            x.arm(x.timeouts.idle, "relay.idle_timeout")
+    elif head.length < 0 and body:
+        # It was chunked, and has all arrived: now its length can be told.
+        x.client.send(head.line, b"%bcontent-length: %d\r\n" % (block, len(body)), body)
+    else:
+        x.client.send(head.line, block, body)

@@ -1,0 +1,239 @@
+"""Rules: everything a route can ask of a request, compiled once.
+
+Rules of this file:
+
+- A rule with several hosts or paths matches if any of them does; of its other parts all must hold.
+- Methods are compared with case (RFC 9110 9.1); GET stands for HEAD too.
+- A value in `headers` or `query` is the exact value, "*" for "present, whatever it is", or a `Regex` for the whole
+  value. A header that occurs more than once is whatever `Matchable.header` says it is.
+- Everything that can be wrong in a rule raises `RuleError` when it is compiled, never when a request comes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from propylon.engine.pattern import HostPattern, PathPattern, RuleError, regex_path
+from propylon.engine.safe_regex import UnsafeRegex, compile_regex
+from propylon.http import query as query_string
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+R = TypeVar("R")
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_MAX_REMEMBERED = 1024  # client addresses a check
+
+
+class Matchable(Protocol):
+    """What a rule may look at besides host, path and method."""
+
+    @property
+    def query(self) -> bytes | None:
+        """The query as it was sent, without '?'; None if there is none."""
+
+    @property
+    def client_address(self) -> bytes:
+        """The client's address as text; b"" if it has none (a Unix socket)."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return a header's value by its lower-case name; None if it is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """A header or query value given as a regular expression for the whole value."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(Generic[R]):
+    """What matches a request, and the route it leads to; as written, not yet compiled.
+
+    Attributes:
+        route: what `Router.find` returns; the router never looks into it.
+        hosts: host patterns; empty is any host.
+        paths: path patterns; empty is any path.
+        path_regex: a regular expression for the whole path, instead of `paths`; its named groups are parameters.
+        methods: empty is any method.
+        headers: name -> exact value, "*" or `Regex`.
+        query: parameter name -> exact value, "*" or `Regex`, compared decoded.
+        clients: networks in CIDR notation; empty is any client.
+        priority: higher is looked at first.
+        order: place in the list; lower wins between equals.
+    """
+
+    route: R
+    hosts: Sequence[str] = ()
+    paths: Sequence[str] = ()
+    path_regex: str | None = None
+    methods: Collection[str] = ()
+    headers: Mapping[str, str | Regex] = field(default_factory=dict)
+    query: Mapping[str, str | Regex] = field(default_factory=dict)
+    clients: Sequence[str] = ()
+    priority: int = 0
+    order: int = 0
+
+
+class Check:
+    """One condition on a request."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def test(self, request: Matchable) -> bool:
+        """Does the request fulfil it?"""
+        raise NotImplementedError
+
+
+class HeaderCheck(Check):
+    """A header has a value."""
+
+    __slots__ = ("name", "value")
+
+    def __init__(self, name: str, value: str | Regex) -> None:
+        if not _TOKEN.fullmatch(name):
+            raise RuleError(f"{name!r} is no header name")
+        super().__init__(f"header '{name}'")
+        self.name = name.lower().encode("ascii")
+        self.value = _value(self.what, value)
+
+    def test(self, request: Matchable) -> bool:
+        return _holds(request.header(self.name), self.value)
+
+
+class QueryCheck(Check):
+    """A query parameter has a value; if it occurs more than once, the first counts."""
+
+    __slots__ = ("name", "value")
+
+    def __init__(self, name: str, value: str | Regex) -> None:
+        super().__init__(f"query parameter '{name}'")
+        self.name = name.encode("utf-8")
+        self.value = _value(self.what, value)
+
+    def test(self, request: Matchable) -> bool:
+        return _holds(query_string.get(request.query, self.name), self.value)
+
+
+class ClientCheck(Check):
+    """The client's address is in one of the networks."""
+
+    __slots__ = ("_known", "_networks")
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        super().__init__("client address")
+        self._networks = [_network(text) for text in networks]
+        self._known: dict[bytes, bool] = {}
+
+    def test(self, request: Matchable) -> bool:
+        client = request.client_address
+        known = self._known.get(client)
+        if known is None:
+            known = self._contains(client)
+            if len(self._known) >= _MAX_REMEMBERED:
+                self._known.clear()
+            self._known[client] = known
+        return known
+
+    def _contains(self, client: bytes) -> bool:
+        try:
+            address = ip_address(client.decode("ascii"))
+        except ValueError:
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+
+class CompiledRule(Generic[R]):
+    """A rule whose every part has been checked and compiled. Raises `RuleError`.
+
+    Attributes:
+        methods: as they are compared, HEAD included; None is any.
+        checks: what else must hold.
+        conditions: how many kinds of condition there are besides host and path, each header and parameter counted.
+    """
+
+    __slots__ = ("checks", "conditions", "hosts", "methods", "paths", "rule")
+
+    def __init__(self, rule: Rule[R]) -> None:
+        self.rule = rule
+        self.hosts = [HostPattern(text) for text in rule.hosts or ("*",)]
+        self.paths = _paths(rule)
+        self.methods = _methods(rule.methods)
+        checks: list[Check] = [HeaderCheck(name, value) for name, value in rule.headers.items()]
+        checks += [QueryCheck(name, value) for name, value in rule.query.items()]
+        if rule.clients:
+            checks.append(ClientCheck(rule.clients))
+        self.checks = tuple(checks)
+        self.conditions = len(checks) + (self.methods is not None)
+
+    def failed_check(self, request: Matchable) -> Check | None:
+        """Return the first check that does not hold."""
+        for check in self.checks:
+            if not check.test(request):
+                return check
+        return None
+
+
+def captures(rule: Rule[R]) -> tuple[frozenset[str], bool]:
+    """Return the parameters that every path of the rule has, and whether every path has a `*`. Raises `RuleError`."""
+    paths = _paths(rule)
+    names = frozenset(paths[0].names).intersection(*(path.names for path in paths))
+    return names, all(path.rest for path in paths)
+
+
+def _paths(rule: Rule[R]) -> list[PathPattern]:
+    if rule.path_regex is None:
+        return [PathPattern(text) for text in rule.paths or ("/*",)]
+    if rule.paths:
+        raise RuleError("a route has either paths or a path_regex, not both")
+    return [regex_path(rule.path_regex)]
+
+
+def _methods(methods: Collection[str]) -> frozenset[bytes] | None:
+    for method in methods:
+        if not _TOKEN.fullmatch(method):
+            raise RuleError(f"{method!r} is no method")
+        if method != method.upper():
+            raise RuleError(f"methods are compared with case: write {method.upper()!r} instead of {method!r}")
+    if not methods:
+        return None
+    names = {method.encode("ascii") for method in methods}
+    return frozenset(names | {b"HEAD"} if b"GET" in names else names)
+
+
+def _value(what: str, value: str | Regex) -> bytes | re.Pattern[bytes] | None:
+    """Compile a wanted value; None is "present"."""
+    if isinstance(value, Regex):
+        try:
+            return compile_regex(value.pattern)
+        except UnsafeRegex as error:
+            raise RuleError(f"{what}: regex {value.pattern!r}: {error}") from None
+    return None if value == "*" else value.encode("utf-8")
+
+
+def _holds(found: bytes | None, wanted: bytes | re.Pattern[bytes] | None) -> bool:
+    if found is None or wanted is None:
+        return found is not None
+    return found == wanted if isinstance(wanted, bytes) else wanted.fullmatch(found) is not None
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        pass
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise RuleError(f"client {text!r} is no network; write '10.0.0.0/8', '2001:db8::/32' or an address") from None
+    raise RuleError(f"client {text!r} has bits behind its prefix length; did you mean '{network}'?")

@@ -1,0 +1,219 @@
+"""Request and Response as policies see them: views that cost nothing until they are used."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+import orjson
+
+from propylon.engine.body import Body, FileSource
+from propylon.engine.errors import GatewayError
+from propylon.http.headers import Headers
+from propylon.http import query as http_query
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+    from propylon.http.response_head import ResponseHead
+
+DEFAULT_READ_LIMIT_BYTES = 1024 * 1024  # what `body()` holds in memory unless it is told otherwise
+
+
+class Request:
+    """The one canonical request of an exchange. What a policy changes here is what the service gets."""
+
+    __slots__ = ("_exchange", "headers")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self.headers = Headers(exchange.fields.visible)
+
+    @property
+    def method(self) -> str:
+        """The method, as `GET`."""
+        return self._exchange.method.decode("ascii")
+
+    @method.setter
+    def method(self, value: str) -> None:
+        self._exchange.method = value.encode("ascii")
+
+    @property
+    def path(self) -> str:
+        """The canonical path, percent-encoded, without the query.
+
+        Setting it says exactly what the service gets: the route's own `strip` or `rewrite` no longer applies. An
+        endpoint's base path still stands in front of it.
+        """
+        return self._exchange.path.decode("latin-1")
+
+    @path.setter
+    def path(self, value: str) -> None:
+        self._exchange.set_path(value)
+
+    @property
+    def query(self) -> str | None:
+        """The query string to the byte, without `?`; `None` if there is no `?`."""
+        query = self._exchange.query
+        return None if query is None else query.decode("latin-1")
+
+    @query.setter
+    def query(self, value: str | None) -> None:
+        self._exchange.set_query(value)
+
+    def query_value(self, name: str) -> str | None:
+        """Return the first value of a query parameter, decoded, or `None`."""
+        value = http_query.get(self._exchange.query, name.encode())
+        return None if value is None else value.decode("utf-8", "replace")
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`, as the client used it (told by a trusted proxy, if there is one)."""
+        return self._exchange.origin.scheme.decode("ascii")
+
+    @property
+    def host(self) -> str:
+        """The host the client asked for, lower case, without port; empty if it named none."""
+        host = self._exchange.host
+        return host.name.decode("ascii") if host is not None else ""
+
+    @property
+    def client(self) -> str:
+        """The client's address, counted from the right through trusted proxies."""
+        return self._exchange.origin.client.decode("ascii")
+
+    async def body(self, limit: int = DEFAULT_READ_LIMIT_BYTES) -> bytes:
+        """Read the whole body; the service still gets it.
+
+        Args:
+            limit: how many bytes are held at the most.
+
+        Raises:
+            GatewayError: request.body_too_large (413) beyond the limit; it may just pass through the policy.
+        """
+        x = self._exchange
+        if isinstance(x.body, Body):
+            x.body = await x.body.read_all(limit, "request.body_too_large")
+        elif x.body is not None and len(x.body) > limit:
+            raise GatewayError("request.body_too_large", f"the body is larger than {limit} bytes")
+        return x.body or b""
+
+    async def file(self, limit: int) -> IO[bytes]:
+        """Read the whole body into a file, which goes to disk past 1 MiB; the service still gets it.
+
+        Args:
+            limit: the largest body in bytes.
+
+        Raises:
+            GatewayError: request.body_too_large (413) beyond the limit.
+        """
+        x = self._exchange
+        body = x.body if isinstance(x.body, Body) else Body.of(x.body or b"")
+        file = await body.spool(limit, "request.body_too_large")
+        x.defer(file.close)
+        x.body = FileSource(file).body
+        return file
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Consume the body piece by piece. The service gets none of it unless `replace_body` says what."""
+        x = self._exchange
+        body, x.body = x.body, b""
+        if isinstance(body, bytes):
+            yield body
+        elif body is not None:
+            while data := await body.read():
+                yield data
+
+    def replace_body(self, data: bytes) -> None:
+        """Send `data` instead of what the client sent, with its length."""
+        x = self._exchange
+        if isinstance(x.body, Body):
+            x.body.detach()
+        x.body = data
+
+
+class Response:
+    """An answer: made by a policy, or the head of what a service answered.
+
+    Attributes:
+        status: the HTTP status, 200 to 599.
+        headers: the header section; framing fields are written by the gateway.
+        head: what the service answered, before any policy; `None` if the gateway answers itself.
+        replaced: whether the body is another than the service's.
+    """
+
+    __slots__ = ("_body", "head", "headers", "replaced", "status")
+
+    def __init__(
+        self,
+        status: int = 200,
+        *,
+        body: bytes | str = b"",
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        """Make an answer of the gateway's own.
+
+        Args:
+            status: 200 to 599.
+            body: the content; text is sent as UTF-8.
+            json: content to be encoded as JSON, instead of `body`.
+            headers: further fields.
+            content_type: by default `application/json` for `json`, `text/plain; charset=utf-8` for text.
+
+        Raises:
+            ValueError: a status out of range, or a header that is none.
+        """
+        if not 200 <= status <= 599:
+            raise ValueError(f"a response has a status from 200 to 599, not {status}")
+        self.status = status
+        self.headers = Headers(headers or {})
+        kind = content_type
+        if json is not None:
+            body, kind = orjson.dumps(json), kind or "application/json"
+        elif isinstance(body, str):
+            body, kind = body.encode(), kind or "text/plain; charset=utf-8"
+        if kind and "content-type" not in self.headers:
+            self.headers.set("content-type", kind)
+        self._body: bytes | Body = body
+        self.head: ResponseHead | None = None
+        self.replaced = True
+
+    @classmethod
+    def of_service(cls, head: ResponseHead, body: bytes | Body) -> Response:
+        """Wrap what an endpoint answered; nothing is copied."""
+        self = cls.__new__(cls)
+        self.status = head.status
+        self.headers = Headers(head.visible)
+        self._body = body
+        self.head = head
+        self.replaced = False
+        return self
+
+    @property
+    def content(self) -> bytes | Body:
+        """The body as it is: whole, or still on its way. For the engine; policies use `body()`."""
+        return self._body
+
+    async def body(self, limit: int = DEFAULT_READ_LIMIT_BYTES) -> bytes:
+        """Read the whole body; the client still gets it.
+
+        Args:
+            limit: how many bytes are held at the most.
+
+        Raises:
+            GatewayError: response.body_too_large (502) beyond the limit.
+        """
+        if isinstance(self._body, Body):
+            self._body = await self._body.read_all(limit, "response.body_too_large")
+        return self._body
+
+    def replace_body(self, data: bytes | str) -> None:
+        """Send `data` instead of the body, with its length."""
+        if isinstance(self._body, Body):
+            self._body.detach()
+        self._body = data.encode() if isinstance(data, str) else data
+        self.replaced = True
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"

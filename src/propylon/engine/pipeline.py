@@ -1,0 +1,242 @@
+"""Policies, compiled: one tuple of hooks a phase, so that a phase nobody uses costs nothing.
+
+A plain `def` hook is called. What an `async def` hook returns runs as a real asyncio Task, so that timeouts, context
+variables and every asyncio library work in it; the exchange waits for it, and cancels it when it ends before. Hooks
+are interpreted Python that anybody may write: each is timed, so that one that blocks the loop is named in the log,
+and each may raise, which ends its own exchange with a 500 and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from propylon.engine.errors import GatewayError
+from propylon.engine.message import Response
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+
+BLOCKING_SECONDS = 0.1  # a hook that holds the loop longer than this delays everybody
+
+PHASES = (
+    "on_request",
+    "on_attempt",
+    "on_response",
+    "on_request_chunk",
+    "on_response_chunk",
+    "on_error",
+    "on_done",
+)
+
+Hook = Callable[..., Any]
+NamedHook = tuple[Hook, str]
+Condition = Callable[["Exchange"], bool]
+
+log = logging.getLogger("propylon.policies")
+_background: set[asyncio.Task[Any]] = set()  # asyncio holds Tasks weakly: this keeps those that nobody awaits
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyUse:
+    """A policy where it stands in a list.
+
+    Attributes:
+        name: what logs and `explain` call it.
+        policy: an object with hooks, or a callable, which is an `on_request` hook.
+        condition: whether it applies to an exchange (`when:`, `unless:`); `None` applies always.
+    """
+
+    name: str
+    policy: object
+    condition: Condition | None = None
+
+    def hook(self, phase: str) -> Hook | None:
+        """Return the policy's hook for a phase, its condition included; `None` if it has none."""
+        hook: Hook | None = getattr(self.policy, phase, None)
+        if hook is None and phase == "on_request" and callable(self.policy) and not self._has_hooks():
+            hook = self.policy
+        if hook is None or self.condition is None:
+            return hook
+        return _conditional(hook, self.condition, keeps_data=phase.endswith("_chunk"))
+
+    def _has_hooks(self) -> bool:
+        return any(hasattr(self.policy, phase) for phase in PHASES)
+
+    def phases(self) -> list[str]:
+        """Name the phases this policy takes part in."""
+        return [phase for phase in PHASES if self.hook(phase) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The hooks of one route, a tuple a phase, in the order of the configuration: gateway, service, route."""
+
+    on_request: tuple[NamedHook, ...] = ()
+    on_attempt: tuple[NamedHook, ...] = ()
+    on_response: tuple[NamedHook, ...] = ()
+    on_request_chunk: tuple[NamedHook, ...] = ()
+    on_response_chunk: tuple[NamedHook, ...] = ()
+    on_error: tuple[NamedHook, ...] = ()
+    on_done: tuple[NamedHook, ...] = ()
+
+
+def compile_pipeline(uses: Iterable[PolicyUse]) -> Pipeline:
+    """Sort the hooks of policies by phase."""
+    listed = list(uses)
+    return Pipeline(
+        **{phase: tuple((hook, use.name) for use in listed if (hook := use.hook(phase)) is not None) for phase in PHASES}
+    )
+
+
+def _conditional(hook: Hook, condition: Condition, keeps_data: bool) -> Hook:
+    """Ask the condition once an exchange, so that all phases of a policy apply or none does."""
+    key = f"propylon.condition.{id(condition)}"
+
+    def conditional(x: Exchange, *rest: Any) -> Any:
+        state = x.state
+        if key not in state:
+            state[key] = condition(x)
+        if state[key]:
+            return hook(x, *rest)
+        return rest[0] if keeps_data else None
+
+    return conditional
+
+
+async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object) -> Response | None:
+    """Run hooks in order until one answers.
+
+    Raises:
+        GatewayError: request.policy_failed if a hook raised; whatever ended the exchange meanwhile.
+    """
+    begun = monotonic()
+    for hook, name in hooks:
+        try:
+            answer = hook(x, *rest)
+            if (now := monotonic()) - begun > BLOCKING_SECONDS:
+                blocked(name, now - begun)
+            if answer is not None and type(answer) is not Response:
+                answer = await resolve(x, answer, name)
+                now = monotonic()
+                if answer is not None and not isinstance(answer, Response):
+                    raise TypeError(f"policy {name} returned {answer!r}: it may return a Response or None")  # noqa: TRY301
+        except GatewayError:
+            raise
+        except Exception as error:
+            raise failed(x, name, "request.policy_failed", error) from error
+        if answer is not None:
+            return answer
+        begun = now
+    return None
+
+
+async def run_all(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object) -> None:
+    """Run every hook in order, whatever they return.
+
+    Raises:
+        GatewayError: response.policy_failed if a hook raised; whatever ended the exchange meanwhile.
+    """
+    for hook, name in hooks:
+        begun = monotonic()
+        try:
+            result = hook(x, *rest)
+            if monotonic() - begun > BLOCKING_SECONDS:
+                blocked(name, monotonic() - begun)
+            if isinstance(result, Awaitable):
+                await in_task(x, result, name)
+        except GatewayError:
+            raise
+        except Exception as error:
+            raise failed(x, name, "response.policy_failed", error) from error
+
+
+def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
+    """Tell every hook that the exchange is over. Nothing waits for what an async one still does."""
+    for hook, name in hooks:
+        begun = monotonic()
+        try:
+            result = hook(x)
+            if isinstance(result, Awaitable):
+                task = asyncio.get_running_loop().create_task(watched(result, name), name=f"propylon on_done {name}")
+                _background.add(task)
+                task.add_done_callback(lambda task, name=name: _forget(task, x, name))  # type: ignore[misc]
+        except Exception as error:  # noqa: BLE001 - logged with its traceback; the exchange is over already
+            log_failure(x, name, error)
+        if monotonic() - begun > BLOCKING_SECONDS:
+            blocked(name, monotonic() - begun)
+
+
+def _forget(task: asyncio.Task[Any], x: Exchange, name: str) -> None:
+    _background.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log_failure(x, name, error)
+
+
+async def resolve(x: Exchange, answer: object, name: str) -> Any:
+    """Wait for what a hook returned, if it is to be waited for."""
+    return await in_task(x, answer, name) if isinstance(answer, Awaitable) else answer
+
+
+async def in_task(x: Exchange, work: Awaitable[Any], name: str) -> Any:
+    """Run what an async hook returned as a Task of its own; the exchange goes on when it is done."""
+    task = asyncio.get_running_loop().create_task(watched(work, name))
+    task.add_done_callback(lambda _: x.notify())
+    try:
+        while not task.done():
+            await x.pause()
+    except BaseException:
+        task.cancel()
+        raise
+    if task.cancelled():
+        raise RuntimeError(f"policy {name} cancelled itself")
+    return task.result()
+
+
+@types.coroutine
+def _steps(work: Generator[Any, Any, Any], name: str) -> Generator[Any, Any, Any]:
+    """Drive a coroutine and time each of its steps."""
+    value: Any = None
+    error: BaseException | None = None
+    while True:
+        begun = monotonic()
+        try:
+            waits_for = work.send(value) if error is None else work.throw(error)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            if monotonic() - begun > BLOCKING_SECONDS:
+                blocked(name, monotonic() - begun)
+        error = None
+        try:
+            value = yield waits_for
+        except BaseException as thrown:  # noqa: BLE001 - handed on to the coroutine, which may handle it
+            error = thrown
+
+
+async def watched(work: Awaitable[Any], name: str) -> Any:
+    """Await `work`; whoever blocks the loop in it is named."""
+    if isinstance(work, Coroutine):
+        return await _steps(work, name)  # type: ignore[arg-type]  # a coroutine has a generator's send and throw
+    return await work
+
+
+def blocked(name: str, seconds: float) -> None:
+    """Name a policy that held the loop."""
+    log.warning("policy %s blocked the event loop for %.0f ms: nothing else moved meanwhile", name, seconds * 1000)
+
+
+def failed(x: Exchange, name: str, code: str, error: BaseException) -> GatewayError:
+    """Log an exception with its traceback, and return the error the client gets instead."""
+    log_failure(x, name, error)
+    return GatewayError(code, log=f"policy {name} raised")
+
+
+def log_failure(x: Exchange, name: str, error: BaseException) -> None:
+    """Log an exception of a policy with its traceback."""
+    log.error("policy %s raised in exchange %s", name, x.request_id.decode("ascii") or "-", exc_info=error)

@@ -1,0 +1,144 @@
+"""Steps 4 and 5: from a chosen endpoint to a request written on a connection to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.pipeline import run_all
+from propylon.engine.sides import UNKNOWN
+from propylon.engine.transform import Transform
+from propylon.http.fields import CONNECTION_BOUND, render
+from propylon.http.headers import Headers, Pair
+from propylon.http.request_head import WRITTEN_ANEW
+from propylon.http.target import TargetError
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.rewrite import Rewrite
+    from propylon.engine.sides import Upstream
+    from propylon.services.service import Endpoint
+
+
+PRESERVE = b"*"
+"""The `host:` rule that hands on what the client asked for."""
+
+
+class Attempt:
+    """One try of an exchange at one endpoint, as `on_attempt` policies see it.
+
+    Attributes:
+        endpoint: where it goes.
+        number: 1 for the first try.
+        headers: what is sent; a change counts for this try only.
+    """
+
+    __slots__ = ("endpoint", "headers", "number")
+
+    def __init__(self, x: Exchange, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.number = x.attempts
+        request = x.changed_request
+        self.headers = Headers(tuple(request.headers.raw) if request is not None else x.fields.visible)
+
+
+async def reach_endpoint(x: Exchange, endpoint: Endpoint, fresh: bool) -> Upstream:
+    """Get a connection to `endpoint`: a kept one, or a new one (`fresh` insists), or wait for either.
+
+    Raises:
+        GatewayError: connect.*, choose.queue_full, choose.queue_timeout.
+    """
+    pool = endpoint.pool
+    upstream = None if fresh else pool.take()
+    if upstream is None:
+        ticket = pool.ask(x)
+        try:
+            while ticket.connection is None:
+                if ticket.error is not None:
+                    raise ticket.error
+                await x.pause()
+        finally:
+            if ticket.connection is None:
+                pool.withdraw(ticket)
+        upstream = ticket.connection
+        x.disarm()
+    x.upstream = upstream
+    upstream.begin(x)
+    return upstream
+
+
+async def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream) -> None:
+    """Write the request; a body that is still under way follows as it comes."""
+    x.attempts += 1
+    route = x.route
+    path = x.path if route.rewrite is None or x.rewritten else _rewritten(x, route.rewrite)
+    query = x.query if route.query_edit is None else route.query_edit.apply(x.query)
+    if query is None:
+        line = b"%b %b%b" % (x.method, endpoint.base_path, path)
+    else:
+        line = b"%b %b%b?%b" % (x.method, endpoint.base_path, path, query)
+    authority = endpoint.authority if endpoint.host is None else _host(x, endpoint)
+    request = x.changed_request
+    if route.pipeline.on_attempt:
+        attempt = Attempt(x, endpoint)
+        await run_all(x, route.pipeline.on_attempt, attempt)
+        block = _changed_block(x, attempt.headers, authority)
+    elif request is not None and request.headers.changed:
+        block = _changed_block(x, request.headers, authority)
+    else:
+        block = b"host: %b\r\n%b%b" % (authority, x.fields.block, x.origin.block)
+    block += b"x-request-id: %b\r\n" % x.request_id
+    if x.fields.wants_trailers:
+        block += b"te: trailers\r\nconnection: te\r\n"  # RFC 9110 10.1.4: the option must come with the field
+    if isinstance(x.body, Body) or (x.body and route.pipeline.on_request_chunk):
+        _stream(x, upstream, line, block)
+    else:
+        upstream.send(line, block, x.body)
+        x.arm(x.timeouts.response, "head.timeout")
+
+
+def _rewritten(x: Exchange, rewrite: Rewrite) -> bytes:
+    try:
+        return rewrite.apply(x.path, x.path_params, x.rest)
+    except TargetError as error:
+        raise GatewayError("read.bad_target", error.detail) from None
+
+
+def _stream(x: Exchange, upstream: Upstream, line: bytes, block: bytes) -> None:
+    """Send the head, and let the body follow as it comes. The response's time runs from the body's end."""
+    body = x.body if isinstance(x.body, Body) else Body.of(x.body or b"")
+    hooks = x.route.pipeline.on_request_chunk
+    if hooks:
+        transform = Transform(x, hooks, body.source, upstream)
+        x.defer(transform.cancel)
+        upstream.send_head(line, block, UNKNOWN)
+        body.pipe(transform)
+    else:
+        upstream.send_head(line, block, x.fields.length)
+        body.pipe(upstream)
+
+
+def _host(x: Exchange, endpoint: Endpoint) -> bytes:
+    """Write the Host field as the service's `host:` says: the client's own, or a fixed one."""
+    if endpoint.host != PRESERVE:
+        return endpoint.host or b""
+    if x.host is None:
+        return endpoint.authority
+    return x.host.name if x.host.port is None else b"%b:%b" % (x.host.name, x.host.port)
+
+
+def _changed_block(x: Exchange, headers: Headers, authority: bytes) -> bytes:
+    """Render what policies made of the header section. What a policy has set stands, even a gateway-owned field."""
+    kept: list[Pair] = []
+    names: set[bytes] = set()
+    for name, value in headers.raw:
+        key = name.lower()
+        if key == b"host":
+            if value != x.fields.first(b"host"):
+                authority = value
+        elif key not in CONNECTION_BOUND and key not in WRITTEN_ANEW:
+            kept.append((name, value))
+            names.add(key)
+    told = [line for line in x.origin.block.splitlines(keepends=True) if line.partition(b":")[0] not in names]
+    return b"host: %b\r\n%b%b" % (authority, render(kept), b"".join(told))

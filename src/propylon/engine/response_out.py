@@ -1,0 +1,119 @@
+"""Step 6 for every response that is not passed on as it came: policies' own answers, changed ones, failures."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from propylon.engine.body import Body
+from propylon.engine.clock import http_date
+from propylon.engine.error_page import render_error
+from propylon.engine.errors import GatewayError
+from propylon.engine.pipeline import first_answer, run_all
+from propylon.engine.sides import UNKNOWN
+from propylon.engine.transform import Transform
+from propylon.http.fields import CONNECTION_BOUND, render
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.message import Response
+
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_WRITTEN_ANEW = CONNECTION_BOUND | {b"content-length", b"x-request-id"}
+
+log = logging.getLogger("propylon.engine")
+
+
+async def answer(x: Exchange, response: Response) -> None:
+    """Show a response to the on_response policies, then send it; wait for a body that is under way.
+
+    Raises:
+        GatewayError: response.policy_failed, or what the body ended with.
+    """
+    x.response = response
+    await run_all(x, x.route.pipeline.on_response)
+    send(x, x.response)
+
+
+def own_fields(x: Exchange, block: bytes, has_date: bool) -> bytes:
+    """Add what the gateway itself puts on every response (RFC 9110 6.6.1: Date where it is missing)."""
+    if not has_date:
+        block = b"%bdate: %b\r\n" % (block, http_date())
+    return b"%bx-request-id: %b\r\n" % (block, x.request_id) if x.shows_request_id else block
+
+
+def send(x: Exchange, response: Response) -> None:
+    """Send a response; a body that is under way follows as it comes."""
+    head, content = response.head, response.content
+    x.status = response.status
+    line = head.line if head is not None and head.status == response.status else status_line(response.status)
+    bodyless = x.method == b"HEAD" or response.status in (204, 304)
+    hooks = () if bodyless else x.route.pipeline.on_response_chunk
+    if hooks and content:
+        body = content if isinstance(content, Body) else Body.of(content)
+        x.client.send_head(line, _fields(x, response, drop_length=True), UNKNOWN)
+        transform = Transform(x, hooks, body.source, x.client)
+        x.defer(transform.cancel)
+        body.pipe(transform)
+        x.arm(x.timeouts.idle, "relay.idle_timeout")
+    elif isinstance(content, Body):
+        assert head is not None
+        x.client.send_head(line, _fields(x, response, drop_length=False), head.length)
+        content.pipe(x.client)
+        x.arm(x.timeouts.idle, "relay.idle_timeout")
+    else:
+        keeps_length = bodyless and not response.replaced
+        block = _fields(x, response, drop_length=not keeps_length)
+        if not keeps_length and response.status != 204:
+            block += b"content-length: %d\r\n" % len(content)
+        x.client.send(line, block, b"" if bodyless else content)
+
+
+def _fields(x: Exchange, response: Response, drop_length: bool) -> bytes:
+    """Render the header section; a length stands in it only if it is the service's own, of its own body."""
+    head = response.head
+    length = b"" if drop_length or head is None or head.length < 0 else b"content-length: %d\r\n" % head.length
+    block = render(pair for pair in response.headers.raw if pair[0].lower() not in _WRITTEN_ANEW)
+    return own_fields(x, block + length, "date" in response.headers)
+
+
+def status_line(status: int) -> bytes:
+    """Return the status line of a response, with its CRLF."""
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+async def answer_failure(x: Exchange, error: GatewayError) -> None:
+    """Tell the client what failed, as far as it may know; cut the connection if a head has been sent already."""
+    x.error = error
+    _log(x, error)
+    if x.status:
+        x.client.abort()
+        return
+    if x.upstream is not None:
+        x.upstream.finish()
+        x.upstream = None
+    if error.status == 499:
+        return
+    pipeline = x.route.pipeline
+    try:
+        x.response = await first_answer(x, pipeline.on_error, error) or render_error(x, error)
+        if error.code != "response.policy_failed":
+            await run_all(x, pipeline.on_response)
+    except GatewayError as second:
+        _log(x, second)
+        x.response = render_error(x, error)
+    if x.status == 0 and x.response is not None:
+        send(x, x.response)
+
+
+def _log(x: Exchange, error: GatewayError) -> None:
+    """Tell the operator: what the client did wrong is worth a debug line, what broke here a warning."""
+    level = logging.WARNING if error.status >= 500 else logging.DEBUG
+    if log.isEnabledFor(level):
+        log.log(
+            level,
+            "%s status=%d id=%s route=%s endpoint=%s attempt=%d elapsed=%.3fs: %s",
+            error, error.status, x.request_id.decode("ascii") or "-", x.route.name,
+            x.endpoint.url if x.endpoint is not None else "-", x.attempts, x.elapsed, error.failure.hint,
+        )  # fmt: skip

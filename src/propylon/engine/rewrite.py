@@ -1,0 +1,227 @@
+"""Rewriting what goes to the service: the path, the query, and the base path of an endpoint.
+
+Rules of this file:
+
+- Everything is compiled once, and everything that an operator can get wrong raises `RewriteError` then.
+- A result begins with exactly one '/', so it can never be read as an authority (`//host`), and is canonical (see
+  `http/target.py`). Prefixes are cut and joined at segment boundaries, where neither '//' nor a dot segment can arise.
+  Templates and regular expressions may put pieces together in any way, so what they give is made canonical again;
+  pieces that form a dot segment or half an escape are refused (`TargetError`), never sent.
+- A path that a strip, prefix or regular expression doesn't match is left as it is. The query is not a part of the path.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from propylon.engine.pattern import canonical_text, escape_non_ascii
+from propylon.engine.safe_regex import UnsafeRegex, compile_regex
+from propylon.http import query as query_string
+from propylon.http.target import KEEP_ALL, TargetError, canonical_path
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_BACKSLASH = re.compile(r"\\(?:([1-9][0-9]?)|g<([A-Za-z_][A-Za-z0-9_]*)>)")
+
+
+class RewriteError(ValueError):
+    """A rewrite that cannot be compiled; the message is a sentence for the person who wrote it."""
+
+
+class Rewrite:
+    """A compiled change of the path; made by `strip`, `template`, `replace_prefix` or `replace_regex`."""
+
+    __slots__ = ()
+
+    def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
+        """Return the path for the service.
+
+        Parameters:
+            path: the canonical path of the request.
+            params, rest: what the router found (`Found.params`, `Found.rest`).
+
+        Raises:
+            TargetError: pieces of the request form a path that is not canonical. Prefixes never do.
+        """
+        raise NotImplementedError
+
+
+class _ReplacePrefix(Rewrite):
+    __slots__ = ("_prefix", "_slash", "_to")
+
+    def __init__(self, prefix: bytes, to: bytes) -> None:
+        self._prefix = prefix.removesuffix(b"/")
+        self._slash = self._prefix + b"/"
+        self._to = to.removesuffix(b"/")
+
+    def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
+        if path.startswith(self._slash):
+            return self._to + path[len(self._prefix) :]
+        return (self._to or b"/") if path == self._prefix else path
+
+
+class _Template(Rewrite):
+    __slots__ = ("_pieces",)
+
+    def __init__(self, pieces: list[bytes | str]) -> None:
+        self._pieces = tuple(pieces)  # bytes stand for themselves, str are names
+
+    def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
+        made: list[bytes] = []
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                made.append(piece)
+            else:
+                made.append(rest if piece == "*" else params[piece])
+        return canonical_path(b"".join(made), KEEP_ALL)
+
+
+class _ReplaceRegex(Rewrite):
+    __slots__ = ("_pieces", "_regex")
+
+    def __init__(self, regex: re.Pattern[bytes], pieces: list[bytes | int]) -> None:
+        self._regex = regex
+        self._pieces = tuple(pieces)  # bytes stand for themselves, int are groups
+
+    def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
+        found = self._regex.fullmatch(path)
+        if found is None:
+            return path
+        made = b"".join([piece if isinstance(piece, bytes) else found[piece] or b"" for piece in self._pieces])
+        return canonical_path(made, KEEP_ALL)
+
+
+def strip(prefix: str) -> Rewrite:
+    """Cut a prefix at a segment boundary: `/users` makes `/users/5` to `/5`, `/users` and `/users/` to `/`."""
+    return _ReplacePrefix(_fixed_path("strip", prefix), b"/")
+
+
+def replace_prefix(prefix: str, to: str) -> Rewrite:
+    """Put `to` in the place of a prefix, at segment boundaries."""
+    return _ReplacePrefix(_fixed_path("rewrite prefix", prefix), _fixed_path("rewrite to", to))
+
+
+def template(text: str, names: Collection[str], rest: bool) -> Rewrite:
+    """Write a new path from the parameters of the old one, as `/v2/{id}/{*}`.
+
+    Parameters:
+        text: the template; `{*}` stands for what the `*` of the route's path matched.
+        names: the parameters that every path of the route has, rest: whether every path ends in `*` (see `captures`).
+    """
+    known = [*names, "*"] if rest else list(names)
+    pieces: list[bytes | str] = []
+    position = 0
+    for found in _BRACES.finditer(text):
+        if found[1] not in known:
+            raise RewriteError(f"rewrite {text!r}: {_unknown(found[1], known)}")
+        pieces += [_piece(text, text[position : found.start()]), found[1]]
+        position = found.end()
+    pieces.append(_piece(text, text[position:]))
+    _check(text, _BRACES.sub("x", text))
+    return _Template(pieces)
+
+
+def replace_regex(regex: str, to: str) -> Rewrite:
+    r"""Replace a path that a regular expression matches as a whole; `\1` and `\g<name>` in `to` are its groups."""
+    try:
+        compiled = compile_regex(regex)
+    except UnsafeRegex as error:
+        raise RewriteError(f"rewrite regex {regex!r}: {error}") from None
+    pieces: list[bytes | int] = []
+    position = 0
+    for found in _BACKSLASH.finditer(to):
+        pieces += [_piece(to, to[position : found.start()]), _group(compiled, to, found)]
+        position = found.end()
+    pieces.append(_piece(to, to[position:]))
+    _check(to, _BACKSLASH.sub("x", to))
+    return _ReplaceRegex(compiled, pieces)
+
+
+class QueryEdit:
+    """A compiled change of the query; parameters that it doesn't name keep every byte. Raises `RewriteError`.
+
+    Parameters:
+        set_values: name -> the one value it shall have.
+        add_values: name -> value to append.
+        remove: names that go.
+    """
+
+    __slots__ = ("_append", "_drop", "_replace")
+
+    def __init__(self, set_values: Mapping[str, str], add_values: Mapping[str, str], remove: Collection[str]) -> None:
+        for name in (*set_values, *add_values, *remove):
+            if not name:
+                raise RewriteError("query_edit has a parameter without a name")
+            if name in remove and (name in set_values or name in add_values):
+                raise RewriteError(f"query_edit removes {name!r} and gives it a value; to replace it, use only `set`")
+        self._replace = {name.encode(): _encoded(name, value) for name, value in set_values.items()}
+        self._append = tuple(_encoded(name, value) for name, value in add_values.items())
+        self._drop = frozenset(name.encode() for name in remove)
+
+    def apply(self, query: bytes | None) -> bytes | None:
+        """Return the query for the service; None is no '?' at all."""
+        return query_string.edit(query, self._replace, self._append, self._drop)
+
+
+def base_path(text: str) -> bytes:
+    """Compile the path of an endpoint's URL for `join`. Raises `RewriteError`."""
+    return _fixed_path("endpoint path", text or "/").removesuffix(b"/")
+
+
+def join(base: bytes, path: bytes) -> bytes:
+    """Put a path behind an endpoint's base path; `*` (OPTIONS) stays what it is."""
+    return base + path if path[:1] == b"/" else path
+
+
+def _fixed_path(what: str, text: str) -> bytes:
+    if "{" in text or "*" in text:
+        raise RewriteError(f"{what} {text!r}: parameters and '*' only work in a template: `rewrite: /v2/{{id}}/{{*}}`")
+    try:
+        return canonical_text(text)
+    except TargetError as error:
+        raise RewriteError(f"{what} {text!r}: {error.detail}") from None
+
+
+def _piece(text: str, literal: str) -> bytes:
+    for sign in "{}\\":
+        if sign in literal:
+            raise RewriteError(f"rewrite {text!r}: '{sign}' stands alone; write '{{name}}', or '\\1' behind a regex")
+    return escape_non_ascii(literal)
+
+
+def _check(text: str, sample: str) -> None:
+    """Refuse a template that cannot give a path, whatever its pieces are."""
+    if not text.startswith("/"):
+        raise RewriteError(f"rewrite {text!r} must begin with '/'")
+    try:
+        canonical_text(sample)
+    except TargetError as error:
+        hint = "; to change the query, use query_edit" if "?" in sample else ""
+        raise RewriteError(f"rewrite {text!r}: {error.detail}{hint}") from None
+
+
+def _group(regex: re.Pattern[bytes], to: str, found: re.Match[str]) -> int:
+    if found[2]:
+        if found[2] not in regex.groupindex:
+            raise RewriteError(f"rewrite to {to!r}: {_unknown(found[2], list(regex.groupindex))}")
+        return regex.groupindex[found[2]]
+    if int(found[1]) > regex.groups:
+        raise RewriteError(f"rewrite to {to!r}: '\\{found[1]}' is no group; the regex has {regex.groups}")
+    return int(found[1])
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, 1)
+    if close:
+        return f"unknown parameter {name!r}, did you mean {close[0]!r}?"
+    if name == "*":
+        return "'{*}' needs a '*' at the end of every path of the route"
+    return f"unknown parameter {name!r}; " + (f"there are {', '.join(sorted(known))}" if known else "there are none")
+
+
+def _encoded(name: str, value: str) -> bytes:
+    return query_string.encode(name.encode(), value.encode())

@@ -1,0 +1,236 @@
+"""The router: which route a request takes.
+
+What wins when several rules match, each line deciding only what the lines before left open:
+
+1. the higher `priority`;
+2. the more specific host: exact, then the longer `*.example.com`, then any; with a port before without;
+3. the more specific path: from left to right, at the first segment that differs, the end of the path before a literal
+   before a parameter before `path_regex` before `*`. So `/a/b` beats `/a/{x}` beats `/a/*` beats a `path_regex`, which
+   beats `/*`;
+4. more conditions (methods count as one, each header, each query parameter, the clients as one);
+5. the place in the list.
+
+A rule that loses by method, header, query or client leaves the request to the next one. Only if no rule is left, and
+some failed by nothing but their method, the answer is 405 with the methods that would do; otherwise it is 404.
+
+Rules of this file: finding costs the same for one rule and for thousands: hosts are looked up in tables, paths walked
+segment by segment, and what they lead to is remembered for the last few thousand (host, port, path). Only regular
+expressions are tried one by one, on paths not seen lately. No recursion, no loop longer than the longest pattern.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from propylon.engine.match import CompiledRule, Matchable, Regex, Rule, captures
+from propylon.engine.pattern import ANY, EXACT, HostPattern, RuleError
+from propylon.engine.tree import Candidate, Entry, Found, Table
+
+__all__ = [
+    "Found", "Matchable", "NotFound", "Regex", "Router", "Rule", "RuleError", "Verdict", "WrongMethod", "captures",
+]  # fmt: skip
+
+R = TypeVar("R")
+
+_MAX_MEMO_ENTRIES = 4096
+_MAX_MEMO_PATH = 512  # bytes
+
+Key = tuple[bytes, bytes | None, bytes]
+_RANK_WORDS = (
+    "a higher priority", "a more specific host", "a more specific path", "more conditions", "an earlier place",
+)  # fmt: skip
+
+
+class NotFound:
+    """No rule matches: 404."""
+
+    __slots__ = ()
+
+
+class WrongMethod:
+    """Some rules match in all but the method: 405.
+
+    Attributes:
+        allow: the methods that would match, sorted, for the `Allow` field (RFC 9110 10.2.1).
+    """
+
+    __slots__ = ("allow",)
+
+    def __init__(self, allow: tuple[bytes, ...]) -> None:
+        self.allow = allow
+
+
+class Verdict(Generic[R]):
+    """What became of one rule.
+
+    Attributes:
+        rule: the rule, as written.
+        won: whether it is the one the request takes.
+        reason: why, in words.
+    """
+
+    __slots__ = ("reason", "rule", "won")
+
+    def __init__(self, rule: Rule[R], won: bool, reason: str) -> None:
+        self.rule = rule
+        self.won = won
+        self.reason = reason
+
+
+class Router(Generic[R]):
+    """Finds the route of a request. Raises `RuleError` for a rule that cannot be compiled."""
+
+    def __init__(self, rules: list[Rule[R]]) -> None:
+        entries = [
+            Entry(compiled, host, path, place)
+            for place, compiled in enumerate(CompiledRule(rule) for rule in rules)
+            for host in compiled.hosts
+            for path in compiled.paths
+        ]
+        entries.sort(key=lambda entry: entry.rank)
+        self._entries = entries
+        self._exact: dict[tuple[bytes, bytes | None], Table[R]] = {}
+        self._wildcards: dict[tuple[bytes, bytes | None], Table[R]] = {}
+        self._any: dict[bytes | None, Table[R]] = {}
+        self._memo: dict[Key, Found[R] | NotFound | tuple[Candidate[R], ...]] = {}
+        for number, entry in enumerate(entries):
+            entry.number = number
+            self._table(entry.host).add(entry)
+
+    def find(
+        self, host: bytes, port: bytes | None, path: bytes, method: bytes, request: Matchable
+    ) -> Found[R] | NotFound | WrongMethod:
+        """Find the route.
+
+        Parameters:
+            host: canonical name, port: canonical port or None (see `parse_host`).
+            path: canonical path (see `parse_target`).
+            method: as it was sent.
+            request: what conditions may look at; not looked at if no rule asks.
+        """
+        known = self._memo.get((host, port, path))
+        if known is None:
+            known = self._remember((host, port, path))
+        if not isinstance(known, tuple):
+            return known
+        for candidate in known:
+            methods = candidate.methods
+            if (methods is None or method in methods) and (
+                candidate.free or candidate.compiled.failed_check(request) is None
+            ):
+                return candidate.found
+        return self._none_left(known, method, request)
+
+    def table(self) -> list[Rule[R]]:
+        """Return the rules in the order they are looked at; one with several hosts or paths by its most specific."""
+        return [compiled.rule for compiled in dict.fromkeys(entry.compiled for entry in self._entries)]
+
+    def explain(
+        self, host: bytes, port: bytes | None, path: bytes, method: bytes, request: Matchable
+    ) -> list[Verdict[R]]:
+        """Say of every rule what became of it: first those that match by host and path, in order, then the others."""
+        verdicts: list[Verdict[R]] = []
+        winner: Candidate[R] | None = None
+        candidates = self._candidates((host, port, path))
+        for candidate in candidates:
+            compiled = candidate.compiled
+            reason = _why_not(compiled, method, request)
+            won = not reason and winner is None
+            if won:
+                winner = candidate
+                entry = candidate.entry
+                reason = f"host '{entry.host.text}' and path '{entry.path.text}' match, and every condition holds"
+            elif not reason and winner is not None:
+                reason = f"would match too, but the route that won has {_what_decided(winner.entry, candidate.entry)}"
+            verdicts.append(Verdict(compiled.rule, won, reason))
+        considered = {candidate.compiled for candidate in candidates}
+        others = dict.fromkeys(entry.compiled for entry in self._entries if entry.compiled not in considered)
+        verdicts += [Verdict(other.rule, False, _why_no_candidate(other, host, port, path)) for other in others]
+        return verdicts
+
+    def _table(self, host: HostPattern) -> Table[R]:
+        if host.kind == ANY:
+            return self._any.setdefault(host.port, Table())
+        tables = self._exact if host.kind == EXACT else self._wildcards
+        return tables.setdefault((host.name, host.port), Table())
+
+    def _remember(self, key: Key) -> Found[R] | NotFound | tuple[Candidate[R], ...]:
+        """Look a path up, and keep the result: the route itself if no condition could change it."""
+        candidates = self._candidates(key)
+        known: Found[R] | NotFound | tuple[Candidate[R], ...] = candidates
+        if not candidates:
+            known = _NOT_FOUND
+        elif candidates[0].free and candidates[0].methods is None:
+            known = candidates[0].found
+        if len(key[2]) <= _MAX_MEMO_PATH:
+            if len(self._memo) >= _MAX_MEMO_ENTRIES:
+                self._memo.clear()
+            self._memo[key] = known
+        return known
+
+    def _candidates(self, key: Key) -> tuple[Candidate[R], ...]:
+        """Return what matches by host and path, the most specific first, each rule once."""
+        host, port, path = key
+        found: list[Candidate[R]] = []
+        if path[:1] == b"/":
+            for table in self._tables(host.lower(), port):
+                table.collect(path, found)
+        if len(found) < 2:
+            return tuple(found)
+        found.sort(key=lambda candidate: candidate.entry.number)
+        best: dict[CompiledRule[R], Candidate[R]] = {}
+        for candidate in found:
+            best.setdefault(candidate.compiled, candidate)
+        return tuple(best.values())
+
+    def _tables(self, host: bytes, port: bytes | None) -> list[Table[R]]:
+        """Return the tables of every host pattern that matches."""
+        found: list[Table[R] | None] = []
+        for each in (None,) if port is None else (port, None):
+            found.append(self._exact.get((host, each)))
+            found.append(self._any.get(each))
+            dot = host.find(b".", 1) if self._wildcards else -1
+            while dot > 0:
+                found.append(self._wildcards.get((host[dot:], each)))
+                dot = host.find(b".", dot + 1)
+        return [table for table in found if table is not None]
+
+    def _none_left(
+        self, candidates: tuple[Candidate[R], ...], method: bytes, request: Matchable
+    ) -> NotFound | WrongMethod:
+        allow: set[bytes] = set()
+        for candidate in candidates:
+            methods = candidate.methods
+            if methods is not None and method not in methods and candidate.compiled.failed_check(request) is None:
+                allow |= methods
+        return WrongMethod(tuple(sorted(allow))) if allow else _NOT_FOUND
+
+
+_NOT_FOUND = NotFound()
+
+
+def _why_not(compiled: CompiledRule[R], method: bytes, request: Matchable) -> str:
+    """Name the condition that fails; "" if all hold. Values are not shown: they may be secrets."""
+    if compiled.methods is not None and method not in compiled.methods:
+        allowed = ", ".join(sorted(name.decode("ascii") for name in compiled.methods))
+        return f"method {method.decode('latin-1')} is not one of {allowed}"
+    failed = compiled.failed_check(request)
+    return f"{failed.what} does not match" if failed else ""
+
+
+def _why_no_candidate(compiled: CompiledRule[R], host: bytes, port: bytes | None, path: bytes) -> str:
+    if not any(pattern.matches(host.lower(), port) for pattern in compiled.hosts):
+        asked = host.decode("latin-1") + (f":{port.decode('latin-1')}" if port else "")
+        return f"host {asked} does not match {_listed([pattern.text for pattern in compiled.hosts])}"
+    return f"path {path.decode('latin-1')} does not match {_listed([pattern.text for pattern in compiled.paths])}"
+
+
+def _what_decided(winner: Entry[R], loser: Entry[R]) -> str:
+    for words, mine, other in zip(_RANK_WORDS, winner.rank, loser.rank, strict=False):
+        if mine != other:
+            return words
+    return _RANK_WORDS[-1]
+
+
+def _listed(texts: list[str]) -> str:
+    return " or ".join(f"'{text}'" for text in texts)

@@ -1,0 +1,101 @@
+"""What the engine needs of its two sides. Everything that speaks to a client or an endpoint fits in here.
+
+A header section crosses this border as a block: lines of bytes, each with its CRLF, without framing fields. Framing
+is the connection's own affair.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from propylon.http.headers import Pair
+
+if TYPE_CHECKING:
+    from propylon.engine.body import Body
+    from propylon.engine.errors import GatewayError
+    from propylon.engine.exchange import Exchange
+    from propylon.http.forwarded import Origin
+    from propylon.http.response_head import ResponseHead
+
+UNKNOWN = -1
+"""The length of a body that nobody knows yet."""
+
+
+class Client(Protocol):
+    """The side of an exchange where the request came from."""
+
+    def origin(self, x: Exchange) -> Origin:
+        """Tell who the client is, and which forwarding fields a service gets."""
+
+    def send(self, line: bytes, block: bytes, body: bytes) -> None:
+        """Send a whole response; `block` says its length where it has one."""
+
+    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+        """Send the head of a response whose body follows; `length` in bytes, or `UNKNOWN`."""
+
+    def send_interim(self, head: ResponseHead) -> None:
+        """Send a 1xx response, if this client understands one."""
+
+    def write_body(self, data: bytes) -> None:
+        """Send a piece of the body."""
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        """Send the end of the body."""
+
+    def pause_reading(self) -> None:
+        """Take no more of the request's body for now."""
+
+    def resume_reading(self) -> None:
+        """Take the request's body again."""
+
+    def abort(self) -> None:
+        """Cut the connection, so that the client sees that the response is incomplete."""
+
+    def exchange_done(self, x: Exchange) -> None:
+        """Learn that the exchange is over, whatever happened."""
+
+
+class Upstream(Protocol):
+    """The side of an attempt that goes to an endpoint.
+
+    Attributes:
+        head: the response's head once it is there.
+        body: its body: whole, or under way.
+        complete: the whole response has arrived.
+        error: why the attempt failed.
+        request_sent: the whole request has been written.
+        fresh: it has carried no exchange before this one.
+        heard: at least one byte of this response has arrived.
+    """
+
+    head: ResponseHead | None
+    body: bytes | Body
+    complete: bool
+    error: GatewayError | None
+    request_sent: bool
+    fresh: bool
+    heard: bool
+
+    def begin(self, x: Exchange) -> None:
+        """Take on an exchange."""
+
+    def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
+        """Send a whole request; `line` has no version, `body` is `None` where there is none at all."""
+
+    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+        """Send the head of a request whose body follows; `length` in bytes, or `UNKNOWN`."""
+
+    def write_body(self, data: bytes) -> None:
+        """Send a piece of the body."""
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        """Send the end of the body."""
+
+    def finish(self) -> None:
+        """Give the exchange up: back to the pool if the connection is clean, closed otherwise."""
+
+    def pause_reading(self) -> None:
+        """Take no more of the response's body for now."""
+
+    def resume_reading(self) -> None:
+        """Take the response's body again."""

@@ -1,0 +1,137 @@
+"""The whole configuration, compiled into objects that exchanges use without looking anything up.
+
+A snapshot is made whole or not at all, and never changes; an exchange keeps the one it began with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from propylon.engine.errors import GatewayError
+from propylon.engine.exchange import Timeouts
+from propylon.engine.pipeline import Pipeline
+from propylon.engine.router import Found, Router, WrongMethod
+from propylon.http.request_head import RequestFields
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.pipeline import PolicyUse
+    from propylon.engine.rewrite import QueryEdit, Rewrite
+    from propylon.http.forwarded import ForwardingRules
+    from propylon.http.request_head import RequestReader
+    from propylon.services.service import Endpoint, Service
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """What a client may send before it is refused; sizes in bytes. The defaults are nginx's, or wider."""
+
+    request_line: int = 8 * 1024
+    header_block: int = 32 * 1024
+    pipeline_buffer: int = 64 * 1024
+    connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTimeouts:
+    """How long a client may take, in seconds; `inf` for ever."""
+
+    header: float = 10.0
+    keep_alive: float = 75.0
+    write: float = 60.0
+    body: float = 60.0
+    linger: float = 5.0
+    drain: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    """A page of the operator's own for a status."""
+
+    content: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRoute:
+    """A route as exchanges use it.
+
+    Attributes:
+        name: its name, or what it matches.
+        pipeline: the hooks of all its policies.
+        policies: the same policies as a list, for people.
+        service: where it goes; `None` if a policy answers.
+        rewrite: how the path changes on the way to the service.
+        query_edit: how the query changes.
+        entry: what `/services.json` tells about it.
+    """
+
+    name: str
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    policies: tuple[PolicyUse, ...] = ()
+    service: Service | None = None
+    rewrite: Rewrite | None = None
+    query_edit: QueryEdit | None = None
+    entry: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything an exchange needs that is not its own.
+
+    Attributes:
+        router: leads to the routes.
+        routes: all routes, in the order of the configuration.
+        services: all services by name.
+        outside: what serves requests that match no route: the gateway's own policies.
+        reader: reads and remembers request heads.
+        forwarding: what services are told about clients.
+        pseudonym: this gateway's name in Via; empty if it writes none.
+    """
+
+    router: Router[CompiledRoute]
+    routes: tuple[CompiledRoute, ...]
+    services: dict[str, Service]
+    outside: CompiledRoute
+    reader: RequestReader
+    forwarding: ForwardingRules
+    pseudonym: bytes = b""
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    client_timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    error_pages: dict[str, ErrorPage] = field(default_factory=dict)
+    no_fields: RequestFields = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "no_fields", RequestFields(b"", self.reader.rules))
+
+    def match(self, x: Exchange) -> CompiledRoute:
+        """Find the route of an exchange (step 2).
+
+        Raises:
+            GatewayError: match.no_route, match.method.
+        """
+        host = x.host
+        if host is None:
+            found = self.router.find(b"", None, x.path, x.method, x)
+        else:
+            found = self.router.find(host.name, host.port, x.path, x.method, x)
+        if isinstance(found, Found):
+            route = x.route = found.route
+            x.path_params, x.rest, x.service = found.params, found.rest, route.service
+            return route
+        if isinstance(found, WrongMethod):
+            raise GatewayError("match.method", headers={"allow": ", ".join(m.decode("ascii") for m in found.allow)})
+        raise GatewayError("match.no_route")
+
+    def choose(self, x: Exchange) -> Endpoint:
+        """Choose an endpoint of the exchange's service (step 4).
+
+        Raises:
+            GatewayError: choose.no_endpoint.
+        """
+        if x.service is None:
+            raise GatewayError("choose.no_endpoint", log="the route has no service, and no policy answered")
+        return x.service.choose()

@@ -1,0 +1,102 @@
+"""A body on its way through policies: chunk hooks between a source and a sink.
+
+A hook gets each piece and returns what goes on instead. After the last piece it is called once more with `b""`, and
+what it returns then is the end of the body. An async hook makes the pieces behind it wait in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from propylon.engine.errors import GatewayError
+from propylon.engine.pipeline import NamedHook, failed, watched
+from propylon.http.headers import Pair
+
+if TYPE_CHECKING:
+    from propylon.engine.body import Sink, Source
+    from propylon.engine.exchange import Exchange
+
+
+class Transform:
+    """The sink of a body, and the source of what the hooks make of it.
+
+    Work is a list of `(hook number, piece, last)`: what a hook returns is put back in front for the next one.
+    """
+
+    def __init__(self, x: Exchange, hooks: tuple[NamedHook, ...], source: Source, sink: Sink) -> None:
+        self._exchange = x
+        self._hooks = hooks
+        self._source = source
+        self._sink = sink
+        self._work: deque[tuple[int, bytes, bool]] = deque()
+        self._task: asyncio.Task[Any] | None = None
+
+    def write_body(self, data: bytes) -> None:
+        """Take a piece."""
+        self._work.append((0, data, False))
+        self._go_on()
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        """Take the end. Trailers are dropped: they described another body."""
+        self._work.append((0, b"", True))
+        self._go_on()
+
+    def cancel(self) -> None:
+        """End an async hook with its exchange."""
+        self._work.clear()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _go_on(self) -> None:
+        if self._task is not None:
+            self._source.pause_reading()  # one piece at a time waits for an async hook; the rest stays in the socket
+            return
+        while self._work and self._task is None:
+            number, data, last = self._work.popleft()
+            if number < len(self._hooks):
+                self._run(number, data, last)
+            elif last:
+                self._sink.end_body([])
+            else:
+                self._sink.write_body(data)
+
+    def _run(self, number: int, data: bytes, last: bool) -> None:
+        hook, name = self._hooks[number]
+        try:
+            result = hook(self._exchange, data)
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            self._fail(name, error)
+            return
+        if isinstance(result, Awaitable):
+            self._source.pause_reading()
+            self._task = asyncio.get_running_loop().create_task(watched(result, name))
+            self._task.add_done_callback(lambda task: self._resume(task, number, last))
+        else:
+            self._put_back(number + 1, result, last)
+
+    def _resume(self, task: asyncio.Task[Any], number: int, last: bool) -> None:
+        self._task = None
+        if task.cancelled() or self._exchange.finished:
+            return
+        error = task.exception()
+        if error is not None:
+            self._fail(self._hooks[number][1], error)
+            return
+        self._put_back(number + 1, task.result(), last)
+        self._source.resume_reading()
+        self._go_on()
+
+    def _put_back(self, number: int, data: bytes | None, last: bool) -> None:
+        if last:
+            self._work.appendleft((number, b"", True))
+        if data:
+            self._work.appendleft((number, data, False))
+
+    def _fail(self, name: str, error: BaseException) -> None:
+        self._work.clear()
+        if not isinstance(error, GatewayError):
+            error = failed(self._exchange, name, "response.policy_failed", error)
+        self._exchange.fail(error)

@@ -1,0 +1,129 @@
+"""The tree of path segments under one host pattern, and what a walk through it finds.
+
+A node has its literal segments in a table and at most one child for a parameter, so a step costs the same however many
+routes there are. The walk goes level by level, never deeper than the longest pattern; regular expressions, which no
+tree can hold, are tried one by one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from propylon.engine.match import CompiledRule
+    from propylon.engine.pattern import HostPattern, PathPattern
+
+R = TypeVar("R")
+
+Rank = tuple[int, tuple[int, ...], tuple[int, ...], int, int, int]
+
+
+class Found(Generic[R]):
+    """A route was found. Shared between requests: read only.
+
+    Attributes:
+        route: the object of the rule.
+        params: the path's parameters, as they stand in the canonical path (still escaped).
+        rest: what `*` stands for, without a leading '/'; b"" if the pattern has none.
+    """
+
+    __slots__ = ("params", "rest", "route")
+
+    def __init__(self, route: R, params: dict[str, bytes], rest: bytes) -> None:
+        self.route = route
+        self.params = params
+        self.rest = rest
+
+
+class Entry(Generic[R]):
+    """One host pattern and one path pattern of a rule; what is sorted and stored."""
+
+    __slots__ = ("compiled", "host", "number", "path", "rank")
+
+    def __init__(self, compiled: CompiledRule[R], host: HostPattern, path: PathPattern, place: int) -> None:
+        rule = compiled.rule
+        self.compiled = compiled
+        self.host = host
+        self.path = path
+        self.rank: Rank = (-rule.priority, host.rank, path.rank, -compiled.conditions, rule.order, place)
+        self.number = 0
+
+
+class Candidate(Generic[R]):
+    """An entry that matches by host and path, with what the path gave."""
+
+    __slots__ = ("compiled", "entry", "found", "free", "methods")
+
+    def __init__(self, entry: Entry[R], params: dict[str, bytes], rest: bytes) -> None:
+        self.entry = entry
+        self.compiled = entry.compiled
+        self.found = Found(entry.compiled.rule.route, params, rest)
+        self.methods = entry.compiled.methods
+        self.free = not entry.compiled.checks
+
+
+class _Node(Generic[R]):
+    """A place in the tree of segments."""
+
+    __slots__ = ("exact", "literals", "parameter", "prefix")
+
+    def __init__(self) -> None:
+        self.literals: dict[bytes, _Node[R]] = {}
+        self.parameter: _Node[R] | None = None
+        self.exact: list[Entry[R]] = []
+        self.prefix: list[Entry[R]] = []
+
+
+class Table(Generic[R]):
+    """The paths of one host pattern."""
+
+    __slots__ = ("depth", "regexes", "root")
+
+    def __init__(self) -> None:
+        self.root: _Node[R] = _Node()
+        self.regexes: list[Entry[R]] = []
+        self.depth = 0
+
+    def add(self, entry: Entry[R]) -> None:
+        path = entry.path
+        if path.regex is not None:
+            self.regexes.append(entry)
+            return
+        node = self.root
+        for segment in path.segments:
+            if segment is not None:
+                node = node.literals.setdefault(segment, _Node())
+            else:
+                node.parameter = node.parameter or _Node()
+                node = node.parameter
+        (node.prefix if path.rest else node.exact).append(entry)
+        self.depth = max(self.depth, len(path.segments))
+
+    def collect(self, path: bytes, found: list[Candidate[R]]) -> None:
+        """Append every entry whose path pattern matches."""
+        parts = path[1:].split(b"/", self.depth)
+        level: list[tuple[_Node[R], tuple[bytes, ...]]] = [(self.root, ())]
+        for depth, part in enumerate(parts):
+            deeper: list[tuple[_Node[R], tuple[bytes, ...]]] = []
+            for node, values in level:
+                if node.prefix:
+                    rest = b"/".join(parts[depth:])
+                    found += [_candidate(entry, values, rest) for entry in node.prefix]
+                literal = node.literals.get(part)
+                if literal is not None:
+                    deeper.append((literal, values))
+                if node.parameter is not None and part:
+                    deeper.append((node.parameter, (*values, part)))
+            level = deeper
+        for node, values in level:
+            for entries in (node.exact, node.prefix):
+                for entry in entries:
+                    found.append(_candidate(entry, values, b""))
+        for entry in self.regexes:
+            match = entry.path.regex.fullmatch(path) if entry.path.regex else None
+            if match is not None:
+                found.append(Candidate(entry, match.groupdict(b""), b""))
+
+
+def _candidate(entry: Entry[R], values: tuple[bytes, ...], rest: bytes) -> Candidate[R]:
+    return Candidate(entry, dict(zip(entry.path.names, values, strict=True)), rest)

@@ -1,0 +1,200 @@
+"""Gateway: what a Python program builds, and what a YAML file loads into."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from propylon.config.schema import GatewayConfig
+    from propylon.engine.snapshot import Snapshot
+    from propylon.runtime.worker import Worker
+
+log = logging.getLogger("propylon")
+
+
+class Gateway:
+    """A gateway, from its first route to its last request.
+
+    The keyword arguments of every method are the keys of the configuration file, with the same meaning; policies may
+    also be plain callables and objects. Nothing is checked before the gateway is used, so that all problems come
+    together.
+
+        gateway = Gateway()
+        gateway.route("/users/*", target="http://127.0.0.1:3001", strip="/users", policies=[require_key])
+        gateway.run("127.0.0.1:8080")
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        """Take top-level keys, as `listen`, `policies`, `trusted_proxies`."""
+        self._data: dict[str, Any] = dict(settings)
+        self._data["routes"] = list(settings.get("routes", ()))
+        self._data["services"] = dict(settings.get("services", {}))
+        self._base_dir: Path | None = None
+        self._config: GatewayConfig | None = None
+        self._snapshot: Snapshot | None = None
+        self._worker: Worker | None = None
+
+    @classmethod
+    def from_config(cls, config: GatewayConfig, base_dir: str | Path = ".") -> Self:
+        """Make a gateway of a configuration that has been checked already.
+
+        Args:
+            base_dir: the folder of its file, where modules of policies are looked for too.
+        """
+        self = cls()
+        self._config = config
+        self._base_dir = Path(base_dir)
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Make a gateway of a YAML file.
+
+        Raises:
+            ConfigError: with every problem of the file.
+        """
+        from propylon.config.load import load
+
+        return cls.from_config(load(path), Path(path).parent)
+
+    def route(self, path: str | Sequence[str] | None = None, **keys: Any) -> Self:
+        """Add a route: what it matches, its policies, and one of `target`, `service`, `redirect`, `respond`."""
+        self._change()
+        self._data["routes"].append({**({"path": path} if path is not None else {}), **keys})
+        return self
+
+    def service(self, name: str, endpoints: Sequence[str | Mapping[str, Any]], **keys: Any) -> Self:
+        """Add a service that routes can name."""
+        self._change()
+        self._data["services"][name] = {"endpoints": list(endpoints), **keys}
+        return self
+
+    def policy(self, policy: Callable[..., Any] | object) -> Any:
+        """Add a policy for every route; also usable as a decorator."""
+        self._change()
+        self._data["policies"] = [*self._data.get("policies", ()), policy]
+        return policy
+
+    def _change(self) -> None:
+        if self._config is not None:
+            raise RuntimeError("this gateway's configuration is complete: it was loaded, or is in use")
+
+    @property
+    def config(self) -> GatewayConfig:
+        """The checked configuration. Raises `ConfigError` with every problem."""
+        if self._config is None:
+            from propylon.config.load import validate
+
+            data = {key: value for key, value in self._data.items() if value}
+            self._config = validate(data)
+        return self._config
+
+    def snapshot(self) -> Snapshot:
+        """Compile the configuration.
+
+        Raises:
+            ConfigError: with every problem of the configuration.
+            BuildError: what is configured cannot be made.
+        """
+        if self._snapshot is None:
+            from propylon.config.build import build_snapshot
+
+            if self._base_dir is not None and str(self._base_dir.resolve()) not in sys.path:
+                sys.path.insert(0, str(self._base_dir.resolve()))
+            self._snapshot = build_snapshot(self.config)
+        return self._snapshot
+
+    # running
+
+    def run(self, listen: str | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, then finish what is under way.
+
+        Args:
+            listen: an address to listen on instead of the configured ones.
+
+        Raises:
+            ConfigError, BuildError: the configuration is wrong.
+            ListenError: an address cannot be listened on.
+        """
+        if listen is not None:
+            self._change()
+            self._data["listen"] = listen
+        logging.basicConfig(
+            level=self.config.log.level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+        )
+        self.snapshot()  # before the loop runs: what is wrong is told before anything is opened
+        _run(self._serve())
+
+    async def _serve(self) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with self:
+            log.info("listening on %s", ", ".join(self.addresses))
+            await stop.wait()
+            log.info("stopping: waiting for what is under way")
+
+    async def start(self) -> None:
+        """Start to serve in the running event loop; on a free port of 127.0.0.1 if no address is configured.
+
+        Raises as `run` does.
+        """
+        from propylon.runtime.worker import Worker
+
+        if self._config is None and "listen" not in self._data:
+            self._data["listen"] = "127.0.0.1:0"
+
+        if self._worker is not None:
+            raise RuntimeError("this gateway runs already")
+        worker = Worker(self.snapshot(), self.config.listen)
+        await worker.start()
+        self._worker = worker
+
+    async def stop(self) -> None:
+        """Finish what is under way, then close everything."""
+        if self._worker is not None:
+            worker, self._worker = self._worker, None
+            await worker.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, with the real ports; empty while it does not run."""
+        return self._worker.addresses if self._worker is not None else []
+
+    @property
+    def url(self) -> str:
+        """The URL of the first TCP listener. Raises `RuntimeError` while there is none."""
+        for address in self.addresses:
+            if not address.startswith("unix:"):
+                return f"http://{address}"
+        raise RuntimeError("this gateway does not listen on TCP, or does not run")
+
+    @property
+    def port(self) -> int:
+        """The port of the first TCP listener."""
+        return int(self.url.rpartition(":")[2])
+
+
+def _run(main: Any) -> None:
+    """Run on uvloop where there is one."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        uvloop.run(main)
+        return
+    asyncio.run(main)

@@ -1,0 +1,104 @@
+"""Reading and editing a query string without changing a byte that was not asked for (RFC 3986 3.4).
+
+Rules of this file:
+
+- A query is `name=value` pieces joined by '&'. Names are compared decoded (`%XX`, and '+' as a space, as HTML forms
+  write it), so `%61=1` is the parameter `a`. A piece without '=' has the value b"".
+- Untouched pieces keep their bytes, their order and even their emptiness (`a&&b`).
+- None is "no '?' at all", b"" is a '?' with nothing behind it. Removing the last piece leaves None.
+- Names and values given to this module are plain, not encoded; results of `get` are plain too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+
+def items(query: bytes | None) -> list[tuple[bytes, bytes]]:
+    """Return every parameter in order, decoded."""
+    pairs: list[tuple[bytes, bytes]] = []
+    for piece in _pieces(query):
+        if piece:
+            name, _, value = piece.partition(b"=")
+            pairs.append((_decode(name), _decode(value)))
+    return pairs
+
+
+def get(query: bytes | None, name: bytes) -> bytes | None:
+    """Return the decoded value of the first parameter of that name; None if there is none."""
+    for piece in _pieces(query):
+        if piece and _name(piece) == name:
+            return _decode(piece.partition(b"=")[2])
+    return None
+
+
+def get_all(query: bytes | None, name: bytes) -> list[bytes]:
+    """Return the decoded values of every parameter of that name."""
+    return [value for found, value in items(query) if found == name]
+
+
+def set_value(query: bytes | None, name: bytes, value: bytes) -> bytes | None:
+    """Give a parameter one value: its first occurrence is replaced, others go; it is appended if there is none."""
+    return edit(query, {name: encode(name, value)}, (), ())
+
+
+def add_value(query: bytes | None, name: bytes, value: bytes) -> bytes | None:
+    """Append a parameter, whatever is there already."""
+    return edit(query, {}, (encode(name, value),), ())
+
+
+def remove(query: bytes | None, name: bytes) -> bytes | None:
+    """Remove every parameter of that name."""
+    return edit(query, {}, (), (name,))
+
+
+def encode(name: bytes, value: bytes) -> bytes:
+    """Return the piece `name=value`, with everything but unreserved characters percent-encoded."""
+    return f"{quote_from_bytes(name, safe='')}={quote_from_bytes(value, safe='')}".encode("ascii")
+
+
+def edit(
+    query: bytes | None, replace: Mapping[bytes, bytes], append: Collection[bytes], drop: Collection[bytes]
+) -> bytes | None:
+    """Do several edits in one pass: drop, then replace, then append.
+
+    Parameters:
+        query: the query as it was sent.
+        replace: name -> encoded piece that takes the place of the parameter.
+        append: encoded pieces for the end.
+        drop: names that go.
+    """
+    kept: list[bytes] = []
+    done: set[bytes] = set()
+    pieces = _pieces(query)
+    for piece in pieces:
+        name = _name(piece)
+        if piece and name in replace:
+            if name not in done:
+                kept.append(replace[name])
+                done.add(name)
+        elif not piece or name not in drop:
+            kept.append(piece)
+    kept += [piece for name, piece in replace.items() if name not in done]
+    kept += append
+    if kept == pieces:
+        return query
+    return b"&".join(kept) if kept else None
+
+
+def _pieces(query: bytes | None) -> list[bytes]:
+    return query.split(b"&") if query else []
+
+
+def _name(piece: bytes) -> bytes:
+    return _decode(piece.partition(b"=")[0])
+
+
+def _decode(text: bytes) -> bytes:
+    if b"+" in text:
+        text = text.replace(b"+", b" ")
+    return unquote_to_bytes(text) if b"%" in text else text

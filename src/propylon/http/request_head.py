@@ -1,0 +1,208 @@
+"""Request heads: the request line and the header section, read strictly and remembered (RFC 9112 2-6).
+
+A `RequestLine` and a `RequestFields` are immutable and shared between exchanges. Together with a body they are the
+one canonical request that router, policies, limits, log and service all see.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from propylon.http.fields import (
+    CONNECTION_BOUND,
+    content_length,
+    is_chunked,
+    nominated,
+    render,
+    split_request_fields,
+    tokens,
+)
+from propylon.http.forwarded import GATEWAY_OWNED
+from propylon.http.headers import Pair
+from propylon.http.host import Host, HostError, parse_host
+from propylon.http.memo import Memo
+from propylon.http.refusal import Refusal
+from propylon.http.request_id import is_safe
+from propylon.http.target import PathRules, TargetError, parse_target
+
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
+_NO_ROUTE_TO_SERVICE = {
+    b"CONNECT": Refusal("read.connect_refused", "CONNECT asks for a tunnel, and this is no forward proxy"),
+    b"TRACE": Refusal("read.method_refused", "TRACE would echo credentials (RFC 9110 9.3.8)"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRules:
+    """What a request head may be.
+
+    Attributes:
+        max_fields: fields in a header section, 100 as in Apache httpd (`LimitRequestFields`) and Node.js' order.
+        aliases: what happens to names with `_` or `.`, which CGI-like services confuse with `-`: "refuse" (400),
+            "drop" or "keep".
+        paths: how the canonical path is made.
+    """
+
+    max_fields: int = 100
+    aliases: str = "refuse"
+    paths: PathRules = field(default_factory=PathRules)
+
+
+class RequestLine:
+    """Method, target and version of a request."""
+
+    __slots__ = ("authority", "method", "minor", "path", "query", "raw_target", "scheme")
+
+    def __init__(self, raw: bytes, rules: HeadRules) -> None:
+        parts = raw.split(b" ")
+        if len(parts) != 3:
+            raise Refusal("read.bad_request_line", "the request line is not 'method target version' (RFC 9112 3)")
+        self.method, self.raw_target, version = parts
+        if not _METHOD.fullmatch(self.method):
+            raise Refusal("read.bad_request_line", "the method is no token (RFC 9110 9.1)")
+        if version == b"HTTP/1.1":
+            self.minor = 1
+        elif version == b"HTTP/1.0":
+            self.minor = 0
+        elif _VERSION.fullmatch(version):
+            raise Refusal("read.bad_version", "this listener speaks HTTP/1.1 and HTTP/1.0")
+        else:
+            raise Refusal("read.bad_request_line", "the request line does not end in a version (RFC 9112 2.3)")
+        if self.method in _NO_ROUTE_TO_SERVICE:
+            refusal = _NO_ROUTE_TO_SERVICE[self.method]
+            raise Refusal(refusal.code, refusal.detail)
+        try:
+            target = parse_target(self.method, self.raw_target, rules.paths)
+        except TargetError as error:
+            raise Refusal(error.code, error.detail) from None
+        self.path, self.query = target.path, target.query
+        self.scheme, self.authority = target.scheme, target.authority
+
+
+class RequestFields:
+    """A request's header section, split and classified.
+
+    Attributes:
+        pairs: all fields as they came, names in their own case.
+        visible: the fields a policy sees: without those that end at this hop or belong to the gateway.
+        block: `visible` as lines, without Host, Content-Length and X-Request-Id, which are written anew.
+        host: the parsed Host field; `None` if there was none.
+        length: Content-Length in bytes, or -1.
+        request_id: the client's X-Request-Id if it is one safe value, else empty.
+        has_via: there is a Via field, so the request has passed a proxy.
+    """
+
+    __slots__ = (
+        "_index", "block", "chunked", "close", "expects_continue", "has_via", "host", "keep_alive", "length", "pairs",
+        "request_id", "upgrade", "visible", "wants_trailers",
+    )  # fmt: skip
+
+    def __init__(self, block: bytes, rules: HeadRules) -> None:
+        pairs = split_request_fields(block)
+        if len(pairs) > rules.max_fields:
+            raise Refusal("read.too_many_fields", f"more than {rules.max_fields} header fields")
+        self.host: Host | None = None
+        self.length = -1
+        self.chunked = self.close = self.keep_alive = self.expects_continue = self.wants_trailers = False
+        self.upgrade = b""
+        self.request_id = b""
+        self._index: dict[bytes, list[bytes]] = {}
+        self.pairs: tuple[Pair, ...] = tuple(_without_aliases(pairs, rules.aliases))
+        for name, value in self.pairs:
+            self._index.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
+        self._read_framing()
+        self._read_connection()
+        self._read_host_and_id()
+
+    def _read_framing(self) -> None:
+        """Decide where the body ends; two answers to that are an attack (RFC 9112 6.1, 6.3)."""
+        lengths, codings = self.all(b"content-length"), self.all(b"transfer-encoding")
+        if codings:
+            if lengths:
+                raise Refusal("read.bad_framing", "both Content-Length and Transfer-Encoding (RFC 9112 6.1)")
+            if len(codings) > 1:
+                raise Refusal("read.bad_framing", "more than one Transfer-Encoding field (RFC 9112 6.1)")
+            self.chunked = is_chunked(codings[0], "read.bad_framing", "read.unknown_coding")
+        elif lengths:
+            if len(lengths) > 1:
+                raise Refusal("read.bad_framing", "more than one Content-Length field (RFC 9110 8.6)")
+            self.length = content_length(lengths[0], "read.bad_framing")
+
+    def _read_connection(self) -> None:
+        """Take away what ends at this hop, then keep the rest as lines."""
+        options = [token for value in self.all(b"connection") for token in tokens(value)]
+        self.close = b"close" in options
+        self.keep_alive = b"keep-alive" in options
+        self.wants_trailers = b"trailers" in [token for value in self.all(b"te") for token in tokens(value)]
+        self.upgrade = b", ".join(self.all(b"upgrade")) if b"upgrade" in options else b""
+        for expectation in self.all(b"expect"):
+            if expectation.lower() != b"100-continue":
+                raise Refusal("read.expectation", "the only expectation understood is 100-continue (RFC 9110 10.1.1)")
+            self.expects_continue = True
+        dropped = CONNECTION_BOUND | GATEWAY_OWNED | nominated(options) | {b"expect"}
+        visible = [(name, value.rstrip(b" \t")) for name, value in self.pairs if name.lower() not in dropped]
+        self.visible: tuple[Pair, ...] = tuple(visible)
+        self.block = render(pair for pair in visible if pair[0].lower() not in WRITTEN_ANEW)
+
+    def _read_host_and_id(self) -> None:
+        hosts = self.all(b"host")
+        if len(hosts) > 1:
+            raise Refusal("read.bad_host", "more than one Host field (RFC 9112 3.2)")
+        if hosts:
+            self.host = _host(hosts[0])
+        self.has_via = b"via" in self._index
+        ids = self.all(b"x-request-id")
+        if len(ids) == 1 and is_safe(ids[0]):
+            self.request_id = ids[0]
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return every value of the field `name`, which is given in lower case."""
+        return self._index.get(name, [])
+
+    def first(self, name: bytes) -> bytes | None:
+        """Return the first value of the field `name`, which is given in lower case."""
+        values = self._index.get(name)
+        return values[0] if values else None
+
+
+WRITTEN_ANEW = frozenset((b"host", b"content-length", b"x-request-id"))
+"""Visible fields that the gateway writes itself, whatever the client sent."""
+
+
+def _without_aliases(pairs: list[Pair], rule: str) -> list[Pair]:
+    """Apply the rule for names that another layer may read as a different name (`X_User` as `X-User`)."""
+    if rule == "keep":
+        return pairs
+    if rule == "drop":
+        return [pair for pair in pairs if b"_" not in pair[0] and b"." not in pair[0]]
+    for name, _ in pairs:
+        if b"_" in name or b"." in name:
+            raise Refusal("read.bad_field", f"the header name {name.decode('ascii')!r} has '_' or '.' in it")
+    return pairs
+
+
+def _host(value: bytes) -> Host:
+    try:
+        return parse_host(value)
+    except HostError as error:
+        raise Refusal("read.bad_host", str(error)) from None
+
+
+class RequestReader:
+    """Reads request heads under one set of rules and remembers them.
+
+    Attributes:
+        lines: `lines[raw]` is the `RequestLine` of `raw`, or raises `Refusal`.
+        sections: `sections[raw]` is the `RequestFields` of a header section, or raises `Refusal`.
+        hosts: `hosts[raw]` is the `Host` of an authority, or raises `Refusal`.
+    """
+
+    __slots__ = ("hosts", "lines", "rules", "sections")
+
+    def __init__(self, rules: HeadRules) -> None:
+        self.rules = rules
+        self.lines: Memo[RequestLine] = Memo(lambda raw: RequestLine(raw, rules))
+        self.sections: Memo[RequestFields] = Memo(lambda raw: RequestFields(raw, rules))
+        self.hosts: Memo[Host] = Memo(_host)

@@ -1,0 +1,200 @@
+"""The request target: its form, and the one canonical spelling of its path (RFC 9112 3.2, RFC 3986 3.3 and 6.2.2).
+
+Rules of this file:
+
+- Everything behind it (routes, limits, cache keys, logs, services) sees the same bytes, so what two programs could read
+  in two ways is refused: dot segments in any spelling, `%2F`, `%5C`, a backslash, control characters, broken escapes,
+  escapes that are not UTF-8, a `;` (where some servers cut a segment), a fragment.
+- What is only spelled differently is made the same: escapes of unreserved characters are decoded, other escapes have
+  capital digits, characters that RFC 3986 keeps out of a path are escaped, `//` is `/`.
+- `%25` is never decoded, so canonicalising twice changes nothing.
+- The query is kept byte for byte. The scheme of an absolute-form target never decides where a request goes.
+"""
+
+from __future__ import annotations
+
+import re
+
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_PLAIN = bytes(sorted(_UNRESERVED)) + b"/!$&'()*+,=:@"  # what stands in a canonical path as it is
+_VISIBLE = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
+_KEPT_WITH_SEMICOLON = _VISIBLE.translate(None, b"?\\")
+_KEPT = _KEPT_WITH_SEMICOLON.translate(None, b";")
+
+_SEGMENT = rb"[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*+"  # plain, and no dot in front
+_SIMPLE = re.compile(rb"((?:/%b)++/?|/)(?:\?([!-\x22$-~]*+))?" % _SEGMENT)
+
+_ESCAPE = re.compile(rb'%(?:[0-9A-Fa-f]{2})?|["<>^`{|}]')
+_NON_ASCII_RUN = re.compile(rb"(?:%[89A-F][0-9A-F])+")
+_SLASHES = re.compile(rb"//+")
+_ABSOLUTE = re.compile(rb"([Hh][Tt][Tt][Pp][Ss]?)://([^/?]+)([^?]*)(\??)(.*)")
+
+
+class TargetError(ValueError):
+    """A request target that is refused.
+
+    Attributes:
+        code: always `read.bad_target`.
+        detail: what is wrong, where, and by which rule; safe to show to the client.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.code = "read.bad_target"
+        self.detail = detail
+
+
+class PathRules:
+    """Which ambiguous spellings are kept (True) instead of refused (False)."""
+
+    __slots__ = ("encoded_slashes", "semicolons")
+
+    def __init__(self, encoded_slashes: bool = False, semicolons: bool = False) -> None:
+        self.encoded_slashes = encoded_slashes
+        self.semicolons = semicolons
+
+
+KEEP_ALL = PathRules(encoded_slashes=True, semicolons=True)
+"""For paths that passed the listener's rules already, and for paths that an operator wrote."""
+
+
+class Target:
+    """A request target in its canonical parts.
+
+    Attributes:
+        path: the canonical path; it begins with one '/', or is `*` (OPTIONS only).
+        query: what follows the first '?', byte for byte; None if there is no '?'.
+        authority: host and port of an absolute-form target, not yet checked (see `parse_host`); else None.
+        scheme: `http` or `https` of an absolute-form target; else None.
+    """
+
+    __slots__ = ("authority", "path", "query", "scheme")
+
+    def __init__(self, path: bytes, query: bytes | None, authority: bytes | None, scheme: bytes | None) -> None:
+        self.path = path
+        self.query = query
+        self.authority = authority
+        self.scheme = scheme
+
+    def __repr__(self) -> str:
+        return f"Target({self.path!r}, {self.query!r}, {self.authority!r}, {self.scheme!r})"
+
+
+def parse_target(method: bytes, raw: bytes, rules: PathRules) -> Target:
+    """Parse the target of a request line. Raises `TargetError`.
+
+    Parameters:
+        method: decides whether `*` is allowed (RFC 9112 3.2.4).
+        raw: the target as it was sent. CONNECT is refused before this is called.
+        rules: which ambiguous spellings are kept.
+    """
+    simple = _SIMPLE.fullmatch(raw)
+    if simple is not None:
+        return Target(simple[1], simple[2], None, None)
+    odd = raw.translate(None, _VISIBLE)
+    if odd:
+        raise TargetError(_bad_byte(raw, raw.index(odd[:1])))
+    if raw[:1] == b"/":
+        path, mark, query = raw.partition(b"?")
+        return Target(canonical_path(path, rules), query if mark else None, None, None)
+    if raw == b"*":
+        if method != b"OPTIONS":
+            raise TargetError("the target '*' is only for OPTIONS (RFC 9112 3.2.4)")
+        return Target(raw, None, None, None)
+    return _parse_absolute(method, raw, rules)
+
+
+def canonical_path(path: bytes, rules: PathRules) -> bytes:
+    """Return the one canonical spelling of a path that begins with '/'. Raises `TargetError`."""
+    if path[:1] != b"/":
+        raise TargetError("the path does not begin with '/' (RFC 9112 3.2.1)")
+    if not path.translate(None, _PLAIN) and b"//" not in path and b"/." not in path:
+        return path
+    return _canonicalise(path, rules)
+
+
+def _parse_absolute(method: bytes, raw: bytes, rules: PathRules) -> Target:
+    """Parse `http://host:port/path?query`, as clients send it to proxies (RFC 9112 3.2.2)."""
+    found = _ABSOLUTE.fullmatch(raw)
+    if found is None:
+        raise TargetError("the target is neither a path that begins with '/' nor an http(s) URI (RFC 9112 3.2)")
+    scheme, authority, path, mark, query = found.groups()
+    if not path and not mark and method == b"OPTIONS":
+        return Target(b"*", None, authority, scheme.lower())
+    return Target(canonical_path(path or b"/", rules), query if mark else None, authority, scheme.lower())
+
+
+def _canonicalise(path: bytes, rules: PathRules) -> bytes:
+    refused = path.translate(None, _KEPT_WITH_SEMICOLON if rules.semicolons else _KEPT)
+    if refused:
+        raise TargetError(_bad_byte(path, path.index(refused[:1])))
+    escapes = _ESCAPES_WITH_SLASH if rules.encoded_slashes else _ESCAPES
+    try:
+        canonical = _ESCAPE.sub(lambda found: escapes[found.group()], path)
+    except KeyError as unknown:
+        raise TargetError(_bad_escape(path, unknown.args[0])) from None
+    if b"%" in canonical:
+        for run in _NON_ASCII_RUN.finditer(canonical):
+            _check_utf8(run.group())
+    if b"//" in canonical:
+        canonical = _SLASHES.sub(b"/", canonical)
+    _check_dots(canonical)
+    return canonical
+
+
+def _check_dots(path: bytes) -> None:
+    """Refuse dot segments, also those that only a server sees which decodes `%2F` or cuts segments at ';'."""
+    cut = path.replace(b"%2F", b"/").replace(b"%3B", b";") + b"/"
+    for dots in (b"/./", b"/../", b"/.;", b"/..;"):
+        where = cut.find(dots)
+        if where >= 0:
+            segment = cut.count(b"/", 0, where + 1)
+            raise TargetError(f"the path has a dot segment at segment {segment}; resolve it first (RFC 3986 5.2.4)")
+
+
+def _check_utf8(run: bytes) -> None:
+    """Refuse escapes that are invalid or overlong UTF-8, which decoders read in different ways (RFC 3629 3)."""
+    try:
+        bytes.fromhex(run.replace(b"%", b"").decode("ascii")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise TargetError(f"the path's escapes {run[:24].decode('ascii')} are not UTF-8 (RFC 3629 3)") from None
+
+
+def _bad_byte(raw: bytes, index: int) -> str:
+    """Say why the byte at an index of a target may not stand there."""
+    match raw[index : index + 1]:
+        case b"\\":
+            return f"the path has a backslash at byte {index}: some servers read it as '/'"
+        case b";":
+            return f"the path has a ';' at byte {index}: some servers cut the segment there"
+        case b"#":
+            return f"the target has a fragment at byte {index}; fragments are never sent (RFC 9110 4.2.5)"
+        case _:
+            return f"the target has the byte 0x{raw[index]:02X} at byte {index}, unencoded (RFC 3986 2)"
+
+
+def _bad_escape(path: bytes, escape: bytes) -> str:
+    where = next(found.start() for found in _ESCAPE.finditer(path) if found.group() == escape)
+    if escape == b"%":
+        return f"the path has a '%' at byte {where} without two hexadecimal digits (RFC 3986 2.1)"
+    if escape.upper() in (b"%2F", b"%5C"):
+        return f"the path has an encoded slash or backslash at byte {where}: some servers read it as '/'"
+    return f"the path has an encoded control character at byte {where}"
+
+
+def _escape_table(encoded_slashes: bool) -> dict[bytes, bytes]:
+    """Map every accepted escape in every spelling, and every character that must be escaped, to its canonical form."""
+    table = {b"%c" % byte: b"%%%02X" % byte for byte in b'"<>^`{|}'}
+    for byte in range(0x20, 0x100):
+        if byte in (0x5C, 0x7F) or (byte == 0x2F and not encoded_slashes):
+            continue
+        upper = b"%%%02X" % byte
+        canonical = bytes((byte,)) if byte in _UNRESERVED else upper
+        for first in {upper[1:2], upper[1:2].lower()}:
+            for second in {upper[2:3], upper[2:3].lower()}:
+                table[b"%" + first + second] = canonical
+    return table
+
+
+_ESCAPES = _escape_table(encoded_slashes=False)
+_ESCAPES_WITH_SLASH = _escape_table(encoded_slashes=True)

@@ -1,0 +1,525 @@
+"""One HTTP/1.1 connection from a client: requests in, responses out, in order (RFC 9112).
+
+Rules of this file: one exchange at a time; what a client pipelines waits in `_buffer`, bounded. Whatever is wrong with
+a request is answered once, and the connection is closed behind the answer. A deadline is a number; `Intake.sweep`
+looks at all of them. Nothing is read of a body that nobody wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.exchange import Exchange
+from propylon.engine.forward import forward
+from propylon.engine.sides import UNKNOWN
+from propylon.http.body_reader import BodyReader
+from propylon.http.chunked import last_chunk
+from propylon.http.forwarded import UNIX_PEER, Origin, direct_origin, origin, via_loops
+from propylon.http.refusal import Refusal
+
+if TYPE_CHECKING:
+    from propylon.engine.snapshot import Snapshot
+    from propylon.http.headers import Pair
+    from propylon.http.host import Host
+    from propylon.http.request_head import RequestFields, RequestLine
+    from propylon.http.response_head import ResponseHead
+    from propylon.inbound.intake import Intake
+
+MAX_DRAIN_BYTES = 256 * 1024  # an unread body up to here is read and dropped, so that the connection can be kept
+PROBE_SECONDS = 0.5  # after a client's FIN: time for a quick answer before it is asked whether it is still there
+JOIN_BYTES = 16384  # larger pieces are not copied into one string with their chunk's size
+
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_NOT_A_METHOD = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection from a client.
+
+    Attributes:
+        deadline: when `check` has to look at it (`time.monotonic`).
+        exchange: the exchange under way, if any.
+    """
+
+    __slots__ = (
+        "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_held_back", "_intake", "_keep", "_local", "_minor",
+        "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving", "_transport",
+        "_write_stalled", "deadline", "exchange",
+    )  # fmt: skip
+
+    def __init__(self, intake: Intake, peer: bytes | None = None, port: bytes | None = None) -> None:
+        """`peer` and `port` are given by a PROXY protocol header; otherwise the socket tells them."""
+        self._intake = intake
+        self._transport: asyncio.Transport | None = None
+        self._peer = peer or b""
+        self._port = port or b""
+        self._scheme = b"http"
+        self._buffer = b""
+        self._origin: tuple[Host | None, Origin] | None = None
+        self._minor = 1
+        self._reader: BodyReader | None = None
+        self._body: Body | None = None
+        self._keep = True
+        self._chunking = self._closing = self._half_closed = self._held_back = False
+        self._owes_continue = self._probed = self._serving = self._write_stalled = False
+        self.deadline = inf
+        self.exchange: Exchange | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._transport is None else "busy" if self.exchange is not None else "idle"
+        return f"<ClientConnection {self._peer.decode('ascii')} {state}>"
+
+    # the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request."""
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports share no base class (asyncio's do)
+        if not self._peer:
+            peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+            if isinstance(peer, tuple):
+                self._peer, self._port = peer[0].encode("ascii"), b"%d" % local[1]
+            else:
+                self._peer, self._port = UNIX_PEER, b"80"
+        intake = self._intake
+        limit = intake.snapshot.limits.connections
+        if limit is not None and len(intake.connections) >= limit:
+            intake.connections.add(self)
+            self._refuse(GatewayError("admit.connections", headers={"retry-after": "1"}))
+            return
+        intake.connections.add(self)
+        self._expect_request()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived: more of a body, the next request, or what has to wait."""
+        if self._reader is not None:
+            self._feed(data)
+        elif self.exchange is not None:
+            self._hold(data)
+        elif not self._closing:
+            self._serve(self._buffer + data if self._buffer else data)
+
+    def eof_received(self) -> bool:
+        """Take a client's FIN: it sends no more, yet may wait for answers (RFC 9112 9.6)."""
+        x = self.exchange
+        if x is None or self._closing:
+            return False
+        self._half_closed = True
+        if self._reader is not None:
+            self._stop_reading()
+            x.fail(GatewayError("read.unexpected_eof", "the connection was closed before the body was complete"))
+        else:
+            self.deadline = monotonic() + PROBE_SECONDS
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End what is under way: there is nobody to answer."""
+        self._transport = None
+        self._closing = True
+        self.deadline = inf
+        self._intake.connections.discard(self)
+        if self.exchange is not None:
+            self.exchange.fail(GatewayError("relay.client_gone"))
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly: its endpoint waits too."""
+        self._write_stalled = True
+        self.deadline = monotonic() + self._snapshot.client_timeouts.write
+        if self.exchange is not None and self.exchange.upstream is not None:
+            self.exchange.upstream.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._write_stalled = False
+        self.deadline = inf
+        if self.exchange is not None and self.exchange.upstream is not None:
+            self.exchange.upstream.resume_reading()
+
+    # reading requests
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self.exchange.snapshot if self.exchange is not None else self._intake.snapshot
+
+    def _expect_request(self) -> None:
+        """Wait for the next head: a kept connection may rest, a started head may not take long."""
+        timeouts = self._intake.snapshot.client_timeouts
+        self.deadline = monotonic() + (timeouts.header if self._buffer else timeouts.keep_alive)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what a client pipelines, up to a limit; beyond it the client waits."""
+        self._buffer += data
+        if len(self._buffer) > self._snapshot.limits.pipeline_buffer and self._transport is not None:
+            self._held_back = True
+            self._transport.pause_reading()
+
+    def _serve(self, data: bytes) -> None:
+        """Begin one request after the other until one has to wait, or the data ends."""
+        self._serving = True
+        self._buffer = data
+        try:
+            while self._buffer and self.exchange is None and self._reader is None and not self._closing:
+                if not self._begin(self._buffer):
+                    break
+        except Refusal as refusal:
+            self._refuse(GatewayError(refusal.code, refusal.detail))
+        finally:
+            self._serving = False
+
+    def _begin(self, data: bytes) -> bool:
+        """Begin the request at the front of `data`; False if its head is not complete."""
+        snapshot = self._intake.snapshot
+        end = data.find(b"\r\n\r\n")
+        line_end = data.find(b"\r\n")
+        if line_end == 0:  # RFC 9112 2.2: an empty line before a request is ignored; a second one is not
+            if data.startswith(b"\r\n\r\n"):
+                raise Refusal("read.bad_request_line", "empty lines before the request line (RFC 9112 2.2)")
+            self._buffer = data[2:]
+            return True
+        if end < 0:
+            self._check_partial(data, line_end)
+            return False
+        limits = snapshot.limits
+        if line_end > limits.request_line:
+            raise Refusal("read.line_too_long", f"the request line is longer than {limits.request_line} bytes")
+        if end - line_end > limits.header_block:
+            raise Refusal("read.head_too_large", f"the header section is longer than {limits.header_block} bytes")
+        line = snapshot.reader.lines[data[:line_end]]
+        fields = snapshot.reader.sections[data[line_end + 2 : end + 2]]
+        host = fields.host
+        if line.authority is not None or host is None or not line.minor:
+            host = self._check_together(line, fields, snapshot)
+        self._buffer = data[end + 4 :]
+        self._minor = line.minor
+        self._keep = (not fields.close if line.minor else fields.keep_alive) and not self._intake.draining
+        x = Exchange(self, snapshot, line.method, line.path, line.query)
+        x.fields, x.host = fields, host
+        x.request_id = fields.request_id or self._intake.new_request_id()
+        if fields.has_via and snapshot.pseudonym and via_loops(fields.all(b"via"), snapshot.pseudonym):
+            x.refusal = GatewayError("admit.loop")
+        self.exchange = x
+        self.deadline = inf
+        if fields.chunked or fields.length >= 0:
+            self._begin_body(x, fields)
+        x.start(forward(x))
+        return True
+
+    def _check_partial(self, data: bytes, line_end: int) -> None:
+        """Refuse an incomplete head as soon as it can no longer become a good one."""
+        limits = self._intake.snapshot.limits
+        if _BARE_LF.search(data):
+            raise Refusal("read.bad_request_line", "a line does not end in CRLF (RFC 9112 2.2)")
+        if line_end < 0:
+            if _NOT_A_METHOD.match(data):
+                raise Refusal("read.bad_request_line", "this is not HTTP (RFC 9112 3)")
+            if len(data) > limits.request_line:
+                raise Refusal("read.line_too_long", f"the request line is longer than {limits.request_line} bytes")
+        else:
+            if line_end > limits.request_line:
+                raise Refusal("read.line_too_long", f"the request line is longer than {limits.request_line} bytes")
+            self._intake.snapshot.reader.lines[data[:line_end]]
+            if len(data) - line_end > limits.header_block:
+                raise Refusal("read.head_too_large", f"the header section is longer than {limits.header_block} bytes")
+        if self.deadline == inf or len(self._buffer) == len(data):
+            self._buffer = data
+            timeouts = self._intake.snapshot.client_timeouts
+            self.deadline = min(self.deadline, monotonic() + timeouts.header)
+
+    def _check_together(self, line: RequestLine, fields: RequestFields, snapshot: Snapshot) -> Host | None:
+        """Check what neither the request line nor the header section can tell alone; return the host."""
+        if line.minor == 0:
+            if fields.chunked:
+                raise Refusal("read.bad_framing", "Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1)")
+        elif fields.host is None:
+            raise Refusal("read.bad_host", "no Host field in an HTTP/1.1 request (RFC 9112 3.2)")
+        if line.authority is None:
+            return fields.host
+        host = snapshot.reader.hosts[line.authority]
+        if fields.host is not None and host != fields.host:
+            raise Refusal("read.bad_host", "the target's authority and Host differ (RFC 9112 3.2.2)")
+        return host
+
+    def _begin_body(self, x: Exchange, fields: RequestFields) -> None:
+        """Take the body, or what has arrived of it."""
+        reader = BodyReader(fields.length, "read.bad_chunk")
+        pieces = reader.feed(self._buffer)
+        if reader.done:
+            x.body = b"".join(pieces)
+            self._buffer = reader.rest
+            return
+        self._buffer = b""
+        self._reader = reader
+        self._owes_continue = fields.expects_continue and self._minor == 1 and not reader.size
+        self._body = x.body = Body(self)
+        for piece in pieces:
+            self._body.feed(piece)
+
+    def _feed(self, data: bytes) -> None:
+        """Take more of the body under way."""
+        reader, x = self._reader, self.exchange
+        assert reader is not None
+        try:
+            pieces = reader.feed(data)
+        except Refusal as refusal:
+            self._stop_reading()
+            if x is not None:
+                x.fail(GatewayError(refusal.code, refusal.detail))
+            return
+        if x is not None and x.body_limit is not None and reader.size > x.body_limit:
+            self._stop_reading()
+            x.fail(GatewayError("request.body_too_large", f"the body is larger than {x.body_limit} bytes"))
+            return
+        body = self._body
+        if body is not None:
+            for piece in pieces:
+                body.feed(piece)
+        if not self._write_stalled and not self._held_back:
+            self.deadline = monotonic() + self._snapshot.client_timeouts.body
+        if reader.done:
+            self._end_of_body(reader)
+
+    def _end_of_body(self, reader: BodyReader) -> None:
+        self._reader = None
+        body, self._body = self._body, None
+        self.deadline = inf
+        if reader.rest:
+            self._hold(reader.rest)
+        if body is not None:
+            body.end(reader.trailers)
+        if self.exchange is None:  # it was only read to keep the connection
+            self._next()
+
+    def _stop_reading(self) -> None:
+        """Take nothing more from this client: what follows cannot be trusted, or is not wanted."""
+        self._keep = False
+        self._reader = None
+        self._body = None
+        self._buffer = b""
+        self.deadline = inf
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Answer a request that could not be read, as an exchange like any other; then close."""
+        snapshot = self._intake.snapshot
+        self._stop_reading()
+        self._minor = 1
+        x = Exchange(self, snapshot, b"", b"", None)
+        x.request_id = self._intake.new_request_id()
+        x.refusal = error
+        self.exchange = x
+        x.start(forward(x))
+
+    # the engine's side
+
+    def origin(self, x: Exchange) -> Origin:
+        """Tell who the client is. For a client that is no proxy it depends on the Host alone, and is kept."""
+        rules = x.snapshot.forwarding
+        known = self._origin
+        if known is not None and known[0] == x.host and not x.fields.has_via:
+            return known[1]
+        host = b"" if x.host is None else x.host.name if x.host.port is None else b"%b:%b" % x.host
+        if x.fields.has_via or rules.trusted.contains(self._peer):
+            return origin(rules, self._peer, self._scheme, host, self._port, x.fields.all)
+        found = direct_origin(rules, self._peer, self._scheme, host, self._port)
+        self._origin = (x.host, found)
+        return found
+
+    def send(self, line: bytes, block: bytes, body: bytes) -> None:
+        """Send a whole response."""
+        if self._transport is not None:
+            self._transport.write(b"%b%b%b\r\n%b" % (line, block, self._connection_field(), body))
+
+    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+        """Send the head of a response whose body follows."""
+        self._chunking = length == UNKNOWN and self._minor == 1
+        if self._chunking:
+            block += b"transfer-encoding: chunked\r\n"
+        elif length == UNKNOWN:
+            self._keep = False  # HTTP/1.0 knows no chunks: the connection's end is the body's (RFC 9112 6.3)
+        if self._transport is not None:
+            self._transport.write(b"%b%b%b\r\n" % (line, block, self._connection_field()))
+
+    def send_interim(self, head: ResponseHead) -> None:
+        """Send a 1xx response; HTTP/1.0 has none (RFC 9110 15.2)."""
+        if self._transport is not None and self._minor == 1:
+            self._transport.write(b"%b%b\r\n" % (head.line, head.block))
+
+    def write_body(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        if self._transport is None:
+            return
+        if not self._chunking:
+            self._transport.write(data)
+        elif len(data) > JOIN_BYTES:
+            self._transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+        else:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        """Send the end of the body; trailers for whoever asked for them (RFC 9110 6.5.1)."""
+        if self._chunking and self._transport is not None:
+            asked = self.exchange is not None and self.exchange.fields.wants_trailers
+            self._transport.write(last_chunk(trailers if asked else []))
+        self._chunking = False
+
+    def body_wanted(self) -> None:
+        """Ask for the body, if the client waits to be asked; from now on it may not stall."""
+        if self._owes_continue:
+            self._owes_continue = False
+            if self._transport is not None:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._reader is not None:
+            self.deadline = monotonic() + self._snapshot.client_timeouts.body
+
+    def pause_reading(self) -> None:
+        """Take no more of the request's body for now; the client is not to blame for the time."""
+        if self._transport is not None and self._reader is not None:
+            self._held_back = True
+            self.deadline = inf
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take the request's body again."""
+        if self._held_back and self._transport is not None:
+            self._held_back = False
+            self._transport.resume_reading()
+            if self._reader is not None:
+                self.deadline = monotonic() + self._snapshot.client_timeouts.body
+
+    def abort(self) -> None:
+        """Cut the connection, so that the client sees that the response is incomplete."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def exchange_done(self, x: Exchange) -> None:
+        """Go on to the next request, or close."""
+        self.exchange = None
+        if self._transport is None or self._closing:
+            return
+        if x.status == 0:
+            self.abort()
+        elif self._reader is not None:
+            if self._body is not None:
+                self._body.detach()
+                self._body = None
+            if not self._keep:
+                self._linger()
+            else:
+                self.deadline = monotonic() + x.snapshot.client_timeouts.body
+        else:
+            self._next()
+
+    # ending
+
+    def _connection_field(self) -> bytes:
+        """Decide whether the connection is kept, and say so (RFC 9112 9.3)."""
+        if self._keep and self._reader is not None and not self._can_drain():
+            self._keep = False
+        if self._intake.draining:
+            self._keep = False
+        if not self._keep:
+            return b"connection: close\r\n"
+        return b"" if self._minor else b"connection: keep-alive\r\n"
+
+    def _can_drain(self) -> bool:
+        """Say whether the rest of an unread body is small, and surely comes."""
+        assert self._reader is not None
+        return 0 <= self._reader.left <= MAX_DRAIN_BYTES and not self._owes_continue
+
+    def _next(self) -> None:
+        """After an exchange: the next request, rest, or the end."""
+        if self._held_back:
+            self.resume_reading()
+        if not self._keep:
+            self._linger()
+        elif self._half_closed and not self._buffer:
+            self._close()
+        elif not self._serving:
+            if self._buffer:
+                self._serve(self._buffer)
+            if self.exchange is None and self._reader is None and not self._closing:
+                self._expect_request()
+        elif not self._buffer:
+            self._expect_request()
+
+    def _close(self) -> None:
+        """Close once everything is written; a client that does not take it is cut off."""
+        self._closing = True
+        self.deadline = monotonic() + self._intake.snapshot.client_timeouts.linger
+        if self._transport is not None:
+            self._transport.close()
+
+    def _linger(self) -> None:
+        """Close so that the answer arrives: bytes that nobody reads would turn it into a reset (RFC 9112 9.6)."""
+        transport = self._transport
+        if transport is None:
+            return
+        if self._half_closed or not transport.can_write_eof():
+            self._close()
+            return
+        self._closing = True
+        self._reader = None
+        self._buffer = b""
+        self.deadline = monotonic() + self._intake.snapshot.client_timeouts.linger
+        if self._held_back:
+            self._held_back = False
+            transport.resume_reading()
+        transport.write_eof()
+
+    def drain(self) -> None:
+        """Close if nothing is under way; otherwise behind the next answer."""
+        if self.exchange is None and self._reader is None and not self._closing:
+            self._close()
+
+    # deadlines
+
+    def check(self, now: float) -> None:
+        """Act on deadlines that have passed."""
+        x = self.exchange
+        if x is not None and x.deadline <= now:
+            x.expire()
+        if self.deadline > now:
+            return
+        self.deadline = inf
+        if self._closing:
+            self.abort()
+        elif self._write_stalled:
+            if x is not None:
+                x.fail(GatewayError("relay.client_stalled"))
+            self.abort()
+        elif x is None:
+            if self._buffer:
+                self._refuse(GatewayError("read.head_timeout", "the request's head did not arrive in time"))
+            else:
+                self._close()
+        elif self._reader is not None:
+            self._stop_reading()
+            x.fail(GatewayError("read.body_timeout", "the request's body did not arrive in time"))
+        elif self._half_closed:
+            self._probe(x, now)
+
+    def _probe(self, x: Exchange, now: float) -> None:
+        """Find out whether a client that sent a FIN still waits, or went away.
+
+        A FIN says only that no more comes. An interim response is harmless to a client that waits (RFC 9110 15.2);
+        the system of one that is gone answers it with a reset, which then stands in the socket's error.
+        """
+        transport = self._transport
+        if transport is None:
+            return
+        if self._probed:
+            sock = transport.get_extra_info("socket")
+            if sock is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self.abort()
+                x.fail(GatewayError("relay.client_gone"))
+                return
+        elif x.status == 0 and self._minor == 1:
+            self._probed = True
+            transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.deadline = now

@@ -1,0 +1,255 @@
+"""Listeners: the addresses where clients connect, over TCP (both IP families) and over Unix sockets.
+
+Rules of the file:
+
+- Binding and accepting are two steps, so that one process can bind and others accept.
+- A listener never takes an address away from a living process: a Unix socket is replaced only if nobody answers there.
+- Every failure is one sentence with the address, the cause, and the way out where there is one.
+"""
+
+import asyncio
+import errno
+import os
+import re
+import socket
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+MAX_UNIX_PATH_BYTES: Final = 107
+"""Bytes of a socket path on Linux: `sun_path` has 108, with a zero at the end (unix(7))."""
+UNIX_MODE: Final = 0o660
+"""Owner and group may connect; whoever else shall, is put into the group."""
+PORT_TRIES: Final = 8
+"""Tries to find one port that is free in both families, for port 0."""
+
+_TCP: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9._-]*)):([0-9]{1,5})")
+_FORMS: Final = "write 127.0.0.1:8080, [::1]:8080, :8080 (all addresses) or unix:/path/to.sock"
+
+
+class ListenError(Exception):
+    """A listener cannot be opened; the message is a sentence that begins with its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where a listener listens: `host` (empty: all addresses, IPv4 and IPv6) and `port`, or `unix_path`."""
+
+    host: str
+    port: int
+    unix_path: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> "ListenAddress":
+        """Parse `host:port`, `[ipv6]:port`, `:port` or `unix:/path`; port 0 is any free port. Raises `ListenError`."""
+        if text.startswith("unix:"):
+            path = text.removeprefix("unix:")
+            if not path.startswith("/") or path.endswith("/") or "\0" in path:
+                raise ListenError(f"{text!r} needs the absolute path of a socket: write unix:/path/to.sock")
+            if len(os.fsencode(path)) > MAX_UNIX_PATH_BYTES:
+                raise ListenError(f"{text!r}: the path of a socket has at most {MAX_UNIX_PATH_BYTES} bytes")
+            return cls("", 0, path)
+        found = _TCP.fullmatch(text)
+        if found is None:
+            raise ListenError(f"{text!r} is no address to listen at: {_FORMS}")
+        if int(found[3]) > 65535:
+            raise ListenError(f"{text!r}: a port is a number from 0 to 65535")
+        return cls((found[1] or found[2]).lower(), int(found[3]), None)
+
+    def __str__(self) -> str:
+        if self.unix_path is not None:
+            return f"unix:{self.unix_path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Listener:
+    """An open listener. `address` is the real one: port 0 has become the port that was found."""
+
+    __slots__ = ("_inode", "_servers", "address")
+
+    def __init__(self, address: ListenAddress, servers: list[asyncio.Server], inode: int | None) -> None:
+        self.address = address
+        self._servers = servers
+        self._inode = inode
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.address} {'open' if self._servers else 'closed'}>"
+
+    def close(self) -> None:
+        """Stop accepting; connections that are open stay open. A second call does nothing."""
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
+        if self._inode is not None and servers:
+            assert self.address.unix_path is not None
+            _unlink_if_ours(self.address.unix_path, self._inode)
+
+
+async def open_listener(
+    address: ListenAddress, factory: Callable[[], asyncio.BaseProtocol], *, backlog: int
+) -> Listener:
+    """Bind and accept connections; `factory` makes the protocol of each.
+
+    Parameters:
+        backlog: connections that the kernel holds before they are accepted (it caps this at net.core.somaxconn).
+
+    Raises `ListenError`.
+    """
+    return await accept(address, bind(address), factory, backlog=backlog)
+
+
+async def accept(
+    address: ListenAddress,
+    sockets: list[socket.socket],
+    factory: Callable[[], asyncio.BaseProtocol],
+    *,
+    backlog: int,
+) -> Listener:
+    """Accept connections on sockets from `bind`. Raises `ListenError`, and closes all of them if one fails."""
+    loop = asyncio.get_running_loop()
+    servers: list[asyncio.Server] = []
+    inode: int | None = None
+    real = address
+    if address.unix_path is None:
+        real = replace(address, port=sockets[0].getsockname()[1])
+    else:
+        inode = os.stat(address.unix_path).st_ino
+    try:
+        for sock in sockets:
+            if address.unix_path is None:
+                servers.append(await loop.create_server(factory, sock=sock, backlog=backlog))
+            else:
+                servers.append(await loop.create_unix_server(factory, sock=sock, backlog=backlog))
+    except OSError as error:
+        for server in servers:
+            server.close()
+        for sock in sockets:
+            sock.close()
+        raise _failure(address, error) from None
+    return Listener(real, servers, inode)
+
+
+def bind(address: ListenAddress) -> list[socket.socket]:
+    """Return bound sockets that do not listen yet: one, or one for each IP family. Raises `ListenError`."""
+    if address.unix_path is not None:
+        return [_bind_unix(address, address.unix_path)]
+    try:
+        found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ListenError(f"{address}: {address.host!r} is no address of this machine: {reason}") from None
+    # IPv4 first, and each once: /etc/hosts may list an address twice.
+    targets = sorted({(family, place[0], place) for family, _, _, _, place in found})
+    tries = PORT_TRIES if address.port == 0 else 1
+    while True:
+        tries -= 1
+        try:
+            return _bind_tcp([(family, place) for family, _, place in targets])
+        except OSError as error:
+            if tries == 0 or error.errno != errno.EADDRINUSE:
+                raise _failure(address, error) from None
+
+
+def _bind_tcp(
+    targets: list[tuple[int, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]],
+) -> list[socket.socket]:
+    """Bind one socket a target, all to the port of the first."""
+    sockets: list[socket.socket] = []
+    port = 0
+    try:
+        for family, place in targets:
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+            except OSError as error:
+                if error.errno == errno.EAFNOSUPPORT and len(targets) > 1:
+                    continue  # a kernel without IPv6 (or IPv4)
+                raise
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # One socket a family: clients show as 192.0.2.1 and never as ::ffff:192.0.2.1.
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                sock.bind((place[0], port or place[1], *place[2:]))
+            except OSError as error:
+                if (
+                    error.errno == errno.EADDRNOTAVAIL
+                    and len(targets) > 1
+                    and (len(sockets) > 1 or place is not targets[-1][1])
+                ):
+                    sockets.pop().close()  # IPv6 is compiled in but switched off
+                    continue
+                raise
+            port = port or sock.getsockname()[1]
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _bind_unix(address: ListenAddress, path: str) -> socket.socket:
+    _remove_stale(address, path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        # Nobody can connect before listen(), so there is no moment with the wider mode.
+        os.chmod(path, UNIX_MODE)
+    except OSError as error:
+        sock.close()
+        raise _failure(address, error) from None
+    return sock
+
+
+def _remove_stale(address: ListenAddress, path: str) -> None:
+    """Remove the socket that a process which was killed has left at `path`."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _failure(address, error) from None
+    if not stat.S_ISSOCK(mode):
+        raise ListenError(f"{address}: a file that is no socket is in the way: remove it or choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full backlog gives EAGAIN: somebody lives there
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            pass
+        except FileNotFoundError:
+            return
+        except BlockingIOError:
+            raise _failure(address, OSError(errno.EADDRINUSE, "")) from None
+        except OSError as error:
+            raise _failure(address, error) from None
+        else:
+            raise _failure(address, OSError(errno.EADDRINUSE, ""))
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _failure(address, error) from None
+
+
+def _unlink_if_ours(path: str, inode: int) -> None:
+    """Remove the socket file, unless another process has put its own in its place."""
+    try:
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+    except OSError:
+        pass
+
+
+def _failure(address: ListenAddress, error: OSError) -> ListenError:
+    if error.errno == errno.EADDRINUSE:
+        return ListenError(f"{address}: address already in use: another process listens there")
+    if error.errno == errno.EACCES and address.unix_path is None and 0 < address.port < 1024:
+        return ListenError(f"{address}: permission denied: ports below 1024 need root or CAP_NET_BIND_SERVICE")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return ListenError(f"{address}: {address.host!r} is no address of this machine")
+    if error.errno == errno.ENOENT:
+        return ListenError(f"{address}: the directory of the socket does not exist: create it first")
+    return ListenError(f"{address}: {(error.strerror or str(error)).lower()}")

@@ -1,0 +1,207 @@
+"""The PROXY protocol, versions 1 and 2: a load balancer's word about who is behind a connection.
+
+Rules of the file:
+
+- The header is believed from listed peers only, and is required from them: a listener with the PROXY protocol has no
+  connection without (specification, section 2: it must not be guessed).
+- `ProxyHeaderParser` has no I/O; it takes what comes, in any pieces, and asks for no more than the header can be.
+- LOCAL, UNKNOWN, UNSPEC and Unix addresses mean "no address": the connection counts as its own.
+"""
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple, cast
+
+SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
+"""The 12 bytes that version 2 begins with."""
+MAX_V1_BYTES: Final = 107
+"""Longest header of version 1, CRLF included (specification, section 2.1)."""
+MAX_V2_BODY_BYTES: Final = 4096
+"""Longest address block with TLVs that is taken; HAProxy and nginx stop at one buffer (16 KiB, 4 KiB)."""
+HEADER_TIMEOUT_S: Final = 10.0
+"""Seconds for the whole header; it is one packet in practice."""
+
+_V1_START: Final = b"PROXY "
+_V1: Final = re.compile(
+    rb"PROXY (?:UNKNOWN(?: [^\r\n]*)?|TCP([46]) ([0-9A-Fa-f.:]+) ([0-9A-Fa-f.:]+) ([0-9]+) ([0-9]+))\r\n"
+)
+_PORT: Final = re.compile(rb"0|[1-9][0-9]{0,4}")
+_V2_ADDRESS_BYTES: Final = {0x00: 0, 0x11: 12, 0x21: 36, 0x31: 216}
+
+Place = tuple[str, int]
+"""An IP address in canonical text, and a port."""
+
+
+class ProxyHeaderError(ValueError):
+    """What a peer sent is no PROXY header; the message says why, for the operator's log."""
+
+
+class ProxyInfo(NamedTuple):
+    """What a header says: who connected, and to which address; both None for "no address"."""
+
+    peer: Place | None
+    local: Place | None
+
+
+_NOTHING: Final = ProxyInfo(None, None)
+
+
+class ProxyHeaderParser:
+    """Reads one header, in any pieces."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> tuple[ProxyInfo, bytes] | None:
+        """Take bytes; return what the header says and the bytes behind it, or None while it is not complete.
+
+        Raises `ProxyHeaderError`; nothing may be fed after that, nor after a result.
+        """
+        self._buffer = buffer = self._buffer + data
+        if buffer.startswith(SIGNATURE):
+            return _read_v2(buffer)
+        if buffer.startswith(_V1_START):
+            return _read_v1(buffer)
+        if SIGNATURE.startswith(buffer) or _V1_START.startswith(buffer):
+            return None
+        raise ProxyHeaderError("the connection does not begin with a PROXY header")
+
+
+def _read_v1(buffer: bytes) -> tuple[ProxyInfo, bytes] | None:
+    end = buffer.find(b"\n", 0, MAX_V1_BYTES) + 1
+    if not end:
+        if len(buffer) >= MAX_V1_BYTES:
+            raise ProxyHeaderError(f"the header has no end within {MAX_V1_BYTES} bytes")
+        return None
+    found = _V1.fullmatch(buffer, 0, end)
+    if found is None:
+        raise ProxyHeaderError("the header of version 1 is malformed")
+    family, source, target, source_port, target_port = found.groups()
+    if family is None:
+        return _NOTHING, buffer[end:]
+    peer = (_address(source, family), _port(source_port))
+    local = (_address(target, family), _port(target_port))
+    return ProxyInfo(peer, local), buffer[end:]
+
+
+def _address(text: bytes, family: bytes) -> str:
+    try:
+        if family == b"4":
+            return str(ipaddress.IPv4Address(text.decode("ascii")))
+        return _plain(ipaddress.IPv6Address(text.decode("ascii")))
+    except ValueError:
+        raise ProxyHeaderError(f"the header of version 1 has a bad TCP{family.decode('ascii')} address") from None
+
+
+def _port(text: bytes) -> int:
+    port = int(text) if _PORT.fullmatch(text) else 65536
+    if port > 65535:
+        raise ProxyHeaderError("the header of version 1 has a bad port")
+    return port
+
+
+def _read_v2(buffer: bytes) -> tuple[ProxyInfo, bytes] | None:
+    """Section 2.2: signature, version and command, family and transport, length, addresses, TLVs."""
+    if len(buffer) < 16:
+        return None
+    version, command, family = buffer[12] >> 4, buffer[12] & 15, buffer[13]
+    length = int.from_bytes(buffer[14:16], "big")
+    if version != 2:
+        raise ProxyHeaderError(f"the header has version {version}, known are 1 and 2")
+    if command > 1:
+        raise ProxyHeaderError(f"the header has command {command}, known are LOCAL (0) and PROXY (1)")
+    if length > MAX_V2_BODY_BYTES:
+        raise ProxyHeaderError(f"the header announces {length} bytes, at most {MAX_V2_BODY_BYTES} are taken")
+    if command == 1:
+        needed = _V2_ADDRESS_BYTES.get(family)
+        if needed is None:
+            raise ProxyHeaderError(f"the header has family and transport {family:#04x}, which is no stream connection")
+        if length < needed:
+            raise ProxyHeaderError(f"the header announces {length} bytes, its addresses have {needed}")
+    if len(buffer) < 16 + length:
+        return None
+    # LOCAL: the balancer itself, say with a health check; whatever addresses it gives are to be ignored.
+    info = _places_v2(family, buffer) if command == 1 else _NOTHING
+    return info, buffer[16 + length :]
+
+
+def _places_v2(family: int, buffer: bytes) -> ProxyInfo:
+    if family == 0x11:
+        source, target, ports = buffer[16:20], buffer[20:24], buffer[24:28]
+        peer, local = str(ipaddress.IPv4Address(source)), str(ipaddress.IPv4Address(target))
+    elif family == 0x21:
+        source, target, ports = buffer[16:32], buffer[32:48], buffer[48:52]
+        peer, local = _plain(ipaddress.IPv6Address(source)), _plain(ipaddress.IPv6Address(target))
+    else:
+        return _NOTHING
+    return ProxyInfo((peer, int.from_bytes(ports[:2], "big")), (local, int.from_bytes(ports[2:], "big")))
+
+
+def _plain(address: ipaddress.IPv6Address) -> str:
+    """An IPv4-mapped address is the IPv4 address, as everywhere."""
+    return str(address.ipv4_mapped or address)
+
+
+class ProxyPreface(asyncio.Protocol):
+    """Reads the header of one connection, then makes the real protocol and hands the connection over.
+
+    The real protocol gets `connection_made`, and `data_received` with what came behind the header, in the same call.
+    """
+
+    __slots__ = ("_factory", "_parser", "_timer", "_transport", "_trusts")
+
+    def __init__(
+        self, trusts: Callable[[bytes], bool], factory: Callable[[Place | None, Place | None], asyncio.Protocol]
+    ) -> None:
+        """Make the preface of one connection.
+
+        Parameters:
+            trusts: tells whether the header of a peer is believed; gets its address, or b"unix" for a Unix socket.
+            factory: makes the real protocol from (peer, local); both None if the connection counts as its own.
+        """
+        self._trusts = trusts
+        self._factory = factory
+        self._parser = ProxyHeaderParser()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        peer = str(name[0]).encode("ascii", "replace") if isinstance(name, tuple) else b"unix"
+        if self._trusts(peer):
+            self._timer = asyncio.get_running_loop().call_later(HEADER_TIMEOUT_S, self._transport.abort)
+        else:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        transport = self._transport
+        if self._timer is None or transport is None:
+            return  # aborted, and what was read before is still delivered
+        try:
+            found = self._parser.feed(data)
+        except ProxyHeaderError:
+            self._stop_timer()
+            transport.abort()
+            return
+        if found is None:
+            return
+        self._stop_timer()
+        info, rest = found
+        protocol = self._factory(info.peer, info.local)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if rest and not transport.is_closing():
+            protocol.data_received(rest)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

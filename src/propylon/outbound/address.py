@@ -1,0 +1,140 @@
+"""The address of an endpoint: `http://`, `https://` or `unix:`, parsed once when the configuration is loaded.
+
+Rules of the file:
+
+- What could be read in two ways is refused with a sentence that says what to write: user names, queries,
+  fragments, numeric spellings of IPv4 such as `127.1`, international names that are not punycode.
+- The path in front of every forwarded path (`base_path`) has the same canonical spelling as request paths.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from propylon.http.host import HostError, parse_host
+from propylon.http.target import PathRules, TargetError, canonical_path
+
+MAX_UNIX_PATH_BYTES: Final = 107
+"""Bytes of a socket path on Linux: `sun_path` has 108, with a zero at the end (unix(7))."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)")
+# A name whose last label is a number is read as an IPv4 address by some programs and as a name by others.
+_NUMERIC_END: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+_PATH_RULES: Final = PathRules()
+_FORMS: Final = "write http://host:port, https://host:port or unix:/path/to.sock"
+
+
+class AddressError(ValueError):
+    """An address that cannot be used; the message is a sentence that names it and says what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAddress:
+    """One endpoint.
+
+    Attributes:
+        scheme: `http` or `https`; `http` for a Unix socket.
+        host: lower case; an IPv6 address without brackets; empty for a Unix socket.
+        port: 1 to 65535; 0 for a Unix socket.
+        unix_path: the path of the socket, or None.
+        base_path: canonical and without a final slash; empty if there is none.
+        authority: what the Host header says: host[:port] without the scheme's own port; `localhost` for a Unix socket.
+        is_ip: whether `host` is an IP address and needs no resolving.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    unix_path: str | None
+    base_path: bytes
+    authority: bytes
+    is_ip: bool
+
+    @classmethod
+    def parse(cls, url: str) -> "EndpointAddress":
+        """Parse `http://host[:port][/base]`, `https://…` or `unix:/path[:/base]`. Raises `AddressError`."""
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise AddressError(
+                f"{url!r} has a space, a control or a non-ASCII character: "
+                "write international names in punycode (xn--...) and escape other characters as %XX"
+            )
+        for mark, what in (("#", "fragment"), ("?", "query")):
+            if mark in url:
+                raise AddressError(f"{url!r} has a {what}: an endpoint is an address and at most a base path")
+        found = _SCHEME.fullmatch(url)
+        scheme = found[1].lower() if found else ""
+        if found and scheme == "unix":
+            return _parse_unix(cls, url, found[2])
+        if found is None or scheme not in _DEFAULT_PORTS or not found[2].startswith("//"):
+            raise AddressError(_scheme_problem(url, scheme, found[2] if found else ""))
+        return _parse_tcp(cls, url, scheme, found[2][2:])
+
+    def __str__(self) -> str:
+        base = self.base_path.decode("ascii")
+        if self.unix_path is not None:
+            return f"unix:{self.unix_path}" + (f":{base}" if base else "")
+        return f"{self.scheme}://{self.authority.decode('ascii')}{base}"
+
+
+def _parse_tcp(cls: type[EndpointAddress], url: str, scheme: str, rest: str) -> EndpointAddress:
+    authority, slash, path = rest.partition("/")
+    if "@" in authority:
+        raise AddressError(f"{url!r} has a user name or password: send credentials with a policy, not in the address")
+    if authority.count(":") > 1 and not authority.startswith("["):
+        raise AddressError(f"{url!r}: an IPv6 address is written in brackets: {scheme}://[::1]:8080")
+    if not authority or authority.startswith(":"):
+        raise AddressError(f"{url!r} has no host: {_FORMS}")
+    try:
+        name, port = parse_host(authority.encode("ascii"))
+    except HostError as error:
+        raise AddressError(f"{url!r}: {error.detail}") from None
+    host = name.decode("ascii").strip("[]")
+    is_ip = _is_ip(host)
+    if not is_ip and _NUMERIC_END.fullmatch(host):
+        raise AddressError(f"{url!r}: {host!r} ends in a number and is not an IPv4 address: write all four numbers")
+    number = int(port) if port is not None else _DEFAULT_PORTS[scheme]
+    shown = name if number == _DEFAULT_PORTS[scheme] else b"%b:%d" % (name, number)
+    return cls(scheme, host, number, None, _base_path(url, slash + path), shown, is_ip)
+
+
+def _parse_unix(cls: type[EndpointAddress], url: str, rest: str) -> EndpointAddress:
+    path, colon, base = rest.partition(":")
+    if not path.startswith("/") or path.startswith("//") or path.endswith("/"):
+        raise AddressError(f"{url!r} needs the absolute path of a socket: write unix:/path/to.sock")
+    if len(path) > MAX_UNIX_PATH_BYTES:
+        raise AddressError(
+            f"{url!r}: the path of a socket has at most {MAX_UNIX_PATH_BYTES} bytes, this has {len(path)}"
+        )
+    if colon and not base.startswith("/"):
+        raise AddressError(f"{url!r}: what follows the second ':' is a base path and begins with '/'")
+    return cls("http", "", 0, path, _base_path(url, base), b"localhost", False)
+
+
+def _base_path(url: str, path: str) -> bytes:
+    if not path:
+        return b""
+    try:
+        return canonical_path(path.encode("ascii"), _PATH_RULES).rstrip(b"/")
+    except TargetError as error:
+        raise AddressError(f"{url!r}: {error.detail}") from None
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _scheme_problem(url: str, scheme: str, rest: str) -> str:
+    if scheme in ("ws", "wss"):
+        plain = "http" if scheme == "ws" else "https"
+        return f"{url!r}: WebSocket goes over HTTP: write {plain}:{rest}"
+    if scheme in _DEFAULT_PORTS:
+        return f"{url!r} lacks '//' behind the scheme: {_FORMS}"
+    if "://" in url:
+        return f"{url!r} has the scheme {scheme!r}, which is not known: {_FORMS}"
+    return f"{url!r} has no scheme: {_FORMS}"

@@ -1,0 +1,135 @@
+"""One new connection to an endpoint, with every way it can fail reduced to five codes.
+
+Rules of the file:
+
+- An address is connected to straight away; a name is resolved and its addresses raced (Happy Eyeballs, RFC 8305).
+- The timeout covers everything: name, TCP and TLS. It is the only timer made here.
+- Foreign exceptions end here: callers see `ConnectError` or their own cancellation. Whatever ends a connect, also in
+  the middle, no socket stays open behind it.
+- `connect` needs a running task (asyncio.timeout and the race do).
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import aiohappyeyeballs
+
+from propylon.outbound.address import EndpointAddress
+from propylon.outbound.resolve import ResolveError, Resolver
+
+ATTEMPT_DELAY_S: Final = 0.25
+"""Seconds before the next address of a name is tried beside the last. RFC 8305, section 8, recommends 250 ms."""
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+
+_CODES: Final = {
+    errno.ECONNREFUSED: "connect.refused",
+    errno.ENOENT: "connect.refused",  # no socket at the path: nobody listens
+    errno.ETIMEDOUT: "connect.timeout",
+}
+
+
+class ConnectError(Exception):
+    """A connection could not be made.
+
+    Attributes:
+        code: `connect.dns`, `connect.refused`, `connect.unreachable`, `connect.timeout` or `connect.tls`.
+        detail: what happened, with addresses; for the operator's log, never for a client.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+async def connect(
+    address: EndpointAddress,
+    factory: Callable[[], ProtocolT],
+    *,
+    resolver: Resolver,
+    tls: ssl.SSLContext | None,
+    server_name: str | None,
+    timeout: float | None,
+) -> tuple[asyncio.Transport, ProtocolT]:
+    """Open a connection and return its transport and protocol; with TLS, after the handshake.
+
+    Parameters:
+        factory: makes the protocol; called once, when there is a socket.
+        tls: the context for an `https` endpoint, None for plain HTTP.
+        server_name: the name to ask for and to check in TLS, if it is not the host of the address.
+        timeout: seconds for all of it; None for no limit but those of the kernel and of TLS (60 s).
+
+    Raises `ConnectError`.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            if address.unix_path is not None:
+                return await _connect_unix(address.unix_path, factory, tls, server_name)
+            if address.is_ip and tls is None:
+                # The common case, and the cheap one. asyncio and uvloop both set TCP_NODELAY on what they connect.
+                return await asyncio.get_running_loop().create_connection(factory, address.host, address.port)
+            found = await resolver.resolve(address.host, address.port)
+            sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=ATTEMPT_DELAY_S)
+            return await _connect_socket(sock, address, factory, tls, server_name)
+    except TimeoutError as error:
+        # asyncio.timeout raises it without an errno, the kernel with ETIMEDOUT.
+        took = f"no connection within {timeout:g} s" if error.errno is None and timeout is not None else str(error)
+        raise ConnectError("connect.timeout", f"{address}: {took}") from None
+    except ResolveError as error:
+        raise ConnectError("connect.dns", str(error)) from None
+    except ssl.SSLError as error:
+        raise ConnectError("connect.tls", f"{address}: {_tls_reason(error)}") from None
+    except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError for some failures of sock_connect
+        raise ConnectError(_code_of(error), f"{address}: {error}") from None
+
+
+async def _connect_socket(
+    sock: socket.socket,
+    address: EndpointAddress,
+    factory: Callable[[], ProtocolT],
+    tls: ssl.SSLContext | None,
+    server_name: str | None,
+) -> tuple[asyncio.Transport, ProtocolT]:
+    """Hand a connected socket to the loop, which closes it from then on, also when the handshake fails."""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        protocol = factory()
+    except BaseException:
+        sock.close()
+        raise
+    name = (server_name or address.host) if tls is not None else None
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_connection(lambda: protocol, sock=sock, ssl=tls, server_hostname=name)
+    except ConnectionError as error:
+        if tls is None:
+            raise
+        raise ConnectError("connect.tls", f"{address}: the connection was closed in the handshake: {error}") from None
+
+
+async def _connect_unix(
+    path: str, factory: Callable[[], ProtocolT], tls: ssl.SSLContext | None, server_name: str | None
+) -> tuple[asyncio.Transport, ProtocolT]:
+    name = (server_name or "localhost") if tls is not None else None
+    loop = asyncio.get_running_loop()
+    return await loop.create_unix_connection(factory, path, ssl=tls, server_hostname=name)
+
+
+def _code_of(error: OSError | RuntimeError) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number is not None:
+        return _CODES.get(number, "connect.unreachable")
+    # Addresses of one name that failed in different ways come as one error without a number. If one of them
+    # refused, the machine is there.
+    return "connect.refused" if f"[Errno {errno.ECONNREFUSED}]" in str(error) else "connect.unreachable"
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not accepted: {error.verify_message}"
+    return f"TLS failed: {error.reason or error}"

@@ -1,0 +1,308 @@
+"""One HTTP/1.1 connection to an endpoint: requests out, responses in (RFC 9112).
+
+Rules of this file: one exchange at a time; every response is parsed and framed here, and whatever is not exactly what
+the framing says makes the connection unfit for another exchange. A connection goes back to its pool only if the
+whole request was written, the whole response was read, and not one byte more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.sides import UNKNOWN
+from propylon.http.chunked import LAST_CHUNK, ChunkedDecoder
+from propylon.http.headers import Pair
+from propylon.http.memo import Memo
+from propylon.http.refusal import Refusal
+from propylon.http.response_head import ResponseHead
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+    from propylon.outbound.pool import Pool
+
+MAX_HEAD_BYTES = 65536  # nginx: 4-8 KiB unless set, Envoy: 60 KiB; endpoints are ours, but not without bound
+MAX_INTERIM = 16  # 1xx responses before the final one
+
+_HEADS: Memo[ResponseHead] = Memo(ResponseHead)
+_UNTIL_CLOSE = -1
+_CHUNKED = -2
+
+
+class EndpointConnection(asyncio.Protocol):
+    """One connection to an endpoint."""
+
+    __slots__ = (
+        "_buffer", "_chunks_out", "_decoder", "_interim", "_left", "_paused", "_reusable", "_transport", "body",
+        "complete", "error", "exchange", "fresh", "head", "heard", "idle_since", "pool", "request_sent",
+    )  # fmt: skip
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.exchange: Exchange | None = None
+        self.fresh = True
+        self.idle_since = 0.0
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._reset()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._transport is None else "busy" if self.exchange is not None else "idle"
+        return f"<EndpointConnection {state}>"
+
+    def _reset(self) -> None:
+        self.head: ResponseHead | None = None
+        self.body: bytes | Body = b""
+        self.complete = self.heard = self.request_sent = False
+        self.error: GatewayError | None = None
+        self._decoder: ChunkedDecoder | None = None
+        self._left = 0
+        self._interim = 0
+        self._reusable = True
+        self._chunks_out = False
+        self._paused = False
+
+    # the engine's side
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is open."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def begin(self, x: Exchange) -> None:
+        """Take on an exchange."""
+        self.exchange = x
+        self._reset()
+        if not self.usable:
+            self.error = GatewayError("attempt.closed")
+
+    def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
+        """Send a whole request."""
+        self.request_sent = True
+        if self._transport is None:
+            return
+        if body is None:
+            self._transport.write(b"%b HTTP/1.1\r\n%b\r\n" % (line, block))
+        else:
+            self._transport.write(b"%b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (line, block, len(body), body))
+
+    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+        """Send the head of a request whose body follows."""
+        self._chunks_out = length == UNKNOWN
+        framing = b"transfer-encoding: chunked" if self._chunks_out else b"content-length: %d" % length
+        if self._transport is not None:
+            self._transport.write(b"%b HTTP/1.1\r\n%b%b\r\n\r\n" % (line, block, framing))
+
+    def write_body(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        if self._transport is None:
+            return
+        if self._chunks_out:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._transport.write(data)
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        """Send the end of the body. A client's trailers end here: no service asked for them (RFC 9110 6.5.1)."""
+        if self._chunks_out and self._transport is not None:
+            self._transport.write(LAST_CHUNK)
+        self.request_sent = True
+        x = self.exchange
+        if x is not None and self.head is None:
+            x.arm(x.timeouts.response, "head.timeout")
+
+    def finish(self) -> None:
+        """Give the exchange up: back to the pool if the connection is clean, closed otherwise."""
+        self.exchange = None
+        clean = self.complete and self.request_sent and self._reusable and self.error is None and self.usable
+        if isinstance(self.body, Body):
+            self.body.detach()
+        self.body = b""
+        self.head = None
+        self._decoder = None
+        if clean:
+            self.fresh = False
+            if self._paused:
+                self.resume_reading()
+            self.pool.give_back(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection without waiting for what was not written yet."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Take no more of the response's body for now; no idle timeout counts meanwhile."""
+        self._paused = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+        if self.exchange is not None:
+            self.exchange.disarm()
+
+    def resume_reading(self) -> None:
+        """Take the response's body again."""
+        self._paused = False
+        if self.usable and self._transport is not None:
+            self._transport.resume_reading()
+        x = self.exchange
+        if x is not None and self.head is not None:
+            x.arm(x.timeouts.idle, "relay.idle_timeout")
+
+    def body_wanted(self) -> None:
+        """Endpoints send their bodies unasked."""
+
+    # the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports share no base class (asyncio's do)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what arrived; a byte nobody asked for closes the connection."""
+        x = self.exchange
+        if x is None or self.complete:
+            self._reusable = False
+            self.close()
+            return
+        self.heard = True
+        try:
+            if self.head is None:
+                self._read_head(data, x)
+            else:
+                self._read_body(data)
+                if not self.complete and not self._paused:
+                    x.arm(x.timeouts.idle, "relay.idle_timeout")
+        except Refusal as refusal:
+            self._fail(GatewayError(refusal.code, log=refusal.detail))
+
+    def eof_received(self) -> bool:
+        """Let the transport close: an endpoint that is done writing has no more to say."""
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Settle a body that ends with the connection; anything else that is under way has failed."""
+        self._transport = None
+        self.pool.lost()
+        if self.exchange is None or self.complete:
+            return
+        if self.head is not None and self._left == _UNTIL_CLOSE and error is None:
+            self._end([])
+        elif self.head is None:
+            self._fail(GatewayError("attempt.closed", log=str(error or "closed before the head")))
+        else:
+            self._fail(GatewayError("relay.truncated", log=str(error or "closed before the body's end")))
+
+    def pause_writing(self) -> None:
+        """The endpoint takes no more of the request's body: the client waits too."""
+        x = self.exchange
+        if x is not None:
+            x.client.pause_reading()
+            x.arm(x.timeouts.idle, "attempt.stalled")
+
+    def resume_writing(self) -> None:
+        """The endpoint takes the request's body again."""
+        x = self.exchange
+        if x is not None:
+            x.disarm()
+            if self.request_sent and self.head is None:
+                x.arm(x.timeouts.response, "head.timeout")
+            x.client.resume_reading()
+
+    # reading
+
+    def _read_head(self, data: bytes, x: Exchange) -> None:
+        """Read heads until a final one (RFC 9110 15.2), and what of the body came with it."""
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end > MAX_HEAD_BYTES or (end < 0 and len(data) > MAX_HEAD_BYTES):
+                raise Refusal("head.bad", f"the head is longer than {MAX_HEAD_BYTES} bytes")
+            if end < 0:
+                self._buffer = data
+                return
+            head = _HEADS[data[: end + 2]]
+            rest = data[end + 4 :]
+            if head.status >= 200:
+                break
+            self._interim += 1
+            if head.status == 101 or self._interim > MAX_INTERIM:
+                raise Refusal("head.bad", "a switch of protocols nobody asked for, or too many 1xx responses")
+            if head.status != 100:
+                x.client.send_interim(head)  # 100 is for the gateway's own Expect, and it sends none
+            data = rest
+        self._reusable = head.allows_reuse()
+        self._begin_body(head, rest, x)
+        self.head = head
+        x.notify()
+
+    def _begin_body(self, head: ResponseHead, rest: bytes, x: Exchange) -> None:
+        """Decide where the body ends (RFC 9112 6.3)."""
+        if not head.has_body(x.method):
+            if rest:
+                raise Refusal("head.bad", "bytes behind a response that has no body (RFC 9112 6.3)")
+            self.complete = True
+        elif len(rest) == head.length:
+            self.body = rest
+            self.complete = True
+        elif head.length >= 0:
+            if len(rest) > head.length:
+                raise Refusal("head.bad", "more bytes than Content-Length says (RFC 9112 6.3)")
+            self._left = head.length
+            self._stream(rest)
+        elif head.chunked:
+            self._left = _CHUNKED
+            self._decoder = ChunkedDecoder("relay.bad_chunk")
+            self._stream(rest)
+        else:
+            self._left = _UNTIL_CLOSE
+            self._reusable = False
+            self._stream(rest)
+
+    def _stream(self, rest: bytes) -> None:
+        """Begin a body that has not all arrived. A chunked one that has is joined: its length is known now."""
+        body = self.body = Body(self)
+        if rest:
+            self._read_body(rest)
+        if self.complete and self._decoder is not None and not self._decoder.trailers:
+            self.body = body.held()
+
+    def _read_body(self, data: bytes) -> None:
+        body = self.body
+        assert isinstance(body, Body)
+        if self._left >= 0:
+            size = len(data)
+            if size > self._left:
+                self._reusable = False
+                data = data[: self._left]
+                size = self._left
+            self._left -= size
+            body.feed(data)
+            if not self._left:
+                self._end([])
+        elif self._decoder is not None:
+            for piece in self._decoder.feed(data):
+                body.feed(piece)
+            if self._decoder.done:
+                self._reusable = self._reusable and not self._decoder.rest
+                self._end(self._decoder.trailers)
+        else:
+            body.feed(data)
+
+    def _end(self, trailers: list[Pair]) -> None:
+        """Finish the response's body; the exchange goes on to settle."""
+        self.complete = True
+        if isinstance(self.body, Body):
+            self.body.end(trailers)
+        if self.exchange is not None and self.head is not None:
+            self.exchange.notify()
+
+    def _fail(self, error: GatewayError) -> None:
+        self.error = error
+        self.close()
+        if self.exchange is not None:
+            self.exchange.notify()

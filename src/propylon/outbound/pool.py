@@ -1,0 +1,188 @@
+"""The connections to one endpoint: kept ones, new ones, and who waits for one. Every operation is O(1).
+
+The last one returned is taken first, so that a pool shrinks to what is needed. When all are busy, exchanges wait in
+line, first come first served, and a connection that becomes free goes to the first of the line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from propylon.engine.errors import GatewayError
+from propylon.outbound.connect import ConnectError
+from propylon.outbound.http1 import EndpointConnection
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Attributes:
+    max: open connections at the most, as Envoy's `max_connections` (1024 there).
+    idle: kept connections at the most.
+    idle_timeout: seconds a kept connection may rest: below the 60 s and more after which services close theirs.
+    queue: exchanges that may wait for a connection.
+    queue_timeout: seconds they wait at the most.
+    """
+
+    max: int = 4096
+    idle: int = 256
+    idle_timeout: float = 55.0
+    queue: int = 1024
+    queue_timeout: float | None = 5.0
+
+
+class Ticket:
+    """An exchange's claim to a connection: granted (`connection`), refused (`error`) or still open."""
+
+    __slots__ = ("connection", "error", "exchange", "in_line", "withdrawn")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.connection: EndpointConnection | None = None
+        self.error: GatewayError | None = None
+        self.in_line = False
+        self.withdrawn = False
+
+
+Opener = Callable[["Pool", "float | None"], Awaitable[EndpointConnection]]
+
+
+class Pool:
+    """The connections to one endpoint."""
+
+    __slots__ = ("_idle", "_limits", "_line", "_open", "_opener", "_opening", "_waiting", "closed")
+
+    def __init__(self, limits: PoolLimits, opener: Opener) -> None:
+        """`opener(pool, timeout)` makes a connection in at most `timeout` seconds, or raises `ConnectError`."""
+        self._limits = limits
+        self._opener = opener
+        self._idle: deque[EndpointConnection] = deque()
+        self._open = 0
+        self._line: deque[Ticket] = deque()
+        self._waiting = 0
+        self._opening: set[asyncio.Task[None]] = set()
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return f"<Pool open={self._open} idle={len(self._idle)} waiting={self._waiting}>"
+
+    @property
+    def open(self) -> int:
+        """Connections open or being opened."""
+        return self._open
+
+    @property
+    def idle(self) -> int:
+        """Connections that rest."""
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """Exchanges in line."""
+        return self._waiting
+
+    def take(self) -> EndpointConnection | None:
+        """Take the connection that was used last, if any rests."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    def ask(self, x: Exchange) -> Ticket:
+        """Claim a new connection, or a place in line; `x` is notified when the claim is decided."""
+        ticket = Ticket(x)
+        if self._open < self._limits.max:
+            self._start_opening(ticket)
+        elif self._waiting < self._limits.queue:
+            self._line.append(ticket)
+            ticket.in_line = True
+            self._waiting += 1
+            x.arm(self._limits.queue_timeout, "choose.queue_timeout")
+        else:
+            ticket.error = GatewayError("choose.queue_full")
+        return ticket
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Give up a claim that was not granted."""
+        ticket.withdrawn = True
+        if ticket.in_line:
+            ticket.in_line = False
+            self._waiting -= 1
+
+    def give_back(self, connection: EndpointConnection) -> None:
+        """Take back a clean connection: for the first in line, or to rest."""
+        ticket = self._next_in_line()
+        if ticket is not None:
+            ticket.connection = connection
+            asyncio.get_running_loop().call_soon(self._deliver, ticket)
+        elif len(self._idle) < self._limits.idle and not self.closed:
+            connection.idle_since = monotonic()
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def lost(self) -> None:
+        """Learn that a connection is closed, whoever closed it: the first in line may open another."""
+        self._open -= 1
+        ticket = self._next_in_line() if not self.closed else None
+        if ticket is not None:
+            self._start_opening(ticket)
+
+    def sweep(self, now: float) -> None:
+        """Close connections that rested too long; the oldest stand on the left."""
+        limit = now - self._limits.idle_timeout
+        while self._idle and (self._idle[0].idle_since < limit or not self._idle[0].usable):
+            self._idle.popleft().close()
+
+    def close(self) -> None:
+        """Close what rests; what is in use is closed when it comes back."""
+        self.closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _next_in_line(self) -> Ticket | None:
+        while self._line:
+            ticket = self._line.popleft()
+            if ticket.in_line:  # withdrawn ones stay in the deque until they are reached: O(1) either way
+                ticket.in_line = False
+                self._waiting -= 1
+                ticket.exchange.disarm()
+                return ticket
+        return None
+
+    def _start_opening(self, ticket: Ticket) -> None:
+        self._open += 1
+        task = asyncio.get_running_loop().create_task(self._open_one(ticket), name="propylon connect")
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open_one(self, ticket: Ticket) -> None:
+        try:
+            connection = await self._opener(self, ticket.exchange.timeouts.connect)
+        except ConnectError as error:
+            ticket.error = GatewayError(error.code, log=error.detail)
+            self.lost()
+        except BaseException:
+            ticket.error = GatewayError("connect.unreachable")
+            self.lost()
+            raise
+        else:
+            ticket.connection = connection
+        finally:
+            self._deliver(ticket)
+
+    def _deliver(self, ticket: Ticket) -> None:
+        """Tell the exchange; if it is gone, the connection serves another."""
+        if ticket.withdrawn or ticket.exchange.finished:
+            if ticket.connection is not None:
+                self.give_back(ticket.connection)
+        else:
+            ticket.exchange.notify()

@@ -1,0 +1,228 @@
+"""Names of endpoints to addresses: asked for when a connection is opened, kept for as long as the answer allows.
+
+Rules of the file:
+
+- An answer lives for its TTL, clamped to the configured bounds. One lookup serves everybody who waits for the name.
+- DNS that fails takes nothing away: the last good answer is used for up to `STALE_S` (RFC 8767), and callers wait
+  for the failing lookup `STALE_WAIT_S` at the most. A name that never resolved fails at once for `NEGATIVE_TTL_S`.
+- Nothing that an answer says makes memory grow: names and addresses a name are bounded.
+- The DNS library is imported with the first name; an address never needs it. It reads /etc/hosts and
+  /etc/resolv.conf (search domains too), and answers `localhost` itself (RFC 6761, section 6.3).
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import aiodns
+
+NEGATIVE_TTL_S: Final = 1.0
+"""Seconds a failure is remembered. nginx and Envoy: 0 to 5 s."""
+STALE_S: Final = 3600.0
+"""Seconds behind its end that a good answer is used while lookups fail. RFC 8767 allows days; hosts get renumbered."""
+STALE_WAIT_S: Final = 0.25
+"""Seconds a caller who could have the stale answer waits for a fresh one. RFC 8767, section 5, suggests 1.8."""
+LOOKUP_TIMEOUT_S: Final = 2.0
+"""Seconds until a server is asked again. c-ares and glibc wait 2 and 5 s."""
+LOOKUP_TRIES: Final = 2
+MAX_NAMES: Final = 1024
+MAX_ADDRESSES: Final = 64
+
+Ip4 = tuple[str, int]
+Ip6 = tuple[str, int, int, int]
+AddrInfo = tuple[int, int, int, str, Ip4 | Ip6]
+"""What `socket.getaddrinfo` gives: family, type, protocol, canonical name (empty), socket address."""
+
+
+class ResolveError(Exception):
+    """A name has no usable address; the message is for the operator's log."""
+
+
+class Answer(NamedTuple):
+    """What a lookup found: addresses in order of preference, and seconds until the first of them expires."""
+
+    addresses: tuple[str, ...]
+    ttl: float
+
+
+Lookup = Callable[[str, bool], Awaitable[Answer]]
+"""`lookup(host, fresh)`; `fresh`: no cache below may answer. Raises `ResolveError`."""
+
+
+class _Name:
+    """What is known about one name; times are of the resolver's clock."""
+
+    __slots__ = ("addresses", "asked", "error", "expires", "long_lived", "stale_until", "task")
+
+    def __init__(self) -> None:
+        self.addresses: tuple[str, ...] = ()
+        self.asked = float("-inf")
+        self.expires = float("-inf")
+        self.stale_until = float("-inf")
+        self.long_lived = False
+        self.error = ""
+        self.task: asyncio.Task[None] | None = None
+
+
+class Resolver:
+    """Resolves names for one worker; belongs to one event loop."""
+
+    def __init__(
+        self,
+        servers: list[str] | None,
+        min_ttl: float,
+        max_ttl: float,
+        clock: Callable[[], float],
+        lookup: Lookup | None = None,
+    ) -> None:
+        """Make a resolver; nothing is imported or opened yet.
+
+        Parameters:
+            servers: `ip`, `ip:port` or `[ip6]:port` of DNS servers; None for those of the system.
+            min_ttl, max_ttl: seconds; answers are kept no shorter and no longer.
+            clock: monotonic seconds.
+            lookup: replaces DNS in tests.
+        """
+        self._min_ttl = min_ttl
+        self._max_ttl = max_ttl
+        self._clock = clock
+        self._dns = None if lookup is not None else _Dns(servers)
+        self._lookup: Lookup = lookup if lookup is not None else self._ask_dns
+        self._names: dict[str, _Name] = {}
+
+    def __repr__(self) -> str:
+        asking = sum(1 for name in self._names.values() if name.task is not None)
+        return f"<Resolver {len(self._names)} names, {asking} being asked for>"
+
+    async def resolve(self, host: str, port: int) -> list[AddrInfo]:
+        """Return the addresses of `host`, best first, at least one. Raises `ResolveError`."""
+        literal = _family_of(host)
+        if literal is not None:
+            return [_addr_info(host, port)]
+        name = self._names.get(host)
+        if name is None:
+            name = self._remember(host)
+        if self._clock() >= name.expires:
+            await self._refresh(host, name)
+        if self._clock() >= name.stale_until:
+            raise ResolveError(f"{host}: {name.error or 'the lookup was given up'}")
+        return [_addr_info(address, port) for address in name.addresses]
+
+    async def close(self) -> None:
+        """End lookups that are under way and close the DNS sockets."""
+        tasks = [name.task for name in self._names.values() if name.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._dns is not None:
+            await self._dns.close()
+
+    async def _ask_dns(self, host: str, fresh: bool) -> Answer:
+        assert self._dns is not None
+        return await self._dns.ask(host, fresh)
+
+    def _remember(self, host: str) -> _Name:
+        if len(self._names) >= MAX_NAMES:
+            idle = next((known for known, name in self._names.items() if name.task is None), None)
+            if idle is None:
+                raise ResolveError(f"{host}: {MAX_NAMES} names are being asked for already")
+            del self._names[idle]
+        name = self._names[host] = _Name()
+        return name
+
+    async def _refresh(self, host: str, name: _Name) -> None:
+        now = self._clock()
+        if name.task is None:
+            name.asked = now
+            name.task = asyncio.get_running_loop().create_task(self._update(host, name), name=f"dns {host}")
+        patience: float | None = None
+        if now < name.stale_until:
+            # There is an answer to fall back on. After one failure, or one full wait, nobody waits any more.
+            patience = 0.0 if name.error else name.asked + STALE_WAIT_S - now
+            if patience <= 0:
+                return
+        # wait() leaves the task alone when it times out, and when its caller is cancelled.
+        await asyncio.wait((name.task,), timeout=patience)
+
+    async def _update(self, host: str, name: _Name) -> None:
+        try:
+            answer = await self._lookup(host, name.long_lived)
+            if not answer.addresses:
+                raise ResolveError("the answer has no address")
+        except ResolveError as error:
+            name.error = str(error)
+            name.expires = self._clock() + NEGATIVE_TTL_S
+        else:
+            name.error = ""
+            name.addresses = answer.addresses[:MAX_ADDRESSES]
+            name.expires = self._clock() + min(max(answer.ttl, self._min_ttl), self._max_ttl)
+            name.stale_until = name.expires + STALE_S
+            name.long_lived = answer.ttl > self._max_ttl
+        finally:
+            name.task = None
+
+
+class _Dns:
+    """c-ares, through aiodns."""
+
+    def __init__(self, servers: list[str] | None) -> None:
+        self._servers = servers
+        self._channel: aiodns.DNSResolver | None = None
+
+    async def ask(self, host: str, fresh: bool) -> Answer:
+        """Look a name up in the hosts file and in DNS, IPv6 and IPv4 at once."""
+        if fresh:
+            # c-ares has a cache of its own that ends with the TTL, which is later than our max_ttl here; a channel
+            # of its own has an empty one.
+            channel = self._open()
+            try:
+                return await _query(channel, host)
+            finally:
+                await channel.close()
+        if self._channel is None:
+            self._channel = self._open()
+        return await _query(self._channel, host)
+
+    async def close(self) -> None:
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    def _open(self) -> "aiodns.DNSResolver":
+        import aiodns
+        import pycares
+
+        try:
+            return aiodns.DNSResolver(self._servers, timeout=LOOKUP_TIMEOUT_S, tries=LOOKUP_TRIES)
+        except pycares.AresError as error:
+            servers = ", ".join(self._servers or ["of the system"])
+            raise ResolveError(f"the DNS servers {servers} cannot be used: {error.args[-1]}") from None
+
+
+async def _query(channel: "aiodns.DNSResolver", host: str) -> Answer:
+    from aiodns.error import DNSError
+
+    try:
+        found = await channel.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+    except DNSError as error:
+        raise ResolveError(str(error.args[-1])) from None
+    # pycares gives the text of an address as bytes. The order is that of RFC 6724.
+    addresses = tuple(node.addr[0].decode("ascii") for node in found.nodes)
+    return Answer(addresses, min((node.ttl for node in found.nodes), default=0))
+
+
+def _family_of(host: str) -> int | None:
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return None
+    return socket.AF_INET if version == 4 else socket.AF_INET6
+
+
+def _addr_info(address: str, port: int) -> AddrInfo:
+    if ":" in address:
+        return (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0))
+    return (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))

@@ -1,0 +1,98 @@
+"""Send the client somewhere else.
+
+    routes:
+      - path: /*
+        host: www.example.com
+        redirect: {https: true, host: example.com, status: 301}
+      - path: /blog/{year}/*
+        redirect: {path: "/archive/{year}/{*}"}
+      - path: /docs
+        redirect: https://docs.example.com/
+
+What is not given stays as the client asked for it, the query included. The Location is made of the parts configured
+here and of the checked Host, path and query of the request, never of a forwarded field that nobody trusts. A redirect to
+https drops the port unless `host` names one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from propylon.engine.errors import GatewayError
+from propylon.engine.message import Response
+from propylon.http.host import parse_host
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+
+_PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*|\*)\}")
+
+
+class Config(BaseModel):
+    """Where to, and with which status."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: Literal[301, 302, 303, 307, 308] = Field(
+        default=308, description="308 and 307 keep the method; 301 and 308 are remembered by clients."
+    )
+    https: bool = Field(default=False, strict=True, description="Change the scheme to https.")
+    host: str | None = Field(default=None, description="Another host, with port if it needs one.")
+    path: str | None = Field(default=None, description="Another path, with {name} and {*} of the route's path.")
+    query: bool = Field(default=True, strict=True, description="Keep the query.")
+    url: str | None = Field(default=None, description="A whole URL, instead of the parts above.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, data: Any) -> Any:
+        return {"url": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        parts = self.https or self.host is not None or self.path is not None
+        if self.url is not None:
+            split = urlsplit(self.url)
+            if parts:
+                raise ValueError("'url' is whole: it excludes 'https', 'host' and 'path'")
+            if split.scheme not in ("http", "https") or not split.netloc or not self.url.isascii() or " " in self.url:
+                raise ValueError("'url' begins with https:// or http:// and has no spaces; for a path alone use 'path'")
+        elif not parts:
+            raise ValueError("it leads nowhere: give 'url', 'https', 'host' or 'path'")
+        if self.host is not None:
+            parse_host(self.host.encode())
+        if self.path is not None and (not self.path.startswith("/") or self.path.startswith("//")):
+            raise ValueError("'path' begins with one '/'")
+        return self
+
+
+class Policy:
+    """Answers with a Location."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def on_request(self, x: Exchange) -> Response:
+        """End the way here."""
+        return Response(self._config.status, headers={"location": self._location(x)})
+
+    def _location(self, x: Exchange) -> str:
+        config, request = self._config, x.request
+        query = "" if request.query is None or not config.query else f"?{request.query}"
+        if config.url is not None:
+            return config.url if "?" in config.url else config.url + query
+        path = request.path
+        if config.path is not None:
+            values = {**x.params, "*": x.rest.decode("latin-1")}
+            path = _PLACE.sub(lambda place: values.get(place[1], ""), config.path)
+            path = "/" + path.lstrip("/")  # a captured piece must not turn the path into another authority
+        if not config.https and config.host is None:
+            return path + query
+        scheme = "https" if config.https else request.scheme
+        host = config.host or (request.host if scheme != request.scheme else x.origin.host.decode("ascii"))
+        if not host:
+            raise GatewayError("read.bad_host", "a redirect to another scheme needs a Host field")
+        return f"{scheme}://{host}{path}{query}"

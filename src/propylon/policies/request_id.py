@@ -1,0 +1,45 @@
+"""Change how exchanges are named. Without this policy every exchange has an id already.
+
+By default the client's `x-request-id` is kept if it is 1 to 128 safe characters, otherwise a UUIDv7 is made; the id is
+sent to the service and to the client, and stands in every log line.
+
+    policies:
+      - request_id: {trust: false}      # make a new one, whatever the client sent
+      - request_id: {respond: false}    # keep it from the client
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from propylon.http.request_id import RequestIds
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+
+
+class Config(BaseModel):
+    """Where ids come from, and who gets them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trust: bool = Field(default=True, strict=True, description="Keep a client's id if it is safe.")
+    respond: bool = Field(default=True, strict=True, description="Send the id to the client.")
+
+
+class Policy:
+    """Replaces or hides the id."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._new = RequestIds(lambda: time.time_ns() // 1_000_000, random.Random().getrandbits)  # noqa: S311 - unique, not secret
+
+    def on_request(self, x: Exchange) -> None:
+        """Apply both settings before anything is sent."""
+        if not self._config.trust:
+            x.request_id = self._new()
+        x.shows_request_id = self._config.respond

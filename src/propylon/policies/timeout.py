@@ -1,0 +1,54 @@
+"""Set how long a service may take. Where nothing is set: connect 5s, response 60s, idle 60s, total none.
+
+    policies:
+      - timeout: {connect: 1s, response: 2s, total: 5s}
+      - timeout: 2s                  # short for {response: 2s}
+
+`response` runs from the last byte of the request to the head of the response, `idle` between two reads or writes of a
+body, `total` from the request's head to the response's. None of them ends a response that flows. What passes is
+answered with 504. A later `timeout` on the same way changes only what it names; `none` switches one off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from propylon.config.types import OptionalDuration
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+
+
+class Config(BaseModel):
+    """The times; what is not given stays as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connect: OptionalDuration = Field(default=None, description="To connect to an endpoint, TLS included.")
+    response: OptionalDuration = Field(default=None, description="From the request's end to the response's head.")
+    idle: OptionalDuration = Field(default=None, description="Between two reads or writes of a body.")
+    total: OptionalDuration = Field(default=None, description="From the request's head to the response's head.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, data: Any) -> Any:
+        return {"response": data} if isinstance(data, str | int | float) else data
+
+    @model_validator(mode="after")
+    def _sets_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("no time is set: give connect, response, idle or total")
+        return self
+
+
+class Policy:
+    """Changes the times of its exchanges."""
+
+    def __init__(self, config: Config) -> None:
+        self._seconds = config.model_dump(include=config.model_fields_set)
+
+    def on_request(self, x: Exchange) -> None:
+        """Set them before an endpoint is asked."""
+        x.set_timeouts(**self._seconds)

@@ -1,0 +1,1 @@
+"""Running the gateway: the worker that serves, from its first listener to its last answer."""

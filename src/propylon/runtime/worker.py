@@ -1,0 +1,115 @@
+"""A worker: listeners, the connections they accept, one timer, and a way to stop that loses no exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from propylon.http.forwarded import TrustedProxies
+from propylon.inbound.http1 import ClientConnection
+from propylon.inbound.intake import Intake
+from propylon.inbound.listener import ListenAddress, Listener, open_listener
+from propylon.inbound.proxy_protocol import Place, ProxyPreface
+
+if TYPE_CHECKING:
+    from propylon.config.schema import ListenerConfig
+    from propylon.engine.snapshot import Snapshot
+
+SWEEP_SECONDS = 0.1  # how late a deadline may be noticed
+POOL_SWEEP_TICKS = 10  # kept connections to endpoints rest for many seconds: once a second will do
+
+log = logging.getLogger("propylon.worker")
+
+
+class Worker:
+    """Serves one snapshot on some listeners."""
+
+    def __init__(self, snapshot: Snapshot, listeners: Sequence[ListenerConfig]) -> None:
+        self._intake = Intake(snapshot)
+        self._settings = listeners
+        self._listeners: list[Listener] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticks = 0
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What new exchanges run on."""
+        return self._intake.snapshot
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens: the real ports."""
+        return [str(listener.address) for listener in self._listeners]
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+        return len(self._intake.connections)
+
+    async def start(self) -> None:
+        """Open all listeners, or none.
+
+        Raises:
+            ListenError: an address that cannot be listened on.
+        """
+        try:
+            for settings in self._settings:
+                address = ListenAddress(settings.address.host, settings.address.port, settings.address.path)
+                factory = self._factory(settings)
+                self._listeners.append(await open_listener(address, factory, backlog=settings.backlog))
+        except BaseException:
+            self._close_listeners()
+            raise
+        self._tick()
+
+    async def stop(self) -> None:
+        """Stop: take no more connections, let exchanges under way end, then close everything.
+
+        Exchanges that take longer than the snapshot's drain time are cut off.
+        """
+        self._close_listeners()
+        self._intake.draining = True
+        for connection in list(self._intake.connections):
+            connection.drain()
+        deadline = monotonic() + self.snapshot.client_timeouts.drain
+        while self._intake.connections and monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in list(self._intake.connections):
+            log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
+            connection.abort()
+        for endpoint in [each for service in self.snapshot.services.values() for each in service.endpoints]:
+            endpoint.pool.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.sleep(0)  # transports that were aborted tell their protocols in the next turn of the loop
+
+    def _factory(self, settings: ListenerConfig) -> Callable[[], asyncio.Protocol]:
+        """Say what a new connection begins with: a request, or the PROXY protocol header in front of it."""
+        if settings.proxy_protocol is None:
+            return lambda: ClientConnection(self._intake)
+        trusted = TrustedProxies([str(network) for network in settings.proxy_protocol.from_])
+        return lambda: ProxyPreface(trusted.contains, self._accept_proxied)
+
+    def _accept_proxied(self, peer: Place | None, local: Place | None) -> asyncio.Protocol:
+        if peer is None or local is None:
+            return ClientConnection(self._intake)
+        return ClientConnection(self._intake, peer[0].encode("ascii"), b"%d" % local[1])
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
+
+    def _tick(self) -> None:
+        """Look at every deadline, ten times a second: the one timer of a worker."""
+        now = monotonic()
+        self._intake.sweep(now)
+        self._ticks += 1
+        if self._ticks % POOL_SWEEP_TICKS == 0:
+            for service in self.snapshot.services.values():
+                for endpoint in service.endpoints:
+                    endpoint.pool.sweep(now)
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)

@@ -1,0 +1,1 @@
+"""Whole gateways: Python programs and files, real sockets on both sides."""

@@ -1,0 +1,1 @@
+"""Any bytes in: requests, or one clean refusal."""

@@ -1,0 +1,375 @@
+"""Who the client is and what services are told: X-Forwarded-*, Forwarded (RFC 7239), Via; security case 42."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from propylon.http.forwarded import (
+    GATEWAY_OWNED,
+    MAX_HOPS,
+    MAX_REMEMBERED,
+    UNIX_PEER,
+    ForwardingRules,
+    Origin,
+    TrustedProxies,
+    client_of,
+    direct_origin,
+    origin,
+    via_loops,
+)
+
+TRUSTED = TrustedProxies(["10.0.0.0/8", "2001:db8:1::/48", "192.0.2.9"])
+PROXY = b"10.0.0.1"
+
+
+def rules(
+    x_forwarded: bool = True, standard: bool = False, via: bytes | None = None, trusted: TrustedProxies = TRUSTED
+) -> ForwardingRules:
+    return ForwardingRules(x_forwarded, standard, via, trusted)
+
+
+def asked(given_rules: ForwardingRules, peer: bytes, **headers: str) -> Origin:
+    """The origin of a request for http://gate.example:8080, with these headers (`_` stands for `-`)."""
+    values = {name.replace("_", "-").encode(): [value.encode()] for name, value in headers.items()}
+    return origin(given_rules, peer, b"http", b"gate.example:8080", b"8080", lambda name: values.get(name, []))
+
+
+def lines(block: bytes) -> dict[bytes, bytes]:
+    assert block == b"" or block.endswith(b"\r\n")
+    pairs = [line.split(b": ", 1) for line in block.split(b"\r\n")[:-1]]
+    found = {name: value for name, value in pairs}  # noqa: C416
+    assert len(found) == len(pairs), "a name stands twice"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("ip", "expected"),
+    [
+        (b"10.1.2.3", True),
+        (b"11.1.2.3", False),
+        (b"192.0.2.9", True),
+        (b"192.0.2.10", False),
+        (b"2001:db8:1::7", True),
+        (b"2001:DB8:1:0::7", True),
+        (b"2001:db8:2::7", False),
+        (b"::ffff:10.1.2.3", True),
+        (b"[2001:db8:1::7]:443", True),
+        (b"10.1.2.3:443", True),
+        (b"", False),
+        (b"010.1.2.3", False),
+        (b"10.1.2", False),
+        (b"10.1.2.3.4", False),
+        (b"10.1.2.3 ", False),
+        (b"\xd9\xa1.1.2.3", False),
+        (b"10.0.0.0/8", False),
+        (b"unix", False),
+    ],
+)
+def test_trusted_proxies_are_told_by_their_network(ip: bytes, expected: bool) -> None:
+    assert TRUSTED.contains(ip) is expected
+    assert TRUSTED.contains(ip) is expected
+
+
+def test_a_zone_does_not_hide_a_link_local_proxy() -> None:
+    assert TrustedProxies(["fe80::/10"]).contains(b"fe80::1%eth0")
+
+
+def test_the_word_unix_trusts_the_peers_of_unix_sockets() -> None:
+    assert TrustedProxies(["unix"]).contains(UNIX_PEER)
+
+
+@pytest.mark.parametrize("cidr", ["10.0.0.1/8", "example.org", "", "10.0.0.0/33"])
+def test_a_network_that_is_none_is_refused(cidr: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        TrustedProxies([cidr])
+
+
+def test_what_is_remembered_about_entries_is_bounded() -> None:
+    trusted = TrustedProxies(["10.0.0.0/8"])
+    for number in range(MAX_REMEMBERED + 10):
+        trusted.contains(b"garbage %d" % number)
+    assert len(trusted._hops) <= MAX_REMEMBERED
+
+
+@pytest.mark.parametrize(
+    ("peer", "chain", "client"),
+    [
+        pytest.param(b"203.0.113.5", [b"1.2.3.4"], b"203.0.113.5", id="case 42: untrusted peer"),
+        pytest.param(PROXY, [], PROXY, id="nothing said"),
+        pytest.param(PROXY, [b"1.2.3.4"], b"1.2.3.4", id="one hop"),
+        pytest.param(PROXY, [b"6.6.6.6, 1.2.3.4"], b"1.2.3.4", id="case 42: counted from the right"),
+        pytest.param(PROXY, [b"6.6.6.6, 1.2.3.4, 10.9.9.9"], b"1.2.3.4", id="two trusted proxies"),
+        pytest.param(PROXY, [b"6.6.6.6", b"1.2.3.4,10.9.9.9"], b"1.2.3.4", id="several lines"),
+        pytest.param(PROXY, [b"10.2.2.2, 10.9.9.9"], b"10.2.2.2", id="all trusted: the leftmost"),
+        pytest.param(PROXY, [b"1.2.3.4, , ,"], b"1.2.3.4", id="empty members"),
+        pytest.param(PROXY, [b"1.2.3.4:5555"], b"1.2.3.4", id="IPv4 with port"),
+        pytest.param(PROXY, [b"[2001:DB8::1]:443"], b"2001:db8::1", id="IPv6 with port"),
+        pytest.param(PROXY, [b"[2001:db8::1]"], b"2001:db8::1", id="IPv6 in brackets"),
+        pytest.param(PROXY, [b"2001:0db8::1"], b"2001:db8::1", id="IPv6 bare"),
+        pytest.param(PROXY, [b"::ffff:1.2.3.4"], b"1.2.3.4", id="IPv4-mapped"),
+        pytest.param(PROXY, [b"1.2.3.4, unknown"], PROXY, id="unknown stops"),
+        pytest.param(PROXY, [b"1.2.3.4, _hidden"], PROXY, id="obfuscated stops"),
+        pytest.param(PROXY, [b"1.2.3.4, <script>, 10.9.9.9"], b"10.9.9.9", id="garbage stops: last good"),
+        pytest.param(PROXY, [b"1.2.3.4, unix"], PROXY, id="unix is no entry"),
+        pytest.param(PROXY, [b"1.2.3.4, 10.0.0.300"], PROXY, id="bad IPv4 stops"),
+        pytest.param(b"::ffff:10.0.0.1", [b"1.2.3.4"], b"1.2.3.4", id="IPv4-mapped peer"),
+    ],
+)
+def test_the_client_is_the_last_hop_that_trusted_proxies_vouch_for(
+    peer: bytes, chain: list[bytes], client: bytes
+) -> None:
+    assert client_of(peer, chain, [], TRUSTED) == client
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        pytest.param([b"for=1.2.3.4"], b"1.2.3.4", id="7239 4: token"),
+        pytest.param([b"For=1.2.3.4;Proto=https;by=10.0.0.1"], b"1.2.3.4", id="7239 4: names in any case"),
+        pytest.param([b'for="[2001:db8:cafe::17]:4711"'], b"2001:db8:cafe::17", id="7239 6: IPv6 quoted with port"),
+        pytest.param([b'for="1.2.3.4:99"'], b"1.2.3.4", id="7239 6: port"),
+        pytest.param([b"for=6.6.6.6, for=1.2.3.4, for=10.9.9.9"], b"1.2.3.4", id="from the right"),
+        pytest.param([b"for=6.6.6.6", b"for=1.2.3.4, for=10.9.9.9"], b"1.2.3.4", id="several lines"),
+        pytest.param([b'for=1.2.3.4;host="a,for=6.6.6.6"'], b"1.2.3.4", id="a comma in quotes is no separator"),
+        pytest.param([b'for="\\1.2.3.4"'], b"1.2.3.4", id="quoted pair"),
+        pytest.param([b";;for=1.2.3.4;, ,"], b"1.2.3.4", id="empty pairs and members"),
+        pytest.param([b"for=unknown"], PROXY, id="unknown"),
+        pytest.param([b"for=_x"], PROXY, id="obfuscated"),
+        pytest.param([b"proto=https"], PROXY, id="no for"),
+        pytest.param([b"for=1.2.3.4, proto=https"], PROXY, id="nearest element has no for"),
+        pytest.param([b"for=1.2.3.4;for=6.6.6.6"], PROXY, id="7239 4: a parameter twice"),
+        pytest.param([b'for="1.2.3.4'], PROXY, id="open quote"),
+        pytest.param([b"for=[::1]"], PROXY, id="IPv6 not quoted"),
+        pytest.param([b"for = 1.2.3.4"], PROXY, id="spaces around ="),
+        pytest.param([b"1.2.3.4"], PROXY, id="no pair"),
+        pytest.param([b"for=6.6.6.6", b"???", b"for=10.9.9.9"], b"10.9.9.9", id="a broken line ends the walk"),
+    ],
+)
+def test_rfc7239_forwarded_is_read_where_there_is_no_x_forwarded_for(forwarded: list[bytes], client: bytes) -> None:
+    assert client_of(PROXY, [], forwarded, TRUSTED) == client
+
+
+def test_case_42_forwarded_of_the_client_does_not_beat_x_forwarded_for_of_the_proxy() -> None:
+    assert client_of(PROXY, [b"1.2.3.4"], [b"for=6.6.6.6"], TRUSTED) == b"1.2.3.4"
+
+
+def test_a_long_chain_is_read_up_to_its_bound() -> None:
+    chain = [b"1.2.3.4, " + b", ".join([b"10.0.0.2"] * 500)]
+    assert client_of(PROXY, chain, [], TRUSTED) == b"10.0.0.2"
+    found = lines(asked(rules(), PROXY, x_forwarded_for=chain[0].decode()).block)
+    assert found[b"x-forwarded-for"].count(b",") == MAX_HOPS
+
+
+@given(st.lists(st.binary(max_size=60), max_size=4), st.lists(st.binary(max_size=60), max_size=4))
+def test_the_client_is_always_a_canonical_address(chain: list[bytes], forwarded: list[bytes]) -> None:
+    client = client_of(PROXY, chain, forwarded, TRUSTED)
+    assert str(ipaddress.ip_address(client.decode())).encode() == client
+
+
+@given(st.lists(st.text(alphabet='for=;,"\\1.[]: \t_x', max_size=40), min_size=1, max_size=3))
+def test_forwarded_made_of_its_own_special_characters_never_breaks_the_reader(values: list[str]) -> None:
+    client = client_of(PROXY, [], [value.encode() for value in values], TRUSTED)
+    ipaddress.ip_address(client.decode())
+
+
+@given(
+    peer=st.sampled_from([PROXY, b"203.0.113.5", b"2001:db8::5"]),
+    sent=st.dictionaries(
+        st.sampled_from(["x_forwarded_for", "x_forwarded_proto", "x_forwarded_host", "x_forwarded_port", "forwarded"]),
+        st.text(alphabet=st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=40),
+    ),
+)
+def test_whatever_a_peer_sends_the_block_is_well_formed(peer: bytes, sent: dict[str, str]) -> None:
+    found = lines(asked(rules(standard=True, via=b"gate"), peer, **sent).block)
+    assert set(found) == {
+        b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"forwarded", b"via",
+    }  # fmt: skip
+    for entry in found[b"x-forwarded-for"].split(b", "):
+        ipaddress.ip_address(entry.decode())
+    assert found[b"x-forwarded-proto"] in {b"http", b"https"}
+    assert 0 < int(found[b"x-forwarded-port"]) < 65536
+
+
+def test_case_42_an_untrusted_peer_is_told_about_and_not_listened_to() -> None:
+    found = asked(
+        rules(standard=True),
+        b"203.0.113.5",
+        x_forwarded_for="10.0.0.1",
+        x_forwarded_proto="https",
+        x_forwarded_host="bank.example",
+        x_forwarded_port="443",
+        forwarded="for=10.0.0.1;host=bank.example",
+    )
+    assert (found.client, found.scheme, found.host) == (b"203.0.113.5", b"http", b"gate.example:8080")
+    assert found.block == (
+        b"x-forwarded-for: 203.0.113.5\r\n"
+        b"x-forwarded-proto: http\r\n"
+        b"x-forwarded-port: 8080\r\n"
+        b"x-forwarded-host: gate.example:8080\r\n"
+        b'forwarded: for=203.0.113.5;proto=http;host="gate.example:8080"\r\n'
+    )
+
+
+def test_a_trusted_peer_is_believed_and_appended() -> None:
+    found = asked(
+        rules(standard=True),
+        PROXY,
+        x_forwarded_for="6.6.6.6, 1.2.3.4, 10.9.9.9",
+        x_forwarded_proto="HTTPS",
+        x_forwarded_host="Shop.example",
+        x_forwarded_port="8443",
+    )
+    assert (found.client, found.scheme, found.host) == (b"1.2.3.4", b"https", b"shop.example")
+    assert found.block == (
+        b"x-forwarded-for: 1.2.3.4, 10.9.9.9, 10.0.0.1\r\n"
+        b"x-forwarded-proto: https\r\n"
+        b"x-forwarded-port: 8443\r\n"
+        b"x-forwarded-host: shop.example\r\n"
+        b"forwarded: for=1.2.3.4;proto=https;host=shop.example, for=10.9.9.9, for=10.0.0.1\r\n"
+    )
+
+
+def test_forwarded_of_a_trusted_peer_is_translated_for_services_that_read_x_forwarded() -> None:
+    found = asked(rules(), PROXY, forwarded='for=1.2.3.4;proto=https;host="shop.example:444", for=10.9.9.9;proto=http')
+    assert lines(found.block) == {
+        b"x-forwarded-for": b"1.2.3.4, 10.9.9.9, 10.0.0.1",
+        b"x-forwarded-proto": b"https",
+        b"x-forwarded-host": b"shop.example:444",
+        b"x-forwarded-port": b"444",
+    }
+
+
+@pytest.mark.parametrize(
+    ("sent", "scheme", "host", "port"),
+    [
+        pytest.param({}, b"http", b"gate.example:8080", b"8080", id="nothing said: our own"),
+        pytest.param({"x_forwarded_proto": "https"}, b"https", b"gate.example:8080", b"8080", id="port of our host"),
+        pytest.param({"x_forwarded_proto": "http, https"}, b"https", b"gate.example:8080", b"8080", id="rightmost"),
+        pytest.param({"x_forwarded_proto": "wss"}, b"https", b"gate.example:8080", b"8080", id="wss is https"),
+        pytest.param({"x_forwarded_proto": "gopher"}, b"http", b"gate.example:8080", b"8080", id="bad scheme"),
+        pytest.param({"x_forwarded_host": "a.example"}, b"http", b"a.example", b"80", id="default port"),
+        pytest.param({"x_forwarded_host": "a.example:81"}, b"http", b"a.example:81", b"81", id="port of their host"),
+        pytest.param(
+            {"x_forwarded_host": "a.example", "x_forwarded_proto": "https"},
+            b"https",
+            b"a.example",
+            b"443",
+            id="https default",
+        ),
+        pytest.param({"x_forwarded_host": "[2001:DB8::1]"}, b"http", b"[2001:db8::1]", b"80", id="IPv6 host"),
+        pytest.param({"x_forwarded_host": 'a"b'}, b"http", b"gate.example:8080", b"8080", id="bad host"),
+        pytest.param({"x_forwarded_host": "a:70000"}, b"http", b"gate.example:8080", b"8080", id="bad host port"),
+        pytest.param({"x_forwarded_port": "99"}, b"http", b"gate.example:8080", b"99", id="port kept"),
+        pytest.param({"x_forwarded_port": "0x50"}, b"http", b"gate.example:8080", b"8080", id="bad port"),
+        pytest.param({"x_forwarded_port": "70000"}, b"http", b"gate.example:8080", b"8080", id="port too big"),
+    ],
+)
+def test_a_trusted_peer_says_scheme_host_and_port(
+    sent: dict[str, str], scheme: bytes, host: bytes, port: bytes
+) -> None:
+    found = asked(rules(), PROXY, **sent)
+    assert (found.scheme, found.host) == (scheme, host)
+    assert lines(found.block)[b"x-forwarded-port"] == port
+
+
+@pytest.mark.parametrize(
+    ("peer", "expected"),
+    [
+        pytest.param(b"203.0.113.5", b"for=203.0.113.5;", id="IPv4"),
+        pytest.param(b"2001:db8::5", b'for="[2001:db8::5]";', id="IPv6 in brackets and quotes"),
+        pytest.param(b"unix", b"for=unknown;", id="no address"),
+    ],
+)
+def test_rfc7239_6_nodes_are_quoted_as_they_must_be(peer: bytes, expected: bytes) -> None:
+    block = direct_origin(rules(False, True), peer, b"https", b"h", b"443").block
+    assert block == b"forwarded: " + expected + b"proto=https;host=h\r\n"
+
+
+def test_a_unix_peer_shows_as_unknown_in_x_forwarded_for() -> None:
+    assert lines(direct_origin(rules(), UNIX_PEER, b"http", b"h", b"80").block)[b"x-forwarded-for"] == b"unknown"
+
+
+def test_a_request_without_a_host_gets_no_empty_host_lines() -> None:
+    found = origin(
+        rules(standard=True),
+        PROXY,
+        b"http",
+        b"",
+        b"8080",
+        lambda name: [b"https"] if name == b"x-forwarded-proto" else [],
+    )
+    assert found.block == (
+        b"x-forwarded-for: 10.0.0.1\r\nx-forwarded-proto: https\r\nx-forwarded-port: 443\r\n"
+        b"forwarded: for=10.0.0.1;proto=https\r\n"
+    )
+
+
+def test_headers_that_are_switched_off_are_not_sent() -> None:
+    assert asked(rules(x_forwarded=False), PROXY, x_forwarded_for="1.2.3.4", via="").block == b""
+
+
+@pytest.mark.parametrize("peer", [PROXY, b"203.0.113.5"])
+@pytest.mark.parametrize(
+    ("name", "sent", "expected"),
+    [
+        pytest.param(b"gate", None, b"1.1 gate", id="9110 7.6.3: first"),
+        pytest.param(b"gate", "1.0 fred, 1.1 p (x)", b"1.0 fred, 1.1 p (x), 1.1 gate", id="9110 7.6.3: appended"),
+        pytest.param(None, "1.0 fred", b"1.0 fred", id="ours off, theirs kept"),
+        pytest.param(None, None, None, id="none"),
+    ],
+)
+def test_via_is_kept_and_appended(peer: bytes, name: bytes | None, sent: str | None, expected: bytes | None) -> None:
+    headers = {} if sent is None else {"via": sent}
+    assert lines(asked(rules(via=name), peer, **headers).block).get(b"via") == expected
+
+
+@pytest.mark.parametrize("name", [b"", b"a b", b"a,b", b"a\r\nx: y", b"caf\xc3\xa9"])
+def test_a_pseudonym_that_is_no_token_is_refused(name: bytes) -> None:
+    with pytest.raises(ValueError, match="token"):
+        rules(via=name)
+
+
+@pytest.mark.parametrize(
+    ("values", "loops"),
+    [
+        ([], False),
+        ([b"1.1 other"], False),
+        ([b"1.1 gate"], True),
+        ([b"1.1 GATE"], True),
+        ([b"1.0 fred, HTTP/1.1 gate (propylon)", b"1.1 x"], True),
+        ([b"1.1 x", b"1.1 y,1.1 gate"], True),
+        ([b"1.1 gateway"], False),
+        ([b"1.1 x (gate)"], False),
+        ([b"gate"], False),
+    ],
+)
+def test_a_request_that_comes_round_is_seen_by_its_via(values: list[bytes], loops: bool) -> None:
+    assert via_loops(values, b"gate") is loops
+
+
+def test_the_origin_of_an_untrusted_peer_depends_on_the_connection_only() -> None:
+    full = asked(rules(via=b"gate"), b"203.0.113.5", x_forwarded_for="1.1.1.1", forwarded="for=1.1.1.1")
+    direct = direct_origin(rules(via=b"gate"), b"203.0.113.5", b"http", b"gate.example:8080", b"8080")
+    assert (full.client, full.scheme, full.host, full.block) == (
+        direct.client, direct.scheme, direct.host, direct.block,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-prefix",
+        b"x-forwarded-scheme", b"x-forwarded-ssl", b"forwarded", b"x-real-ip", b"via", b"x-original-url",
+        b"x-rewrite-url", b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-host",
+        b"proxy",
+    ],
+)  # fmt: skip
+def test_cases_29_and_42_names_only_the_gateway_may_set(name: bytes) -> None:
+    assert name in GATEWAY_OWNED
+
+
+def test_owned_names_are_lower_case_and_spare_what_services_need() -> None:
+    assert all(name == name.lower() for name in GATEWAY_OWNED)
+    assert not GATEWAY_OWNED & {b"host", b"authorization", b"cookie", b"user-agent", b"x-request-id"}

@@ -1,0 +1,328 @@
+"""Names: how long answers are kept, who waits for them, what a failing DNS costs; security case 58."""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+import uvloop
+
+from propylon.outbound.resolve import MAX_ADDRESSES, MAX_NAMES, STALE_S, Answer, ResolveError, Resolver
+
+DNSMASQ = shutil.which("dnsmasq", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeDns:
+    """Answers from a dict; counts; waits for `gate` if that is closed."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer | str] = {}
+        self.asked: list[tuple[str, bool]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, host: str, fresh: bool) -> Answer:
+        self.asked.append((host, fresh))
+        await self.gate.wait()
+        answer = self.answers.get(host, "not found")
+        if isinstance(answer, str):
+            raise ResolveError(answer)
+        return answer
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def dns() -> FakeDns:
+    return FakeDns()
+
+
+@pytest.fixture
+def resolver(clock: Clock, dns: FakeDns) -> Resolver:
+    return Resolver(None, 1.0, 300.0, clock, dns)
+
+
+async def addresses(resolver: Resolver, host: str = "a.test") -> list[str]:
+    return [str(info[4][0]) for info in await resolver.resolve(host, 80)]
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))),
+        ("::1", (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("::1", 80, 0, 0))),
+    ],
+)
+async def test_an_address_is_its_own_answer(resolver: Resolver, dns: FakeDns, host: str, expected: object) -> None:
+    assert await resolver.resolve(host, 80) == [expected]
+    assert dns.asked == []
+
+
+async def test_both_families_are_given_in_the_order_of_the_answer(resolver: Resolver, dns: FakeDns) -> None:
+    dns.answers["a.test"] = Answer(("2001:db8::1", "192.0.2.1"), 60)
+    assert [info[0] for info in await resolver.resolve("a.test", 80)] == [socket.AF_INET6, socket.AF_INET]
+
+
+@pytest.mark.parametrize(
+    ("ttl", "kept"),
+    [
+        pytest.param(0, 1.0, id="case 58: 0 TTL is the least"),
+        pytest.param(60, 60.0, id="the answer's own"),
+        pytest.param(86400, 300.0, id="no longer than the most"),
+    ],
+)
+async def test_an_answer_is_kept_for_its_ttl_within_bounds(
+    resolver: Resolver, dns: FakeDns, clock: Clock, ttl: float, kept: float
+) -> None:
+    dns.answers["a.test"] = Answer(("192.0.2.1",), ttl)
+    await addresses(resolver)
+    dns.answers["a.test"] = Answer(("192.0.2.2",), ttl)
+    clock.now += kept - 0.01
+    assert await addresses(resolver) == ["192.0.2.1"]
+    clock.now += 0.02
+    assert await addresses(resolver) == ["192.0.2.2"]
+    assert len(dns.asked) == 2
+
+
+async def test_an_answer_cut_to_the_most_is_asked_for_past_the_cache_below(
+    resolver: Resolver, dns: FakeDns, clock: Clock
+) -> None:
+    dns.answers["a.test"] = Answer(("192.0.2.1",), 86400)
+    await addresses(resolver)
+    clock.now += 301
+    await addresses(resolver)
+    assert dns.asked == [("a.test", False), ("a.test", True)]
+
+
+async def test_callers_at_the_same_time_share_one_lookup(resolver: Resolver, dns: FakeDns) -> None:
+    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    dns.gate.clear()
+    callers = [asyncio.create_task(addresses(resolver)) for _ in range(5)]
+    await settle()
+    assert repr(resolver) == "<Resolver 1 names, 1 being asked for>"
+    dns.gate.set()
+    assert await asyncio.gather(*callers) == [["192.0.2.1"]] * 5
+    assert len(dns.asked) == 1
+
+
+async def test_a_caller_who_leaves_does_not_end_the_lookup_of_the_others(resolver: Resolver, dns: FakeDns) -> None:
+    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    dns.gate.clear()
+    leaver, stayer = (asyncio.create_task(addresses(resolver)) for _ in range(2))
+    await settle()
+    leaver.cancel()
+    await settle()
+    assert leaver.cancelled()
+    dns.gate.set()
+    assert await stayer == ["192.0.2.1"]
+    assert len(dns.asked) == 1
+
+
+async def test_a_failure_is_remembered_for_a_second(resolver: Resolver, dns: FakeDns, clock: Clock) -> None:
+    for _ in range(3):
+        with pytest.raises(ResolveError, match=r"a\.test: not found"):
+            await addresses(resolver)
+    assert len(dns.asked) == 1
+    clock.now += 1.01
+    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    assert await addresses(resolver) == ["192.0.2.1"]
+
+
+async def test_case_58_an_empty_answer_is_a_failure(resolver: Resolver, dns: FakeDns) -> None:
+    dns.answers["a.test"] = Answer((), 60)
+    with pytest.raises(ResolveError, match="no address"):
+        await addresses(resolver)
+
+
+async def test_case_58_the_last_good_answer_is_kept_while_lookups_fail(
+    resolver: Resolver, dns: FakeDns, clock: Clock
+) -> None:
+    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    await addresses(resolver)
+    del dns.answers["a.test"]
+    for _ in range(3):
+        clock.now += 61
+        assert await addresses(resolver) == ["192.0.2.1"]
+        await settle()
+    assert len(dns.asked) == 4
+    clock.now += STALE_S
+    with pytest.raises(ResolveError, match="not found"):
+        await addresses(resolver)
+
+
+async def test_rfc8767_5_a_dns_that_is_silent_holds_nobody_up_who_has_a_stale_answer(
+    resolver: Resolver, dns: FakeDns, clock: Clock
+) -> None:
+    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    await addresses(resolver)
+    dns.gate.clear()
+    clock.now += 61
+    first = asyncio.create_task(addresses(resolver))
+    await settle()
+    clock.now += 0.25
+    assert await asyncio.wait_for(addresses(resolver), 0.1) == ["192.0.2.1"]
+    assert await first == ["192.0.2.1"]
+    await resolver.close()
+
+
+async def test_dns_that_recovers_is_listened_to_again(resolver: Resolver, dns: FakeDns, clock: Clock) -> None:
+    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    await addresses(resolver)
+    dns.answers["a.test"] = "refused"
+    clock.now += 61
+    await addresses(resolver)
+    dns.answers["a.test"] = Answer(("192.0.2.2",), 60)
+    clock.now += 2
+    await addresses(resolver)
+    await settle()
+    assert await addresses(resolver) == ["192.0.2.2"]
+
+
+async def test_case_58_a_thousand_addresses_are_cut(resolver: Resolver, dns: FakeDns) -> None:
+    dns.answers["a.test"] = Answer(tuple(f"10.0.{n // 256}.{n % 256}" for n in range(1000)), 60)
+    assert len(await addresses(resolver)) == MAX_ADDRESSES
+
+
+async def test_the_names_remembered_are_bounded(resolver: Resolver, dns: FakeDns) -> None:
+    for number in range(MAX_NAMES + 5):
+        dns.answers[f"n{number}"] = Answer(("192.0.2.1",), 60)
+        await addresses(resolver, f"n{number}")
+    assert repr(resolver) == f"<Resolver {MAX_NAMES} names, 0 being asked for>"
+
+
+async def test_more_names_than_the_bound_at_once_fail_instead_of_growing(resolver: Resolver, dns: FakeDns) -> None:
+    dns.gate.clear()
+    callers = [asyncio.create_task(addresses(resolver, f"n{number}")) for number in range(MAX_NAMES)]
+    await settle()
+    with pytest.raises(ResolveError, match="being asked for already"):
+        await addresses(resolver, "one-more")
+    await resolver.close()
+    assert all(isinstance(result, ResolveError) for result in await asyncio.gather(*callers, return_exceptions=True))
+
+
+async def test_closing_ends_the_waiting(resolver: Resolver, dns: FakeDns) -> None:
+    dns.gate.clear()
+    caller = asyncio.create_task(addresses(resolver))
+    await settle()
+    await resolver.close()
+    with pytest.raises(ResolveError, match="given up"):
+        await caller
+
+
+def test_the_dns_library_is_imported_with_the_first_name() -> None:
+    program = (
+        "import asyncio, sys, time\n"
+        "from propylon.outbound.resolve import Resolver\n"
+        "async def main():\n"
+        "    resolver = Resolver(None, 1.0, 300.0, time.monotonic)\n"
+        "    await resolver.resolve('127.0.0.1', 80)\n"
+        "    assert 'aiodns' not in sys.modules and 'pycares' not in sys.modules\n"
+        "    await resolver.resolve('localhost', 80)\n"
+        "    assert 'aiodns' in sys.modules\n"
+        "    await resolver.close()\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def free_port() -> int:
+    """A port that is free for UDP and TCP."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+    ):
+        tcp.bind(("127.0.0.1", 0))
+        port: int = tcp.getsockname()[1]
+        udp.bind(("127.0.0.1", port))
+    return port
+
+
+@pytest.fixture
+def dns_server() -> Iterator[str]:
+    """A real DNS server on loopback that knows `both.test` and `four.test`, and that `gone.test` isn't there."""
+    if DNSMASQ is None:
+        pytest.fail("this test needs a DNS server: install dnsmasq (Debian: apt-get install dnsmasq-base)")
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            DNSMASQ, "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=", "--pid-file=",
+            f"--port={port}", "--listen-address=127.0.0.1", "--bind-interfaces", "--local-ttl=33",
+            "--host-record=both.test,127.0.0.5,::1,7", "--host-record=four.test,127.0.0.6", "--address=/gone.test/",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        said = ""
+        for line in process.stderr:
+            said += line
+            if "started" in line:
+                break
+        else:
+            pytest.fail(f"dnsmasq did not start: {said}")
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_real_dns_is_asked_for_both_families_and_heeds_ttls(
+    run: Callable[[Awaitable[None]], None], dns_server: str
+) -> None:
+    async def main() -> None:
+        clock = Clock()
+        resolver = Resolver([dns_server], 1.0, 20.0, clock)
+        try:
+            assert sorted(await addresses(resolver, "both.test")) == ["127.0.0.5", "::1"]
+            assert await addresses(resolver, "four.test") == ["127.0.0.6"]
+            assert {name: known.expires - clock.now for name, known in resolver._names.items()} == {
+                "both.test": 7.0,
+                "four.test": 20.0,
+            }
+            clock.now += 21
+            assert await addresses(resolver, "four.test") == ["127.0.0.6"]
+            assert "127.0.0.1" in await addresses(resolver, "localhost")
+            for name in ("gone.test", "a" * 64 + ".test", "b\u00fcro.test"):
+                with pytest.raises(ResolveError, match=name):
+                    await addresses(resolver, name)
+        finally:
+            await resolver.close()
+
+    run(main())
+
+
+async def test_dns_servers_that_are_none_are_named() -> None:
+    resolver = Resolver(["not-an-address"], 1.0, 300.0, Clock())
+    with pytest.raises(ResolveError, match="not-an-address"):
+        await resolver.resolve("a.test", 80)
+    await resolver.close()
+
+
+async def test_a_dns_server_that_is_not_there_fails_the_lookup() -> None:
+    resolver = Resolver([f"127.0.0.1:{free_port()}"], 1.0, 300.0, Clock())
+    with pytest.raises(ResolveError, match=r"a\.test: "):
+        await resolver.resolve("a.test", 80)
+    await resolver.close()
