@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.support.checks import words
 from tests.support.client import request_bytes
 from tests.support.front import Fronts
-from tests.support.upstream import answer, chunked, ok
+from tests.support.upstream import UpstreamConnection, answer, chunked, ok
 
 
 async def test_9112_9_3_the_connection_closes_after_the_answer(front: Fronts) -> None:
@@ -41,12 +43,30 @@ async def test_9112_c_2_2_keep_alive_is_granted_when_asked_for(front: Fronts) ->
 async def test_9112_7_1_a_chunked_body_reaches_it_without_chunks(front: Fronts) -> None:
     f = await front(answer(chunked(b"he", b"llo")))
     client = await f.client()
+    reply = await client.ask(b"GET /x HTTP/1.0\r\nhost: a.example\r\nconnection: keep-alive\r\n\r\n")
+    assert bytes(reply.body) == b"hello"
+    assert reply.header("transfer-encoding") is None
+    if reply.header("content-length") is None:
+        await client.assert_closed()
+
+
+async def test_9112_7_1_a_stream_of_unknown_length_reaches_it_until_the_connection_closes(front: Fronts) -> None:
+    seen = asyncio.Event()
+
+    async def script(connection: UpstreamConnection) -> None:
+        await connection.request()
+        connection.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n")
+        await seen.wait()
+        connection.send(b"3\r\nllo\r\n0\r\n\r\n")
+
+    f = await front(script)
+    client = await f.client()
     await client.send(b"GET /x HTTP/1.0\r\nhost: a.example\r\nconnection: keep-alive\r\n\r\n")
-    data = await client.until_closed()
-    head, _, body = data.partition(b"\r\n\r\n")
-    assert body == b"hello"
+    head = await client.read_until(b"\r\n\r\n")
     assert b"transfer-encoding" not in head.lower()
     assert b"keep-alive" not in head.lower()
+    seen.set()
+    assert await client.until_closed() == b"hello"
 
 
 async def test_the_upstream_is_spoken_to_in_http_1_1_and_kept(front: Fronts) -> None:

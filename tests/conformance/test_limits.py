@@ -77,7 +77,7 @@ async def test_c24_limits_are_configurable(front: Fronts) -> None:
 
 def at_most(size: int) -> object:
     def limit(x: Exchange) -> None:
-        x.body_limit = size
+        x.limit_body(size)
 
     return limit
 

@@ -54,6 +54,7 @@ async def test_a_connection_that_died_while_idle_is_replaced_unnoticed(front: Fr
     getattr(f.upstream.connections[0], way)()
     if way == "close":
         await f.upstream.connections[0].gone()
+    await settle()
     assert (await client.ask(request_bytes(b"/x", method=b"POST", body=b"once"))).status == 200
     assert len([request for request in f.upstream.requests if request.method == b"POST"]) == 1
 

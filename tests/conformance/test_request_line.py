@@ -15,7 +15,7 @@ BAD_LINES: dict[str, tuple[bytes, tuple[int, ...]]] = {
     "c18 9112-2.2 bare LF after the request line": (b"GET / HTTP/1.1\n" + HOST, (400,)),
     "c18 9112-2.2 bare LF after a field": (b"GET / HTTP/1.1\r\nhost: a.example\nx: y\r\n\r\n", (400,)),
     "c18 9112-2.2 bare LF ends the head": (b"GET / HTTP/1.1\r\nhost: a.example\r\n\n", (400,)),
-    "c18 9112-2.2 bare CR": (b"GET / HTTP/1.1\rhost: a.example\r\r", (400,)),
+    "c18 9112-2.2 bare CR": (b"GET / HTTP/1.1\rhost: a.example\r\r\n\r\n", (400,)),
     "c18 9112-2.2 bare CR after the request line": (b"GET / HTTP/1.1\r" + HOST, (400,)),
     "c18 9112-2.2 CR CR LF": (b"GET / HTTP/1.1\r\r\n" + HOST, (400,)),
     "c18 9112-3 leading space": (b" GET / HTTP/1.1\r\n" + HOST, (400,)),

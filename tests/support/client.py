@@ -70,8 +70,12 @@ class RawClient:
 
     async def connect(self) -> Self:
         """Open the connection."""
-        async with within(PATIENCE, f"connect to {self._address}"):
-            await asyncio.get_running_loop().sock_connect(self._socket, self._address)
+        try:
+            async with within(PATIENCE, f"connect to {self._address}"):
+                await asyncio.get_running_loop().sock_connect(self._socket, self._address)
+        except BaseException:
+            self._socket.close()
+            raise
         return self
 
     async def send(self, data: bytes, *, cuts: Iterable[int] = ()) -> None:
@@ -195,7 +199,8 @@ class _Reading:
 
     def feed(self, data: bytes) -> None:
         if data:
-            self._raw += data
+            if self.reply is None:
+                self._raw += data
             self._parser.receive_data(data)
 
     def finished(self, ended: bool) -> bool:

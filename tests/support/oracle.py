@@ -53,7 +53,7 @@ class RequestOracle:
     def __init__(self) -> None:
         self.requests: list[Message] = []
         self.error: str | None = None
-        self._raw = b""
+        self._raw = bytearray()
         self._parser = _server_parser()
 
     def feed(self, data: bytes) -> None:
@@ -64,7 +64,7 @@ class RequestOracle:
             try:
                 self._drain()
             except h11.RemoteProtocolError as problem:
-                self.error = f"h11 refuses it: {problem}; bytes {self._raw[:300]!r}"
+                self.error = f"h11 refuses it: {problem}; bytes {bytes(self._raw[:300])!r}"
 
     @property
     def complete(self) -> list[Message]:
@@ -84,7 +84,7 @@ class RequestOracle:
                 return
 
     def _start(self, event: h11.Request) -> None:
-        head = self._raw.partition(b"\r\n\r\n")[0]
+        head = bytes(self._raw.partition(b"\r\n\r\n")[0])
         headers = fields_of(head)
         self.requests.append(Message(event.method, event.target, event.http_version, headers, head=head))
         self.error = faults_of_head(head) or faults_of_framing(headers)
@@ -92,12 +92,12 @@ class RequestOracle:
     def _finish(self, event: h11.EndOfMessage) -> None:
         request = self.requests[-1]
         rest = self._parser.trailing_data[0]
-        body = self._raw[len(request.head) + 4 : len(self._raw) - len(rest)]
+        body = bytes(self._raw[len(request.head) + 4 : len(self._raw) - len(rest)])
         request.trailers = list(event.headers)
         request.complete = True
         if values_of(request.headers, "transfer-encoding"):
             self.error = faults_of_chunks(body)
-        self._raw = rest
+        self._raw = bytearray(rest)
         self._parser = _server_parser()
         if rest:
             self._parser.receive_data(rest)

@@ -42,6 +42,12 @@ def chunked(*chunks: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n"
 
 
+def without_body(raw: bytes) -> bytes:
+    """The head of a response: what answers a HEAD (RFC 9110 9.3.2)."""
+    head, end, _ = raw.partition(b"\r\n\r\n")
+    return head + end
+
+
 def answer(*answers: Answer) -> Script:
     """A script that gives one of `answers` to each whole request, across connections, repeating the last."""
     left = list(answers)
@@ -50,7 +56,8 @@ def answer(*answers: Answer) -> Script:
         while True:
             request = await connection.request()
             chosen = left.pop(0) if len(left) > 1 else left[0]
-            connection.send(chosen if isinstance(chosen, bytes) else chosen(request))
+            raw = chosen if isinstance(chosen, bytes) else chosen(request)
+            connection.send(without_body(raw) if request.method == b"HEAD" else raw)
 
     return script
 

@@ -6,7 +6,7 @@ address means is decided where it is used, in `inbound/` and `outbound/`; here i
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Final
+from typing import Final, NamedTuple
 
 from propylon.http.host import HostError, parse_host
 from propylon.inbound.listener import ListenAddress, ListenError
@@ -16,19 +16,31 @@ _DNS_SERVER: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5}
 _DNS_PORT: Final = 53
 
 
-def parse_listen_address(value: object) -> ListenAddress:
+class Address(NamedTuple):
+    """Where a listener listens: a TCP address, whose empty `host` stands for all, or with `path` a Unix socket."""
+
+    host: str
+    port: int
+    path: str | None = None
+
+    def __str__(self) -> str:
+        return str(ListenAddress(*self))
+
+
+def parse_listen_address(value: object) -> Address:
     """Return the address of a listener: `127.0.0.1:8080`, `[::1]:8080`, `:8080` or `unix:/run/p.sock`.
 
     Port 0 asks the system for a free port. Raises `ValueError` for anything else.
     """
-    if isinstance(value, ListenAddress):
+    if isinstance(value, Address):
         return value
     if not isinstance(value, str):
         raise ValueError("not an address: write 127.0.0.1:8080, :8080 or unix:/path/to.sock")
     try:
-        return ListenAddress.parse(value)
+        address = ListenAddress.parse(value)
     except ListenError as error:
         raise ValueError(_without_value(error, value)) from None
+    return Address(address.host, address.port, address.unix_path)
 
 
 def check_dns_server(value: object) -> str:

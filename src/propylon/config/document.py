@@ -171,8 +171,8 @@ def _reason(error: yaml.YAMLError) -> str:
 
 def _hint(error: yaml.YAMLError) -> str | None:
     problem = str(getattr(error, "problem", ""))
-    if "\\t" in problem or "tab" in problem:
-        return "indent with spaces, not with tabs"
+    if "cannot start any token" in problem:
+        return "indent with spaces, not with tabs, and put text that begins with @, ` or % in quotes"
     if "mapping values are not allowed" in problem:
         return "check the indentation, and put text that has ': ' in quotes"
     return None

@@ -19,6 +19,8 @@ _MAX_SHOWN_CHARACTERS: Final = 60
 _SECRET: Final = re.compile(r"pass|secret|token|key|credential|auth|cookie|signature|private", re.IGNORECASE)
 _CREDENTIALS_IN_URL: Final = re.compile(r"//[^/\s]*@")
 _TEXT_WANTED: Final = "string_type"
+# What pydantic adds to the place of a mapping's wrong key.
+_KEY: Final = "[key]"
 # Errors whose message says everything; the value would be noise.
 _WITHOUT_VALUE: Final = frozenset({"complete", "unknown_key", "missing", "too_short"})
 _MESSAGES: Final = {
@@ -35,6 +37,7 @@ _MESSAGES: Final = {
     "model_type": "should be a mapping of keys to values",
     "model_attributes_type": "should be a mapping of keys to values",
     "string_too_short": "should not be empty",
+    "string_pattern_mismatch": "has characters that are not allowed here",
     "too_short": "should not be empty",
 }
 
@@ -111,17 +114,21 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
 def from_validation(error: "ValidationError", source: Source) -> list[Problem]:
     """Return the problems that a validation error reports; what a union says of one value becomes one problem."""
     found: dict[Path, Problem] = {}
-    for part in error.errors(include_url=False):
-        kind = part["type"]
-        path, value = _located(part["loc"], source.data, keep_last=kind in ("missing", "unknown_key", "complete"))
-        if kind == "too_short" and value:
+    parts = error.errors(include_url=False)
+    for part in parts:
+        kind, loc = part["type"], part["loc"]
+        if kind == "too_short" and any(other["loc"][: len(loc)] == loc != other["loc"] for other in parts):
             continue  # its items are wrong, and reported
+        path, value = _located(loc, source.data, keep_last=kind in ("missing", "unknown_key"))
+        is_key = loc[-1:] == (_KEY,)
+        if is_key:
+            value = path[-1]
         message = _MESSAGES.get(kind) or _reworded(part["msg"])
         hint = part.get("ctx", {}).get("hint") or _hint(kind, value)
         if kind not in _WITHOUT_VALUE:
             message += _shown(value, path, source)
-        problem = source.problem(path, message, hint, at_key=kind == "unknown_key")
-        same = (*path, message) if kind in _WITHOUT_VALUE else path
+        problem = source.problem(path, message, hint, at_key=is_key or kind == "unknown_key")
+        same = (*path, message) if is_key or kind in _WITHOUT_VALUE else path
         before = found.get(same)
         if before is not None and before.message != problem.message:
             problem = source.problem(path, f"{_without_value(before.message)} or {problem.message}", problem.hint)

@@ -13,7 +13,6 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict, ValidationInfo, WithJsonSchema
 
 from propylon.config import addresses, units
-from propylon.inbound import listener
 
 _DURATION_SCHEMA = {"type": ["string", "number"], "examples": ["250ms", "5s", "1m", "1h"]}
 _SIZE_SCHEMA = {"type": ["string", "integer"], "examples": ["64KiB", "10MB"]}
@@ -79,7 +78,7 @@ Cidr: TypeAlias = Annotated[
 """A network, written as `10.0.0.0/8`, or as one address."""
 
 ListenAddress: TypeAlias = Annotated[
-    listener.ListenAddress,
+    addresses.Address,
     PlainValidator(addresses.parse_listen_address),
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8080", ":8080", "[::1]:8080", "unix:/run/p.sock"]}),

@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,7 +25,10 @@ PORT_TRIES: Final = 8
 """Tries to find one port that is free in both families, for port 0."""
 
 _TCP: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9._-]*)):([0-9]{1,5})")
+_NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}  # not in the kernel, or switched off
 _FORMS: Final = "write 127.0.0.1:8080, [::1]:8080, :8080 (all addresses) or unix:/path/to.sock"
+
+_Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 
 
 class ListenError(Exception):
@@ -117,6 +120,9 @@ async def accept(
         inode = os.stat(address.unix_path).st_ino
     try:
         for sock in sockets:
+            # Two sockets may be bound to one port; it is listen() that fails then. uvloop leaks its handle if it does.
+            sock.listen(backlog)
+        for sock in sockets:
             if address.unix_path is None:
                 servers.append(await loop.create_server(factory, sock=sock, backlog=backlog))
             else:
@@ -140,53 +146,49 @@ def bind(address: ListenAddress) -> list[socket.socket]:
         reason = (error.strerror or str(error)).lower()
         raise ListenError(f"{address}: {address.host!r} is no address of this machine: {reason}") from None
     # IPv4 first, and each once: /etc/hosts may list an address twice.
-    targets = sorted({(family, place[0], place) for family, _, _, _, place in found})
+    targets = sorted({(family, place) for family, _, _, _, place in found})
     tries = PORT_TRIES if address.port == 0 else 1
     while True:
         tries -= 1
         try:
-            return _bind_tcp([(family, place) for family, _, place in targets])
+            return _bind_tcp(targets)
         except OSError as error:
             if tries == 0 or error.errno != errno.EADDRINUSE:
                 raise _failure(address, error) from None
 
 
-def _bind_tcp(
-    targets: list[tuple[int, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]],
-) -> list[socket.socket]:
+def _bind_tcp(targets: Sequence[tuple[socket.AddressFamily, _Place]]) -> list[socket.socket]:
     """Bind one socket a target, all to the port of the first."""
     sockets: list[socket.socket] = []
     port = 0
     try:
         for family, place in targets:
             try:
-                sock = socket.socket(family, socket.SOCK_STREAM)
+                sockets.append(_bind_one(family, (place[0], port or place[1], *place[2:])))
             except OSError as error:
-                if error.errno == errno.EAFNOSUPPORT and len(targets) > 1:
-                    continue  # a kernel without IPv6 (or IPv4)
-                raise
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                # One socket a family: clients show as 192.0.2.1 and never as ::ffff:192.0.2.1.
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                sock.bind((place[0], port or place[1], *place[2:]))
-            except OSError as error:
-                if (
-                    error.errno == errno.EADDRNOTAVAIL
-                    and len(targets) > 1
-                    and (len(sockets) > 1 or place is not targets[-1][1])
-                ):
-                    sockets.pop().close()  # IPv6 is compiled in but switched off
-                    continue
-                raise
-            port = port or sock.getsockname()[1]
+                if error.errno not in _NO_IPV6 or not sockets:
+                    raise
+                continue
+            port = sockets[0].getsockname()[1]
     except OSError:
         for sock in sockets:
             sock.close()
         raise
     return sockets
+
+
+def _bind_one(family: socket.AddressFamily, place: tuple[object, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # One socket a family: clients show as 192.0.2.1 and never as ::ffff:192.0.2.1.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(place)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _bind_unix(address: ListenAddress, path: str) -> socket.socket:

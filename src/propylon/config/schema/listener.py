@@ -1,12 +1,13 @@
 """`listen`: the addresses where clients connect."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from propylon.config.addresses import Address
 from propylon.config.schema.base import Model
 from propylon.config.types import Cidr, Int, ListenAddress
-from propylon.inbound.listener import ListenAddress as Address
 
 
 class ProxyProtocolConfig(Model):
@@ -33,12 +34,16 @@ class ListenerConfig(Model):
 
 def _listener(value: Any) -> Any:
     """Accept an address alone."""
-    return {"address": value} if isinstance(value, str | Address) else value
+    if isinstance(value, str | Address):
+        return {"address": value}
+    if isinstance(value, Mapping | ListenerConfig):
+        return value
+    raise ValueError("should be an address, or {address, proxy_protocol, backlog}")
 
 
 def _list_of_listeners(value: Any) -> Any:
     """Accept one listener instead of a list."""
-    return value if isinstance(value, list | tuple) else [value]
+    return value if isinstance(value, list | tuple) and not isinstance(value, Address) else [value]
 
 
 _Listener = Annotated[ListenerConfig, BeforeValidator(_listener, json_schema_input_type=str | ListenerConfig)]

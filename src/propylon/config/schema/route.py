@@ -39,7 +39,11 @@ class RewriteConfig(Model):
 
 def _rewrite(value: Any) -> Any:
     """Accept a template alone."""
-    return {"template": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"template": value}
+    if isinstance(value, Mapping | RewriteConfig):
+        return value
+    raise ValueError("should be a template, {prefix, to} or {regex, to}")
 
 
 Rewrite = Annotated[RewriteConfig, BeforeValidator(_rewrite, json_schema_input_type=str | RewriteConfig)]

@@ -27,7 +27,11 @@ class EndpointConfig(Model):
 
 def _endpoint(value: Any) -> Any:
     """Accept a URL alone."""
-    return {"url": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"url": value}
+    if isinstance(value, Mapping | EndpointConfig):
+        return value
+    raise ValueError("should be a URL, or {url, weight}")
 
 
 Endpoint = Annotated[EndpointConfig, BeforeValidator(_endpoint, json_schema_input_type=str | EndpointConfig)]

@@ -1,9 +1,10 @@
 """The settings of the gateway itself: what it accepts, for how long, and what it tells services and people."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from propylon.config import units
 from propylon.config.schema.base import Finding, Model
@@ -93,10 +94,19 @@ class DnsConfig(Model):
 _TTLS = ("min_ttl", "max_ttl")
 
 
+def _error_status(value: str) -> str:
+    if not re.fullmatch(r"[45](?:[0-9]{2}|xx)", value, re.ASCII):
+        raise ValueError("should be a status such as 404, or a class: 4xx or 5xx")
+    return value
+
+
+ErrorStatus = Annotated[str, AfterValidator(_error_status)]
+
+
 class ErrorsConfig(Model):
     """What clients see of the gateway's own errors."""
 
-    pages: dict[Annotated[str, Field(pattern=r"^[45]([0-9]{2}|xx)$")], ExistingFile] = Field(
+    pages: dict[ErrorStatus, ExistingFile] = Field(
         default={},
         description='Files to answer with, by status ("404") or class ("5xx"); a status wins over its class.',
     )

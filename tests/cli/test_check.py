@@ -1,0 +1,70 @@
+"""`propylon check`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def test_a_good_file_is_ok(run: Any) -> None:
+    result = run("check", "good.yaml")
+    assert (result.exit_code, result.output) == (0, "good.yaml: ok (4 routes, 2 services)\n")
+
+
+def test_one_route_is_not_many(run: Any, folder: Path) -> None:
+    (folder / "one.yaml").write_text("routes: [{path: /a, target: 'http://127.0.0.1:1'}]")
+    assert run("check", "one.yaml").output == "one.yaml: ok (1 route, 1 service)\n"
+
+
+def test_every_problem_is_shown(run: Any) -> None:
+    result = run("check", "bad.yaml")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "bad.yaml:3:14: routes.0.service: unknown service 'usrs', define it under 'services'",
+        "bad.yaml:4:5: routes.0.wieght: unknown key 'wieght'",
+        "2 problems",
+    ]
+
+
+def test_problems_have_a_form_for_json(run: Any) -> None:
+    result = run("check", "bad.yaml", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["ok"], found["target"]) == (1, False, "bad.yaml")
+    assert found["problems"][1] == {
+        "file": "bad.yaml",
+        "line": 4,
+        "column": 5,
+        "path": "routes.0.wieght",
+        "message": "unknown key 'wieght'",
+        "hint": None,
+    }
+
+
+def test_a_good_file_has_a_form_for_json(run: Any) -> None:
+    found = json.loads(run("check", "good.yaml", "--json").stdout)
+    assert found == {"target": "good.yaml", "ok": True, "problems": [], "routes": 4, "services": 2}
+
+
+def test_a_module_that_a_policy_needs_is_missed(run: Any, folder: Path) -> None:
+    (folder / "p.yaml").write_text("policies: [{python: 'no_such_module:f'}]")
+    result = run("check", "p.yaml")
+    assert result.exit_code == 1
+    assert "no_such_module" in result.stderr
+
+
+def test_the_schema_is_printed_without_a_file(run: Any) -> None:
+    result = run("check", "--schema")
+    assert result.exit_code == 0
+    assert "routes" in json.loads(result.stdout)["properties"]
+
+
+def test_a_file_or_the_schema_is_asked_for(run: Any) -> None:
+    result = run("check")
+    assert result.exit_code == 2
+    assert "give the FILE to check, or --schema" in result.stderr
+
+
+def test_a_check_in_a_process(spawn: Any) -> None:
+    result = spawn("check", "bad.yaml")
+    assert result.returncode == 1
+    assert result.stderr.endswith("2 problems\n")
+    assert spawn("check", "good.yaml").stdout == "good.yaml: ok (4 routes, 2 services)\n"

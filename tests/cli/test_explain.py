@@ -1,0 +1,102 @@
+"""`propylon explain`."""
+
+import json
+from typing import Any
+
+import pytest
+
+
+def explain(run: Any, *arguments: str) -> dict[str, Any]:
+    result = run("explain", "good.yaml", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.output)
+    return found
+
+
+def step(found: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(each for each in found["steps"] if each["name"] == name)
+
+
+def test_every_step_is_told_in_order(run: Any) -> None:
+    lines = run("explain", "good.yaml", "GET", "/users/5?a=b").output.splitlines()
+    steps = [line.split()[:2] for line in lines if line[0] != " "]
+    names = ["admit", "match", "request", "choose", "attempt", "head", "relay", "settle", "done"]
+    assert steps == [[str(number), name] for number, name in enumerate(names, 1)]
+
+
+def test_the_winner_its_parameters_and_every_loser_are_told(run: Any) -> None:
+    match = step(explain(run, "GET", "/users/5"), "match")
+    assert match["outcome"].startswith("route user: ")
+    assert "id = 5" in match["details"]
+    assert "not /users/*: header 'x-a' does not match" in match["details"]
+    assert any(line.startswith("not /hello: path /users/5 does not match") for line in match["details"])
+
+
+def test_the_service_its_endpoints_and_the_rewritten_path_are_told(run: Any) -> None:
+    found = explain(run, "GET", "/users/5?a=b")
+    assert step(found, "choose")["details"] == [
+        "http://127.0.0.1:3001/base (weight 1)",
+        "http://127.0.0.1:3002/base (weight 2)",
+    ]
+    assert step(found, "attempt")["outcome"] == "sends GET /base/v2/5?a=b"
+    assert "body_limit (on a condition).on_request" in step(found, "request")["outcome"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["GET", "/nowhere"], 404, "no route: answered with 404"),
+        (["POST", "/users/5"], 405, "no route for POST: answered with 405, Allow: GET, HEAD"),
+        (["GET", "/a/../b"], 400, "refused with 400: the path has a dot segment"),
+        (["GET", "nowhere"], 400, "refused with 400: "),
+        (["TRACE", "/"], 405, "refused with 405: TRACE"),
+        (["GET", "/", "-H", "Host: a b"], 400, "refused with 400: "),
+        (["GET", "/", "-H", "Host: a", "-H", "Host: b"], 400, "refused with 400: "),
+        (["GET", "/", "-H", "x_y: 1"], 400, "refused with 400: the header name 'x_y'"),
+        (["GET", "http://a b/"], 400, "refused with 400: "),
+        (["GET", "http://a,b/"], 400, "refused with 400: "),
+    ],
+)
+def test_a_request_that_the_gateway_answers_says_why(run: Any, arguments: list[str], status: int, text: str) -> None:
+    found = explain(run, *arguments)
+    assert (found["status"], found["route"]) == (status, None)
+    assert any(each["outcome"].startswith(text) for each in found["steps"])
+    assert found["steps"][-1]["name"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "route"),
+    [
+        (["GET", "/hello", "--client", "10.1.2.3"], "/hello"),
+        (["GET", "/hello", "--client", "::1"], None),
+        (["PUT", "/users/5", "-H", "X-A: 1", "-H", "x-b:bb"], "/users/*"),
+        (["GET", "http://BYE.example/bye"], "bye"),
+        (["GET", "/bye", "-H", "Host: bye.example"], "bye"),
+        (["GET", "/bye"], None),
+    ],
+)
+def test_headers_host_and_client_count(run: Any, arguments: list[str], route: str | None) -> None:
+    assert explain(run, *arguments)["route"] == route
+
+
+def test_a_route_without_a_service_ends_at_its_policy(run: Any) -> None:
+    found = explain(run, "GET", "http://bye.example/bye")
+    assert step(found, "choose")["outcome"].startswith("not reached: ")
+    assert "respond" in step(found, "choose")["outcome"]
+    assert [each["name"] for each in found["steps"]] == ["admit", "match", "request", "choose", "done"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["-H", "nocolon"], "'nocolon' is not 'NAME: VALUE'"), (["--client", "home"], "'home' is not an IP address")],
+)
+def test_wrong_options_say_what_is_wrong(run: Any, arguments: list[str], message: str) -> None:
+    result = run("explain", "good.yaml", "GET", "/", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_request_is_explained_in_a_process(spawn: Any) -> None:
+    result = spawn("explain", "app:gateway", "GET", "/x/1")
+    assert result.returncode == 0
+    assert "policies: nothing.on_request" in result.stdout

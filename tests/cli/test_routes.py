@@ -1,0 +1,35 @@
+"""`propylon routes`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def test_routes_are_listed_in_the_order_in_which_they_are_tried(run: Any) -> None:
+    result = run("routes", "good.yaml")
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.output.splitlines()]
+    assert lines[0] == ["#", "NAME", "HOST", "PATH", "METHODS", "CONDITIONS", "GOES", "TO"]
+    assert [line[1] for line in lines[1:]] == ["/hello", "bye", "user", "/users/*"]
+
+
+def test_a_route_tells_its_conditions_and_where_it_goes(run: Any) -> None:
+    found = {route["name"]: route for route in json.loads(run("routes", "good.yaml", "--json").output)}
+    assert found["/users/*"]["conditions"] == ["header x-a", "header x-b matches b+"]
+    assert found["/hello"]["conditions"] == ["client in 10.0.0.0/8"]
+    assert found["/hello"]["priority"] == 5
+    assert found["user"]["service"] == "users"
+    assert found["user"]["endpoints"][1] == {"url": "http://127.0.0.1:3002/base", "weight": 2}
+    assert found["user"]["policies"]["on_request"][-1] == "body_limit (on a condition)"
+    assert (found["bye"]["hosts"], found["bye"]["service"]) == (["bye.example"], None)
+
+
+def test_a_gateway_without_routes_says_so(run: Any, folder: Path) -> None:
+    (folder / "empty.yaml").write_text("services_json: false")
+    assert run("routes", "empty.yaml").output == "empty.yaml has no routes: every request is answered with 404\n"
+
+
+def test_the_routes_of_a_python_gateway_in_a_process(spawn: Any) -> None:
+    result = spawn("routes", "app:gateway")
+    assert result.returncode == 0
+    assert "/x/*" in result.stdout

@@ -1,0 +1,71 @@
+"""Policies are found by their names, and imported only when they are used."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from propylon.policies import registry
+
+
+def test_built_in_policies_are_listed_without_the_registry() -> None:
+    names = registry.names()
+    assert "headers" in names
+    assert "registry" not in names
+    assert names == sorted(names)
+
+
+def test_listing_imports_no_policy() -> None:
+    code = (
+        "import sys; from propylon.policies import registry; names = registry.names();"
+        "print([name for name in names if f'propylon.policies.{name}' in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["nope", "registry", "os", "os.path", "..config", "headers.x", "", "_private"])
+def test_an_unknown_name_is_not_found(name: str) -> None:
+    with pytest.raises(registry.PolicyNotFoundError):
+        registry.find(name)
+
+
+def test_every_built_in_policy_has_settings_and_behaviour() -> None:
+    for name in registry.names():
+        module = registry.find(name)
+        assert module.Config.model_config["frozen"] is True
+        assert module.Config.model_config["extra"] == "forbid"
+        assert callable(module.Policy)
+
+
+def with_entry_point(monkeypatch: pytest.MonkeyPatch, name: str, load: Any) -> None:
+    monkeypatch.setattr(registry, "_entry_points", lambda: {name: SimpleNamespace(load=load)})
+
+
+def test_another_package_brings_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = SimpleNamespace(Config=object, Policy=object)
+    with_entry_point(monkeypatch, "colour", lambda: module)
+    assert registry.find("colour") is module
+    assert "colour" in registry.names()
+
+
+def test_another_package_cannot_take_over_a_built_in_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_entry_point(monkeypatch, "headers", lambda: pytest.fail("loaded"))
+    assert registry.find("headers").__name__ == "propylon.policies.headers"  # type: ignore[attr-defined]
+
+
+def test_a_policy_that_cannot_be_imported_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load() -> None:
+        raise ModuleNotFoundError("No module named 'joserfc'")
+
+    with_entry_point(monkeypatch, "colour", load)
+    with pytest.raises(registry.PolicyBrokenError, match="No module named 'joserfc'"):
+        registry.find("colour")
+
+
+def test_a_module_without_its_parts_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_entry_point(monkeypatch, "colour", SimpleNamespace)
+    with pytest.raises(registry.PolicyBrokenError, match="has no Config and no Policy"):
+        registry.find("colour")
