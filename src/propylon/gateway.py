@@ -92,7 +92,7 @@ class Gateway:
         if self._config is None:
             from propylon.config.load import validate
 
-            data = {key: value for key, value in self._data.items() if value}
+            data = {key: value for key, value in self._data.items() if value not in ([], {})}
             self._config = validate(data)
         return self._config
 

@@ -14,8 +14,8 @@ class Clock:
     def __init__(self, ms: int) -> None:
         self.ms = ms
 
-    def __call__(self) -> int:
-        return self.ms
+    def __call__(self) -> float:
+        return (self.ms + 0.5) / 1000
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ small{{color:#777}}@media(prefers-color-scheme:dark){{body{{background:#111;colo
 def render_error(x: Exchange, error: GatewayError) -> Response:
     """Make the answer for a failure, in the form the client's Accept field asks for."""
     failure = FAILURES[error.code]
-    request_id = x.request_id.decode("ascii")
+    request_id = x.request_id
     page = x.snapshot.error_pages.get(str(failure.status)) or x.snapshot.error_pages.get(f"{failure.status // 100}xx")
     kind = _preferred(x)
     if page is not None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from propylon.engine.body import Body
     from propylon.engine.sides import Client, Upstream
     from propylon.engine.snapshot import CompiledRoute, Snapshot
+    from propylon.engine.transform import Transform
     from propylon.http.forwarded import Origin
     from propylon.http.request_head import RequestFields
     from propylon.services.service import Endpoint, Service
@@ -59,7 +60,7 @@ class Exchange:
     """What every step and every policy of one request shares.
 
     Attributes:
-        request_id: the X-Request-Id of this exchange.
+        id: the X-Request-Id of this exchange, as bytes.
         shows_request_id: whether the client gets it.
         route: the route that matched, if any.
         service: the service it goes to, if any.
@@ -67,6 +68,7 @@ class Exchange:
         response: the answer, from `on_response` on.
         error: the gateway's own failure, if there was one.
         status: the status sent to the client; 0 before.
+        transform: what the response's body passes through, if policies change it.
         state: a dictionary for policies' own values.
         timeouts: how long its endpoint may take; replace it with `set_timeouts`.
         body_limit: the largest request body in bytes, or `None`.
@@ -74,9 +76,9 @@ class Exchange:
 
     __slots__ = (
         "_deferred", "_failure", "_origin", "_request", "_running", "_state", "_way", "attempts", "body", "body_limit",
-        "chosen", "client", "deadline", "endpoint", "error", "expiry", "fields", "finished", "host", "method", "path",
-        "path_params", "query", "refusal", "request_id", "response", "rest", "rewritten", "route", "service", "snapshot",
-        "shows_request_id", "started", "status", "timeouts", "total_deadline", "upstream",
+        "chosen", "client", "deadline", "endpoint", "error", "expiry", "fields", "finished", "host", "id", "method", "path",
+        "path_params", "query", "refusal", "response", "rest", "rewritten", "route", "service", "snapshot",
+        "shows_request_id", "started", "status", "timeouts", "total_deadline", "transform", "upstream",
     )  # fmt: skip
 
     def __init__(self, client: Client, snapshot: Snapshot, method: bytes, path: bytes, query: bytes | None) -> None:
@@ -88,7 +90,7 @@ class Exchange:
         self.fields: RequestFields = snapshot.no_fields
         self.host: Host | None = None
         self.body: bytes | Body | None = None
-        self.request_id = b""
+        self.id = b""
         self.shows_request_id = True
         self.refusal: GatewayError | None = None
         self.route: CompiledRoute = snapshot.outside
@@ -99,6 +101,7 @@ class Exchange:
         self.chosen: Endpoint | None = None
         self.endpoint: Endpoint | None = None
         self.upstream: Upstream | None = None
+        self.transform: Transform | None = None
         self.attempts = 0
         self.response: Response | None = None
         self.error: GatewayError | None = None
@@ -125,6 +128,11 @@ class Exchange:
         if self._request is None:
             self._request = Request(self)
         return self._request
+
+    @property
+    def request_id(self) -> str:
+        """The X-Request-Id of this exchange."""
+        return self.id.decode("ascii")
 
     @property
     def changed_request(self) -> Request | None:
@@ -275,7 +283,7 @@ class Exchange:
         except Exception:
             # forward() answers every failure itself, so this is a defect of it: nothing may hang for it.
             self.finished = True
-            log.exception("exchange %s was lost by a defect of the gateway", self.request_id.decode("ascii"))
+            log.exception("exchange %s was lost by a defect of the gateway", self.request_id)
             self.client.abort()
         finally:
             self._running = False

@@ -26,7 +26,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
 from propylon.engine.response_out import answer, answer_failure, own_fields
-from propylon.engine.request_out import reach_endpoint, send_request
+from propylon.engine.request_out import headers_of_attempt, new_connection, send_request
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -64,14 +64,14 @@ async def forward(x: Exchange) -> None:
             else:
                 pass_head(x, upstream)
             # 7 relay
-            while not upstream.complete:
+            while not upstream.complete or (x.transform is not None and not x.transform.ended):
                 if upstream.error is not None:
                     raise upstream.error
                 await x.pause()
         except GatewayError as error:
             await answer_failure(x, error)
         except Exception:
-            log.exception("exchange %s failed by a defect of the gateway", x.request_id.decode("ascii"))
+            log.exception("exchange %s failed by a defect of the gateway", x.request_id)
             await answer_failure(x, GatewayError("gateway.failed"))
     finally:
         # 8 settle
@@ -94,9 +94,15 @@ async def attempt(x: Exchange) -> Upstream:
     if x.timeouts.total is not None:
         x.total_deadline = x.started + x.timeouts.total
     endpoint = x.endpoint = x.chosen or x.snapshot.choose(x)
-    upstream = await reach_endpoint(x, endpoint, fresh=False)
+    upstream: Upstream | None = endpoint.pool.take()
     while True:
-        await send_request(x, endpoint, upstream)
+        if upstream is None:
+            upstream = await new_connection(x, endpoint)
+        x.upstream = upstream
+        upstream.begin(x)
+        x.attempts += 1
+        headers = await headers_of_attempt(x, endpoint) if x.route.pipeline.on_attempt else None
+        send_request(x, endpoint, upstream, headers)
         while upstream.head is None and upstream.error is None:
             await x.pause()
         x.deadline = inf
@@ -105,8 +111,7 @@ async def attempt(x: Exchange) -> Upstream:
         if upstream.fresh or upstream.heard or x.method not in IDEMPOTENT or isinstance(x.body, Body):
             raise upstream.error
         upstream.finish()
-        x.upstream = None
-        upstream = await reach_endpoint(x, endpoint, fresh=True)
+        upstream = x.upstream = None
 
 
 def pass_head(x: Exchange, upstream: Upstream) -> None:

@@ -239,4 +239,4 @@ def failed(x: Exchange, name: str, code: str, error: BaseException) -> GatewayEr
 
 def log_failure(x: Exchange, name: str, error: BaseException) -> None:
     """Log an exception of a policy with its traceback."""
-    log.error("policy %s raised in exchange %s", name, x.request_id.decode("ascii") or "-", exc_info=error)
+    log.error("policy %s raised in exchange %s", name, x.request_id or "-", exc_info=error)

@@ -43,34 +43,42 @@ class Attempt:
         self.headers = Headers(tuple(request.headers.raw) if request is not None else x.fields.visible)
 
 
-async def reach_endpoint(x: Exchange, endpoint: Endpoint, fresh: bool) -> Upstream:
-    """Get a connection to `endpoint`: a kept one, or a new one (`fresh` insists), or wait for either.
+async def new_connection(x: Exchange, endpoint: Endpoint) -> Upstream:
+    """Open a connection to `endpoint`, or wait in line for one.
 
     Raises:
         GatewayError: connect.*, choose.queue_full, choose.queue_timeout.
     """
     pool = endpoint.pool
-    upstream = None if fresh else pool.take()
-    if upstream is None:
-        ticket = pool.ask(x)
-        try:
-            while ticket.connection is None:
-                if ticket.error is not None:
-                    raise ticket.error
-                await x.pause()
-        finally:
-            if ticket.connection is None:
-                pool.withdraw(ticket)
-        upstream = ticket.connection
-        x.disarm()
-    x.upstream = upstream
-    upstream.begin(x)
-    return upstream
+    ticket = pool.ask(x)
+    try:
+        while ticket.connection is None:
+            if ticket.error is not None:
+                raise ticket.error
+            await x.pause()
+    finally:
+        if ticket.connection is None:
+            pool.withdraw(ticket)
+    x.disarm()
+    return ticket.connection
 
 
-async def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream) -> None:
-    """Write the request; a body that is still under way follows as it comes."""
-    x.attempts += 1
+async def headers_of_attempt(x: Exchange, endpoint: Endpoint) -> Headers:
+    """Run the on_attempt policies and return what they made of the header section."""
+    attempt = Attempt(x, endpoint)
+    await run_all(x, x.route.pipeline.on_attempt, attempt)
+    return attempt.headers
+
+
+def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: Headers | None) -> None:
+    """Write the request; a body that is still under way follows as it comes.
+
+    Args:
+        headers: the header section if policies changed it for this attempt.
+
+    Raises:
+        GatewayError: read.bad_target, if what a rewrite makes of the path is none.
+    """
     route = x.route
     path = x.path if route.rewrite is None or x.rewritten else _rewritten(x, route.rewrite)
     query = x.query if route.query_edit is None else route.query_edit.apply(x.query)
@@ -80,15 +88,12 @@ async def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream) -> N
         line = b"%b %b%b?%b" % (x.method, endpoint.base_path, path, query)
     authority = endpoint.authority if endpoint.host is None else _host(x, endpoint)
     request = x.changed_request
-    if route.pipeline.on_attempt:
-        attempt = Attempt(x, endpoint)
-        await run_all(x, route.pipeline.on_attempt, attempt)
-        block = _changed_block(x, attempt.headers, authority)
-    elif request is not None and request.headers.changed:
-        block = _changed_block(x, request.headers, authority)
+    if headers is None and request is not None and request.headers.changed:
+        headers = request.headers
+    if headers is None:
+        block = b"host: %b\r\n%b%bx-request-id: %b\r\n" % (authority, x.fields.block, x.origin.block, x.id)
     else:
-        block = b"host: %b\r\n%b%b" % (authority, x.fields.block, x.origin.block)
-    block += b"x-request-id: %b\r\n" % x.request_id
+        block = _changed_block(x, headers, authority)
     if x.fields.wants_trailers:
         block += b"te: trailers\r\nconnection: te\r\n"  # RFC 9110 10.1.4: the option must come with the field
     if isinstance(x.body, Body) or (x.body and route.pipeline.on_request_chunk):
@@ -141,4 +146,4 @@ def _changed_block(x: Exchange, headers: Headers, authority: bytes) -> bytes:
             kept.append((name, value))
             names.add(key)
     told = [line for line in x.origin.block.splitlines(keepends=True) if line.partition(b":")[0] not in names]
-    return b"host: %b\r\n%b%b" % (authority, render(kept), b"".join(told))
+    return b"host: %b\r\n%b%bx-request-id: %b\r\n" % (authority, render(kept), b"".join(told), x.id)

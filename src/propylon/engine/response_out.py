@@ -26,21 +26,29 @@ log = logging.getLogger("propylon.engine")
 
 
 async def answer(x: Exchange, response: Response) -> None:
-    """Show a response to the on_response policies, then send it; wait for a body that is under way.
+    """Show a response to the on_response policies, then send it.
 
     Raises:
-        GatewayError: response.policy_failed, or what the body ended with.
+        GatewayError: response.policy_failed, or what ended the exchange meanwhile.
     """
     x.response = response
     await run_all(x, x.route.pipeline.on_response)
     send(x, x.response)
+    if response.head is None:
+        await sent(x)
+
+
+async def sent(x: Exchange) -> None:
+    """Wait until policies have let the whole body through, where the gateway answers itself."""
+    while x.transform is not None and not x.transform.ended:
+        await x.pause()
 
 
 def own_fields(x: Exchange, block: bytes, has_date: bool) -> bytes:
     """Add what the gateway itself puts on every response (RFC 9110 6.6.1: Date where it is missing)."""
     if not has_date:
         block = b"%bdate: %b\r\n" % (block, http_date())
-    return b"%bx-request-id: %b\r\n" % (block, x.request_id) if x.shows_request_id else block
+    return b"%bx-request-id: %b\r\n" % (block, x.id) if x.shows_request_id else block
 
 
 def send(x: Exchange, response: Response) -> None:
@@ -53,9 +61,9 @@ def send(x: Exchange, response: Response) -> None:
     if hooks and content:
         body = content if isinstance(content, Body) else Body.of(content)
         x.client.send_head(line, _fields(x, response, drop_length=True), UNKNOWN)
-        transform = Transform(x, hooks, body.source, x.client)
-        x.defer(transform.cancel)
-        body.pipe(transform)
+        x.transform = Transform(x, hooks, body.source, x.client)
+        x.defer(x.transform.cancel)
+        body.pipe(x.transform)
         x.arm(x.timeouts.idle, "relay.idle_timeout")
     elif isinstance(content, Body):
         assert head is not None
@@ -105,6 +113,7 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
         x.response = render_error(x, error)
     if x.status == 0 and x.response is not None:
         send(x, x.response)
+        await sent(x)
 
 
 def _log(x: Exchange, error: GatewayError) -> None:
@@ -114,6 +123,6 @@ def _log(x: Exchange, error: GatewayError) -> None:
         log.log(
             level,
             "%s status=%d id=%s route=%s endpoint=%s attempt=%d elapsed=%.3fs: %s",
-            error, error.status, x.request_id.decode("ascii") or "-", x.route.name,
+            error, error.status, x.request_id or "-", x.route.name,
             x.endpoint.url if x.endpoint is not None else "-", x.attempts, x.elapsed, error.failure.hint,
         )  # fmt: skip

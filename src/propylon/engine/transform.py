@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Transform:
     """The sink of a body, and the source of what the hooks make of it.
 
+    Attributes:
+        ended: the end has been passed on.
+
     Work is a list of `(hook number, piece, last)`: what a hook returns is put back in front for the next one.
     """
 
@@ -33,6 +36,7 @@ class Transform:
         self._sink = sink
         self._work: deque[tuple[int, bytes, bool]] = deque()
         self._task: asyncio.Task[Any] | None = None
+        self.ended = False
 
     def write_body(self, data: bytes) -> None:
         """Take a piece."""
@@ -59,7 +63,9 @@ class Transform:
             if number < len(self._hooks):
                 self._run(number, data, last)
             elif last:
+                self.ended = True
                 self._sink.end_body([])
+                self._exchange.notify()
             else:
                 self._sink.write_body(data)
 

@@ -18,7 +18,7 @@ from propylon.http.fields import (
     split_request_fields,
     tokens,
 )
-from propylon.http.forwarded import GATEWAY_OWNED
+from propylon.http.forwarded import GATEWAY_OWNED, via_loops
 from propylon.http.headers import Pair
 from propylon.http.host import Host, HostError, parse_host
 from propylon.http.memo import Memo
@@ -91,12 +91,12 @@ class RequestFields:
         host: the parsed Host field; `None` if there was none.
         length: Content-Length in bytes, or -1.
         request_id: the client's X-Request-Id if it is one safe value, else empty.
-        has_via: there is a Via field, so the request has passed a proxy.
+        was_proxied: there is a Via or CDN-Loop field, so the request has passed a proxy.
     """
 
     __slots__ = (
-        "_index", "block", "chunked", "close", "expects_continue", "has_via", "host", "keep_alive", "length", "pairs",
-        "request_id", "upgrade", "visible", "wants_trailers",
+        "_index", "block", "chunked", "close", "expects_continue", "host", "keep_alive", "length", "pairs",
+        "request_id", "upgrade", "visible", "wants_trailers", "was_proxied",
     )  # fmt: skip
 
     def __init__(self, block: bytes, rules: HeadRules) -> None:
@@ -142,7 +142,12 @@ class RequestFields:
                 raise Refusal("read.expectation", "the only expectation understood is 100-continue (RFC 9110 10.1.1)")
             self.expects_continue = True
         dropped = CONNECTION_BOUND | GATEWAY_OWNED | nominated(options) | {b"expect"}
-        visible = [(name, value.rstrip(b" \t")) for name, value in self.pairs if name.lower() not in dropped]
+        # A service that speaks CGI reads `X_User` as `X-User`, so neither spelling gets past (CVE-2026-54763).
+        visible = [
+            (name, value.rstrip(b" \t"))
+            for name, value in self.pairs
+            if name.lower().replace(b"_", b"-") not in dropped
+        ]
         self.visible: tuple[Pair, ...] = tuple(visible)
         self.block = render(pair for pair in visible if pair[0].lower() not in WRITTEN_ANEW)
 
@@ -152,10 +157,17 @@ class RequestFields:
             raise Refusal("read.bad_host", "more than one Host field (RFC 9112 3.2)")
         if hosts:
             self.host = _host(hosts[0])
-        self.has_via = b"via" in self._index
+        self.was_proxied = b"via" in self._index or b"cdn-loop" in self._index
         ids = self.all(b"x-request-id")
         if len(ids) == 1 and is_safe(ids[0]):
             self.request_id = ids[0]
+
+    def has_passed(self, name: bytes) -> bool:
+        """Tell whether the request has been at the gateway `name` before (RFC 9110 7.6.3, RFC 8586)."""
+        if via_loops(self.all(b"via"), name):
+            return True
+        hops = [hop.partition(b";")[0].strip() for value in self.all(b"cdn-loop") for hop in tokens(value)]
+        return name.lower() in hops
 
     def all(self, name: bytes) -> list[bytes]:
         """Return every value of the field `name`, which is given in lower case."""

@@ -21,7 +21,7 @@ from propylon.engine.forward import forward
 from propylon.engine.sides import UNKNOWN
 from propylon.http.body_reader import BodyReader
 from propylon.http.chunked import last_chunk
-from propylon.http.forwarded import UNIX_PEER, Origin, direct_origin, origin, via_loops
+from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_origin, origin
 from propylon.http.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class ClientConnection(asyncio.Protocol):
         self._port = port or b""
         self._scheme = b"http"
         self._buffer = b""
-        self._origin: tuple[Host | None, Origin] | None = None
+        self._origin: tuple[ForwardingRules, Host | None, Origin] | None = None
         self._minor = 1
         self._reader: BodyReader | None = None
         self._body: Body | None = None
@@ -200,8 +200,8 @@ class ClientConnection(asyncio.Protocol):
         self._keep = (not fields.close if line.minor else fields.keep_alive) and not self._intake.draining
         x = Exchange(self, snapshot, line.method, line.path, line.query)
         x.fields, x.host = fields, host
-        x.request_id = fields.request_id or self._intake.new_request_id()
-        if fields.has_via and snapshot.pseudonym and via_loops(fields.all(b"via"), snapshot.pseudonym):
+        x.id = fields.request_id or self._intake.new_request_id()
+        if fields.was_proxied and snapshot.pseudonym and fields.has_passed(snapshot.pseudonym):
             x.refusal = GatewayError("admit.loop")
         self.exchange = x
         self.deadline = inf
@@ -309,7 +309,7 @@ class ClientConnection(asyncio.Protocol):
         self._stop_reading()
         self._minor = 1
         x = Exchange(self, snapshot, b"", b"", None)
-        x.request_id = self._intake.new_request_id()
+        x.id = self._intake.new_request_id()
         x.refusal = error
         self.exchange = x
         x.start(forward(x))
@@ -320,13 +320,13 @@ class ClientConnection(asyncio.Protocol):
         """Tell who the client is. For a client that is no proxy it depends on the Host alone, and is kept."""
         rules = x.snapshot.forwarding
         known = self._origin
-        if known is not None and known[0] == x.host and not x.fields.has_via:
-            return known[1]
+        if known is not None and known[0] is rules and known[1] == x.host and not x.fields.was_proxied:
+            return known[2]
         host = b"" if x.host is None else x.host.name if x.host.port is None else b"%b:%b" % x.host
-        if x.fields.has_via or rules.trusted.contains(self._peer):
+        if x.fields.was_proxied or rules.trusted.contains(self._peer):
             return origin(rules, self._peer, self._scheme, host, self._port, x.fields.all)
         found = direct_origin(rules, self._peer, self._scheme, host, self._port)
-        self._origin = (x.host, found)
+        self._origin = (rules, x.host, found)
         return found
 
     def send(self, line: bytes, block: bytes, body: bytes) -> None:
@@ -428,9 +428,11 @@ class ClientConnection(asyncio.Protocol):
         return b"" if self._minor else b"connection: keep-alive\r\n"
 
     def _can_drain(self) -> bool:
-        """Say whether the rest of an unread body is small, and surely comes."""
-        assert self._reader is not None
-        return 0 <= self._reader.left <= MAX_DRAIN_BYTES and not self._owes_continue
+        """Say whether the rest of an unread body is small, surely comes, and was not refused."""
+        x, reader = self.exchange, self._reader
+        if reader is None or self._owes_continue or (x is not None and x.error is not None):
+            return False
+        return 0 <= reader.left <= MAX_DRAIN_BYTES
 
     def _next(self) -> None:
         """After an exchange: the next request, rest, or the end."""

@@ -29,7 +29,7 @@ class Intake:
         self.snapshot = snapshot
         self.connections: set[ClientConnection] = set()
         # Ids need to be unique, not secret; SystemRandom would cost a system call each.
-        self.new_request_id = RequestIds(lambda: time.time_ns() // 1_000_000, random.Random().getrandbits)  # noqa: S311
+        self.new_request_id = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311
         self.draining = False
 
     def sweep(self, now: float) -> None:

@@ -32,11 +32,17 @@ _CHUNKED = -2
 
 
 class EndpointConnection(asyncio.Protocol):
-    """One connection to an endpoint."""
+    """One connection to an endpoint.
+
+    Attributes:
+        usable: it is open, and nobody has begun to close it.
+        exchange: what it carries, if anything.
+        idle_since: when it came to rest (`time.monotonic`).
+    """
 
     __slots__ = (
         "_buffer", "_chunks_out", "_decoder", "_interim", "_left", "_paused", "_reusable", "_transport", "body",
-        "complete", "error", "exchange", "fresh", "head", "heard", "idle_since", "pool", "request_sent",
+        "complete", "error", "exchange", "fresh", "head", "heard", "idle_since", "pool", "request_sent", "usable",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -44,6 +50,7 @@ class EndpointConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.fresh = True
         self.idle_since = 0.0
+        self.usable = False
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._reset()
@@ -65,11 +72,6 @@ class EndpointConnection(asyncio.Protocol):
         self._paused = False
 
     # the engine's side
-
-    @property
-    def usable(self) -> bool:
-        """Whether it is open."""
-        return self._transport is not None and not self._transport.is_closing()
 
     def begin(self, x: Exchange) -> None:
         """Take on an exchange."""
@@ -131,6 +133,7 @@ class EndpointConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection without waiting for what was not written yet."""
+        self.usable = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -159,6 +162,7 @@ class EndpointConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports share no base class (asyncio's do)
+        self.usable = True
 
     def data_received(self, data: bytes) -> None:
         """Read what arrived; a byte nobody asked for closes the connection."""
@@ -180,11 +184,13 @@ class EndpointConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Let the transport close: an endpoint that is done writing has no more to say."""
+        self.usable = False
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """Settle a body that ends with the connection; anything else that is under way has failed."""
         self._transport = None
+        self.usable = False
         self.pool.lost()
         if self.exchange is None or self.complete:
             return

@@ -36,10 +36,10 @@ class Policy:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._new = RequestIds(lambda: time.time_ns() // 1_000_000, random.Random().getrandbits)  # noqa: S311 - unique, not secret
+        self._new = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311 - unique, not secret
 
     def on_request(self, x: Exchange) -> None:
         """Apply both settings before anything is sent."""
         if not self._config.trust:
-            x.request_id = self._new()
+            x.id = self._new()
         x.shows_request_id = self._config.respond

@@ -1,0 +1,1 @@
+"""What `propylon demo` runs: three small services, a configuration and two policies in front of them."""

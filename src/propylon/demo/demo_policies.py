@@ -1,0 +1,38 @@
+"""The Python policies of the demo: a function, and two classes."""
+
+import json
+
+from propylon import Exchange, Response
+
+
+def require_key(exchange: Exchange) -> Response | None:
+    """Answer requests without the key; let the others pass."""
+    if exchange.request.headers.get("x-api-key") != "s3cret":
+        return Response(401, json={"error": "send the header x-api-key: s3cret"})
+    return None
+
+
+class Greeting:
+    """Changes a JSON answer on its way back."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    async def on_response(self, exchange: Exchange) -> None:
+        """Add a greeting to what the service says of a person."""
+        response = exchange.response
+        if response is not None and response.status == 200:
+            person = json.loads(await response.body())
+            person["greeting"] = f"{self.word}, {person['name']}"
+            response.replace_body(json.dumps(person))
+
+
+class Report:
+    """Prints a line for each exchange, when it is over."""
+
+    def on_done(self, exchange: Exchange) -> None:
+        """Print what happened."""
+        where = exchange.endpoint.url if exchange.endpoint is not None else "the gateway itself"
+        request = exchange.request
+        milliseconds = exchange.elapsed * 1000
+        print(f"{request.method} {request.path} -> {exchange.status} by {where} in {milliseconds:.1f} ms", flush=True)
