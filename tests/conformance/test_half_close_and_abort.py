@@ -94,6 +94,35 @@ async def test_pipelined_requests_of_a_half_closed_client_are_all_answered(front
     await client.assert_closed()
 
 
+@pytest.mark.parametrize("rest", [b"G", b"GET / HTTP/1.1\r\nhost: a", b"\r\n"])
+async def test_a_client_that_ends_inside_a_pipelined_head_is_let_go_after_the_answers(
+    front: Fronts, rest: bytes
+) -> None:
+    f = await front()
+    client = await f.client()
+    await client.send(request_bytes(b"/1") + rest)
+    client.half_close()
+    assert (await client.reply()).status == 200
+    end = await client.until_closed()
+    assert end == b"" or end.startswith(b"HTTP/1.1 400 ")
+    assert len(f.upstream.requests) == 1
+
+
+async def test_a_client_that_ends_inside_a_pipelined_body_aborts_the_upstream(front: Fronts) -> None:
+    f = await front()
+    client = await f.client()
+    await client.send(request_bytes(b"/1") + b"PUT /cut HTTP/1.1\r\nhost: a.example\r\ncontent-length: 5\r\n\r\nhe")
+    client.half_close()
+    assert (await client.reply()).status == 200
+    end = await client.until_closed()
+    assert end == b"" or end.startswith(b"HTTP/1.1 400 ")
+    assert [request.target for request in f.upstream.requests if request.complete] == [b"/1"]
+    await f.upstream.until(
+        lambda: all(c.eof for c in f.upstream.connections if any(not r.complete for r in c.oracle.requests)),
+        "the cut request's connection is closed",
+    )
+
+
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET", b"GET / HTTP/1.1\r\nhost: a"])
 async def test_a_client_that_ends_before_a_whole_head_is_let_go(front: Fronts, sent: bytes) -> None:
     f = await front()

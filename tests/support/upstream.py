@@ -109,12 +109,11 @@ class UpstreamConnection(asyncio.Protocol):
     # What scripts and tests call.
 
     async def until(self, ready: Callable[[], bool], what: str) -> None:
-        """Wait until `ready()`; PeerGone when the gateway ends the connection first."""
-        async with within(10, f"upstream: {what}"):
-            while not ready():
-                if self.eof:
-                    raise PeerGone(what)
-                await self._changed.wait()
+        """Wait until `ready()`; PeerGone when the gateway ends the connection first. For scripts: no deadline."""
+        while not ready():
+            if self.eof:
+                raise PeerGone(what)
+            await self._changed.wait()
 
     async def head(self) -> Message:
         """The next request as soon as its head is there."""
@@ -269,6 +268,14 @@ class ScriptedUpstream:
         if not self.tolerant:
             faults = [connection.oracle.error for connection in self.connections if connection.oracle.error]
             assert not faults, f"the gateway sent upstream: {faults}"
+
+    def forget_faults(self) -> None:
+        """Drop what `check` would fail for, and the connections it came from."""
+        self.failures.clear()
+        for connection in self.connections:
+            if connection.oracle.error is not None:
+                connection.oracle.error = None
+                connection.reset()
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -36,6 +36,7 @@ MAX_DRAIN_BYTES = 256 * 1024  # an unread body up to here is read and dropped, s
 PROBE_SECONDS = 0.5  # after a client's FIN: time for a quick answer before it is asked whether it is still there
 JOIN_BYTES = 16384  # larger pieces are not copied into one string with their chunk's size
 
+_CUT_OFF = "the connection was closed before the body was complete"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NOT_A_METHOD = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
 
@@ -49,7 +50,7 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_held_back", "_intake", "_keep", "_local", "_minor",
+        "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_held_back", "_intake", "_keep", "_minor",
         "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving", "_transport",
         "_write_stalled", "deadline", "exchange",
     )  # fmt: skip
@@ -67,7 +68,7 @@ class ClientConnection(asyncio.Protocol):
         self._reader: BodyReader | None = None
         self._body: Body | None = None
         self._keep = True
-        self._chunking = self._closing = self._half_closed = self._held_back = False
+        self._chunking = self._closing = self._half_closed = self._head_begun = self._held_back = False
         self._owes_continue = self._probed = self._serving = self._write_stalled = False
         self.deadline = inf
         self.exchange: Exchange | None = None
@@ -94,7 +95,7 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(GatewayError("admit.connections", headers={"retry-after": "1"}))
             return
         intake.connections.add(self)
-        self._expect_request()
+        self._rest()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived: more of a body, the next request, or what has to wait."""
@@ -113,7 +114,7 @@ class ClientConnection(asyncio.Protocol):
         self._half_closed = True
         if self._reader is not None:
             self._stop_reading()
-            x.fail(GatewayError("read.unexpected_eof", "the connection was closed before the body was complete"))
+            x.fail(GatewayError("read.unexpected_eof", _CUT_OFF))
         else:
             self.deadline = monotonic() + PROBE_SECONDS
         return True
@@ -147,11 +148,6 @@ class ClientConnection(asyncio.Protocol):
     def _snapshot(self) -> Snapshot:
         return self.exchange.snapshot if self.exchange is not None else self._intake.snapshot
 
-    def _expect_request(self) -> None:
-        """Wait for the next head: a kept connection may rest, a started head may not take long."""
-        timeouts = self._intake.snapshot.client_timeouts
-        self.deadline = monotonic() + (timeouts.header if self._buffer else timeouts.keep_alive)
-
     def _hold(self, data: bytes) -> None:
         """Keep what a client pipelines, up to a limit; beyond it the client waits."""
         self._buffer += data
@@ -171,6 +167,8 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(GatewayError(refusal.code, refusal.detail))
         finally:
             self._serving = False
+        if self._buffer:
+            self._rest()
 
     def _begin(self, data: bytes) -> bool:
         """Begin the request at the front of `data`; False if its head is not complete."""
@@ -205,8 +203,12 @@ class ClientConnection(asyncio.Protocol):
             x.refusal = GatewayError("admit.loop")
         self.exchange = x
         self.deadline = inf
+        self._head_begun = False
         if fields.chunked or fields.length >= 0:
             self._begin_body(x, fields)
+            if self._half_closed and self._reader is not None:
+                self._stop_reading()
+                x.refusal = GatewayError("read.unexpected_eof", _CUT_OFF)
         x.start(forward(x))
         return True
 
@@ -226,10 +228,6 @@ class ClientConnection(asyncio.Protocol):
             self._intake.snapshot.reader.lines[data[:line_end]]
             if len(data) - line_end > limits.header_block:
                 raise Refusal("read.head_too_large", f"the header section is longer than {limits.header_block} bytes")
-        if self.deadline == inf or len(self._buffer) == len(data):
-            self._buffer = data
-            timeouts = self._intake.snapshot.client_timeouts
-            self.deadline = min(self.deadline, monotonic() + timeouts.header)
 
     def _check_together(self, line: RequestLine, fields: RequestFields, snapshot: Snapshot) -> Host | None:
         """Check what neither the request line nor the header section can tell alone; return the host."""
@@ -440,15 +438,29 @@ class ClientConnection(asyncio.Protocol):
             self.resume_reading()
         if not self._keep:
             self._linger()
-        elif self._half_closed and not self._buffer:
+            return
+        if self._buffer:
+            if self._serving:  # the loop of `_serve` goes on with it: no recursion, however much is pipelined
+                return
+            self._serve(self._buffer)
+        self._rest()
+
+    def _rest(self) -> None:
+        """With nothing under way: wait for the next request, if one can still come.
+
+        A kept connection may rest long; a head that has begun may not take long, however often it grows by a byte.
+        """
+        if self.exchange is not None or self._reader is not None or self._closing:
+            return
+        if self._half_closed:
             self._close()
-        elif not self._serving:
-            if self._buffer:
-                self._serve(self._buffer)
-            if self.exchange is None and self._reader is None and not self._closing:
-                self._expect_request()
-        elif not self._buffer:
-            self._expect_request()
+            return
+        timeouts = self._intake.snapshot.client_timeouts
+        if not self._buffer:
+            self.deadline = monotonic() + timeouts.keep_alive
+        elif not self._head_begun:
+            self._head_begun = True
+            self.deadline = monotonic() + timeouts.header
 
     def _close(self) -> None:
         """Close once everything is written; a client that does not take it is cut off."""

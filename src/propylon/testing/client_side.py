@@ -1,0 +1,134 @@
+"""The client's side of an exchange, without a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.exchange import Exchange
+from propylon.engine.forward import forward
+from propylon.http.forwarded import Origin, origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from propylon.http.headers import Pair
+    from propylon.http.response_head import ResponseHead
+    from propylon.inbound.intake import Intake
+    from propylon.testing.messages import ServiceRequest
+
+_PORTS = {"http": b"80", "https": b"443"}
+_DEADLINE_SECONDS = 0.02  # how late a timeout may be noticed
+
+
+class MemoryClient:
+    """The client's side of one exchange (`Client`), and the source of its body."""
+
+    def __init__(self, address: str, scheme: str) -> None:
+        self._address, self._scheme = address.encode("ascii"), scheme
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._done = asyncio.Event()
+        self.block = b""
+        self.received = bytearray()
+        self.complete = False
+        self.sent: list[ServiceRequest] = []
+        self.defect: Exception | None = None
+
+    def begin(self, intake: Intake, raw_line: bytes, raw_fields: bytes) -> Exchange:
+        """Read a head as a listener does. Raises `Refusal`."""
+        snapshot = intake.snapshot
+        line, fields = snapshot.reader.lines[raw_line], snapshot.reader.sections[raw_fields]
+        x = Exchange(self, snapshot, line.method, line.path, line.query)
+        x.fields = fields
+        x.host = fields.host if line.authority is None else snapshot.reader.hosts[line.authority]
+        x.id = fields.request_id or intake.new_request_id()
+        if fields.was_proxied and snapshot.pseudonym and fields.has_passed(snapshot.pseudonym):
+            x.refusal = GatewayError("admit.loop")
+        return x
+
+    async def carry(self, x: Exchange, pieces: Iterable[bytes]) -> None:
+        """Carry an exchange to its end. Cancelled, it ends as if the client had gone away."""
+        watch = asyncio.create_task(self._watch_deadline(x))
+        try:
+            x.start(forward(x))
+            if isinstance(x.body, Body):
+                await self._feed(x, x.body, pieces)
+            await self._done.wait()
+        finally:
+            watch.cancel()
+            x.fail(GatewayError("relay.client_gone"))
+        hooks = [task for task in asyncio.all_tasks() if task.get_name().startswith("propylon on_done ")]
+        if hooks:
+            await asyncio.wait(hooks)
+
+    async def _feed(self, x: Exchange, body: Body, pieces: Iterable[bytes]) -> None:
+        size = 0
+        for piece in pieces:
+            await self._flows.wait()
+            size += len(piece)
+            if x.body_limit is not None and size > x.body_limit:
+                x.fail(GatewayError("request.body_too_large", f"the body is larger than {x.body_limit} bytes"))
+            if x.finished:
+                return
+            if piece:
+                body.feed(piece)
+            await asyncio.sleep(0)  # whoever reads it takes each piece by itself
+        if not x.finished:
+            body.end([])
+
+    async def _watch_deadline(self, x: Exchange) -> None:
+        while not x.finished:
+            await asyncio.sleep(_DEADLINE_SECONDS)
+            if x.deadline <= monotonic():
+                x.expire()
+
+    def origin(self, x: Exchange) -> Origin:
+        """Tell who the client is, as a connection from its address would."""
+        host = b"" if x.host is None else x.host.name if x.host.port is None else b"%b:%b" % (x.host.name, x.host.port)
+        scheme = self._scheme.encode("ascii")
+        return origin(x.snapshot.forwarding, self._address, scheme, host, _PORTS[self._scheme], x.fields.all)
+
+    def send(self, line: bytes, block: bytes, body: bytes) -> None:
+        """Take a whole response."""
+        self.block = block
+        self.received += body
+        self.complete = True
+
+    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+        """Take the head of a response."""
+        self.block = block
+
+    def send_interim(self, head: ResponseHead) -> None:
+        """Services in memory send no 1xx response."""
+
+    def write_body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        self.received += data
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        """Take the end of the body."""
+        self.complete = True
+
+    def body_wanted(self) -> None:
+        """The body comes unasked."""
+
+    def pause_reading(self) -> None:
+        """Send no more of the request's body for now."""
+        self._flows.clear()
+
+    def resume_reading(self) -> None:
+        """Send the request's body again."""
+        self._flows.set()
+
+    def abort(self) -> None:
+        """Remember that the response is incomplete."""
+        self.complete = False
+
+    def exchange_done(self, x: Exchange) -> None:
+        """Let whoever waits for the answer have it."""
+        self._flows.set()
+        self._done.set()

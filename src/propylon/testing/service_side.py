@@ -1,0 +1,186 @@
+"""The service's side of an exchange, without a connection: what stands for a service, and the way to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, cast
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.message import Response
+from propylon.engine.response_out import status_line
+from propylon.engine.sides import UNKNOWN
+from propylon.http.fields import CONNECTION_BOUND, render, split_request_fields
+from propylon.http.headers import Headers, Pair
+from propylon.http.refusal import Refusal
+from propylon.http.response_head import ResponseHead
+from propylon.outbound.connect import ConnectError
+from propylon.outbound.pool import Pool, PoolLimits
+from propylon.testing.client_side import MemoryClient
+from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, StreamedResponse
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.snapshot import Snapshot
+    from propylon.outbound.http1 import EndpointConnection
+    from propylon.services.service import Endpoint
+
+
+class MemoryUpstream:
+    """One connection to a service in memory (`Upstream`). It serves one exchange, so that each is alone in its test."""
+
+    fresh = True
+
+    def __init__(self, place: tuple[str, str], handler: Handler, pool: Pool) -> None:
+        self._place, self._handler, self._pool = place, handler, pool
+        self._exchange: Exchange | None = None
+        self._head_sent = (b"", b"")
+        self._body_sent = bytearray()
+        self._task: asyncio.Task[None] | None = None
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self.head: ResponseHead | None = None
+        self.body: bytes | Body = b""
+        self.error: GatewayError | None = None
+        self.complete = self.request_sent = self.heard = False
+        self.usable = True
+        self.idle_since = 0.0
+
+    def begin(self, x: Exchange) -> None:
+        """Take on an exchange."""
+        self._exchange = x
+
+    def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
+        """Take a whole request."""
+        self.request_sent = True
+        self._serve(line, block + (b"content-length: %d\r\n" % len(body) if body is not None else b""), body or b"")
+
+    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+        """Take the head of a request."""
+        framing = b"transfer-encoding: chunked\r\n" if length == UNKNOWN else b"content-length: %d\r\n" % length
+        self._head_sent = (line, block + framing)
+
+    def write_body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        self._body_sent += data
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        """Take the end of the body; only now the service sees the request."""
+        self.request_sent = True
+        x = self._exchange
+        if x is not None:
+            x.arm(x.timeouts.response, "head.timeout")
+        self._serve(*self._head_sent, bytes(self._body_sent))
+
+    def finish(self) -> None:
+        """Give the exchange up."""
+        self._exchange = None
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self.usable:
+            self.usable = False
+            if self._task is not None:
+                self._task.cancel()
+            self._pool.lost()
+
+    def pause_reading(self) -> None:
+        """Send no more of the response's body for now."""
+        self._flows.clear()
+
+    def resume_reading(self) -> None:
+        """Send the response's body again."""
+        self._flows.set()
+
+    def body_wanted(self) -> None:
+        """The body comes unasked."""
+
+    def _serve(self, line: bytes, block: bytes, body: bytes) -> None:
+        method, _, target = line.decode("latin-1").partition(" ")
+        path, mark, query = target.partition("?")
+        headers = Headers(tuple(split_request_fields(block)))
+        request = ServiceRequest(*self._place, method, path, query if mark else None, headers, body)
+        x = self._exchange
+        if x is not None and isinstance(x.client, MemoryClient):
+            x.client.sent.append(request)
+            self._task = asyncio.create_task(self._answer(x, x.client, request), name="propylon service in memory")
+
+    async def _answer(self, x: Exchange, client: MemoryClient, request: ServiceRequest) -> None:
+        try:
+            reply = self._handler(request) if callable(self._handler) else self._handler
+            if isinstance(reply, Awaitable):
+                reply = await reply
+            if isinstance(reply, ServiceDown):
+                raise reply
+            await self._respond(x, reply, request.method.encode("latin-1"))
+        except ServiceDown as down:
+            self.error = GatewayError(down.code)
+        except Refusal as refusal:
+            self.error = GatewayError(refusal.code, log=refusal.detail)
+        except Exception as error:
+            client.defect = error
+            self.error = GatewayError("attempt.closed")
+        x.notify()
+
+    async def _respond(self, x: Exchange, response: Response, method: bytes) -> None:
+        fields = [pair for pair in response.headers.raw if pair[0].lower() not in CONNECTION_BOUND]
+        pieces = response.pieces if isinstance(response, StreamedResponse) else None
+        content = await response.body()
+        if pieces is not None:
+            fields.append((b"transfer-encoding", b"chunked"))
+        elif response.status not in (204, 304) and "content-length" not in response.headers:
+            fields.append((b"content-length", b"%d" % len(content)))
+        head = ResponseHead(status_line(response.status) + render(fields))
+        self.heard = True
+        if pieces is None or not head.has_body(method):
+            self.body = content if head.has_body(method) else b""
+            self.complete, self.head = True, head
+            return
+        body = self.body = Body(self)
+        self.head = head
+        x.notify()
+        for piece in filter(None, pieces):
+            await self._flows.wait()
+            body.feed(piece)
+            await asyncio.sleep(0)  # async hooks take each piece by itself
+        if isinstance(response, StreamedResponse) and response.truncated:
+            self.error = GatewayError("relay.truncated")
+        else:
+            self.complete = True
+            body.end([])
+
+
+def put_services(snapshot: Snapshot, services: Mapping[str, Handler]) -> None:
+    """Give every endpoint a pool whose connections lead to a handler."""
+    endpoints = [(name, endpoint) for name, service in snapshot.services.items() for endpoint in service.endpoints]
+    known = {name for name, _ in endpoints} | {endpoint.url for _, endpoint in endpoints}
+    if unknown := set(services) - known:
+        raise ValueError(f"the gateway has no service {sorted(unknown)}, only {sorted(known)}")
+    for name, endpoint in endpoints:
+        _put(endpoint, name, services.get(endpoint.url) or services.get(name) or _echo)
+
+
+def _put(endpoint: Endpoint, service: str, handler: Handler) -> None:
+    async def open_connection(pool: Pool, timeout: float | None) -> EndpointConnection:
+        if isinstance(handler, ServiceDown) and handler.code.startswith("connect."):
+            raise ConnectError(handler.code, f"{endpoint.url} is down")
+        return cast("EndpointConnection", MemoryUpstream((service, endpoint.url), handler, pool))
+
+    endpoint.pool = Pool(PoolLimits(), open_connection)
+
+
+def _echo(request: ServiceRequest) -> Response:
+    """Answer with what came."""
+    return Response(
+        200,
+        json={
+            "service": request.service,
+            "method": request.method,
+            "path": request.path,
+            "query": request.query,
+            "headers": list(request.headers.items()),
+            "body": request.body.decode("utf-8", "replace"),
+        },
+    )

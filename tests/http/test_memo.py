@@ -1,0 +1,55 @@
+"""A memory that is bounded, and never stands for another key."""
+
+from __future__ import annotations
+
+import pytest
+
+from propylon.http import memo as module
+from propylon.http.memo import Memo
+
+
+def counted() -> tuple[Memo[int], list[bytes]]:
+    made: list[bytes] = []
+
+    def make(key: bytes) -> int:
+        made.append(key)
+        return len(key)
+
+    return Memo(make), made
+
+
+def test_a_value_is_made_once() -> None:
+    memo, made = counted()
+    assert [memo[b"abc"], memo[b"abc"], memo[b"ab"]] == [3, 3, 2]
+    assert made == [b"abc", b"ab"]
+
+
+def test_an_error_is_not_remembered() -> None:
+    answers = iter([ValueError("first"), 7])
+
+    def make(key: bytes) -> int:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    memo = Memo(make)
+    with pytest.raises(ValueError, match="first"):
+        memo[b"k"]
+    assert memo[b"k"] == 7
+
+
+def test_a_long_key_is_answered_and_not_kept() -> None:
+    memo, made = counted()
+    kept, long = b"k" * module.MAX_KEY_BYTES, b"k" * (module.MAX_KEY_BYTES + 1)
+    assert [memo[long], memo[long], memo[kept], memo[kept]] == [len(long)] * 2 + [len(kept)] * 2
+    assert made == [long, long, kept]
+    assert list(memo) == [kept]
+
+
+def test_it_never_holds_more_than_its_bound() -> None:
+    memo, _ = counted()
+    for number in range(3 * module.MAX_ENTRIES):
+        assert memo[b"%d" % number] == len(str(number))
+        assert len(memo) <= module.MAX_ENTRIES
+    assert len(memo) == module.MAX_ENTRIES

@@ -1,0 +1,341 @@
+"""Both sides of an exchange without a socket: what tests of the engine and of the connections stand on.
+
+    client, upstream = FakeClient(), FakeUpstream()
+    x = exchange(snapshot(endpoint=FakeEndpoint(upstream)), client=client)
+    x.start(forward(x))
+    upstream.answer(b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n", b"ok")
+    assert client.calls[0][0] == "send"
+
+`FakeClient` and `FakeUpstream` implement the protocols of `engine/sides.py`, `FakePool` and `FakeEndpoint` what steps 4
+and 5 use of a service, and `FakeTransport` what a connection uses of asyncio. None of them needs an event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.exchange import Exchange
+from propylon.engine.pipeline import PolicyUse, compile_pipeline
+from propylon.engine.router import Router, Rule
+from propylon.engine.snapshot import CompiledRoute, Snapshot
+from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
+from propylon.http.headers import Pair
+from propylon.http.request_head import HeadRules, RequestFields, RequestReader
+from propylon.http.response_head import ResponseHead
+from propylon.outbound.pool import Ticket
+
+TOLD = b"x-forwarded-for: 192.0.2.1\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: Any) -> None:
+        """Take the place of `monotonic` in `modules`."""
+        self.now = 1000.0
+        for module in modules:
+            monkeypatch.setattr(module, "monotonic", self)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeTransport:
+    """Remembers what a connection does to it; a test that wants `pause_writing` calls it."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.reading = True
+        self.closing = self.aborted = self.eof = False
+        self.extra: dict[str, Any] = {"peername": ("192.0.2.1", 50000), "sockname": ("192.0.2.9", 8080)}
+
+    def get_extra_info(self, name: str) -> Any:
+        return self.extra.get(name)
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def writelines(self, pieces: Sequence[bytes]) -> None:
+        self.written += b"".join(pieces)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        data, self.written = bytes(self.written), bytearray()
+        return data
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_reading(self) -> bool:
+        return self.reading
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.eof = True
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.closing = self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+class FakeClient:
+    """The client side: a list of what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.done: list[Exchange] = []
+        self.reading = True
+        self.on_write: Callable[[bytes], None] = lambda data: None
+
+    @property
+    def body(self) -> bytes:
+        """The body sent so far, of whole responses and of pieces."""
+        return b"".join(call[-1] for call in self.calls if call[0] in ("send", "write_body"))
+
+    @property
+    def heads(self) -> list[tuple[bytes, bytes]]:
+        """Status line and block of every final response."""
+        return [(call[1], call[2]) for call in self.calls if call[0] in ("send", "send_head")]
+
+    @property
+    def names(self) -> list[str]:
+        """What was called, in order."""
+        return [call[0] for call in self.calls]
+
+    def origin(self, x: Exchange) -> Origin:
+        return Origin(b"192.0.2.1", b"http", b"a.example", TOLD)
+
+    def send(self, line: bytes, block: bytes, body: bytes) -> None:
+        self.calls.append(("send", line, block, body))
+
+    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+        self.calls.append(("send_head", line, block, length))
+
+    def send_interim(self, head: ResponseHead) -> None:
+        self.calls.append(("send_interim", head.status))
+
+    def write_body(self, data: bytes) -> None:
+        self.calls.append(("write_body", data))
+        self.on_write(data)
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        self.calls.append(("end_body", trailers))
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def abort(self) -> None:
+        self.calls.append(("abort",))
+
+    def exchange_done(self, x: Exchange) -> None:
+        self.done.append(x)
+
+
+class FakeUpstream:
+    """The endpoint's side of an attempt: remembers the request, and answers when a test says so."""
+
+    def __init__(self, *, fresh: bool = True) -> None:
+        self.head: ResponseHead | None = None
+        self.body: bytes | Body = b""
+        self.complete = self.heard = self.request_sent = self.usable = False
+        self.error: GatewayError | None = None
+        self.fresh = fresh
+        self.exchange: Exchange | None = None
+        self.sent: list[tuple[Any, ...]] = []
+        self.finished = 0
+        self.paused = False
+        self.on_send: Callable[[FakeUpstream], None] = lambda upstream: None
+
+    @property
+    def line(self) -> bytes:
+        """The request line, without version."""
+        return cast("bytes", self.sent[0][1])
+
+    @property
+    def block(self) -> bytes:
+        """The header section."""
+        return cast("bytes", self.sent[0][2])
+
+    @property
+    def request_body(self) -> bytes:
+        """The pieces of a body that followed its head."""
+        return b"".join(call[1] for call in self.sent if call[0] == "write_body")
+
+    def begin(self, x: Exchange) -> None:
+        self.exchange = x
+
+    def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
+        self.sent.append(("send", line, block, body))
+        self.request_sent = True
+        self.on_send(self)
+
+    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+        self.sent.append(("send_head", line, block, length))
+
+    def write_body(self, data: bytes) -> None:
+        self.sent.append(("write_body", data))
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        self.sent.append(("end_body", trailers))
+        self.request_sent = True
+
+    def finish(self) -> None:
+        self.finished += 1
+        self.exchange = None
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def body_wanted(self) -> None:
+        pass
+
+    # what a test lets the endpoint do
+
+    def answer(self, head: bytes = OK, body: bytes = b"") -> None:
+        """Answer as a whole."""
+        self.heard = self.complete = True
+        self.head, self.body = ResponseHead(head), body
+        self._notify()
+
+    def begin_answer(self, head: bytes, body: bytes = b"") -> Body:
+        """Answer with a head, and the first bytes of a body that is fed later."""
+        self.heard = True
+        stream = Body(self)
+        if body:
+            stream.feed(body)
+        self.head, self.body = ResponseHead(head), stream
+        self._notify()
+        return stream
+
+    def end_answer(self) -> None:
+        """End what `begin_answer` began."""
+        assert isinstance(self.body, Body)
+        self.complete = True
+        self.body.end([])
+        self._notify()
+
+    def fail(self, code: str) -> None:
+        """Fail as a connection does."""
+        self.error = GatewayError(code, log="10.0.0.7 said no")
+        self._notify()
+
+    def _notify(self) -> None:
+        if self.exchange is not None:
+            self.exchange.notify()
+
+
+class FakePool:
+    """Hands out `kept` upstreams by `take`, `new` ones by `ask`; leaves a claim open while there is none."""
+
+    def __init__(self, kept: Sequence[FakeUpstream], new: Sequence[FakeUpstream]) -> None:
+        self.kept = list(kept)
+        self.new = list(new)
+        self.tickets: list[Ticket] = []
+        self.withdrawn: list[Ticket] = []
+        self.refusal: GatewayError | None = None
+
+    def take(self) -> FakeUpstream | None:
+        return self.kept.pop() if self.kept else None
+
+    def ask(self, x: Exchange) -> Ticket:
+        ticket = Ticket(x)
+        self.tickets.append(ticket)
+        ticket.error = self.refusal
+        if self.new and self.refusal is None:
+            ticket.connection = cast("Any", self.new.pop(0))
+        return ticket
+
+    def withdraw(self, ticket: Ticket) -> None:
+        self.withdrawn.append(ticket)
+
+
+class FakeEndpoint:
+    """An endpoint whose pool is a `FakePool`."""
+
+    def __init__(self, *new: FakeUpstream, kept: Sequence[FakeUpstream] = ()) -> None:
+        self.url = "http://10.0.0.7:3001"
+        self.authority = b"10.0.0.7:3001"
+        self.base_path = b""
+        self.host: bytes | None = None
+        self.weight = 1
+        self.pool = FakePool(kept, new)
+
+
+class FakeService:
+    """A service of one endpoint, or of none."""
+
+    def __init__(self, endpoint: FakeEndpoint | None) -> None:
+        self.name = "fake"
+        self.endpoints = () if endpoint is None else (endpoint,)
+
+    def choose(self) -> FakeEndpoint:
+        if not self.endpoints:
+            raise GatewayError("choose.no_endpoint")
+        return self.endpoints[0]
+
+
+def snapshot(
+    *policies: object,
+    endpoint: FakeEndpoint | None = None,
+    rule: dict[str, Any] | None = None,
+    route: dict[str, Any] | None = None,
+    **more: Any,
+) -> Snapshot:
+    """A snapshot of one route `/*` with `policies`; `rule`, `route`: further keys of the route's two halves."""
+    uses = [each if isinstance(each, PolicyUse) else PolicyUse(f"p{n}", each) for n, each in enumerate(policies)]
+    service = cast("Any", FakeService(endpoint))
+    compiled = CompiledRoute(
+        **({"name": "all", "pipeline": compile_pipeline(uses), "service": service} | (route or {}))
+    )
+    rules = Rule(**({"route": compiled, "paths": ("/*",)} | (rule or {})))
+    settings = {
+        "router": Router([rules]),
+        "routes": (compiled,),
+        "services": {"fake": service},
+        "outside": CompiledRoute("-"),
+        "reader": RequestReader(HeadRules()),
+        "forwarding": ForwardingRules(True, False, None, TrustedProxies([])),
+    }
+    return Snapshot(**(settings | more))
+
+
+def exchange(
+    made_of: Snapshot | None = None,
+    *,
+    client: Any = None,
+    method: bytes = b"GET",
+    path: bytes = b"/x",
+    query: bytes | None = None,
+    fields: bytes = b"host: a.example\r\n",
+) -> Exchange:
+    """An exchange at the moment its head has been read."""
+    x = Exchange(client if client is not None else FakeClient(), made_of or snapshot(), method, path, query)
+    x.fields = RequestFields(fields, HeadRules())
+    x.host = x.fields.host
+    x.id = b"id-1"
+    return x
