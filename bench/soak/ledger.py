@@ -71,7 +71,7 @@ class Ledger:
         if reply.status != ask.status:
             return f"status {reply.status} instead of {ask.status}: {reply.body[:200]!r}"
         if ask.status != 200:
-            return None if is_problem(reply) else f"{reply.status} is no problem+json: {reply.body[:200]!r}"
+            return None if is_problem(reply, ask.method) else f"{reply.status} is no problem+json: {reply.body[:200]!r}"
         if reply.fields.get("x-token") != ask.token.decode():
             return f"mixed: the answer of {reply.fields.get('x-token')}"
         if not reply.complete:
@@ -84,15 +84,19 @@ class Ledger:
         """Say whether the service was down meanwhile: then there is a 5xx, or an answer that breaks off."""
         if ask.service != "shaky" or not any(begin <= monotonic() and since <= end for begin, end in self._outages):
             return False
-        if reply is None or reply.status == 200:
-            return reply is None or (not reply.complete and ask.answer.startswith(reply.body))
-        return reply.status in (502, 503, 504) and is_problem(reply)
+        if reply is None:
+            return False
+        if reply.status == 200:
+            return not reply.complete and ask.answer.startswith(reply.body)
+        return reply.status in (502, 503, 504) and is_problem(reply, ask.method)
 
 
-def is_problem(reply: Reply) -> bool:
+def is_problem(reply: Reply, method: bytes) -> bool:
     """Say whether an answer is a whole problem document (RFC 9457) with its own status."""
     if not reply.complete or reply.fields.get("content-type") != "application/problem+json":
         return False
+    if method == b"HEAD":
+        return True
     try:
         return bool(orjson.loads(reply.body)["status"] == reply.status)
     except (ValueError, KeyError, TypeError):

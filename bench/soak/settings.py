@@ -7,7 +7,7 @@ from pathlib import Path
 
 BODY_LIMIT = 20_000
 WRITE_SECONDS = 3.0
-POLICIES = '''
+POLICIES = """
 import asyncio
 
 
@@ -25,7 +25,7 @@ class Passes:
 
 
 passes = Passes()
-'''
+"""
 GATEWAY = """
 listen: 127.0.0.1:{port}
 log: {{level: error}}

@@ -54,9 +54,7 @@ async def body_of(reader: asyncio.StreamReader, fields: dict[str, str]) -> bytes
     return b"".join(pieces)
 
 
-async def answer(
-    writer: asyncio.StreamWriter, method: str, token: bytes, body: bytes, words: dict[str, str]
-) -> None:
+async def answer(writer: asyncio.StreamWriter, method: str, token: bytes, body: bytes, words: dict[str, str]) -> None:
     chunked = "chunked" in words
     framing = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % len(body)
     head = b"HTTP/1.1 200 OK\r\nx-token: %b\r\n%b\r\n\r\n" % (token, framing)

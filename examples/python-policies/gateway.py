@@ -43,8 +43,8 @@ class Quota:
         """Count."""
         window = int(time.monotonic() / self.seconds)
         key = (exchange.state.get("user", exchange.request.client), window)
-        if key not in self._seen:
-            self._seen.clear() if len(self._seen) > 10_000 else None
+        if len(self._seen) > 10_000:
+            self._seen.clear()
         self._seen[key] += 1
         if self._seen[key] > self.requests:
             return Response(429, json={"error": "slow down"}, headers={"retry-after": str(int(self.seconds))})

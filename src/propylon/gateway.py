@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from propylon.config.schema import GatewayConfig
     from propylon.engine.snapshot import Snapshot
     from propylon.runtime.worker import Worker
@@ -139,6 +141,8 @@ class Gateway:
             loop.add_signal_handler(number, stop.set)
         async with self:
             log.info("listening on %s", ", ".join(self.addresses))
+            gc.collect()
+            gc.freeze()  # the configuration lives as long as the process: collections need not look at it
             await stop.wait()
             log.info("stopping: waiting for what is under way")
 

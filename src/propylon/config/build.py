@@ -10,7 +10,6 @@ import hashlib
 import importlib
 import mimetypes
 import socket
-from collections.abc import Callable, Iterable
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -35,6 +34,8 @@ from propylon.policies import registry
 from propylon.services.service import Endpoint, Service, ServiceSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from propylon.config.schema import Condition, GatewayConfig, PolicyEntry, RouteConfig, ServiceConfig
     from propylon.engine.exchange import Exchange
     from propylon.engine.rewrite import Rewrite
@@ -82,6 +83,7 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
             pseudonym or None,
             TrustedProxies([str(network) for network in config.trusted_proxies]),
         ),
+        resolver=resolver,
         pseudonym=pseudonym,
         limits=ClientLimits(
             config.limits.request_line,

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from tempfile import SpooledTemporaryFile
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from propylon.engine.errors import GatewayError
-from propylon.http.headers import Pair
+
+if TYPE_CHECKING:
+    from propylon.http.headers import Pair
 
 HIGH_WATER_BYTES = 65536  # as uvloop's and asyncio's write buffers
 SPOOL_MEMORY_BYTES = 1024 * 1024  # a spooled body is kept in memory up to here, beyond it goes to disk
@@ -79,7 +81,7 @@ class Body:
             return
         self._held.append(data)
         self._held_bytes += len(data)
-        if self._held_bytes > HIGH_WATER_BYTES and not self._paused:
+        if self._held_bytes > HIGH_WATER_BYTES:
             self._paused = True
             self.source.pause_reading()
         self._wake()

@@ -11,7 +11,7 @@ _text = b""
 
 def http_date() -> bytes:
     """Return the current time as an IMF-fixdate."""
-    global _second, _text  # noqa: PLW0603 - one value a process, replaced whole
+    global _second, _text
     now = int(time())
     if now != _second:
         _second, _text = now, formatdate(now, usegmt=True).encode("ascii")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from propylon.engine.router import Found, Router, Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from propylon.engine.exchange import Exchange
     from propylon.engine.pipeline import Condition
 

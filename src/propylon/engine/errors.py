@@ -57,6 +57,7 @@ FAILURES: dict[str, Failure] = {
     "match.method": Failure(405, "Method not allowed", "A route matches in all but its `methods:`."),
     # the request's policies
     "request.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
+    "request.policy_timeout": Failure(504, "Gateway timeout", "An async policy took longer than `timeout.policy`."),
     "request.body_too_large": Failure(413, "Body too large", "See the `body_limit` policy."),
     "response.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
     "response.body_too_large": Failure(

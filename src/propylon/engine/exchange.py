@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import types
-from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, replace
 from math import inf
 from time import monotonic
@@ -24,15 +23,17 @@ from typing import TYPE_CHECKING, Any
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Request, Response
 from propylon.http.forwarded import GATEWAY_OWNED
-from propylon.http.host import Host
 from propylon.http.target import PathRules, TargetError, canonical_path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
     from propylon.engine.body import Body
     from propylon.engine.sides import Client, Upstream
     from propylon.engine.snapshot import CompiledRoute, Snapshot
     from propylon.engine.transform import Transform
     from propylon.http.forwarded import Origin
+    from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
     from propylon.services.service import Endpoint, Service
 
@@ -48,12 +49,14 @@ class Timeouts:
         response: from the request's last byte to the response's head.
         idle: between two reads or writes of a body.
         total: for the exchange as a whole, up to the response's head.
+        policy: for one async policy in one phase.
     """
 
     connect: float | None = 5.0
     response: float | None = 60.0
     idle: float | None = 60.0
     total: float | None = None
+    policy: float | None = 30.0
 
 
 class Exchange:
@@ -75,10 +78,45 @@ class Exchange:
     """
 
     __slots__ = (
-        "_deferred", "_failure", "_origin", "_request", "_running", "_state", "_way", "attempts", "body", "body_limit",
-        "chosen", "client", "deadline", "endpoint", "error", "expiry", "fields", "finished", "host", "id", "method", "path",
-        "path_params", "query", "refusal", "response", "rest", "rewritten", "route", "service", "snapshot",
-        "shows_request_id", "started", "status", "timeouts", "total_deadline", "transform", "upstream",
+        "_deferred",
+        "_failure",
+        "_origin",
+        "_request",
+        "_running",
+        "_state",
+        "_way",
+        "attempts",
+        "body",
+        "body_limit",
+        "chosen",
+        "client",
+        "deadline",
+        "endpoint",
+        "error",
+        "expiry",
+        "fields",
+        "finished",
+        "host",
+        "id",
+        "method",
+        "path",
+        "path_params",
+        "policy_deadline",
+        "query",
+        "refusal",
+        "response",
+        "rest",
+        "rewritten",
+        "route",
+        "service",
+        "shows_request_id",
+        "snapshot",
+        "started",
+        "status",
+        "timeouts",
+        "total_deadline",
+        "transform",
+        "upstream",
     )  # fmt: skip
 
     def __init__(self, client: Client, snapshot: Snapshot, method: bytes, path: bytes, query: bytes | None) -> None:
@@ -110,7 +148,7 @@ class Exchange:
         self.timeouts: Timeouts = snapshot.timeouts
         self.body_limit: int | None = None
         self.started = monotonic()
-        self.deadline = self.total_deadline = inf
+        self.deadline = self.policy_deadline = self.total_deadline = inf
         self.expiry = ""
         self._request: Request | None = None
         self._state: dict[str, Any] | None = None
@@ -173,7 +211,7 @@ class Exchange:
         return {name: value.decode("latin-1") for name, value in self.path_params.items()}
 
     def set_timeouts(self, **seconds: float | None) -> None:
-        """Change how long the endpoint may take: `connect`, `response`, `idle`, `total`, in seconds."""
+        """Change how long this exchange may take: any of the fields of `Timeouts`, in seconds."""
         self.timeouts = replace(self.timeouts, **seconds)
 
     def limit_body(self, limit: int) -> None:
@@ -260,10 +298,14 @@ class Exchange:
         """Let no deadline end the exchange."""
         self.deadline = inf
 
-    def expire(self) -> None:
-        """Fail, because the deadline has passed."""
-        self.deadline = inf
-        self.fail(GatewayError(self.expiry))
+    def check(self, now: float) -> None:
+        """Fail if a deadline has passed."""
+        if self.deadline <= now:
+            self.deadline = inf
+            self.fail(GatewayError(self.expiry))
+        elif self.policy_deadline <= now:
+            self.policy_deadline = inf
+            self.fail(GatewayError("request.policy_timeout"))
 
     def close(self) -> None:
         """Mark the exchange as over and carry out what was deferred."""

@@ -25,8 +25,8 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
-from propylon.engine.response_out import answer, answer_failure, own_fields
 from propylon.engine.request_out import headers_of_attempt, new_connection, send_request
+from propylon.engine.response_out import answer, answer_failure, own_fields
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
 from propylon.engine.body import Body, FileSource
 from propylon.engine.errors import GatewayError
-from propylon.http.headers import Headers
 from propylon.http import query as http_query
+from propylon.http.headers import Headers
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
     from propylon.engine.exchange import Exchange
     from propylon.http.response_head import ResponseHead
 

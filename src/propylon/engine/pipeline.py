@@ -13,6 +13,7 @@ import logging
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,7 @@ async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object)
                 answer = await resolve(x, answer, name)
                 now = monotonic()
                 if answer is not None and not isinstance(answer, Response):
-                    raise TypeError(f"policy {name} returned {answer!r}: it may return a Response or None")  # noqa: TRY301
+                    raise TypeError(f"policy {name} returned {answer!r}: it may return a Response or None")
         except GatewayError:
             raise
         except Exception as error:
@@ -166,7 +167,7 @@ def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
                 task = asyncio.get_running_loop().create_task(watched(result, name), name=f"propylon on_done {name}")
                 _background.add(task)
                 task.add_done_callback(lambda task, name=name: _forget(task, x, name))  # type: ignore[misc]
-        except Exception as error:  # noqa: BLE001 - logged with its traceback; the exchange is over already
+        except Exception as error:
             log_failure(x, name, error)
         if monotonic() - begun > BLOCKING_SECONDS:
             blocked(name, monotonic() - begun)
@@ -187,12 +188,16 @@ async def in_task(x: Exchange, work: Awaitable[Any], name: str) -> Any:
     """Run what an async hook returned as a Task of its own; the exchange goes on when it is done."""
     task = asyncio.get_running_loop().create_task(watched(work, name))
     task.add_done_callback(lambda _: x.notify())
+    if x.timeouts.policy is not None:
+        x.policy_deadline = monotonic() + x.timeouts.policy
     try:
         while not task.done():
             await x.pause()
     except BaseException:
         task.cancel()
         raise
+    finally:
+        x.policy_deadline = inf
     if task.cancelled():
         raise RuntimeError(f"policy {name} cancelled itself")
     return task.result()
@@ -215,7 +220,7 @@ def _steps(work: Generator[Any, Any, Any], name: str) -> Generator[Any, Any, Any
         error = None
         try:
             value = yield waits_for
-        except BaseException as thrown:  # noqa: BLE001 - handed on to the coroutine, which may handle it
+        except BaseException as thrown:
             error = thrown
 
 

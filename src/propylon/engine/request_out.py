@@ -128,9 +128,7 @@ def _host(x: Exchange, endpoint: Endpoint) -> bytes:
     """Write the Host field as the service's `host:` says: the client's own, or a fixed one."""
     if endpoint.host != PRESERVE:
         return endpoint.host or b""
-    if x.host is None:
-        return endpoint.authority
-    return x.host.name if x.host.port is None else b"%b:%b" % (x.host.name, x.host.port)
+    return endpoint.authority if x.host is None else x.host.text
 
 
 def _changed_block(x: Exchange, headers: Headers, authority: bytes) -> bytes:

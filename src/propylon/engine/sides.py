@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from propylon.http.headers import Pair
-
 if TYPE_CHECKING:
     from propylon.engine.body import Body
     from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
     from propylon.http.forwarded import Origin
+    from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
 
 UNKNOWN = -1

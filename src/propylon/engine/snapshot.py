@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from propylon.engine.rewrite import QueryEdit, Rewrite
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_head import RequestReader
+    from propylon.outbound.resolve import Resolver
     from propylon.services.service import Endpoint, Service
 
 
@@ -88,6 +89,7 @@ class Snapshot:
         outside: what serves requests that match no route: the gateway's own policies.
         reader: reads and remembers request heads.
         forwarding: what services are told about clients.
+        resolver: finds the addresses of endpoints.
         pseudonym: this gateway's name in Via; empty if it writes none.
     """
 
@@ -97,6 +99,7 @@ class Snapshot:
     outside: CompiledRoute
     reader: RequestReader
     forwarding: ForwardingRules
+    resolver: Resolver
     pseudonym: bytes = b""
     limits: ClientLimits = field(default_factory=ClientLimits)
     client_timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.pipeline import NamedHook, failed, watched
-from propylon.http.headers import Pair
 
 if TYPE_CHECKING:
     from propylon.engine.body import Sink, Source
     from propylon.engine.exchange import Exchange
+    from propylon.http.headers import Pair
 
 
 class Transform:
@@ -73,7 +73,7 @@ class Transform:
         hook, name = self._hooks[number]
         try:
             result = hook(self._exchange, data)
-        except Exception as error:  # noqa: BLE001 - logged with its traceback
+        except Exception as error:
             self._fail(name, error)
             return
         if isinstance(result, Awaitable):

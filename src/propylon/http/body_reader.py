@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from propylon.http.chunked import ChunkedDecoder
-from propylon.http.headers import Pair
+
+if TYPE_CHECKING:
+    from propylon.http.headers import Pair
 
 
 class BodyReader:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
-from propylon.http.headers import Pair
 from propylon.http.refusal import Refusal
+
+if TYPE_CHECKING:
+    from propylon.http.headers import Pair
 
 MAX_SIZE_DIGITS = 16  # 2**64 - 1; no endpoint means a longer number honestly
 MAX_LINE_BYTES = 1024  # size and extensions of one chunk

@@ -7,10 +7,14 @@ ambiguous is refused (`Refusal`), never guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from propylon.http.headers import Pair
 from propylon.http.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from propylon.http.headers import Pair
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]"  # field-vchar, obs-text, SP and HTAB; so no CR, LF or NUL

@@ -40,6 +40,11 @@ class Host(NamedTuple):
     name: bytes
     port: bytes | None
 
+    @property
+    def text(self) -> bytes:
+        """The host as a Host field says it."""
+        return self.name if self.port is None else b"%b:%b" % (self.name, self.port)
+
 
 def parse_host(value: bytes) -> Host:
     """Parse `name`, `name:port`, `[ipv6]` or `[ipv6]:port`. Raises `HostError`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818 - it names what the gateway does, not that something went wrong in it
+class Refusal(Exception):
     """A message that is not accepted.
 
     Attributes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from propylon.http.fields import (
     CONNECTION_BOUND,
@@ -19,12 +20,14 @@ from propylon.http.fields import (
     tokens,
 )
 from propylon.http.forwarded import GATEWAY_OWNED, via_loops
-from propylon.http.headers import Pair
 from propylon.http.host import Host, HostError, parse_host
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.request_id import is_safe
 from propylon.http.target import PathRules, TargetError, parse_target
+
+if TYPE_CHECKING:
+    from propylon.http.headers import Pair
 
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")

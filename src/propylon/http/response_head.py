@@ -7,10 +7,13 @@ policy costs nothing to forward. What breaks a rule here is the endpoint's fault
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from propylon.http.fields import CONNECTION_BOUND, content_length, is_chunked, nominated, split_response_fields, tokens
-from propylon.http.headers import Pair
 from propylon.http.refusal import Refusal
+
+if TYPE_CHECKING:
+    from propylon.http.headers import Pair
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _DROPPED = CONNECTION_BOUND | {b"x-request-id", b"content-length"}
@@ -30,7 +33,8 @@ class ResponseHead:
     """
 
     __slots__ = (
-        "block", "chunked", "close", "has_date", "keep_alive", "length", "line", "minor", "status", "upgrade", "visible",
+        "block", "chunked", "close", "has_date", "keep_alive", "length", "line", "minor", "status", "upgrade",
+        "visible",
     )  # fmt: skip
 
     def __init__(self, raw: bytes) -> None:

@@ -50,8 +50,8 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_held_back", "_intake", "_keep", "_minor",
-        "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving", "_transport",
+        "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_held_back", "_intake", "_keep",
+        "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving", "_transport",
         "_write_stalled", "deadline", "exchange",
     )  # fmt: skip
 
@@ -124,7 +124,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport = None
         self._closing = True
         self.deadline = inf
-        self._intake.connections.discard(self)
+        self._intake.forget(self)
         if self.exchange is not None:
             self.exchange.fail(GatewayError("relay.client_gone"))
 
@@ -138,7 +138,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client reads again."""
         self._write_stalled = False
-        self.deadline = inf
+        self.deadline = monotonic() + self._snapshot.client_timeouts.body if self._reader is not None else inf
         if self.exchange is not None and self.exchange.upstream is not None:
             self.exchange.upstream.resume_reading()
 
@@ -320,7 +320,7 @@ class ClientConnection(asyncio.Protocol):
         known = self._origin
         if known is not None and known[0] is rules and known[1] == x.host and not x.fields.was_proxied:
             return known[2]
-        host = b"" if x.host is None else x.host.name if x.host.port is None else b"%b:%b" % x.host
+        host = x.host.text if x.host is not None else b""
         if x.fields.was_proxied or rules.trusted.contains(self._peer):
             return origin(rules, self._peer, self._scheme, host, self._port, x.fields.all)
         found = direct_origin(rules, self._peer, self._scheme, host, self._port)
@@ -496,8 +496,8 @@ class ClientConnection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
         x = self.exchange
-        if x is not None and x.deadline <= now:
-            x.expire()
+        if x is not None:
+            x.check(now)
         if self.deadline > now:
             return
         self.deadline = inf

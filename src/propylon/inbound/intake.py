@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ class Intake:
         draining: the worker takes no further requests on connections it has answered.
     """
 
-    __slots__ = ("connections", "draining", "new_request_id", "snapshot")
+    __slots__ = ("_empty", "connections", "draining", "new_request_id", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -31,6 +32,19 @@ class Intake:
         # Ids need to be unique, not secret; SystemRandom would cost a system call each.
         self.new_request_id = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311
         self.draining = False
+        self._empty: asyncio.Future[None] | None = None
+
+    def forget(self, connection: ClientConnection) -> None:
+        """Drop a connection that is closed."""
+        self.connections.discard(connection)
+        if not self.connections and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
+    async def emptied(self) -> None:
+        """Wait until every connection is closed."""
+        if self.connections:
+            self._empty = asyncio.get_running_loop().create_future()
+            await self._empty
 
     def sweep(self, now: float) -> None:
         """Act on every deadline that has passed; the only timer there is."""

@@ -14,13 +14,13 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.sides import UNKNOWN
 from propylon.http.chunked import LAST_CHUNK, ChunkedDecoder
-from propylon.http.headers import Pair
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.http.headers import Pair
     from propylon.outbound.pool import Pool
 
 MAX_HEAD_BYTES = 65536  # nginx: 4-8 KiB unless set, Envoy: 60 KiB; endpoints are ours, but not without bound

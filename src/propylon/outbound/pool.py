@@ -143,10 +143,12 @@ class Pool:
             self._idle.popleft().close()
 
     def close(self) -> None:
-        """Close what rests; what is in use is closed when it comes back."""
+        """Close what rests and give up what is being opened; what is in use is closed when it comes back."""
         self.closed = True
         while self._idle:
             self._idle.pop().close()
+        for task in self._opening:
+            task.cancel()
 
     def _next_in_line(self) -> Ticket | None:
         while self._line:
@@ -171,7 +173,7 @@ class Pool:
             ticket.error = GatewayError(error.code, log=error.detail)
             self.lost()
         except BaseException:
-            ticket.error = GatewayError("connect.unreachable")
+            ticket.error = GatewayError("connect.unreachable", log="the connection was given up")
             self.lost()
             raise
         else:

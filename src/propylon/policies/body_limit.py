@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from propylon.config.types import Size
-from propylon.engine.errors import GatewayError
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from propylon.http.headers import Headers
-
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.http.headers import Headers
 
 Name = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 Value = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$")]

@@ -4,8 +4,8 @@
       - python: my_policies:require_key                     # a function, called with the exchange
       - python: {use: "my_policies:Tenants", with: {default: blue}}   # a class, made with these arguments
 
-A function is an `on_request` policy: it may change `exchange.request`, and a `Response` that it returns answers at once.
-An object may have any of the methods on_request, on_attempt, on_response, on_request_chunk, on_response_chunk, on_error
+A function is an `on_request` policy: it may change `exchange.request`, and a `Response` that it returns answers at
+once. An object may have any of the methods on_request, on_attempt, on_response, on_request_chunk, on_response_chunk, on_error
 and on_done. Each may be `def` or `async def`. The module is looked for where Python looks for modules, the current
 directory included.
 """
@@ -13,12 +13,9 @@ directory included.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Config(BaseModel):
@@ -35,7 +32,7 @@ class Config(BaseModel):
         return {"use": data} if isinstance(data, str) else data
 
 
-def Policy(config: Config) -> Callable[..., Any] | object:  # noqa: N802 - where others have a class, this makes any object
+def Policy(config: Config) -> object:
     """Import what is named, and make it if it is a class.
 
     Raises:
@@ -47,7 +44,9 @@ def Policy(config: Config) -> Callable[..., Any] | object:  # noqa: N802 - where
     for part in name.split("."):
         found = getattr(found, part)
     if isinstance(found, type):
-        return found(**(config.with_ or {}))
+        made: object = found(**(config.with_ or {}))
+        return made
     if config.with_ is not None:
         raise TypeError(f"{config.use} is no class: 'with' has nobody to go to")
-    return found
+    policy: object = found
+    return policy

@@ -10,8 +10,8 @@
         redirect: https://docs.example.com/
 
 What is not given stays as the client asked for it, the query included. The Location is made of the parts configured
-here and of the checked Host, path and query of the request, never of a forwarded field that nobody trusts. A redirect to
-https drops the port unless `host` names one.
+here and of the checked Host, path and query of the request, never of a forwarded field that nobody trusts. A redirect
+to https drops the port unless `host` names one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Set how long a service may take. Where nothing is set: connect 5s, response 60s, idle 60s, total none.
+"""Set how long a service may take. Where nothing is set: connect 5s, response 60s, idle 60s, policy 30s, total none.
 
     policies:
       - timeout: {connect: 1s, response: 2s, total: 5s}
@@ -30,6 +30,7 @@ class Config(BaseModel):
     response: OptionalDuration = Field(default=None, description="From the request's end to the response's head.")
     idle: OptionalDuration = Field(default=None, description="Between two reads or writes of a body.")
     total: OptionalDuration = Field(default=None, description="From the request's head to the response's head.")
+    policy: OptionalDuration = Field(default=None, description="For one async policy in one phase.")
 
     @model_validator(mode="before")
     @classmethod
@@ -39,7 +40,7 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _sets_something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("no time is set: give connect, response, idle or total")
+            raise ValueError("no time is set: give connect, response, idle, total or policy")
         return self
 
 

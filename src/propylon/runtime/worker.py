@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from propylon.inbound.listener import ListenAddress, Listener, open_listener
 from propylon.inbound.proxy_protocol import Place, ProxyPreface
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from propylon.config.schema import ListenerConfig
     from propylon.engine.snapshot import Snapshot
 
@@ -74,14 +77,16 @@ class Worker:
         self._intake.draining = True
         for connection in list(self._intake.connections):
             connection.drain()
-        deadline = monotonic() + self.snapshot.client_timeouts.drain
-        while self._intake.connections and monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        drain = self.snapshot.client_timeouts.drain
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain if drain < inf else None):
+                await self._intake.emptied()
         for connection in list(self._intake.connections):
             log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
             connection.abort()
         for endpoint in [each for service in self.snapshot.services.values() for each in service.endpoints]:
             endpoint.pool.close()
+        await self.snapshot.resolver.close()
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.sleep(0)  # transports that were aborted tell their protocols in the next turn of the loop

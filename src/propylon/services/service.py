@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from propylon.engine.errors import GatewayError
@@ -14,6 +12,9 @@ from propylon.outbound.http1 import EndpointConnection
 from propylon.outbound.pool import Pool, PoolLimits
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable
+
     from propylon.outbound.resolve import Resolver
 
 
@@ -31,7 +32,7 @@ class ServiceSettings:
     host: bytes | None = None
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
-    limits: PoolLimits = PoolLimits()
+    limits: PoolLimits = field(default_factory=PoolLimits)
 
 
 class Endpoint:
@@ -46,7 +47,9 @@ class Endpoint:
         pool: its connections.
     """
 
-    __slots__ = ("_address", "_resolver", "_settings", "authority", "base_path", "credit", "host", "pool", "url", "weight")
+    __slots__ = (
+        "_address", "_resolver", "_settings", "authority", "base_path", "credit", "host", "pool", "url", "weight",
+    )  # fmt: skip
 
     def __init__(self, url: str, weight: int, settings: ServiceSettings, resolver: Resolver) -> None:
         """Raises `AddressError` for a URL that is no endpoint's."""
