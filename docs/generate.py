@@ -91,7 +91,7 @@ def table(model: type[BaseModel], path: str = "") -> list[str]:
         if below:
             inside = f"{path}.{key}" if path else key
             value = f"[{value}](#{anchor(inside)})"
-        default = "" if below and field.default_factory else default_of(field, value)
+        default = default_of(field, value)
         lines.append(f"| `{key}` | {value} | {default} | {cell(field.description or '')} |")
     return lines
 
@@ -101,6 +101,8 @@ def default_of(field: Any, value: str) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True) if field.default is PydanticUndefined else field.default
+    if isinstance(default, BaseModel):
+        return ""
     if default is None:
         return "`none`" if "none" in value else ""
     if isinstance(default, bool):

@@ -1,1 +1,1 @@
-"""The soak run: mixed and hostile load for a long time, in which no answer may be lost or mixed, and nothing may leak."""
+"""The soak run: mixed and hostile load, for a long time. No answer may be lost or mixed, and nothing may leak."""

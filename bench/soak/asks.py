@@ -1,4 +1,4 @@
-"""Requests that carry a token, and what their answers must be to the byte. Client and service agree on it here alone."""
+"""Requests that carry a token, and what their answers must be to the byte. Client and service agree on it here."""
 
 from __future__ import annotations
 

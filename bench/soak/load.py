@@ -1,4 +1,4 @@
-"""What all clients share: the gateway's port, one ledger, one pace, one source of choices; and how they go on for ever."""
+"""What all clients share: the gateway's port, one ledger, one pace, one source of choices."""
 
 from __future__ import annotations
 

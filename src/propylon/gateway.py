@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from propylon.engine.snapshot import Snapshot
     from propylon.runtime.worker import Worker
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
 log = logging.getLogger("propylon")
 
 
@@ -128,9 +130,7 @@ class Gateway:
         if listen is not None:
             self._change()
             self._data["listen"] = listen
-        logging.basicConfig(
-            level=self.config.log.level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-        )
+        logging.basicConfig(level=self.config.log.level.upper(), stream=sys.stderr, format=LOG_FORMAT)
         self.snapshot()  # before the loop runs: what is wrong is told before anything is opened
         _run(self._serve())
 

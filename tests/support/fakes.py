@@ -320,6 +320,7 @@ def snapshot(
         "outside": CompiledRoute("-"),
         "reader": RequestReader(HeadRules()),
         "forwarding": ForwardingRules(True, False, None, TrustedProxies([])),
+        "resolver": cast("Any", None),
     }
     return Snapshot(**(settings | more))
 

@@ -90,9 +90,11 @@ class Pipeline:
 def compile_pipeline(uses: Iterable[PolicyUse]) -> Pipeline:
     """Sort the hooks of policies by phase."""
     listed = list(uses)
-    return Pipeline(
-        **{phase: tuple((hook, use.name) for use in listed if (hook := use.hook(phase)) is not None) for phase in PHASES}
-    )
+
+    def named(phase: str) -> tuple[NamedHook, ...]:
+        return tuple((hook, use.name) for use in listed if (hook := use.hook(phase)) is not None)
+
+    return Pipeline(**{phase: named(phase) for phase in PHASES})
 
 
 def _conditional(hook: Hook, condition: Condition, keeps_data: bool) -> Hook:

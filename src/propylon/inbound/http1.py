@@ -51,8 +51,8 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_held_back", "_intake", "_keep",
-        "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving", "_transport",
-        "_write_stalled", "deadline", "exchange",
+        "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving",
+        "_transport", "_write_stalled", "deadline", "exchange",
     )  # fmt: skip
 
     def __init__(self, intake: Intake, peer: bytes | None = None, port: bytes | None = None) -> None:

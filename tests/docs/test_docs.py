@@ -1,0 +1,106 @@
+"""The documentation is up to date, its configurations are valid, its programs run, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from propylon import Gateway
+from propylon.cli.main import main
+from propylon.config.load import load_text
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+COMMAND = re.compile(r"^(?:\.\./)*\.venv/bin/propylon ((?:check|routes|explain) .*?)(?: > .*)?$", re.MULTILINE)
+README_LINES = 120
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(kind: str) -> list[Any]:
+    """Every block of a kind in all pages."""
+    return [
+        pytest.param(path, text, id=f"{name(path)}:{number}")
+        for path in PAGES
+        for number, (found, text) in enumerate(FENCE.findall(path.read_text("utf-8")))
+        if found == kind
+    ]
+
+
+GENERATED = generator().pages()
+
+
+@pytest.mark.parametrize("page", GENERATED)
+def test_generated_pages_are_up_to_date(page: str) -> None:
+    assert (ROOT / "docs" / page).read_text("utf-8") == GENERATED[page], "run scripts/docs"
+
+
+def test_no_page_is_left_of_a_policy_that_is_gone() -> None:
+    pages = {f"policies/{path.name}" for path in (ROOT / "docs" / "policies").glob("*.md")}
+    assert pages == {page for page in GENERATED if page.startswith("policies/")}
+
+
+@pytest.mark.parametrize(("path", "text"), blocks("yaml"))
+def test_every_configuration_is_valid(path: Path, text: str) -> None:
+    load_text(text, name(path), base_dir=ROOT)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if "```python" in path.read_text("utf-8")], ids=name)
+def test_the_programs_of_a_page_run_and_their_gateways_compile(path: Path) -> None:
+    scope: dict[str, Any] = {"__name__": "page"}
+    for kind, text in FENCE.findall(path.read_text("utf-8")):
+        if kind == "python":
+            exec(compile(text, name(path), "exec"), scope)
+            if isinstance(gateway := scope.get("gateway"), Gateway):
+                gateway.snapshot()
+
+
+COMMANDS = [
+    pytest.param(text, line, id=line) for _, text in (block.values for block in blocks("sh")) for line in COMMAND.findall(text)
+]
+
+
+@pytest.mark.parametrize(("text", "line"), COMMANDS)
+def test_every_command_that_only_looks_runs(text: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = re.match(r"cd (\S+)\n", text)
+    monkeypatch.chdir(ROOT / folder[1] if folder else ROOT)
+    result = CliRunner().invoke(main, shlex.split(line))
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in LINK.findall(text):
+        file, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        page = (path.parent / file).resolve() if file else path
+        assert page.exists(), f"{name(path)} links to {target}"
+        if anchor and page.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^a-z0-9_ -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= README_LINES

@@ -1,0 +1,269 @@
+"""Bodies under way: handed on as they come, or held within a bound until somebody wants them."""
+
+from __future__ import annotations
+
+import asyncio
+from io import BytesIO
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from propylon.engine.body import FILE_PIECE_BYTES, HIGH_WATER_BYTES, Body, FileSource
+from propylon.engine.errors import GatewayError
+from propylon.http.headers import Pair
+from tests.support.deadline import settle
+
+
+class Source:
+    """Remembers what the body asks for."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.reading = True
+
+    def pause_reading(self) -> None:
+        self.calls.append("pause")
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.calls.append("resume")
+        self.reading = True
+
+    def body_wanted(self) -> None:
+        self.calls.append("wanted")
+
+
+class Sink:
+    """Collects a body; `full` makes it pause a source at that many bytes, as a slow peer does."""
+
+    def __init__(self, source: Source | None = None, full: int = 0) -> None:
+        self.pieces: list[bytes] = []
+        self.trailers: list[Pair] | None = None
+        self._source = source
+        self._full = full
+
+    def write_body(self, data: bytes) -> None:
+        assert self.trailers is None
+        assert data
+        self.pieces.append(data)
+        if self._source is not None and sum(map(len, self.pieces)) >= self._full:
+            self._source.pause_reading()
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        assert self.trailers is None
+        self.trailers = trailers
+
+
+def test_a_piped_body_is_handed_on_piece_by_piece() -> None:
+    source, sink = Source(), Sink()
+    body = Body(source)
+    body.pipe(sink)
+    body.feed(b"a")
+    body.feed(b"b")
+    assert sink.pieces == [b"a", b"b"]
+    body.end([(b"x", b"1")])
+    assert sink.trailers == [(b"x", b"1")]
+    assert source.calls == ["wanted"]
+
+
+def test_what_was_held_comes_before_what_follows() -> None:
+    sink = Sink()
+    body = Body(Source())
+    body.feed(b"a")
+    body.feed(b"b")
+    assert body.held() == b"ab"
+    body.pipe(sink)
+    body.feed(b"c")
+    assert sink.pieces == [b"a", b"b", b"c"]
+    assert body.held() == b""
+
+
+def test_a_body_that_has_ended_is_piped_whole_and_asks_for_nothing() -> None:
+    source, sink = Source(), Sink()
+    body = Body(source)
+    body.feed(b"a")
+    body.end([])
+    body.pipe(sink)
+    assert (sink.pieces, sink.trailers) == ([b"a"], [])
+    assert source.calls == []
+
+
+def test_a_body_that_nobody_reads_pauses_its_source_once() -> None:
+    source = Source()
+    body = Body(source)
+    body.feed(b"x" * HIGH_WATER_BYTES)
+    assert source.calls == []
+    body.feed(b"x")
+    body.feed(b"x")
+    assert source.calls == ["pause"]
+
+
+def test_piping_resumes_a_paused_source() -> None:
+    source = Source()
+    body = Body(source)
+    body.feed(b"x" * (HIGH_WATER_BYTES + 1))
+    body.pipe(Sink())
+    assert source.calls == ["pause", "wanted", "resume"]
+
+
+def test_a_sink_that_pauses_the_source_while_it_takes_what_was_held_is_obeyed() -> None:
+    source = Source()
+    body = Body(source)
+    body.feed(b"x" * (HIGH_WATER_BYTES + 1))
+    body.pipe(Sink(source, full=HIGH_WATER_BYTES))
+    assert not source.reading  # the sink will resume it itself; nobody else may
+
+
+def test_detaching_drops_everything_and_lets_the_source_go_on() -> None:
+    source = Source()
+    body = Body(source)
+    body.feed(b"x" * (HIGH_WATER_BYTES + 1))
+    body.detach()
+    assert source.calls == ["pause", "resume"]
+    body.feed(b"y" * (HIGH_WATER_BYTES + 1))
+    body.end([])
+    assert body.held() == b""
+    assert source.reading
+
+
+async def test_reading_waits_for_a_piece_and_then_for_the_end() -> None:
+    source = Source()
+    body = Body(source)
+    reading = asyncio.ensure_future(body.read())
+    await settle()
+    assert not reading.done()
+    body.feed(b"a")
+    body.feed(b"b")
+    assert await reading == b"ab"
+    reading = asyncio.ensure_future(body.read())
+    await settle()
+    assert not reading.done()
+    body.end([])
+    assert await reading == b""
+    assert source.calls == ["wanted"]
+
+
+async def test_reading_resumes_a_paused_source() -> None:
+    source = Source()
+    body = Body(source)
+    body.feed(b"x" * (HIGH_WATER_BYTES + 1))
+    assert len(await body.read()) == HIGH_WATER_BYTES + 1
+    assert source.calls == ["pause", "wanted", "resume"]
+
+
+async def test_a_cancelled_read_loses_nothing() -> None:
+    body = Body(Source())
+    reading = asyncio.ensure_future(body.read())
+    await settle()
+    reading.cancel()
+    await settle()
+    body.feed(b"a")
+    assert await body.read() == b"a"
+
+
+async def test_read_all_takes_exactly_its_limit() -> None:
+    body = Body.of(b"12345")
+    assert await body.read_all(5, "request.body_too_large") == b"12345"
+    with pytest.raises(GatewayError) as caught:
+        await Body.of(b"123456").read_all(5, "response.body_too_large")
+    assert caught.value.code == "response.body_too_large"
+    assert await Body.of(b"").read_all(0, "request.body_too_large") == b""
+
+
+async def test_read_all_refuses_before_the_body_has_ended() -> None:
+    body = Body(Source())
+    body.feed(b"123456")
+    with pytest.raises(GatewayError):
+        await body.read_all(5, "request.body_too_large")
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=40000), max_size=8),
+    st.lists(st.sampled_from(["feed", "read"]), max_size=20),
+)
+def test_what_is_held_stays_bounded_if_the_source_obeys(pieces: list[bytes], steps: list[str]) -> None:
+    async def scenario() -> None:
+        source = Source()
+        body = Body(source)
+        left, got = list(pieces), b""
+        for step in steps:
+            if step == "feed" and left and source.reading:
+                body.feed(left.pop(0))
+            elif step == "read" and body.held():
+                got += await body.read()
+            assert len(body.held()) <= HIGH_WATER_BYTES + max(map(len, pieces), default=0)
+        assert got + body.held() == b"".join(pieces[: len(pieces) - len(left)])
+
+    asyncio.run(scenario())
+
+
+# spooled bodies
+
+
+async def test_a_spooled_body_is_a_file_from_its_beginning() -> None:
+    with await Body.of(b"hello").spool(5, "request.body_too_large") as file:
+        assert file.read() == b"hello"
+
+
+async def test_a_spooled_body_beyond_its_limit_closes_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[BytesIO] = []
+
+    def make(max_size: int) -> BytesIO:
+        made.append(BytesIO())
+        return made[0]
+
+    monkeypatch.setattr("propylon.engine.body.SpooledTemporaryFile", make)
+    with pytest.raises(GatewayError) as caught:
+        await Body.of(b"123456").spool(5, "request.body_too_large")
+    assert caught.value.code == "request.body_too_large"
+    assert made[0].closed
+
+
+async def test_a_file_is_fed_to_its_sink_whole_and_in_order() -> None:
+    data = bytes(range(256)) * 1024
+    sink = Sink()
+    FileSource(BytesIO(data)).body.pipe(sink)
+    await settle()
+    assert b"".join(sink.pieces) == data
+    assert max(map(len, sink.pieces)) <= FILE_PIECE_BYTES
+    assert sink.trailers == []
+
+
+async def test_a_file_nobody_takes_is_read_no_further_than_the_bound() -> None:
+    source = FileSource(BytesIO(b"x" * 10 * FILE_PIECE_BYTES))
+    source.resume_reading()
+    assert len(source.body.held()) <= HIGH_WATER_BYTES + FILE_PIECE_BYTES
+    assert not source.body.ended
+
+
+async def test_a_file_waits_while_it_is_paused() -> None:
+    class Slow(Sink):
+        def write_body(self, data: bytes) -> None:
+            super().write_body(data)
+            source.pause_reading()
+
+    source, sink = FileSource(BytesIO(b"x" * 3 * FILE_PIECE_BYTES)), Slow()
+    source.body.pipe(sink)
+    for taken in (1, 2, 3):
+        await settle()
+        assert len(sink.pieces) == taken
+        source.resume_reading()
+    assert sink.trailers == []
+
+
+async def test_a_file_that_was_closed_meanwhile_ends_the_body() -> None:
+    file = BytesIO(b"x")
+    source, sink = FileSource(file), Sink()
+    file.close()
+    source.body.pipe(sink)
+    await settle()
+    assert sink.trailers == []
+
+
+async def test_a_spooled_body_can_be_read_twice_over() -> None:
+    file = await Body.of(b"abc").spool(9, "request.body_too_large")
+    source: Any = FileSource(file)
+    assert await source.body.read_all(9, "request.body_too_large") == b"abc"
+    file.close()
