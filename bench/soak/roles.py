@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.soak.load import Load, Role
     from bench.soak.wire import Connection
 
+MOMENTS = ("at once", "in the head", "in the upload", "before the answer", "in the answer", "pipelined")
 HUGE_BYTES = 6_000_000  # more than all buffers on the way hold
 MALFORMED: tuple[tuple[bytes, int], ...] = (
     (b"GET /steady/x HTTP/1.1\r\n\r\n", 400),
@@ -185,9 +186,7 @@ async def aborting(load: Load) -> None:
     await load.turn()
     connection = await load.connect()
     ask = ordinary(load.choose)
-    moment = load.choose.choice(
-        ("at once", "in the head", "in the upload", "before the answer", "in the answer", "pipe")
-    )
+    moment = load.choose.choice(MOMENTS)
     try:
         if moment == "in the head":
             await send_all(connection, ask.head[: load.choose.randint(1, len(ask.head) - 1)])
@@ -202,7 +201,7 @@ async def aborting(load: Load) -> None:
             service = load.choose.choice(("steady", "policed"))
             await send_all(connection, Ask(new_token(), service, size=800_000, options=options).raw)
             await connection.reader.readuntil(b"\r\n\r\n")
-        elif moment == "pipe":
+        elif moment == "pipelined":
             await send_all(connection, b"".join(ordinary(load.choose).raw for _ in range(5)))
         await asyncio.sleep(load.choose.choice((0, 0, 0.005, 0.05)))
         load.ledger.count(f"aborted {moment}")

@@ -1,4 +1,4 @@
-"""How long and how hard, and the gateway's configuration for it: every time-out is short, so that a leak has no excuse."""
+"""How long and how hard, and the gateway's configuration for it: short time-outs, so that a leak has no excuse."""
 
 from __future__ import annotations
 

@@ -58,6 +58,7 @@ async def answer(writer: asyncio.StreamWriter, method: str, token: bytes, body: 
     chunked = "chunked" in words
     framing = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % len(body)
     head = b"HTTP/1.1 200 OK\r\nx-token: %b\r\n%b\r\n\r\n" % (token, framing)
+    open_still(writer)
     if method == "HEAD":
         writer.write(head)
         return
@@ -67,12 +68,20 @@ async def answer(writer: asyncio.StreamWriter, method: str, token: bytes, body: 
     writer.write(head)
     for at in range(0, len(body), PIECE_BYTES):
         piece = body[at : at + PIECE_BYTES]
+        open_still(writer)
         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         await writer.drain()
         if "pause" in words:
             await asyncio.sleep(int(words["pause"]) / 1000)
+    open_still(writer)
     if chunked:
         writer.write(b"0\r\n\r\n")
+
+
+def open_still(writer: asyncio.StreamWriter) -> None:
+    """Raise what asyncio's streams raise for a write behind the end; uvloop raises RuntimeError."""
+    if writer.is_closing():
+        raise ConnectionResetError
 
 
 async def main(port: int) -> None:

@@ -76,7 +76,9 @@ def test_the_programs_of_a_page_run_and_their_gateways_compile(path: Path) -> No
 
 
 COMMANDS = [
-    pytest.param(text, line, id=line) for _, text in (block.values for block in blocks("sh")) for line in COMMAND.findall(text)
+    pytest.param(text, line, id=line)
+    for _, text in (block.values for block in blocks("sh"))
+    for line in COMMAND.findall(text)
 ]
 
 

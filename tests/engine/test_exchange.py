@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any
 
@@ -72,7 +71,7 @@ def test_notifying_what_is_over_does_nothing() -> None:
     x, client = started(way)
     x.notify()
     x.fail(GONE)
-    x.expire()
+    x.check(inf)
     assert client.done == [x]
 
 
@@ -237,19 +236,32 @@ def test_the_total_time_wins_where_it_is_nearer(monkeypatch: pytest.MonkeyPatch)
     assert (x.deadline, x.expiry) == (clock.now + 2, "attempt.total_timeout")
 
 
-def test_an_expired_deadline_fails_with_the_code_it_was_armed_with() -> None:
+@pytest.mark.parametrize(
+    ("arm", "code"),
+    [
+        (lambda x: x.arm(1.0, "head.timeout"), "head.timeout"),
+        (lambda x: setattr(x, "policy_deadline", x.started + 1.0), "request.policy_timeout"),
+    ],
+    ids=["armed", "policy"],
+)
+def test_a_passed_deadline_fails_with_its_code(
+    monkeypatch: pytest.MonkeyPatch, arm: Callable[[Exchange], None], code: str
+) -> None:
+    clock = Clock(monkeypatch, module)
     caught: list[str] = []
 
     async def way(x: Exchange) -> None:
-        x.arm(1.0, "head.timeout")
+        arm(x)
         try:
             await until(x, lambda: False)
         except GatewayError as error:
             caught.append(error.code)
 
     x, _ = started(way)
-    x.expire()
-    assert caught == ["head.timeout"]
+    x.check(clock.now + 0.9)
+    assert caught == []
+    x.check(clock.now + 1.0)
+    assert caught == [code]
     assert x.deadline == inf
 
 
@@ -321,7 +333,7 @@ def test_a_query_that_could_end_the_request_line_is_refused() -> None:
 def test_timeouts_change_only_what_is_named() -> None:
     x = exchange()
     x.set_timeouts(response=2.0, total=None)
-    assert x.timeouts == Timeouts(5.0, 2.0, 60.0, None)
+    assert x.timeouts == Timeouts(connect=5.0, response=2.0, idle=60.0, total=None)
     assert x.snapshot.timeouts == Timeouts()
 
 
@@ -426,12 +438,10 @@ async def test_a_body_read_as_a_file_still_goes_to_the_service_and_the_file_is_c
 async def test_the_file_is_sent_whole_even_if_a_policy_has_read_it() -> None:
     x = exchange()
     x.body = b"abc"
-    await_file: Awaitable[Any] = x.request.file(limit=10)
-    file = await await_file
-    assert file.read() == b"abc"
-    assert isinstance(x.body, Body)
-    assert await asyncio.wait_for(x.body.read(), 1) == b"abc"  # type: ignore[unreachable]
-    x.close()
+    with await x.request.file(limit=10) as file:
+        assert file.read() == b"abc"
+        assert isinstance(x.body, Body)
+        assert await x.body.read() == b"abc"  # type: ignore[unreachable]
 
 
 def test_an_exchange_keeps_the_snapshot_it_began_with() -> None:

@@ -25,15 +25,13 @@ from typing import Generic, TypeVar
 from propylon.engine.match import CompiledRule, Matchable, Regex, Rule, captures
 from propylon.engine.pattern import ANY, EXACT, HostPattern, RuleError
 from propylon.engine.tree import Candidate, Entry, Found, Table
+from propylon.http.memo import Memo
 
 __all__ = [
     "Found", "Matchable", "NotFound", "Regex", "Router", "Rule", "RuleError", "Verdict", "WrongMethod", "captures",
 ]  # fmt: skip
 
 R = TypeVar("R")
-
-_MAX_MEMO_ENTRIES = 4096
-_MAX_MEMO_PATH = 512  # bytes
 
 Key = tuple[bytes, bytes | None, bytes]
 _RANK_WORDS = (
@@ -92,7 +90,7 @@ class Router(Generic[R]):
         self._exact: dict[tuple[bytes, bytes | None], Table[R]] = {}
         self._wildcards: dict[tuple[bytes, bytes | None], Table[R]] = {}
         self._any: dict[bytes | None, Table[R]] = {}
-        self._memo: dict[Key, Found[R] | NotFound | tuple[Candidate[R], ...]] = {}
+        self._memo: Memo[Key, Found[R] | NotFound | tuple[Candidate[R], ...]] = Memo(self._look_up, _path_bytes)
         for number, entry in enumerate(entries):
             entry.number = number
             self._table(entry.host).add(entry)
@@ -108,9 +106,7 @@ class Router(Generic[R]):
             method: as it was sent.
             request: what conditions may look at; not looked at if no rule asks.
         """
-        known = self._memo.get((host, port, path))
-        if known is None:
-            known = self._remember((host, port, path))
+        known = self._memo[(host, port, path)]
         if not isinstance(known, tuple):
             return known
         for candidate in known:
@@ -154,19 +150,14 @@ class Router(Generic[R]):
         tables = self._exact if host.kind == EXACT else self._wildcards
         return tables.setdefault((host.name, host.port), Table())
 
-    def _remember(self, key: Key) -> Found[R] | NotFound | tuple[Candidate[R], ...]:
-        """Look a path up, and keep the result: the route itself if no condition could change it."""
+    def _look_up(self, key: Key) -> Found[R] | NotFound | tuple[Candidate[R], ...]:
+        """Look a path up: the route itself if no condition could change it, or all that may match."""
         candidates = self._candidates(key)
-        known: Found[R] | NotFound | tuple[Candidate[R], ...] = candidates
         if not candidates:
-            known = _NOT_FOUND
-        elif candidates[0].free and candidates[0].methods is None:
-            known = candidates[0].found
-        if len(key[2]) <= _MAX_MEMO_PATH:
-            if len(self._memo) >= _MAX_MEMO_ENTRIES:
-                self._memo.clear()
-            self._memo[key] = known
-        return known
+            return _NOT_FOUND
+        if candidates[0].free and candidates[0].methods is None:
+            return candidates[0].found
+        return candidates
 
     def _candidates(self, key: Key) -> tuple[Candidate[R], ...]:
         """Return what matches by host and path, the most specific first, each rule once."""
@@ -207,6 +198,10 @@ class Router(Generic[R]):
 
 
 _NOT_FOUND = NotFound()
+
+
+def _path_bytes(key: Key) -> int:
+    return len(key[2])
 
 
 def _why_not(compiled: CompiledRule[R], method: bytes, request: Matchable) -> str:

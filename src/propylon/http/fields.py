@@ -15,14 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from propylon.http.headers import Pair
+from propylon.http.memo import Memo
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]"  # field-vchar, obs-text, SP and HTAB; so no CR, LF or NUL
-_FIELD = re.compile(rb"(%b+):[ \t]*(%b*)\r\n" % (_TOKEN, _TEXT))
-_SECTION = re.compile(rb"(?:%b++:%b*+\r\n)*+" % (_TOKEN, _TEXT))
-# RFC 9112 5.1 tells a proxy to remove white space before the colon of a response's field, and to refuse a request's.
-_LOOSE_FIELD = re.compile(rb"(%b+)[ \t]*:[ \t]*(%b*)\r\n" % (_TOKEN, _TEXT))
-_LOOSE_SECTION = re.compile(rb"(?:%b++[ \t]*+:%b*+\r\n)*+" % (_TOKEN, _TEXT))
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# What no field line holds besides its CRLF: every control character but HTAB (RFC 9110 5.5).
+_FORBIDDEN = bytes(byte for byte in range(32) if byte != 9) + b"\x7f"
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
 _MAX_LENGTH = 2**63 - 1
 
@@ -40,40 +37,71 @@ _NEVER_NOMINATED = (
 )  # fmt: skip
 
 
-def split_request_fields(block: bytes) -> list[Pair]:
-    """Split a request's header section, each line with its CRLF. Raises `Refusal` read.bad_field."""
-    if not _SECTION.fullmatch(block):
-        raise Refusal("read.bad_field", _what_is_wrong(block))
-    return _FIELD.findall(block)
+class FieldName:
+    """A field's name, checked and classified once: there are few names, and they come with every message.
+
+    Attributes:
+        text: as the peer wrote it.
+        key: in lower case.
+        special: the gateway itself has something to do with it.
+        alias: it has `_` or `.`, which CGI-like services confuse with `-`.
+    """
+
+    __slots__ = ("alias", "key", "special", "text")
+
+    def __init__(self, text: bytes, special: frozenset[bytes], code: str) -> None:
+        if not _TOKEN.fullmatch(text):
+            raise Refusal(code, "a header name is no token (RFC 9110 5.1)")
+        self.text = text
+        self.key = text.lower()
+        # A service that speaks CGI reads `X_User` as `X-User`, so neither spelling gets past (CVE-2026-54763).
+        self.special = self.key.replace(b"_", b"-") in special
+        self.alias = b"_" in text or b"." in text
 
 
-def split_response_fields(block: bytes) -> list[Pair]:
-    """Split a response's header section, each line with its CRLF. Raises `Refusal` head.bad."""
-    if not _LOOSE_SECTION.fullmatch(block):
-        raise Refusal("head.bad", _what_is_wrong(block))
-    return _LOOSE_FIELD.findall(block)
+def split_fields(block: bytes, names: Memo[bytes, FieldName], code: str) -> list[tuple[FieldName, bytes]]:
+    """Split a header section, each line with its CRLF, into names and values without the white space around them.
+
+    Args:
+        names: turns the bytes before a colon into a `FieldName`, or raises `Refusal`.
+        code: what a `Refusal` is raised with.
+    """
+    lines = block.split(b"\r\n")
+    lines.pop()
+    if len(block.translate(None, _FORBIDDEN)) != len(block) - 2 * len(lines):
+        raise Refusal(code, _what_is_wrong(block))
+    fields = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise Refusal(code, _what_is_wrong(block))
+        try:
+            fields.append((names[name], value.strip(b" \t")))
+        except Refusal:
+            raise Refusal(code, _what_is_wrong(block)) from None
+    return fields
 
 
 def _what_is_wrong(block: bytes) -> str:
     """Say which line broke which rule."""
     for number, line in enumerate(block.split(b"\r\n"), 1):
-        if _SECTION.fullmatch(line + b"\r\n") or not line:
-            continue
         name, colon, value = line.partition(b":")
-        if line[:1] in b" \t":
+        if line[:1] in (b" ", b"\t"):
             return f"header line {number} begins with white space: line folding is obsolete (RFC 9112 5.2)"
-        if not colon:
+        if line and not colon:
             return f"header line {number} has no colon (RFC 9112 5)"
-        if not name:
+        if colon and not name:
             return f"header line {number} has an empty name (RFC 9110 5.1)"
-        if name[-1:] in b" \t":
+        if name[-1:] in (b" ", b"\t"):
             return f"header line {number} has white space before the colon (RFC 9112 5.1)"
-        bad = re.search(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]", name)
-        if bad:
-            return f"header line {number} has byte 0x{bad.group()[0]:02x} in its name (RFC 9110 5.1)"
-        bad = re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value)
-        return f"header line {number} has byte 0x{bad.group()[0] if bad else 0:02x} in its value (RFC 9110 5.5)"
+        if bad := name.translate(None, _TOKEN_BYTES):
+            return f"header line {number} has byte 0x{bad[0]:02x} in its name (RFC 9110 5.1)"
+        if len(value) != len(value.translate(None, _FORBIDDEN)):
+            return f"header line {number} has a control character in its value (RFC 9110 5.5)"
     return "the header section is malformed (RFC 9112 5)"
+
+
+_TOKEN_BYTES = bytes(byte for byte in range(256) if _TOKEN.fullmatch(bytes([byte])))
 
 
 def content_length(value: bytes, code: str) -> int:
@@ -101,14 +129,31 @@ def tokens(value: bytes) -> list[bytes]:
     return [token for part in value.split(b",") if (token := part.strip(b" \t").lower())]
 
 
-def nominated(options: Iterable[bytes]) -> frozenset[bytes]:
-    """Return the field names that a Connection field takes away with this hop (RFC 9110 7.6.1).
+class ConnectionOptions:
+    """What a Connection field says (RFC 9110 7.6.1).
 
-    Fields that carry identity, framing or routing stay whatever a client says, or anybody could delete them.
+    Attributes:
+        nominated: names of further fields that end at this hop. Fields that carry identity, framing or routing stay
+            whatever a peer says, or anybody could delete them.
     """
-    return frozenset(option for option in options if not option.startswith(_NEVER_NOMINATED))
+
+    __slots__ = ("close", "keep_alive", "nominated", "upgrade")
+
+    def __init__(self, value: bytes) -> None:
+        options = tokens(value)
+        self.close = b"close" in options
+        self.keep_alive = b"keep-alive" in options
+        self.upgrade = b"upgrade" in options
+        self.nominated = frozenset(option for option in options if not option.startswith(_NEVER_NOMINATED))
+
+
+OPTIONS: Memo[bytes, ConnectionOptions] = Memo(ConnectionOptions)
+"""`OPTIONS[value]` is what the Connection field `value` says; several fields are joined with commas."""
 
 
 def render(pairs: Iterable[Pair]) -> bytes:
     """Write fields as lines, each with its CRLF."""
-    return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+    parts: list[bytes] = []
+    for name, value in pairs:
+        parts += (name, b": ", value, b"\r\n")
+    return b"".join(parts)

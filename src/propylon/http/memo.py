@@ -1,35 +1,52 @@
-"""A bounded memory of what pure functions of bytes returned.
+"""A bounded memory of what pure functions returned.
 
 Clients and endpoints repeat themselves: the header section of a request hardly changes on a connection, and an
 endpoint's answers differ in a field or two. Looking a whole section up costs a tenth of parsing it. What is
-remembered is immutable, so sharing it between exchanges is safe; the key is the exact bytes, so it can never
-stand for anything else. Keys that a peer chooses are hashed with CPython's keyed SipHash.
+remembered is immutable, so sharing it between exchanges is safe; the key is the exact bytes, so it can never stand
+for anything else, and CPython hashes it with a secret (SipHash), so nobody can choose keys that collide.
+
+Only what is asked for a second time is kept (the doorkeeper of TinyLFU, Einziger et al. 2017): traffic that never
+repeats itself costs no memory, and cannot drive out what does repeat.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable, Hashable, Sized
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
-MAX_ENTRIES = 1024
-MAX_KEY_BYTES = 4096  # longer sections are rare, and a peer could fill the memory with them
+MAX_ENTRIES = 4096
+MAX_KEY_BYTES = 2048  # longer sections are rare, and a peer could fill the memory with them
+_SLOTS = 4096  # of the doorkeeper; a power of two
 
 
-class Memo(dict[bytes, Value], Generic[Value]):
+class Memo(dict[Key, Value], Generic[Key, Value]):
     """`memo[key]` is `make(key)`, computed once while it is remembered. Errors of `make` are not remembered."""
 
-    def __init__(self, make: Callable[[bytes], Value]) -> None:
+    __slots__ = ("_make", "_seen", "_size")
+
+    def __init__(self, make: Callable[[Key], Value], size: Callable[[Key], int] | None = None) -> None:
+        """`size` tells how many bytes a key holds; by default its length."""
         super().__init__()
         self._make = make
+        self._size = size
+        self._seen = [0] * _SLOTS
 
-    def __missing__(self, key: bytes) -> Value:
+    def __missing__(self, key: Key) -> Value:
         value = self._make(key)
-        if len(key) <= MAX_KEY_BYTES:
+        digest = hash(key)
+        slot = digest & (_SLOTS - 1)
+        if self._seen[slot] != digest:
+            self._seen[slot] = digest
+        elif self._bytes(key) <= MAX_KEY_BYTES:
             if len(self) >= MAX_ENTRIES:
                 self.clear()
             self[key] = value
         return value
+
+    def _bytes(self, key: Key) -> int:
+        if self._size is not None:
+            return self._size(key)
+        return len(key) if isinstance(key, Sized) else 0

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from propylon.http.fields import (
     CONNECTION_BOUND,
+    OPTIONS,
+    ConnectionOptions,
+    FieldName,
     content_length,
     is_chunked,
-    nominated,
     render,
-    split_request_fields,
+    split_fields,
     tokens,
 )
 from propylon.http.forwarded import GATEWAY_OWNED, via_loops
@@ -88,7 +90,6 @@ class RequestFields:
     """A request's header section, split and classified.
 
     Attributes:
-        pairs: all fields as they came, names in their own case.
         visible: the fields a policy sees: without those that end at this hop or belong to the gateway.
         block: `visible` as lines, without Host, Content-Length and X-Request-Id, which are written anew.
         host: the parsed Host field; `None` if there was none.
@@ -98,72 +99,85 @@ class RequestFields:
     """
 
     __slots__ = (
-        "_index", "block", "chunked", "close", "expects_continue", "host", "keep_alive", "length", "pairs",
+        "_fields", "_index", "block", "chunked", "close", "expects_continue", "host", "keep_alive", "length",
         "request_id", "upgrade", "visible", "wants_trailers", "was_proxied",
     )  # fmt: skip
 
     def __init__(self, block: bytes, rules: HeadRules) -> None:
-        pairs = split_request_fields(block)
-        if len(pairs) > rules.max_fields:
+        fields = split_fields(block, _NAMES, "read.bad_field")
+        if len(fields) > rules.max_fields:
             raise Refusal("read.too_many_fields", f"more than {rules.max_fields} header fields")
+        self._fields = fields
         self.host: Host | None = None
         self.length = -1
         self.chunked = self.close = self.keep_alive = self.expects_continue = self.wants_trailers = False
-        self.upgrade = b""
-        self.request_id = b""
-        self._index: dict[bytes, list[bytes]] = {}
-        self.pairs: tuple[Pair, ...] = tuple(_without_aliases(pairs, rules.aliases))
-        for name, value in self.pairs:
-            self._index.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
-        self._read_framing()
-        self._read_connection()
-        self._read_host_and_id()
+        self.was_proxied = False
+        self.request_id = self.upgrade = b""
+        self._index: dict[bytes, list[bytes]] | None = None
+        special: dict[bytes, list[bytes]] = {}
+        visible: list[Pair] = []
+        lines: list[bytes] = []
+        for name, value in fields:
+            if name.alias and rules.aliases != "keep":
+                if rules.aliases == "refuse":
+                    raise Refusal("read.bad_field", f"the header name {name.text.decode()!r} has '_' or '.' in it")
+                continue
+            if not name.special:
+                visible.append((name.text, value))
+                lines += (name.text, b": ", value, b"\r\n")
+                continue
+            special.setdefault(name.key, []).append(value)
+            if name.key in WRITTEN_ANEW:
+                visible.append((name.text, value))
+        self.visible = tuple(visible)
+        self.block = b"".join(lines)
+        self._read(special)
 
-    def _read_framing(self) -> None:
+    def _read(self, special: dict[bytes, list[bytes]]) -> None:
+        """Read the fields that mean something to the gateway itself."""
+        if b"content-length" in special or b"transfer-encoding" in special:
+            self._read_framing(special.get(b"content-length", []), special.get(b"transfer-encoding", []))
+        hosts = special.get(b"host", [])
+        if len(hosts) > 1:
+            raise Refusal("read.bad_host", "more than one Host field (RFC 9112 3.2)")
+        if hosts:
+            self.host = HOSTS[hosts[0]]
+        if len(special) == 1 and hosts:
+            return
+        options = special.get(b"connection")
+        if options is not None:
+            self._read_connection(OPTIONS[b",".join(options)], special)
+        for expectation in special.get(b"expect", ()):
+            if expectation.lower() != b"100-continue":
+                raise Refusal("read.expectation", "the only expectation understood is 100-continue (RFC 9110 10.1.1)")
+            self.expects_continue = True
+        self.wants_trailers = any(b"trailers" in tokens(value) for value in special.get(b"te", ()))
+        self.was_proxied = b"via" in special or b"cdn-loop" in special
+        ids = special.get(b"x-request-id", ())
+        if len(ids) == 1 and is_safe(ids[0]):
+            self.request_id = ids[0]
+
+    def _read_framing(self, lengths: list[bytes], codings: list[bytes]) -> None:
         """Decide where the body ends; two answers to that are an attack (RFC 9112 6.1, 6.3)."""
-        lengths, codings = self.all(b"content-length"), self.all(b"transfer-encoding")
         if codings:
             if lengths:
                 raise Refusal("read.bad_framing", "both Content-Length and Transfer-Encoding (RFC 9112 6.1)")
             if len(codings) > 1:
                 raise Refusal("read.bad_framing", "more than one Transfer-Encoding field (RFC 9112 6.1)")
             self.chunked = is_chunked(codings[0], "read.bad_framing", "read.unknown_coding")
-        elif lengths:
+        else:
             if len(lengths) > 1:
                 raise Refusal("read.bad_framing", "more than one Content-Length field (RFC 9110 8.6)")
             self.length = content_length(lengths[0], "read.bad_framing")
 
-    def _read_connection(self) -> None:
-        """Take away what ends at this hop, then keep the rest as lines."""
-        options = [token for value in self.all(b"connection") for token in tokens(value)]
-        self.close = b"close" in options
-        self.keep_alive = b"keep-alive" in options
-        self.wants_trailers = b"trailers" in [token for value in self.all(b"te") for token in tokens(value)]
-        self.upgrade = b", ".join(self.all(b"upgrade")) if b"upgrade" in options else b""
-        for expectation in self.all(b"expect"):
-            if expectation.lower() != b"100-continue":
-                raise Refusal("read.expectation", "the only expectation understood is 100-continue (RFC 9110 10.1.1)")
-            self.expects_continue = True
-        dropped = CONNECTION_BOUND | GATEWAY_OWNED | nominated(options) | {b"expect"}
-        # A service that speaks CGI reads `X_User` as `X-User`, so neither spelling gets past (CVE-2026-54763).
-        visible = [
-            (name, value.rstrip(b" \t"))
-            for name, value in self.pairs
-            if name.lower().replace(b"_", b"-") not in dropped
-        ]
-        self.visible: tuple[Pair, ...] = tuple(visible)
-        self.block = render(pair for pair in visible if pair[0].lower() not in WRITTEN_ANEW)
-
-    def _read_host_and_id(self) -> None:
-        hosts = self.all(b"host")
-        if len(hosts) > 1:
-            raise Refusal("read.bad_host", "more than one Host field (RFC 9112 3.2)")
-        if hosts:
-            self.host = _host(hosts[0])
-        self.was_proxied = b"via" in self._index or b"cdn-loop" in self._index
-        ids = self.all(b"x-request-id")
-        if len(ids) == 1 and is_safe(ids[0]):
-            self.request_id = ids[0]
+    def _read_connection(self, options: ConnectionOptions, special: dict[bytes, list[bytes]]) -> None:
+        """Take away what the client says ends at this hop."""
+        self.close, self.keep_alive = options.close, options.keep_alive
+        self.upgrade = b", ".join(special.get(b"upgrade", ())) if options.upgrade else b""
+        gone = options.nominated
+        if not gone.isdisjoint(name.lower() for name, _ in self.visible):
+            self.visible = tuple(pair for pair in self.visible if pair[0].lower() not in gone)
+            self.block = render(pair for pair in self.visible if pair[0].lower() not in WRITTEN_ANEW)
 
     def has_passed(self, name: bytes) -> bool:
         """Tell whether the request has been at the gateway `name` before (RFC 9110 7.6.3, RFC 8586)."""
@@ -174,11 +188,15 @@ class RequestFields:
 
     def all(self, name: bytes) -> list[bytes]:
         """Return every value of the field `name`, which is given in lower case."""
+        if self._index is None:
+            self._index = {}
+            for field_name, value in self._fields:
+                self._index.setdefault(field_name.key, []).append(value)
         return self._index.get(name, [])
 
     def first(self, name: bytes) -> bytes | None:
         """Return the first value of the field `name`, which is given in lower case."""
-        values = self._index.get(name)
+        values = self.all(name)
         return values[0] if values else None
 
 
@@ -186,16 +204,8 @@ WRITTEN_ANEW = frozenset((b"host", b"content-length", b"x-request-id"))
 """Visible fields that the gateway writes itself, whatever the client sent."""
 
 
-def _without_aliases(pairs: list[Pair], rule: str) -> list[Pair]:
-    """Apply the rule for names that another layer may read as a different name (`X_User` as `X-User`)."""
-    if rule == "keep":
-        return pairs
-    if rule == "drop":
-        return [pair for pair in pairs if b"_" not in pair[0] and b"." not in pair[0]]
-    for name, _ in pairs:
-        if b"_" in name or b"." in name:
-            raise Refusal("read.bad_field", f"the header name {name.decode('ascii')!r} has '_' or '.' in it")
-    return pairs
+_SPECIAL = CONNECTION_BOUND | GATEWAY_OWNED | WRITTEN_ANEW | {b"expect", b"cdn-loop"}
+_NAMES: Memo[bytes, FieldName] = Memo(lambda text: FieldName(text, _SPECIAL, "read.bad_field"))
 
 
 def _host(value: bytes) -> Host:
@@ -205,19 +215,21 @@ def _host(value: bytes) -> Host:
         raise Refusal("read.bad_host", str(error)) from None
 
 
+HOSTS: Memo[bytes, Host] = Memo(_host)
+"""`HOSTS[value]` is the parsed Host field or authority `value`; it raises `Refusal` read.bad_host."""
+
+
 class RequestReader:
     """Reads request heads under one set of rules and remembers them.
 
     Attributes:
         lines: `lines[raw]` is the `RequestLine` of `raw`, or raises `Refusal`.
         sections: `sections[raw]` is the `RequestFields` of a header section, or raises `Refusal`.
-        hosts: `hosts[raw]` is the `Host` of an authority, or raises `Refusal`.
     """
 
-    __slots__ = ("hosts", "lines", "rules", "sections")
+    __slots__ = ("lines", "rules", "sections")
 
     def __init__(self, rules: HeadRules) -> None:
         self.rules = rules
-        self.lines: Memo[RequestLine] = Memo(lambda raw: RequestLine(raw, rules))
-        self.sections: Memo[RequestFields] = Memo(lambda raw: RequestFields(raw, rules))
-        self.hosts: Memo[Host] = Memo(_host)
+        self.lines: Memo[bytes, RequestLine] = Memo(lambda raw: RequestLine(raw, rules))
+        self.sections: Memo[bytes, RequestFields] = Memo(lambda raw: RequestFields(raw, rules))

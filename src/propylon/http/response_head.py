@@ -9,14 +9,29 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from propylon.http.fields import CONNECTION_BOUND, content_length, is_chunked, nominated, split_response_fields, tokens
+from propylon.http.fields import CONNECTION_BOUND, OPTIONS, FieldName, content_length, is_chunked, render, split_fields
 from propylon.http.refusal import Refusal
 
 if TYPE_CHECKING:
     from propylon.http.headers import Pair
+from propylon.http.memo import Memo
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
-_DROPPED = CONNECTION_BOUND | {b"x-request-id", b"content-length"}
+_SPECIAL = CONNECTION_BOUND | {b"x-request-id", b"content-length"}
+# RFC 9112 5.1 tells a proxy to remove white space before the colon of a response's field, and to refuse a request's.
+_NAMES: Memo[bytes, FieldName] = Memo(lambda text: FieldName(text.rstrip(b" \t"), _SPECIAL, "head.bad"))
+
+
+def _status(line: bytes) -> tuple[int, int, bytes]:
+    """Split a status line into minor version, status, and the line for an HTTP/1.1 client."""
+    match = _STATUS_LINE.fullmatch(line)
+    if not match:
+        raise Refusal("head.bad", "the status line is malformed (RFC 9112 4)")
+    minor, status, reason = match.groups()
+    return int(minor), int(status), b"HTTP/1.1 %b %b\r\n" % (status, reason or b"")
+
+
+_STATUSES: Memo[bytes, tuple[int, int, bytes]] = Memo(_status)
 MAX_FIELDS = 200  # twice what a client may send: endpoints are ours, yet a broken one must not fill the memory
 
 
@@ -39,51 +54,48 @@ class ResponseHead:
 
     def __init__(self, raw: bytes) -> None:
         first, _, block = raw.partition(b"\r\n")
-        match = _STATUS_LINE.fullmatch(first)
-        if not match:
-            raise Refusal("head.bad", "the status line is malformed (RFC 9112 4)")
-        minor, status, reason = match.groups()
-        self.minor, self.status = int(minor), int(status)
-        self.line = b"HTTP/1.1 %b %b\r\n" % (status, reason or b"")
-        pairs = split_response_fields(block)
-        if len(pairs) > MAX_FIELDS:
+        self.minor, self.status, self.line = _STATUSES[first]
+        fields = split_fields(block, _NAMES, "head.bad")
+        if len(fields) > MAX_FIELDS:
             raise Refusal("head.bad", f"more than {MAX_FIELDS} header fields")
-        self.visible: tuple[Pair, ...] = ()
-        self.block = b""
-        self._classify([(name, value.rstrip(b" \t")) for name, value in pairs])
-
-    def _classify(self, pairs: list[Pair]) -> None:
-        lengths: list[bytes] = []
-        codings: list[bytes] = []
-        options: list[bytes] = []
-        self.has_date = False
+        self.length = -1
+        self.chunked = self.close = self.keep_alive = False
         self.upgrade = b""
-        for name, value in pairs:
-            key = name.lower()
-            if key == b"content-length":
-                lengths.append(value)
-            elif key == b"transfer-encoding":
-                codings.append(value)
-            elif key == b"connection":
-                options += tokens(value)
-            elif key == b"date":
-                self.has_date = True
-            elif key == b"upgrade":
-                self.upgrade = value
-        self._read_framing(lengths, codings)
-        self.close = b"close" in options
-        self.keep_alive = b"keep-alive" in options
-        dropped = _DROPPED | nominated(options)
-        visible = [pair for pair in pairs if pair[0].lower() not in dropped]
-        if self.length >= 0 and self.status >= 200 and self.status != 204:  # RFC 9110 8.6
-            visible.append((b"content-length", b"%d" % self.length))
+        self.has_date = False
+        special: dict[bytes, list[bytes]] = {}
+        visible: list[Pair] = []
+        lines: list[bytes] = []
+        for name, value in fields:
+            if name.special:
+                special.setdefault(name.key, []).append(value)
+            else:
+                visible.append((name.text, value))
+                lines += (name.text, b": ", value, b"\r\n")
+                if name.key == b"date":
+                    self.has_date = True
+        if special:
+            self._read(special, visible, lines)
         self.visible = tuple(visible)
-        self.block = b"".join([b"%b: %b\r\n" % pair for pair in visible])
+        self.block = b"".join(lines)
+
+    def _read(self, special: dict[bytes, list[bytes]], visible: list[Pair], lines: list[bytes]) -> None:
+        """Read the fields that mean something to the gateway itself, and finish the section for the client."""
+        self._read_framing(special.get(b"content-length", []), special.get(b"transfer-encoding", []))
+        if b"connection" in special:
+            options = OPTIONS[b",".join(special[b"connection"])]
+            self.close, self.keep_alive = options.close, options.keep_alive
+            if not options.nominated.isdisjoint(name.lower() for name, _ in visible):
+                visible[:] = [pair for pair in visible if pair[0].lower() not in options.nominated]
+                lines[:] = [render(visible)]
+        if b"upgrade" in special:
+            self.upgrade = special[b"upgrade"][0]
+        if self.length >= 0 and self.status >= 200 and self.status != 204:  # RFC 9110 8.6
+            length = b"%d" % self.length
+            visible.append((b"content-length", length))
+            lines += (b"content-length: ", length, b"\r\n")
 
     def _read_framing(self, lengths: list[bytes], codings: list[bytes]) -> None:
         """Decide where the body ends. Two answers would desynchronise the connection (RFC 9112 6.3)."""
-        self.length = -1
-        self.chunked = False
         if codings:
             if lengths or len(codings) > 1 or self.minor == 0:
                 raise Refusal("head.bad", "ambiguous framing: Transfer-Encoding and something else (RFC 9112 6.1)")

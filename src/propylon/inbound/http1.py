@@ -23,6 +23,7 @@ from propylon.http.body_reader import BodyReader
 from propylon.http.chunked import last_chunk
 from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_origin, origin
 from propylon.http.refusal import Refusal
+from propylon.http.request_head import HOSTS
 
 if TYPE_CHECKING:
     from propylon.engine.snapshot import Snapshot
@@ -192,7 +193,7 @@ class ClientConnection(asyncio.Protocol):
         fields = snapshot.reader.sections[data[line_end + 2 : end + 2]]
         host = fields.host
         if line.authority is not None or host is None or not line.minor:
-            host = self._check_together(line, fields, snapshot)
+            host = self._check_together(line, fields)
         self._buffer = data[end + 4 :]
         self._minor = line.minor
         self._keep = (not fields.close if line.minor else fields.keep_alive) and not self._intake.draining
@@ -229,7 +230,7 @@ class ClientConnection(asyncio.Protocol):
             if len(data) - line_end > limits.header_block:
                 raise Refusal("read.head_too_large", f"the header section is longer than {limits.header_block} bytes")
 
-    def _check_together(self, line: RequestLine, fields: RequestFields, snapshot: Snapshot) -> Host | None:
+    def _check_together(self, line: RequestLine, fields: RequestFields) -> Host | None:
         """Check what neither the request line nor the header section can tell alone; return the host."""
         if line.minor == 0:
             if fields.chunked:
@@ -238,7 +239,7 @@ class ClientConnection(asyncio.Protocol):
             raise Refusal("read.bad_host", "no Host field in an HTTP/1.1 request (RFC 9112 3.2)")
         if line.authority is None:
             return fields.host
-        host = snapshot.reader.hosts[line.authority]
+        host = HOSTS[line.authority]
         if fields.host is not None and host != fields.host:
             raise Refusal("read.bad_host", "the target's authority and Host differ (RFC 9112 3.2.2)")
         return host

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 65536  # nginx: 4-8 KiB unless set, Envoy: 60 KiB; endpoints are ours, but not without bound
 MAX_INTERIM = 16  # 1xx responses before the final one
 
-_HEADS: Memo[ResponseHead] = Memo(ResponseHead)
+_HEADS: Memo[bytes, ResponseHead] = Memo(ResponseHead)
 _UNTIL_CLOSE = -1
 _CHUNKED = -2
 

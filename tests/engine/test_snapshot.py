@@ -1,0 +1,75 @@
+"""A snapshot leads an exchange to its route and its endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from propylon.engine.errors import GatewayError
+from propylon.engine.snapshot import ClientLimits, ClientTimeouts
+from tests.support.fakes import FakeEndpoint, exchange, snapshot
+
+
+def test_a_match_fills_the_exchange() -> None:
+    made = snapshot(rule={"paths": ("/users/{id}/*",)})
+    x = exchange(made, path=b"/users/5/a/b")
+    route = made.match(x)
+    assert x.route is route is made.routes[0]
+    assert (x.params, x.rest) == ({"id": "5"}, b"a/b")
+    assert x.service is route.service
+
+
+def test_host_and_port_take_part() -> None:
+    made = snapshot(rule={"hosts": ("a.example:81",)})
+    made.match(exchange(made, fields=b"host: A.example:81\r\n"))
+    for fields in (b"host: a.example\r\n", b"host: b.example:81\r\n", b""):
+        with pytest.raises(GatewayError):
+            made.match(exchange(made, fields=fields))
+
+
+def test_no_match_leaves_the_outside_and_says_which_methods_would_do() -> None:
+    made = snapshot(rule={"paths": ("/known",), "methods": ("PUT", "GET")})
+    x = exchange(made, path=b"/known", method=b"POST")
+    with pytest.raises(GatewayError) as caught:
+        made.match(x)
+    assert (caught.value.code, caught.value.headers) == ("match.method", {"allow": "GET, HEAD, PUT"})
+    assert x.route is made.outside
+    with pytest.raises(GatewayError) as caught:
+        made.match(exchange(made, path=b"/other"))
+    assert caught.value.code == "match.no_route"
+
+
+def test_an_endpoint_is_chosen_by_the_service() -> None:
+    endpoint = FakeEndpoint()
+    made = snapshot(endpoint=endpoint)
+    x = exchange(made)
+    made.match(x)
+    assert made.choose(x) is endpoint  # type: ignore[comparison-overlap]
+    x.service = None
+    with pytest.raises(GatewayError) as caught:
+        made.choose(x)
+    assert caught.value.code == "choose.no_endpoint"
+
+
+def test_it_does_not_change() -> None:
+    made = snapshot()
+    for thing, name in (
+        (made, "routes"),
+        (made.routes[0], "name"),
+        (made.limits, "header_block"),
+        (made.timeouts, "idle"),
+    ):
+        with pytest.raises(FrozenInstanceError):
+            setattr(thing, name, None)
+
+
+def test_defaults_are_those_of_the_documentation() -> None:
+    assert ClientLimits() == ClientLimits(8192, 32768, 65536, None)
+    assert ClientTimeouts() == ClientTimeouts(10.0, 75.0, 60.0, 60.0, 5.0, float("inf"))
+
+
+def test_an_exchange_begins_without_fields() -> None:
+    made = snapshot()
+    assert not made.no_fields.pairs
+    assert made.no_fields.length == -1

@@ -1,0 +1,393 @@
+"""The pool: never more than its limits, first come first served, and every count returns to zero."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from propylon.engine.errors import GatewayError
+from propylon.engine.exchange import Timeouts
+from propylon.outbound import pool as module
+from propylon.outbound.connect import ConnectError
+from propylon.outbound.pool import Pool, PoolLimits, Ticket
+from tests.support.deadline import settle
+from tests.support.fakes import Clock
+
+
+class Connection:
+    """As much of a connection as a pool sees."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.usable = True
+        self.lost = False
+        self.idle_since = 0.0
+
+    def close(self) -> None:
+        """Close; the loop tells the pool a moment later, as a transport does."""
+        if self.usable:
+            self.usable = False
+            asyncio.get_event_loop_policy().get_event_loop().call_soon(self.tell)
+
+    def tell(self) -> None:
+        if not self.lost:
+            self.lost = True
+            self.usable = False
+            self.pool.lost()
+
+
+class Asker:
+    """As much of an exchange as a pool sees; takes what it is granted as soon as it is notified."""
+
+    def __init__(self) -> None:
+        self.timeouts = Timeouts()
+        self.finished = False
+        self.armed: list[tuple[float | None, str]] = []
+        self.notified = 0
+        self.ticket: Ticket | None = None
+
+    def arm(self, seconds: float | None, code: str) -> None:
+        self.armed.append((seconds, code))
+
+    def disarm(self) -> None:
+        self.armed.append((None, ""))
+
+    def notify(self) -> None:
+        self.notified += 1
+
+    @property
+    def connection(self) -> Connection:
+        assert self.ticket is not None
+        return cast("Connection", self.ticket.connection)
+
+
+class Endpoint:
+    """An opener whose connections open when a test says so."""
+
+    def __init__(self, limits: PoolLimits) -> None:
+        self.opening: list[asyncio.Future[None]] = []
+        self.timeouts: list[float | None] = []
+        self.pool = Pool(limits, self._open)  # type: ignore[arg-type]
+
+    async def _open(self, pool: Pool, timeout: float | None) -> Connection:
+        self.timeouts.append(timeout)
+        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.opening.append(gate)
+        await gate
+        return Connection(pool)
+
+    async def open(self) -> None:
+        """Let the connection that was asked for first open."""
+        await settle(2)
+        self.opening.pop(0).set_result(None)
+        await settle(3)
+
+    async def refuse(self, error: Exception | None = None) -> None:
+        """Let it fail."""
+        await settle(2)
+        self.opening.pop(0).set_exception(error or ConnectError("connect.refused", "10.0.0.7:1 refused"))
+        await settle(3)
+
+    def ask(self) -> Asker:
+        asker = Asker()
+        asker.ticket = self.pool.ask(cast("Any", asker))
+        return asker
+
+    def give_back(self, connection: Connection) -> None:
+        self.pool.give_back(cast("Any", connection))
+
+
+async def opened(endpoint: Endpoint) -> Connection:
+    asker = endpoint.ask()
+    await endpoint.open()
+    return asker.connection
+
+
+async def test_an_empty_pool_opens_a_connection_and_tells_who_asked() -> None:
+    endpoint = Endpoint(PoolLimits())
+    assert endpoint.pool.take() is None
+    asker = endpoint.ask()
+    assert repr(endpoint.pool) == "<Pool open=1 idle=0 waiting=0>"
+    await endpoint.open()
+    assert asker.notified == 1
+    assert asker.connection.usable
+    assert endpoint.timeouts == [5.0]
+
+
+async def test_the_last_one_returned_is_taken_first_and_dead_ones_are_skipped() -> None:
+    endpoint = Endpoint(PoolLimits())
+    first, second, third = [await opened(endpoint) for _ in range(3)]
+    for connection in (first, second, third):
+        endpoint.give_back(connection)
+    third.usable = False
+    assert endpoint.pool.take() is second  # type: ignore[comparison-overlap]
+    assert endpoint.pool.take() is first  # type: ignore[comparison-overlap]
+    assert endpoint.pool.take() is None
+
+
+async def test_who_waits_in_line_is_served_in_order_by_what_is_given_back() -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await opened(endpoint)
+    line = [endpoint.ask() for _ in range(3)]
+    assert endpoint.pool.waiting == 3
+    assert line[0].armed == [(5.0, "choose.queue_timeout")]
+    for asker in line:
+        endpoint.give_back(connection)
+        assert asker.notified == 0  # not inside the exchange that gives it back
+        await settle()
+        assert asker.notified == 1
+        assert asker.connection is connection
+        assert asker.armed[-1] == (None, "")
+    assert endpoint.pool.waiting == 0
+
+
+async def test_a_full_line_refuses() -> None:
+    endpoint = Endpoint(PoolLimits(max=1, queue=1))
+    endpoint.ask()
+    endpoint.ask()
+    refused = endpoint.ask().ticket
+    assert refused is not None
+    assert refused.error is not None
+    assert refused.error.code == "choose.queue_full"
+    assert repr(endpoint.pool) == "<Pool open=1 idle=0 waiting=1>"
+    await endpoint.open()
+
+
+async def test_a_lost_connection_lets_the_first_in_line_open_another() -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await opened(endpoint)
+    first, second = endpoint.ask(), endpoint.ask()
+    connection.tell()
+    await endpoint.open()
+    assert first.connection is not connection
+    assert second.notified == 0
+    assert repr(endpoint.pool) == "<Pool open=1 idle=0 waiting=1>"
+
+
+async def test_a_refused_connection_is_told_and_the_next_in_line_tries_itself() -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    first, second = endpoint.ask(), endpoint.ask()
+    await endpoint.refuse()
+    assert first.ticket is not None
+    assert first.ticket.error is not None
+    assert (first.ticket.error.code, first.ticket.error.log) == ("connect.refused", "10.0.0.7:1 refused")
+    assert first.notified == 1
+    await endpoint.open()
+    assert second.connection.usable
+
+
+async def test_a_withdrawn_ticket_never_gets_a_connection_and_another_does() -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await opened(endpoint)
+    gone, waiting = endpoint.ask(), endpoint.ask()
+    assert gone.ticket is not None
+    endpoint.pool.withdraw(gone.ticket)
+    assert endpoint.pool.waiting == 1
+    endpoint.give_back(connection)
+    await settle()
+    assert gone.ticket.connection is None
+    assert waiting.connection is connection
+
+
+async def test_a_connection_that_opens_for_one_that_withdrew_rests() -> None:
+    endpoint = Endpoint(PoolLimits())
+    asker = endpoint.ask()
+    assert asker.ticket is not None
+    endpoint.pool.withdraw(asker.ticket)
+    await endpoint.open()
+    assert asker.notified == 0
+    assert repr(endpoint.pool) == "<Pool open=1 idle=1 waiting=0>"
+
+
+async def test_a_connection_given_to_one_that_ended_meanwhile_goes_to_the_next() -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await opened(endpoint)
+    gone, waiting = endpoint.ask(), endpoint.ask()
+    endpoint.give_back(connection)
+    gone.finished = True
+    await settle()
+    assert gone.notified == 0
+    assert waiting.connection is connection
+
+
+async def test_a_connection_given_to_one_that_fails_meanwhile_is_not_forgotten() -> None:
+    """Between `give_back` and its delivery an exchange may fail, and go on for a while with its error answer."""
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await opened(endpoint)
+    failed, waiting = endpoint.ask(), endpoint.ask()
+    assert failed.ticket is not None
+    endpoint.give_back(connection)
+    try:  # what new_connection() does when its pause raises
+        raise GatewayError("read.body_timeout")
+    except GatewayError:
+        endpoint.pool.withdraw(failed.ticket)
+    await settle()
+    assert waiting.connection is connection
+
+
+async def test_more_than_the_limit_does_not_rest() -> None:
+    endpoint = Endpoint(PoolLimits(idle=1))
+    kept, closed = await opened(endpoint), await opened(endpoint)
+    endpoint.give_back(kept)
+    endpoint.give_back(closed)
+    assert (kept.usable, closed.usable) == (True, False)
+    await settle()
+    assert repr(endpoint.pool) == "<Pool open=1 idle=1 waiting=0>"
+
+
+async def test_what_rested_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, module)
+    endpoint = Endpoint(PoolLimits(idle_timeout=55.0))
+    old, young = await opened(endpoint), await opened(endpoint)
+    endpoint.give_back(old)
+    clock.now += 10
+    endpoint.give_back(young)
+    endpoint.pool.sweep(clock.now + 45)
+    assert old.usable
+    endpoint.pool.sweep(clock.now + 46)
+    assert (old.usable, young.usable) == (False, True)
+    await settle()
+    assert repr(endpoint.pool) == "<Pool open=1 idle=1 waiting=0>"
+
+
+async def test_a_closed_pool_keeps_nothing() -> None:
+    endpoint = Endpoint(PoolLimits())
+    resting, busy = await opened(endpoint), await opened(endpoint)
+    opening = endpoint.ask()
+    assert opening.ticket is not None
+    endpoint.pool.withdraw(opening.ticket)
+    endpoint.give_back(resting)
+    endpoint.pool.close()
+    assert not resting.usable
+    endpoint.give_back(busy)
+    assert not busy.usable
+    await endpoint.open()
+    await settle()
+    assert repr(endpoint.pool) == "<Pool open=0 idle=0 waiting=0>"
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Whatever happens in whatever order, a pool keeps its promises."""
+
+    LIMITS = PoolLimits(max=3, idle=2, queue=3)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.endpoint = Endpoint(self.LIMITS)
+        self.pool = self.endpoint.pool
+        self.claims: list[Asker] = []  # asked, and nothing decided yet
+        self.line: list[Asker] = []  # those that were told to wait, in order
+        self.served: list[Asker] = []  # those of the line in the order in which they were served
+        self.busy: list[Connection] = []
+        self.all: set[Connection] = set()
+
+    def run(self) -> None:
+        """Let the loop run, then do what notified exchanges do."""
+        self.loop.run_until_complete(settle(10))
+        for asker in [each for each in self.claims if each.notified]:
+            self.claims.remove(asker)
+            assert asker.ticket is not None
+            assert asker.notified == 1
+            if asker.ticket.connection is not None:
+                self.busy.append(asker.connection)
+                self.all.add(asker.connection)
+            else:
+                assert asker.ticket.error is not None
+
+    @rule()
+    def ask(self) -> None:
+        connection = self.pool.take()
+        if connection is not None:
+            self.busy.append(cast("Any", connection))
+            assert connection.usable
+            return
+        asker = self.endpoint.ask()
+        assert asker.ticket is not None
+        if asker.ticket.error is not None:
+            assert self.pool.open == self.LIMITS.max
+            assert self.pool.waiting == self.LIMITS.queue
+        else:
+            self.claims.append(asker)
+            if asker.ticket.in_line:
+                self.line.append(asker)
+        self.run()
+
+    @precondition(lambda self: self.endpoint.opening)
+    @rule(works=st.booleans())
+    def opened(self, works: bool) -> None:
+        self.loop.run_until_complete(self.endpoint.open() if works else self.endpoint.refuse())
+        self.run()
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        asker = self.claims.pop(data.draw(st.integers(0, len(self.claims) - 1)))
+        assert asker.ticket is not None
+        self.pool.withdraw(asker.ticket)
+        if asker in self.line:
+            self.line.remove(asker)
+        self.run()
+        assert asker.notified == 0
+        assert asker.ticket.connection is None or asker.ticket.connection not in self.busy
+
+    @precondition(lambda self: self.busy)
+    @rule(data=st.data(), clean=st.booleans())
+    def finish(self, data: st.DataObject, clean: bool) -> None:
+        connection = self.busy.pop(data.draw(st.integers(0, len(self.busy) - 1)))
+        waiting = [asker for asker in self.line if asker.ticket is not None and asker.ticket.in_line]
+        if clean:
+            self.endpoint.give_back(connection)
+            if waiting:
+                assert waiting[0].ticket is not None
+                assert waiting[0].ticket.connection is connection  # type: ignore[comparison-overlap]
+        else:
+            connection.tell()
+        self.run()
+
+    @rule(seconds=st.sampled_from([0.0, 1e9]))
+    def sweep(self, seconds: float) -> None:
+        self.pool.sweep(seconds)
+        self.run()
+
+    @invariant()
+    def limits_are_kept(self) -> None:
+        assert 0 <= self.pool.open <= self.LIMITS.max
+        assert 0 <= self.pool.idle <= self.LIMITS.idle
+        in_line = [asker for asker in self.claims if asker.ticket is not None and asker.ticket.in_line]
+        assert self.pool.waiting == len(in_line) <= self.LIMITS.queue
+
+    @invariant()
+    def every_connection_is_busy_or_rests_or_opens(self) -> None:
+        assert len(set(self.busy)) == len(self.busy)
+        assert self.pool.open == len(self.busy) + self.pool.idle + len(self.endpoint.opening)
+
+    @invariant()
+    def nobody_waits_while_a_connection_rests(self) -> None:
+        assert not (self.pool.waiting and self.pool.idle)
+
+    def teardown(self) -> None:
+        """When all is over, every count is zero again."""
+        for asker in self.claims:
+            assert asker.ticket is not None
+            self.pool.withdraw(asker.ticket)
+        self.claims.clear()
+        while self.endpoint.opening:
+            self.loop.run_until_complete(self.endpoint.open())
+        self.pool.close()
+        for connection in self.busy:
+            self.endpoint.give_back(connection)
+        self.run()
+        assert repr(self.pool) == "<Pool open=0 idle=0 waiting=0>"
+        self.loop.close()
+        asyncio.set_event_loop(None)
+
+
+TestPool = PoolMachine.TestCase
+TestPool.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
