@@ -363,7 +363,6 @@ async def test_an_answer_without_length_ends_with_the_endpoints_close_notify(fro
         assert (await client.ask(request_bytes())).body == MEGABYTE
 
 
-@BOTH_LOOPS
 async def test_9112_9_8_an_answer_without_length_that_ends_without_close_notify_is_incomplete(
     front: Fronts, pki: Authorities
 ) -> None:

@@ -71,5 +71,5 @@ def test_defaults_are_those_of_the_documentation() -> None:
 
 def test_an_exchange_begins_without_fields() -> None:
     made = snapshot()
-    assert not made.no_fields.pairs
+    assert made.no_fields.visible == ()
     assert made.no_fields.length == -1

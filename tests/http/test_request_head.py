@@ -145,7 +145,7 @@ def test_a_name_in_another_case_does_not_hide_a_second_framing_field() -> None:
 
 def test_the_number_of_fields_is_bounded() -> None:
     rules = HeadRules(max_fields=3)
-    assert len(fields(b"a: 1", b"b: 1", b"c: 1", rules=rules).pairs) == 3
+    assert len(fields(b"a: 1", b"b: 1", b"c: 1", rules=rules).visible) == 3
     assert refusal(b"a: 1", b"b: 1", b"c: 1", b"d: 1", rules=rules) == "read.too_many_fields"
 
 

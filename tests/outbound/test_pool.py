@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import pytest
 from hypothesis import settings
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.exchange import Timeouts
+from propylon.engine.exchange import Exchange, Timeouts
+from propylon.engine.request_out import new_connection
 from propylon.outbound import pool as module
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool, PoolLimits, Ticket
 from tests.support.deadline import settle
-from tests.support.fakes import Clock
+from tests.support.fakes import Clock, exchange
+
+Result = TypeVar("Result")
 
 
 class Connection:
@@ -32,7 +36,7 @@ class Connection:
         """Close; the loop tells the pool a moment later, as a transport does."""
         if self.usable:
             self.usable = False
-            asyncio.get_event_loop_policy().get_event_loop().call_soon(self.tell)
+            asyncio.get_running_loop().call_soon(self.tell)
 
     def tell(self) -> None:
         if not self.lost:
@@ -217,15 +221,22 @@ async def test_a_connection_given_to_one_that_ended_meanwhile_goes_to_the_next()
 
 async def test_a_connection_given_to_one_that_fails_meanwhile_is_not_forgotten() -> None:
     """Between `give_back` and its delivery an exchange may fail, and go on for a while with its error answer."""
+
+    async def way(x: Exchange) -> None:
+        try:
+            await new_connection(x, cast("Any", endpoint))
+        except GatewayError:
+            while True:
+                await x.pause()
+
     endpoint = Endpoint(PoolLimits(max=1))
     connection = await opened(endpoint)
-    failed, waiting = endpoint.ask(), endpoint.ask()
-    assert failed.ticket is not None
+    x = exchange()
+    x.start(way(x))
+    waiting = endpoint.ask()
+    assert endpoint.pool.waiting == 2
     endpoint.give_back(connection)
-    try:  # what new_connection() does when its pause raises
-        raise GatewayError("read.body_timeout")
-    except GatewayError:
-        endpoint.pool.withdraw(failed.ticket)
+    x.fail(GatewayError("read.body_timeout"))
     await settle()
     assert waiting.connection is connection
 
@@ -279,7 +290,6 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(self.loop)
         self.endpoint = Endpoint(self.LIMITS)
         self.pool = self.endpoint.pool
         self.claims: list[Asker] = []  # asked, and nothing decided yet
@@ -287,6 +297,14 @@ class PoolMachine(RuleBasedStateMachine):
         self.served: list[Asker] = []  # those of the line in the order in which they were served
         self.busy: list[Connection] = []
         self.all: set[Connection] = set()
+
+    def inside(self, action: Callable[[], Result]) -> Result:
+        """Do something in a callback of the loop, as everything is done."""
+
+        async def wrapped() -> Result:
+            return action()
+
+        return self.loop.run_until_complete(wrapped())
 
     def run(self) -> None:
         """Let the loop run, then do what notified exchanges do."""
@@ -308,7 +326,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.busy.append(cast("Any", connection))
             assert connection.usable
             return
-        asker = self.endpoint.ask()
+        asker = self.inside(self.endpoint.ask)
         assert asker.ticket is not None
         if asker.ticket.error is not None:
             assert self.pool.open == self.LIMITS.max
@@ -343,17 +361,17 @@ class PoolMachine(RuleBasedStateMachine):
         connection = self.busy.pop(data.draw(st.integers(0, len(self.busy) - 1)))
         waiting = [asker for asker in self.line if asker.ticket is not None and asker.ticket.in_line]
         if clean:
-            self.endpoint.give_back(connection)
+            self.inside(lambda: self.endpoint.give_back(connection))
             if waiting:
                 assert waiting[0].ticket is not None
                 assert waiting[0].ticket.connection is connection  # type: ignore[comparison-overlap]
         else:
-            connection.tell()
+            self.inside(connection.tell)
         self.run()
 
     @rule(seconds=st.sampled_from([0.0, 1e9]))
     def sweep(self, seconds: float) -> None:
-        self.pool.sweep(seconds)
+        self.inside(lambda: self.pool.sweep(seconds))
         self.run()
 
     @invariant()
@@ -373,20 +391,23 @@ class PoolMachine(RuleBasedStateMachine):
         assert not (self.pool.waiting and self.pool.idle)
 
     def teardown(self) -> None:
-        """When all is over, every count is zero again."""
+        try:
+            self.when_all_is_over_every_count_is_zero_again()
+        finally:
+            self.loop.close()
+
+    def when_all_is_over_every_count_is_zero_again(self) -> None:
         for asker in self.claims:
             assert asker.ticket is not None
             self.pool.withdraw(asker.ticket)
         self.claims.clear()
         while self.endpoint.opening:
             self.loop.run_until_complete(self.endpoint.open())
-        self.pool.close()
+        self.inside(self.pool.close)
         for connection in self.busy:
-            self.endpoint.give_back(connection)
+            self.inside(lambda connection=connection: self.endpoint.give_back(connection))  # type: ignore[misc]
         self.run()
         assert repr(self.pool) == "<Pool open=0 idle=0 waiting=0>"
-        self.loop.close()
-        asyncio.set_event_loop(None)
 
 
 TestPool = PoolMachine.TestCase

@@ -8,7 +8,6 @@ A body that came whole with its head never becomes a `Body`: it is plain `bytes`
 from __future__ import annotations
 
 import asyncio
-from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Protocol
 
 from propylon.engine.errors import GatewayError
@@ -141,6 +140,8 @@ class Body:
 
     async def spool(self, limit: int, too_large: str) -> IO[bytes]:
         """Read to the end into a temporary file, which stays in memory while it is small."""
+        from tempfile import SpooledTemporaryFile  # imports half of the standard library, and few need it
+
         file: IO[bytes] = SpooledTemporaryFile(max_size=SPOOL_MEMORY_BYTES)  # noqa: SIM115 - the exchange closes it
         try:
             while data := await self.read():

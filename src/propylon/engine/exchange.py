@@ -268,6 +268,10 @@ class Exchange:
         if not self._running and not self.finished:
             self._step()
 
+    def wake(self, _: object) -> None:
+        """Do what `notify` does, as the callback of a Task."""
+        self.notify()
+
     def fail(self, error: GatewayError) -> None:
         """End the exchange with `error`, now or at its next `pause()`."""
         if self.finished or self._failure is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any
 
-import orjson
-
 from propylon.engine.body import Body, FileSource
 from propylon.engine.errors import GatewayError
 from propylon.http import query as http_query
@@ -171,6 +169,8 @@ class Response:
         self.headers = Headers(headers or {})
         kind = content_type
         if json is not None:
+            import orjson
+
             body, kind = orjson.dumps(json), kind or "application/json"
         elif isinstance(body, str):
             body, kind = body.encode(), kind or "text/plain; charset=utf-8"

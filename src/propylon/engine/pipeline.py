@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
@@ -125,8 +125,9 @@ async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object)
             if (now := monotonic()) - begun > BLOCKING_SECONDS:
                 blocked(name, now - begun)
             if answer is not None and type(answer) is not Response:
-                answer = await resolve(x, answer, name)
-                now = monotonic()
+                if is_awaitable(answer):
+                    answer = await in_task(x, answer, name)
+                    now = monotonic()
                 if answer is not None and not isinstance(answer, Response):
                     raise TypeError(f"policy {name} returned {answer!r}: it may return a Response or None")
         except GatewayError:
@@ -151,7 +152,7 @@ async def run_all(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object) -> N
             result = hook(x, *rest)
             if monotonic() - begun > BLOCKING_SECONDS:
                 blocked(name, monotonic() - begun)
-            if isinstance(result, Awaitable):
+            if is_awaitable(result):
                 await in_task(x, result, name)
         except GatewayError:
             raise
@@ -165,8 +166,8 @@ def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
         begun = monotonic()
         try:
             result = hook(x)
-            if isinstance(result, Awaitable):
-                task = asyncio.get_running_loop().create_task(watched(result, name), name=f"propylon on_done {name}")
+            if is_awaitable(result):
+                task = start_task(result, name)
                 _background.add(task)
                 task.add_done_callback(lambda task, name=name: _forget(task, x, name))  # type: ignore[misc]
         except Exception as error:
@@ -181,15 +182,15 @@ def _forget(task: asyncio.Task[Any], x: Exchange, name: str) -> None:
         log_failure(x, name, error)
 
 
-async def resolve(x: Exchange, answer: object, name: str) -> Any:
-    """Wait for what a hook returned, if it is to be waited for."""
-    return await in_task(x, answer, name) if isinstance(answer, Awaitable) else answer
+def is_awaitable(result: object) -> TypeGuard[Awaitable[Any]]:
+    """Tell whether what a hook returned is to be waited for."""
+    return type(result) is CoroutineType or isinstance(result, Awaitable)
 
 
 async def in_task(x: Exchange, work: Awaitable[Any], name: str) -> Any:
     """Run what an async hook returned as a Task of its own; the exchange goes on when it is done."""
-    task = asyncio.get_running_loop().create_task(watched(work, name))
-    task.add_done_callback(lambda _: x.notify())
+    task = start_task(work, name)
+    task.add_done_callback(x.wake)
     if x.timeouts.policy is not None:
         x.policy_deadline = monotonic() + x.timeouts.policy
     try:
@@ -205,31 +206,43 @@ async def in_task(x: Exchange, work: Awaitable[Any], name: str) -> Any:
     return task.result()
 
 
-@types.coroutine
-def _steps(work: Generator[Any, Any, Any], name: str) -> Generator[Any, Any, Any]:
-    """Drive a coroutine and time each of its steps."""
-    value: Any = None
-    error: BaseException | None = None
-    while True:
+class Watched(Coroutine[Any, Any, Any]):
+    """A coroutine whose steps are timed, so that a hook that blocks the loop behind an `await` is named too."""
+
+    __slots__ = ("_name", "_work")
+
+    def __init__(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        self._work = work
+        self._name = name
+
+    def send(self, value: Any) -> Any:
+        """Step the coroutine."""
         begun = monotonic()
         try:
-            waits_for = work.send(value) if error is None else work.throw(error)
-        except StopIteration as stop:
-            return stop.value
+            return self._work.send(value)
         finally:
-            if monotonic() - begun > BLOCKING_SECONDS:
-                blocked(name, monotonic() - begun)
-        error = None
-        try:
-            value = yield waits_for
-        except BaseException as thrown:
-            error = thrown
+            if (seconds := monotonic() - begun) > BLOCKING_SECONDS:
+                blocked(self._name, seconds)
+
+    def throw(self, *error: Any) -> Any:
+        """Step the coroutine with an exception."""
+        return self._work.throw(*error)
+
+    def close(self) -> None:
+        """End the coroutine."""
+        self._work.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._work.__await__()
 
 
-async def watched(work: Awaitable[Any], name: str) -> Any:
-    """Await `work`; whoever blocks the loop in it is named."""
-    if isinstance(work, Coroutine):
-        return await _steps(work, name)  # type: ignore[arg-type]  # a coroutine has a generator's send and throw
+def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
+    """Run what an async hook returned as a Task of its own, named after its policy."""
+    coroutine = work if type(work) is CoroutineType else _awaited(work)
+    return asyncio.get_running_loop().create_task(Watched(coroutine, name))
+
+
+async def _awaited(work: Awaitable[Any]) -> Any:
     return await work
 
 

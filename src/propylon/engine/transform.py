@@ -6,15 +6,15 @@ what it returns then is the end of the body. An async hook makes the pieces behi
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import NamedHook, failed, watched
+from propylon.engine.pipeline import NamedHook, failed, is_awaitable, start_task
 
 if TYPE_CHECKING:
+    import asyncio
+
     from propylon.engine.body import Sink, Source
     from propylon.engine.exchange import Exchange
     from propylon.http.headers import Pair
@@ -76,9 +76,9 @@ class Transform:
         except Exception as error:
             self._fail(name, error)
             return
-        if isinstance(result, Awaitable):
+        if is_awaitable(result):
             self._source.pause_reading()
-            self._task = asyncio.get_running_loop().create_task(watched(result, name))
+            self._task = start_task(result, name)
             self._task.add_done_callback(lambda task: self._resume(task, number, last))
         else:
             self._put_back(number + 1, result, last)

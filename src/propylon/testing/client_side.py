@@ -83,8 +83,7 @@ class MemoryClient:
     async def _watch_deadline(self, x: Exchange) -> None:
         while not x.finished:
             await asyncio.sleep(_DEADLINE_SECONDS)
-            if x.deadline <= monotonic():
-                x.expire()
+            x.check(monotonic())
 
     def origin(self, x: Exchange) -> Origin:
         """Tell who the client is, as a connection from its address would."""
