@@ -13,6 +13,7 @@ from bench.soak.wire import Connection
 if TYPE_CHECKING:
     from bench.soak.asks import Ask
     from bench.soak.ledger import Ledger
+    from bench.soak.settings import Settings
 
 Role = Callable[["Load"], Awaitable[None]]
 
@@ -22,15 +23,17 @@ class Load:
 
     Attributes:
         choose: where choices come from; the same seed chooses the same, as far as timing lets it.
+        write_seconds: how long the gateway waits for a client that reads nothing.
         stopping: no client begins anything new.
     """
 
-    def __init__(self, port: int, ledger: Ledger, rate: float, seed: int) -> None:
+    def __init__(self, port: int, ledger: Ledger, settings: Settings) -> None:
         self.port = port
         self.ledger = ledger
-        self.choose = random.Random(seed)
+        self.choose = random.Random(settings.seed)
+        self.write_seconds = settings.write_seconds
         self.stopping = False
-        self._interval = 1 / rate
+        self._interval = 1 / settings.rate
         self._next = monotonic()
 
     async def turn(self, requests: int = 1) -> None:

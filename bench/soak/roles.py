@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.soak.asks import Ask, new_token, ordinary, upload_of
 from bench.soak.ledger import is_problem
-from bench.soak.settings import BODY_LIMIT, WRITE_SECONDS
+from bench.soak.settings import BODY_LIMIT
 
 if TYPE_CHECKING:
     from bench.soak.load import Load, Role
@@ -128,7 +128,7 @@ async def stalled(load: Load) -> None:
     ask = Ask(new_token(), "steady", size=HUGE_BYTES, options="chunked=1")
     try:
         await connection.send(ask.raw)
-        await asyncio.sleep(WRITE_SECONDS + 1.0)
+        await asyncio.sleep(load.write_seconds + 1.0)
         reply = await connection.reply(ask.method)
         if reply is not None and (reply.complete or not ask.answer.startswith(reply.body)):
             load.ledger.violation(f"{ask.token.decode()}: a stalled client got {len(reply.body)} bytes, cut: no")

@@ -47,11 +47,11 @@ class Run:
         while len(ports) < 3:
             ports.add(free_port())
         port, steady, shaky = ports
-        self.gateway = programs.gateway(write_configuration(folder, port, steady, shaky), port)
+        self.gateway = programs.gateway(write_configuration(settings, folder, port, steady, shaky), port)
         self.steady = programs.service("steady", steady, folder)
         self.shaky = programs.service("shaky", shaky, folder)
         self.ledger = Ledger()
-        self.load = Load(port, self.ledger, settings.rate, settings.seed)
+        self.load = Load(port, self.ledger, settings)
         self.samples: list[samples.Sample] = []
         self.began = monotonic()
         self.verdict = Verdict()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BODY_LIMIT = 20_000
-WRITE_SECONDS = 3.0
 POLICIES = """
 import asyncio
 
@@ -29,7 +28,7 @@ passes = Passes()
 GATEWAY = """
 listen: 127.0.0.1:{port}
 log: {{level: error}}
-timeouts: {{header: 2s, keep_alive: 4s, write: {write}s, body: 3s, linger: 1s}}
+timeouts: {{header: 2s, keep_alive: {keep_alive}s, write: {write}s, body: 3s, linger: 1s}}
 services:
   steady:
     endpoints: ["http://127.0.0.1:{steady}"]
@@ -54,6 +53,8 @@ class Settings:
     rate: requests a second at the most.
     outage_every: seconds between two deaths of the shaky service.
     outage_seconds: how long it stays dead.
+    keep_alive_seconds: how long the gateway lets a client rest.
+    write_seconds: how long it waits for a client that reads nothing.
     settle_seconds: how long the gateway may take to be at rest when the load has ended.
     seed: what the load's choices are drawn from.
     """
@@ -62,15 +63,23 @@ class Settings:
     rate: float = 600.0
     outage_every: float = 10.0
     outage_seconds: float = 1.0
+    keep_alive_seconds: float = 4.0
+    write_seconds: float = 3.0
     settle_seconds: float = 8.0
     seed: int = 1
 
 
-def write_configuration(folder: Path, port: int, steady: int, shaky: int) -> Path:
+def write_configuration(settings: Settings, folder: Path, port: int, steady: int, shaky: int) -> Path:
     """Write the gateway's file and its policies."""
     (folder / "soak_policies.py").write_text(POLICIES)
     file = folder / "gateway.yaml"
-    file.write_text(
-        GATEWAY.format(port=port, steady=steady, shaky=shaky, write=WRITE_SECONDS, limit=BODY_LIMIT), encoding="utf-8"
+    text = GATEWAY.format(
+        port=port,
+        steady=steady,
+        shaky=shaky,
+        keep_alive=settings.keep_alive_seconds,
+        write=settings.write_seconds,
+        limit=BODY_LIMIT,
     )
+    file.write_text(text)
     return file

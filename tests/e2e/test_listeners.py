@@ -285,30 +285,6 @@ async def test_a_half_closed_http_1_0_client_is_sent_no_interim_response(front: 
 
 
 @BOTH_LOOPS
-async def test_a_client_that_closes_while_the_gateway_connects_leaves_nothing_behind(front: Fronts) -> None:
-    # The endpoint's queue is full: connecting takes until there is room, which is when the client is gone.
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        queue = [socket.socket() for _ in range(8)]
-        try:
-            for each in queue:
-                each.setblocking(False)
-                each.connect_ex(("127.0.0.1", port))
-            f = await front(route={"target": f"http://127.0.0.1:{port}"}, policies=[{"timeout": {"connect": "10s"}}])
-            client = await f.client()
-            await client.send(request_bytes())
-            await real_time(0.1)
-            client.reset()
-            while f.gateway._worker is not None and f.gateway._worker.connections:
-                await real_time(0.01)
-        finally:
-            for each in queue:
-                each.close()
-
-
-@BOTH_LOOPS
 async def test_a_gateway_that_stops_closes_every_connection_of_every_listener(path: Path) -> None:
     async with ScriptedUpstream(answer(ok())) as upstream:
         gateway = Gateway(listen=["127.0.0.1:0", f"unix:{path}"], timeouts={"drain": "200ms"})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -219,6 +220,12 @@ async def test_a_connection_given_to_one_that_ended_meanwhile_goes_to_the_next()
     assert waiting.connection is connection
 
 
+@types.coroutine
+def stalled() -> Generator[None, None, None]:
+    """Wait for a step that never comes, as an exchange does whose async `on_error` policy is at work."""
+    yield
+
+
 async def test_a_connection_given_to_one_that_fails_meanwhile_is_not_forgotten() -> None:
     """Between `give_back` and its delivery an exchange may fail, and go on for a while with its error answer."""
 
@@ -226,8 +233,7 @@ async def test_a_connection_given_to_one_that_fails_meanwhile_is_not_forgotten()
         try:
             await new_connection(x, cast("Any", endpoint))
         except GatewayError:
-            while True:
-                await x.pause()
+            await stalled()
 
     endpoint = Endpoint(PoolLimits(max=1))
     connection = await opened(endpoint)
@@ -266,20 +272,22 @@ async def test_what_rested_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -
     assert repr(endpoint.pool) == "<Pool open=1 idle=1 waiting=0>"
 
 
-async def test_a_closed_pool_keeps_nothing() -> None:
+@pytest.mark.parametrize("turns", [0, 2], ids=["at once", "while it opens"])
+async def test_a_closed_pool_keeps_nothing_and_tells_who_waits(turns: int) -> None:
     endpoint = Endpoint(PoolLimits())
     resting, busy = await opened(endpoint), await opened(endpoint)
-    opening = endpoint.ask()
-    assert opening.ticket is not None
-    endpoint.pool.withdraw(opening.ticket)
     endpoint.give_back(resting)
+    asker = endpoint.ask()
+    await settle(turns)
     endpoint.pool.close()
     assert not resting.usable
     endpoint.give_back(busy)
     assert not busy.usable
-    await endpoint.open()
     await settle()
     assert repr(endpoint.pool) == "<Pool open=0 idle=0 waiting=0>"
+    assert asker.notified == 1
+    assert asker.ticket is not None
+    assert asker.ticket.error is not None
 
 
 class PoolMachine(RuleBasedStateMachine):

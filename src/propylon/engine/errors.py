@@ -38,7 +38,6 @@ FAILURES: dict[str, Failure] = {
     "read.bad_host": Failure(400, "Malformed Host", "The client sent no Host, several, or none that is a host."),
     "read.bad_framing": Failure(400, "Ambiguous message framing", "Often an attempt at request smuggling."),
     "read.bad_chunk": Failure(400, "Malformed chunked body", "Often an attempt at request smuggling."),
-    "read.bad_upgrade": Failure(400, "Malformed upgrade", "An upgrade with a body or over HTTP/1.0 is refused."),
     "read.unexpected_eof": Failure(400, "Incomplete request", "The client closed before its request was complete."),
     "read.method_refused": Failure(405, "Method not allowed", "TRACE is never forwarded."),
     "read.connect_refused": Failure(405, "Method not allowed", "CONNECT is for forward proxies."),
@@ -85,7 +84,6 @@ FAILURES: dict[str, Failure] = {
     "relay.idle_timeout": Failure(504, "Gateway timeout", "The endpoint sent no byte for `timeout.idle`."),
     "relay.client_stalled": Failure(499, "Client stalled", "The client read no byte for `timeouts.write`."),
     "relay.client_gone": Failure(499, "Client closed", "The client went away before the answer was complete."),
-    "admit.drained": Failure(503, "Shutting down", "`timeouts.drain` passed while the gateway was stopping."),
 }
 
 

@@ -286,8 +286,8 @@ class Exchange:
         if self._failure is None:
             yield
         failure = self._failure
-        if failure is not None and self.error is not failure:
-            self.error = failure
+        if failure is not None:
+            self._failure = None
             raise failure
 
     def arm(self, seconds: float | None, code: str) -> None:
@@ -299,8 +299,9 @@ class Exchange:
             self.expiry = "attempt.total_timeout"
 
     def disarm(self) -> None:
-        """Let no deadline end the exchange."""
-        self.deadline = inf
+        """Let no deadline end the exchange but that of its total time."""
+        self.deadline = self.total_deadline
+        self.expiry = "attempt.total_timeout"
 
     def check(self, now: float) -> None:
         """Fail if a deadline has passed."""
@@ -317,7 +318,10 @@ class Exchange:
         self.deadline = inf
         if self._deferred is not None:
             for action in self._deferred:
-                action()
+                try:
+                    action()
+                except Exception:  # the others are still due
+                    log.exception("exchange %s could not be cleaned up", self.request_id)
 
     def _step(self) -> None:
         assert self._way is not None

@@ -60,11 +60,13 @@ async def forward(x: Exchange) -> None:
             # 6 head
             if route.pipeline.on_response or route.pipeline.on_response_chunk:
                 assert upstream.head is not None
+                if not upstream.complete:
+                    x.arm(x.timeouts.idle, "relay.idle_timeout")
                 await answer(x, Response.of_service(upstream.head, upstream.body))
             else:
                 pass_head(x, upstream)
             # 7 relay
-            while not upstream.complete or (x.transform is not None and not x.transform.ended):
+            while x.upstream is upstream and not (upstream.complete and (x.transform is None or x.transform.ended)):
                 if upstream.error is not None:
                     raise upstream.error
                 await x.pause()
@@ -93,6 +95,7 @@ async def attempt(x: Exchange) -> Upstream:
     """
     if x.timeouts.total is not None:
         x.total_deadline = x.started + x.timeouts.total
+        x.disarm()
     endpoint = x.endpoint = x.chosen or x.snapshot.choose(x)
     upstream: Upstream | None = endpoint.pool.take()
     while True:
@@ -105,9 +108,10 @@ async def attempt(x: Exchange) -> Upstream:
         send_request(x, endpoint, upstream, headers)
         while upstream.head is None and upstream.error is None:
             await x.pause()
-        x.deadline = inf
         if upstream.error is None:
+            x.deadline = x.total_deadline = inf
             return upstream
+        x.disarm()
         if upstream.fresh or upstream.heard or x.method not in IDEMPOTENT or isinstance(x.body, Body):
             raise upstream.error
         upstream.finish()
@@ -126,8 +130,8 @@ def pass_head(x: Exchange, upstream: Upstream) -> None:
         body.pipe(x.client)
         if not upstream.complete:
             x.arm(x.timeouts.idle, "relay.idle_timeout")
-    elif head.length < 0 and body:
-        # It was chunked, and has all arrived: now its length can be told.
+    elif head.chunked and head.has_body(x.method):
+        # It has all arrived, so its length can be told now.
         x.client.send(head.line, b"%bcontent-length: %d\r\n" % (block, len(body)), body)
     else:
         x.client.send(head.line, block, body)

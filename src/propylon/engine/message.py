@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from propylon.engine.body import Body, FileSource
+from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.http import query as http_query
 from propylon.http.headers import Headers
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from propylon.engine.exchange import Exchange
+    from propylon.engine.spool import BodyFile
     from propylon.http.response_head import ResponseHead
 
 DEFAULT_READ_LIMIT_BYTES = 1024 * 1024  # what `body()` holds in memory unless it is told otherwise
@@ -96,8 +97,10 @@ class Request:
             raise GatewayError("request.body_too_large", f"the body is larger than {limit} bytes")
         return x.body or b""
 
-    async def file(self, limit: int) -> IO[bytes]:
+    async def file(self, limit: int) -> BodyFile:
         """Read the whole body into a file, which goes to disk past 1 MiB; the service still gets it.
+
+        The file is closed with the exchange.
 
         Args:
             limit: the largest body in bytes.
@@ -105,12 +108,9 @@ class Request:
         Raises:
             GatewayError: request.body_too_large (413) beyond the limit.
         """
-        x = self._exchange
-        body = x.body if isinstance(x.body, Body) else Body.of(x.body or b"")
-        file = await body.spool(limit, "request.body_too_large")
-        x.defer(file.close)
-        x.body = FileSource(file).body
-        return file
+        from propylon.engine.spool import spool  # imports half of the standard library, and few need it
+
+        return await spool(self._exchange, limit)
 
     async def stream(self) -> AsyncIterator[bytes]:
         """Consume the body piece by piece. The service gets none of it unless `replace_body` says what."""

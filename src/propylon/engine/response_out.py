@@ -57,6 +57,9 @@ def send(x: Exchange, response: Response) -> None:
     x.status = response.status
     line = head.line if head is not None and head.status == response.status else status_line(response.status)
     bodyless = x.method == b"HEAD" or response.status in (204, 304)
+    if bodyless and isinstance(content, Body):
+        content.detach()
+        content = b""
     hooks = () if bodyless else x.route.pipeline.on_response_chunk
     if hooks and content:
         body = content if isinstance(content, Body) else Body.of(content)
@@ -71,11 +74,14 @@ def send(x: Exchange, response: Response) -> None:
         content.pipe(x.client)
         x.arm(x.timeouts.idle, "relay.idle_timeout")
     else:
-        keeps_length = bodyless and not response.replaced
+        keeps_length = bodyless and response.status != 204 and not response.replaced
         block = _fields(x, response, drop_length=not keeps_length)
         if not keeps_length and response.status != 204:
             block += b"content-length: %d\r\n" % len(content)
         x.client.send(line, block, b"" if bodyless else content)
+        if x.upstream is not None and not x.upstream.complete:  # the service's own body is not wanted any more
+            x.upstream.finish()
+            x.upstream = None
 
 
 def _fields(x: Exchange, response: Response, drop_length: bool) -> bytes:

@@ -41,11 +41,11 @@ class Client(Protocol):
     def end_body(self, trailers: list[Pair]) -> None:
         """Send the end of the body."""
 
-    def pause_reading(self) -> None:
-        """Take no more of the request's body for now."""
+    def hold(self, owner: object) -> None:
+        """Take no more of the request's body until `owner` releases it."""
 
-    def resume_reading(self) -> None:
-        """Take the request's body again."""
+    def release(self, owner: object) -> None:
+        """Take the request's body again, if nobody else holds it."""
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is incomplete."""
@@ -93,8 +93,8 @@ class Upstream(Protocol):
     def finish(self) -> None:
         """Give the exchange up: back to the pool if the connection is clean, closed otherwise."""
 
-    def pause_reading(self) -> None:
-        """Take no more of the response's body for now."""
+    def hold(self, owner: object) -> None:
+        """Take no more of the response's body until `owner` releases it."""
 
-    def resume_reading(self) -> None:
-        """Take the response's body again."""
+    def release(self, owner: object) -> None:
+        """Take the response's body again, if nobody else holds it."""

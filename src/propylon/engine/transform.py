@@ -56,8 +56,7 @@ class Transform:
 
     def _go_on(self) -> None:
         if self._task is not None:
-            self._source.pause_reading()  # one piece at a time waits for an async hook; the rest stays in the socket
-            return
+            return  # the source is held: at most what it had read already comes in here
         while self._work and self._task is None:
             number, data, last = self._work.popleft()
             if number < len(self._hooks):
@@ -77,11 +76,11 @@ class Transform:
             self._fail(name, error)
             return
         if is_awaitable(result):
-            self._source.pause_reading()
+            self._source.hold(self)
             self._task = start_task(result, name)
             self._task.add_done_callback(lambda task: self._resume(task, number, last))
         else:
-            self._put_back(number + 1, result, last)
+            self._take(number, result, last)
 
     def _resume(self, task: asyncio.Task[Any], number: int, last: bool) -> None:
         self._task = None
@@ -91,15 +90,21 @@ class Transform:
         if error is not None:
             self._fail(self._hooks[number][1], error)
             return
-        self._put_back(number + 1, task.result(), last)
-        self._source.resume_reading()
+        self._take(number, task.result(), last)
         self._go_on()
+        if self._task is None:
+            self._source.release(self)
 
-    def _put_back(self, number: int, data: bytes | None, last: bool) -> None:
+    def _take(self, number: int, data: object, last: bool) -> None:
+        """Put what a hook returned in front, for the next hook."""
+        if not isinstance(data, bytes):
+            name = self._hooks[number][1]
+            self._fail(name, TypeError(f"policy {name} returned {data!r} for a piece of a body: it returns bytes"))
+            return
         if last:
-            self._work.appendleft((number, b"", True))
+            self._work.appendleft((number + 1, b"", True))
         if data:
-            self._work.appendleft((number, data, False))
+            self._work.appendleft((number + 1, data, False))
 
     def _fail(self, name: str, error: BaseException) -> None:
         self._work.clear()

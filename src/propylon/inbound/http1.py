@@ -37,6 +37,7 @@ MAX_DRAIN_BYTES = 256 * 1024  # an unread body up to here is read and dropped, s
 PROBE_SECONDS = 0.5  # after a client's FIN: time for a quick answer before it is asked whether it is still there
 JOIN_BYTES = 16384  # larger pieces are not copied into one string with their chunk's size
 
+_NOBODY: frozenset[object] = frozenset()
 _CUT_OFF = "the connection was closed before the body was complete"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NOT_A_METHOD = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
@@ -51,7 +52,7 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_held_back", "_intake", "_keep",
+        "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds", "_intake", "_keep",
         "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving",
         "_transport", "_write_stalled", "deadline", "exchange",
     )  # fmt: skip
@@ -69,7 +70,8 @@ class ClientConnection(asyncio.Protocol):
         self._reader: BodyReader | None = None
         self._body: Body | None = None
         self._keep = True
-        self._chunking = self._closing = self._half_closed = self._head_begun = self._held_back = False
+        self._chunking = self._closing = self._half_closed = self._head_begun = False
+        self._holds: frozenset[object] = _NOBODY
         self._owes_continue = self._probed = self._serving = self._write_stalled = False
         self.deadline = inf
         self.exchange: Exchange | None = None
@@ -103,7 +105,7 @@ class ClientConnection(asyncio.Protocol):
         if self._reader is not None:
             self._feed(data)
         elif self.exchange is not None:
-            self._hold(data)
+            self._keep_for_later(data)
         elif not self._closing:
             self._serve(self._buffer + data if self._buffer else data)
 
@@ -134,14 +136,14 @@ class ClientConnection(asyncio.Protocol):
         self._write_stalled = True
         self.deadline = monotonic() + self._snapshot.client_timeouts.write
         if self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.upstream.pause_reading()
+            self.exchange.upstream.hold(self)
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._write_stalled = False
         self.deadline = monotonic() + self._snapshot.client_timeouts.body if self._reader is not None else inf
         if self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.upstream.resume_reading()
+            self.exchange.upstream.release(self)
 
     # reading requests
 
@@ -149,12 +151,11 @@ class ClientConnection(asyncio.Protocol):
     def _snapshot(self) -> Snapshot:
         return self.exchange.snapshot if self.exchange is not None else self._intake.snapshot
 
-    def _hold(self, data: bytes) -> None:
+    def _keep_for_later(self, data: bytes) -> None:
         """Keep what a client pipelines, up to a limit; beyond it the client waits."""
         self._buffer += data
-        if len(self._buffer) > self._snapshot.limits.pipeline_buffer and self._transport is not None:
-            self._held_back = True
-            self._transport.pause_reading()
+        if len(self._buffer) > self._snapshot.limits.pipeline_buffer:
+            self.hold(self)
 
     def _serve(self, data: bytes) -> None:
         """Begin one request after the other until one has to wait, or the data ends."""
@@ -278,7 +279,7 @@ class ClientConnection(asyncio.Protocol):
         if body is not None:
             for piece in pieces:
                 body.feed(piece)
-        if not self._write_stalled and not self._held_back:
+        if not self._write_stalled and not self._holds:
             self.deadline = monotonic() + self._snapshot.client_timeouts.body
         if reader.done:
             self._end_of_body(reader)
@@ -288,7 +289,7 @@ class ClientConnection(asyncio.Protocol):
         body, self._body = self._body, None
         self.deadline = inf
         if reader.rest:
-            self._hold(reader.rest)
+            self._keep_for_later(reader.rest)
         if body is not None:
             body.end(reader.trailers)
         if self.exchange is None:  # it was only read to keep the connection
@@ -375,20 +376,29 @@ class ClientConnection(asyncio.Protocol):
         if self._reader is not None:
             self.deadline = monotonic() + self._snapshot.client_timeouts.body
 
-    def pause_reading(self) -> None:
-        """Take no more of the request's body for now; the client is not to blame for the time."""
-        if self._transport is not None and self._reader is not None:
-            self._held_back = True
-            self.deadline = inf
+    def hold(self, owner: object) -> None:
+        """Take no more from the client until `owner` releases it; the client is not to blame for the time."""
+        if not self._holds and self._transport is not None:
             self._transport.pause_reading()
+        self._holds = self._holds | {owner}
+        if self._reader is not None and not self._write_stalled:
+            self.deadline = inf
 
-    def resume_reading(self) -> None:
-        """Take the request's body again."""
-        if self._held_back and self._transport is not None:
-            self._held_back = False
+    def release(self, owner: object) -> None:
+        """Take what the client sends again, if nobody else holds it."""
+        if owner not in self._holds:
+            return
+        self._holds = self._holds - {owner}
+        if self._holds or self._transport is None:
+            return
+        self._transport.resume_reading()
+        if self._reader is not None:
+            self.deadline = monotonic() + self._snapshot.client_timeouts.body
+
+    def _release_all(self) -> None:
+        if self._holds and self._transport is not None:
             self._transport.resume_reading()
-            if self._reader is not None:
-                self.deadline = monotonic() + self._snapshot.client_timeouts.body
+        self._holds = _NOBODY
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is incomplete."""
@@ -435,8 +445,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """After an exchange: the next request, rest, or the end."""
-        if self._held_back:
-            self.resume_reading()
+        self._release_all()
         if not self._keep:
             self._linger()
             return
@@ -482,9 +491,7 @@ class ClientConnection(asyncio.Protocol):
         self._reader = None
         self._buffer = b""
         self.deadline = monotonic() + self._intake.snapshot.client_timeouts.linger
-        if self._held_back:
-            self._held_back = False
-            transport.resume_reading()
+        self._release_all()
         transport.write_eof()
 
     def drain(self) -> None:

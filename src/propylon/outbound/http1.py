@@ -27,6 +27,7 @@ MAX_HEAD_BYTES = 65536  # nginx: 4-8 KiB unless set, Envoy: 60 KiB; endpoints ar
 MAX_INTERIM = 16  # 1xx responses before the final one
 
 _HEADS: Memo[bytes, ResponseHead] = Memo(ResponseHead)
+_NOBODY: frozenset[object] = frozenset()
 _UNTIL_CLOSE = -1
 _CHUNKED = -2
 
@@ -41,8 +42,25 @@ class EndpointConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_buffer", "_chunks_out", "_decoder", "_interim", "_left", "_paused", "_reusable", "_transport", "body",
-        "complete", "error", "exchange", "fresh", "head", "heard", "idle_since", "pool", "request_sent", "usable",
+        "_buffer",
+        "_chunks_out",
+        "_decoder",
+        "_holds",
+        "_interim",
+        "_left",
+        "_reusable",
+        "_transport",
+        "body",
+        "complete",
+        "error",
+        "exchange",
+        "fresh",
+        "head",
+        "heard",
+        "idle_since",
+        "pool",
+        "request_sent",
+        "usable",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -69,7 +87,7 @@ class EndpointConnection(asyncio.Protocol):
         self._interim = 0
         self._reusable = True
         self._chunks_out = False
-        self._paused = False
+        self._holds: frozenset[object] = _NOBODY
 
     # the engine's side
 
@@ -125,8 +143,8 @@ class EndpointConnection(asyncio.Protocol):
         self._decoder = None
         if clean:
             self.fresh = False
-            if self._paused:
-                self.resume_reading()
+            if self._holds and self._transport is not None:
+                self._transport.resume_reading()
             self.pool.give_back(self)
         else:
             self.close()
@@ -137,21 +155,24 @@ class EndpointConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def pause_reading(self) -> None:
-        """Take no more of the response's body for now; no idle timeout counts meanwhile."""
-        self._paused = True
-        if self._transport is not None:
+    def hold(self, owner: object) -> None:
+        """Take no more of the response's body until `owner` releases it; no idle timeout counts meanwhile."""
+        if not self._holds and self._transport is not None:
             self._transport.pause_reading()
+        self._holds = self._holds | {owner}
         if self.exchange is not None:
             self.exchange.disarm()
 
-    def resume_reading(self) -> None:
-        """Take the response's body again."""
-        self._paused = False
-        if self.usable and self._transport is not None:
-            self._transport.resume_reading()
+    def release(self, owner: object) -> None:
+        """Take the response's body again, if nobody else holds it."""
+        if owner not in self._holds:
+            return
+        self._holds = self._holds - {owner}
+        if self._holds or not self.usable or self._transport is None:
+            return
+        self._transport.resume_reading()
         x = self.exchange
-        if x is not None and self.head is not None:
+        if x is not None and self.head is not None and not self.complete:
             x.arm(x.timeouts.idle, "relay.idle_timeout")
 
     def body_wanted(self) -> None:
@@ -177,7 +198,7 @@ class EndpointConnection(asyncio.Protocol):
                 self._read_head(data, x)
             else:
                 self._read_body(data)
-                if not self.complete and not self._paused:
+                if not self.complete and not self._holds:
                     x.arm(x.timeouts.idle, "relay.idle_timeout")
         except Refusal as refusal:
             self._fail(GatewayError(refusal.code, log=refusal.detail))
@@ -205,7 +226,7 @@ class EndpointConnection(asyncio.Protocol):
         """The endpoint takes no more of the request's body: the client waits too."""
         x = self.exchange
         if x is not None:
-            x.client.pause_reading()
+            x.client.hold(self)
             x.arm(x.timeouts.idle, "attempt.stalled")
 
     def resume_writing(self) -> None:
@@ -215,7 +236,7 @@ class EndpointConnection(asyncio.Protocol):
             x.disarm()
             if self.request_sent and self.head is None:
                 x.arm(x.timeouts.response, "head.timeout")
-            x.client.resume_reading()
+            x.client.release(self)
 
     # reading
 
@@ -304,11 +325,15 @@ class EndpointConnection(asyncio.Protocol):
         self.complete = True
         if isinstance(self.body, Body):
             self.body.end(trailers)
-        if self.exchange is not None and self.head is not None:
-            self.exchange.notify()
+        x = self.exchange
+        if x is not None and self.head is not None:
+            x.disarm()
+            x.notify()
 
     def _fail(self, error: GatewayError) -> None:
         self.error = error
         self.close()
+        if isinstance(self.body, Body):
+            self.body.fail(error)
         if self.exchange is not None:
             self.exchange.notify()

@@ -13,16 +13,16 @@ from propylon.config.build import build_snapshot
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.http.fields import render, split_response_fields
-from propylon.http.headers import Headers, Pair
+from propylon.http.fields import render
 from propylon.http.refusal import Refusal
 from propylon.inbound.intake import Intake
 from propylon.testing.client_side import MemoryClient
-from propylon.testing.messages import Answer, Handler, RequestOptions
+from propylon.testing.messages import Answer, Handler, RequestOptions, fields_of
 from propylon.testing.service_side import put_services
 
 if TYPE_CHECKING:
     from propylon.gateway import Gateway
+    from propylon.http.headers import Pair
 
 
 class TestClient:
@@ -122,8 +122,7 @@ class TestClient:
         await client.carry(x, pieces)
         if client.defect is not None:
             raise client.defect
-        fields = tuple(split_response_fields(client.block))
-        return Answer(x.status, Headers(fields), bytes(client.received), client.complete, x, client.sent)
+        return Answer(x.status, fields_of(client.block), bytes(client.received), client.complete, x, client.sent)
 
 
 def _message(options: RequestOptions, host: str) -> tuple[list[Pair], bytes | Iterable[bytes] | None]:

@@ -11,6 +11,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.http.forwarded import Origin, origin
+from propylon.http.request_head import HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +45,7 @@ class MemoryClient:
         line, fields = snapshot.reader.lines[raw_line], snapshot.reader.sections[raw_fields]
         x = Exchange(self, snapshot, line.method, line.path, line.query)
         x.fields = fields
-        x.host = fields.host if line.authority is None else snapshot.reader.hosts[line.authority]
+        x.host = fields.host if line.authority is None else HOSTS[line.authority]
         x.id = fields.request_id or intake.new_request_id()
         if fields.was_proxied and snapshot.pseudonym and fields.has_passed(snapshot.pseudonym):
             x.refusal = GatewayError("admit.loop")

@@ -10,10 +10,10 @@ import orjson
 
 from propylon.engine.errors import FAILURES
 from propylon.engine.message import Response
+from propylon.http.headers import Headers
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
-    from propylon.http.headers import Headers
 
 
 class ServiceDown(Exception):
@@ -118,3 +118,9 @@ class RequestOptions(TypedDict, total=False):
     body: bytes | str | Iterable[bytes]
     json: Any
     client: str
+
+
+def fields_of(block: bytes) -> Headers:
+    """Read a header section as it crosses the engine's borders: lines that are known to be good."""
+    pairs = (line.partition(b":") for line in block.split(b"\r\n") if line)
+    return Headers(tuple((name, value.strip(b" \t")) for name, _, value in pairs))

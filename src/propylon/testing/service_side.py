@@ -11,18 +11,18 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.engine.response_out import status_line
 from propylon.engine.sides import UNKNOWN
-from propylon.http.fields import CONNECTION_BOUND, render, split_request_fields
-from propylon.http.headers import Headers, Pair
+from propylon.http.fields import CONNECTION_BOUND, render
 from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool, PoolLimits
 from propylon.testing.client_side import MemoryClient
-from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, StreamedResponse
+from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, StreamedResponse, fields_of
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
+    from propylon.http.headers import Pair
     from propylon.outbound.http1 import EndpointConnection
     from propylon.services.service import Endpoint
 
@@ -100,8 +100,7 @@ class MemoryUpstream:
     def _serve(self, line: bytes, block: bytes, body: bytes) -> None:
         method, _, target = line.decode("latin-1").partition(" ")
         path, mark, query = target.partition("?")
-        headers = Headers(tuple(split_request_fields(block)))
-        request = ServiceRequest(*self._place, method, path, query if mark else None, headers, body)
+        request = ServiceRequest(*self._place, method, path, query if mark else None, fields_of(block), body)
         x = self._exchange
         if x is not None and isinstance(x.client, MemoryClient):
             x.client.sent.append(request)
