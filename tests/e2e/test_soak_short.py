@@ -11,7 +11,7 @@ from bench.soak.settings import Settings
 from bench.soak.wire import Reply
 
 SHORT = Settings(
-    seconds=5.0, rate=300.0, outage_every=1.5, outage_seconds=0.5, keep_alive_seconds=2.0, write_seconds=1.5
+    seconds=5.0, rate=300.0, outage_every=1.5, outage_seconds=0.5, keep_alive_seconds=3.0, write_seconds=1.5
 )
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from io import BytesIO
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.engine.body import FILE_PIECE_BYTES, HIGH_WATER_BYTES, Body, FileSource
+from propylon.engine.body import HIGH_WATER_BYTES, Body
 from propylon.engine.errors import GatewayError
 from propylon.http.headers import Pair
 from tests.support.deadline import settle
@@ -21,22 +19,27 @@ class Source:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.reading = True
+        self.holds: list[object] = []
 
-    def pause_reading(self) -> None:
-        self.calls.append("pause")
-        self.reading = False
+    @property
+    def reading(self) -> bool:
+        return not self.holds
 
-    def resume_reading(self) -> None:
-        self.calls.append("resume")
-        self.reading = True
+    def hold(self, owner: object) -> None:
+        assert owner not in self.holds
+        self.calls.append("hold")
+        self.holds.append(owner)
+
+    def release(self, owner: object) -> None:
+        self.calls.append("release")
+        self.holds.remove(owner)
 
     def body_wanted(self) -> None:
         self.calls.append("wanted")
 
 
 class Sink:
-    """Collects a body; `full` makes it pause a source at that many bytes, as a slow peer does."""
+    """Collects a body; `full` makes it hold a source at that many bytes, as a slow peer does."""
 
     def __init__(self, source: Source | None = None, full: int = 0) -> None:
         self.pieces: list[bytes] = []
@@ -49,7 +52,8 @@ class Sink:
         assert data
         self.pieces.append(data)
         if self._source is not None and sum(map(len, self.pieces)) >= self._full:
-            self._source.pause_reading()
+            self._source.hold(self)
+            self._source = None
 
     def end_body(self, trailers: list[Pair]) -> None:
         assert self.trailers is None
@@ -90,13 +94,14 @@ def test_a_body_that_has_ended_is_piped_whole_and_asks_for_nothing() -> None:
     assert source.calls == []
 
 
-def test_a_body_that_nobody_reads_pauses_its_source() -> None:
+def test_a_body_that_nobody_reads_holds_its_source_once() -> None:
     source = Source()
     body = Body(source)
     body.feed(b"x" * HIGH_WATER_BYTES)
     assert source.calls == []
     body.feed(b"x")
-    assert source.calls == ["pause"]
+    body.feed(b"x")
+    assert source.calls == ["hold"]
 
 
 def test_piping_resumes_a_paused_source() -> None:
@@ -104,7 +109,7 @@ def test_piping_resumes_a_paused_source() -> None:
     body = Body(source)
     body.feed(b"x" * (HIGH_WATER_BYTES + 1))
     body.pipe(Sink())
-    assert source.calls == ["pause", "wanted", "resume"]
+    assert source.calls == ["hold", "wanted", "release"]
 
 
 def test_a_sink_that_pauses_the_source_while_it_takes_what_was_held_is_obeyed() -> None:
@@ -120,7 +125,7 @@ def test_detaching_drops_everything_and_lets_the_source_go_on() -> None:
     body = Body(source)
     body.feed(b"x" * (HIGH_WATER_BYTES + 1))
     body.detach()
-    assert source.calls == ["pause", "resume"]
+    assert source.calls == ["hold", "release"]
     body.feed(b"y" * (HIGH_WATER_BYTES + 1))
     body.end([])
     assert body.held() == b""
@@ -149,7 +154,7 @@ async def test_reading_resumes_a_paused_source() -> None:
     body = Body(source)
     body.feed(b"x" * (HIGH_WATER_BYTES + 1))
     assert len(await body.read()) == HIGH_WATER_BYTES + 1
-    assert source.calls == ["pause", "wanted", "resume"]
+    assert source.calls == ["hold", "wanted", "release"]
 
 
 async def test_a_cancelled_read_loses_nothing() -> None:
@@ -198,71 +203,20 @@ def test_what_is_held_stays_bounded_if_the_source_obeys(pieces: list[bytes], ste
     asyncio.run(scenario())
 
 
-# spooled bodies
-
-
-async def test_a_spooled_body_is_a_file_from_its_beginning() -> None:
-    with await Body.of(b"hello").spool(5, "request.body_too_large") as file:
-        assert file.read() == b"hello"
-
-
-async def test_a_spooled_body_beyond_its_limit_closes_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[BytesIO] = []
-
-    def make(max_size: int) -> BytesIO:
-        made.append(BytesIO())
-        return made[0]
-
-    monkeypatch.setattr("propylon.engine.body.SpooledTemporaryFile", make)
+async def test_a_body_whose_end_will_never_come_gives_what_there_is_and_then_fails() -> None:
+    body = Body(Source())
+    body.feed(b"a")
+    body.fail(GatewayError("relay.truncated"))
+    assert await body.read() == b"a"
     with pytest.raises(GatewayError) as caught:
-        await Body.of(b"123456").spool(5, "request.body_too_large")
-    assert caught.value.code == "request.body_too_large"
-    assert made[0].closed
+        await body.read()
+    assert caught.value.code == "relay.truncated"
 
 
-async def test_a_file_is_fed_to_its_sink_whole_and_in_order() -> None:
-    data = bytes(range(256)) * 1024
-    sink = Sink()
-    FileSource(BytesIO(data)).body.pipe(sink)
+async def test_whoever_waits_for_a_piece_learns_of_the_failure() -> None:
+    body = Body(Source())
+    reading = asyncio.ensure_future(body.read_all(9, "response.body_too_large"))
     await settle()
-    assert b"".join(sink.pieces) == data
-    assert max(map(len, sink.pieces)) <= FILE_PIECE_BYTES
-    assert sink.trailers == []
-
-
-async def test_a_file_nobody_takes_is_read_no_further_than_the_bound() -> None:
-    source = FileSource(BytesIO(b"x" * 10 * FILE_PIECE_BYTES))
-    source.resume_reading()
-    assert len(source.body.held()) <= HIGH_WATER_BYTES + FILE_PIECE_BYTES
-    assert not source.body.ended
-
-
-async def test_a_file_waits_while_it_is_paused() -> None:
-    class Slow(Sink):
-        def write_body(self, data: bytes) -> None:
-            super().write_body(data)
-            source.pause_reading()
-
-    source, sink = FileSource(BytesIO(b"x" * 3 * FILE_PIECE_BYTES)), Slow()
-    source.body.pipe(sink)
-    for taken in (1, 2, 3):
-        await settle()
-        assert len(sink.pieces) == taken
-        source.resume_reading()
-    assert sink.trailers == []
-
-
-async def test_a_file_that_was_closed_meanwhile_ends_the_body() -> None:
-    file = BytesIO(b"x")
-    source, sink = FileSource(file), Sink()
-    file.close()
-    source.body.pipe(sink)
-    await settle()
-    assert sink.trailers == []
-
-
-async def test_a_spooled_body_can_be_read_twice_over() -> None:
-    file = await Body.of(b"abc").spool(9, "request.body_too_large")
-    source: Any = FileSource(file)
-    assert await source.body.read_all(9, "request.body_too_large") == b"abc"
-    file.close()
+    body.fail(GatewayError("relay.truncated"))
+    with pytest.raises(GatewayError):
+        await reading

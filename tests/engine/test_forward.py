@@ -644,3 +644,35 @@ def test_events_after_the_end_change_nothing(way: int) -> None:
         other(run)
     assert run.client.calls == told
     run.ended()
+
+
+async def test_a_client_that_goes_away_while_its_error_page_passes_policies_is_no_defect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Endless:
+        async def on_response_chunk(self, x: Exchange, data: bytes) -> bytes:
+            await asyncio.Event().wait()
+            return data
+
+    run = Run(Endless()).start()
+    run.upstream.fail("attempt.closed")
+    await settle()
+    assert not run.x.finished
+    run.x.fail(GatewayError("relay.client_gone"))
+    await settle()
+    assert "defect" not in caplog.text
+    run.ended()
+
+
+async def test_a_second_failure_while_the_first_is_answered_still_ends_in_an_answer() -> None:
+    class Slow:
+        async def on_error(self, x: Exchange, error: GatewayError) -> None:
+            await asyncio.Event().wait()
+
+    run = Run(Slow()).start()
+    run.x.fail(GatewayError("head.timeout"))
+    await settle()
+    run.x.fail(GatewayError("request.policy_timeout"))
+    await settle()
+    assert run.problem() == "head.timeout"
+    run.ended()

@@ -86,9 +86,8 @@ def test_the_end_is_told_with_an_empty_piece_and_what_it_gives_goes_through_the_
     assert told == [b"ab", b""]
 
 
-@pytest.mark.parametrize("nothing", [b"", None])
-def test_a_hook_may_swallow_a_piece(nothing: bytes | None) -> None:
-    stage, sink, _ = transform(lambda x, data: nothing)
+def test_a_hook_may_swallow_a_piece() -> None:
+    stage, sink, _ = transform(lambda x, data: b"")
     stage.write_body(b"a")
     stage.end_body([])
     assert sink.calls == [("end_body", [])]
@@ -164,7 +163,7 @@ async def test_a_failing_async_hook_ends_the_exchange_too() -> None:
     assert sink.calls == []
 
 
-@pytest.mark.parametrize("wrong", ["text", 5, [b"x"]])
+@pytest.mark.parametrize("wrong", ["text", 5, [b"x"], None])
 def test_what_is_no_bytes_is_the_policys_failure_and_is_not_sent(wrong: object) -> None:
     codes: list[str] = []
     x = waiting(codes)
@@ -236,7 +235,7 @@ async def test_a_sink_that_is_full_keeps_the_source_paused_when_an_async_hook_is
 
     def once(data: bytes) -> None:
         sink.on_write = lambda data: None
-        source.pause_reading()
+        source.hold(sink)
 
     sink.on_write = once
     stage.write_body(b"a")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.inbound import proxy_protocol as module
+from propylon import Gateway
+from propylon.inbound.intake import Intake
 from propylon.inbound.proxy_protocol import (
     MAX_V2_BODY_BYTES,
     SIGNATURE,
@@ -20,6 +21,7 @@ from propylon.inbound.proxy_protocol import (
     ProxyPreface,
 )
 
+EMPTY = Gateway().route("/", respond="x").snapshot()
 NOTHING = ProxyInfo(None, None)
 FOUR = ProxyInfo(("192.0.2.7", 56324), ("198.51.100.1", 443))
 SIX = ProxyInfo(("2001:db8::7", 56324), ("2001:db8::1", 443))
@@ -184,7 +186,7 @@ class FakeTransport(asyncio.Transport):
 
 
 def connected(peer: object = ("10.0.0.1", 5000)) -> tuple[ProxyPreface, FakeTransport]:
-    preface = ProxyPreface(lambda address: address in (b"10.0.0.1", b"unix"), Real)
+    preface = ProxyPreface(Intake(EMPTY), lambda address: address in (b"10.0.0.1", b"unix"), Real)
     transport = FakeTransport(peer)
     preface.connection_made(transport)
     return preface, transport
@@ -238,29 +240,28 @@ async def test_a_real_protocol_that_closes_at_once_gets_no_data() -> None:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             transport.abort()  # type: ignore[attr-defined]  # BaseTransport has no abort
 
-    preface = ProxyPreface(lambda _: True, Closing)
+    preface = ProxyPreface(Intake(EMPTY), lambda _: True, Closing)
     transport = FakeTransport(("10.0.0.1", 1))
     preface.connection_made(transport)
     preface.data_received(V1_FOUR + b"GET /")
     assert real_of(transport).data == b""
 
 
-async def test_a_header_that_does_not_come_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEADER_TIMEOUT_S", 0.0)
-    _, transport = connected()
-    await asyncio.sleep(0.001)
+async def test_a_header_that_does_not_come_ends_the_connection() -> None:
+    preface, transport = connected()
+    preface.check(preface.deadline - 0.1)
+    assert not transport.aborted
+    preface.check(preface.deadline)
     assert transport.aborted
 
 
-async def test_the_timer_ends_with_the_header_and_with_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEADER_TIMEOUT_S", 0.0)
-    preface, transport = connected()
+async def test_the_deadline_ends_with_the_header() -> None:
+    intake = Intake(EMPTY)
+    preface = ProxyPreface(intake, lambda _: True, Real)
+    preface.connection_made(FakeTransport(("10.0.0.1", 1)))
+    assert intake.connections == {preface}
     preface.data_received(V1_FOUR)
-    other, other_transport = connected()
-    other.connection_lost(None)
-    await asyncio.sleep(0.001)
-    assert not transport.aborted
-    assert not other_transport.aborted
+    assert intake.connections == set()
 
 
 @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
@@ -277,7 +278,7 @@ def test_on_a_real_loop_the_connection_changes_hands(kind: str) -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: ProxyPreface(lambda ip: ip == b"127.0.0.1", Echo), "127.0.0.1", 0)
+        server = await loop.create_server(lambda: ProxyPreface(Intake(EMPTY), lambda ip: ip == b"127.0.0.1", Echo), "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), family=socket.AF_INET)
         writer.write(V2_FOUR)
         await writer.drain()

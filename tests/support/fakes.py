@@ -103,7 +103,7 @@ class FakeClient:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.done: list[Exchange] = []
-        self.reading = True
+        self.holds: set[object] = set()
         self.on_write: Callable[[bytes], None] = lambda data: None
 
     @property
@@ -140,11 +140,16 @@ class FakeClient:
     def end_body(self, trailers: list[Pair]) -> None:
         self.calls.append(("end_body", trailers))
 
-    def pause_reading(self) -> None:
-        self.reading = False
+    @property
+    def reading(self) -> bool:
+        """Whether nobody holds it."""
+        return not self.holds
 
-    def resume_reading(self) -> None:
-        self.reading = True
+    def hold(self, owner: object) -> None:
+        self.holds.add(owner)
+
+    def release(self, owner: object) -> None:
+        self.holds.discard(owner)
 
     def abort(self) -> None:
         self.calls.append(("abort",))
@@ -165,7 +170,7 @@ class FakeUpstream:
         self.exchange: Exchange | None = None
         self.sent: list[tuple[Any, ...]] = []
         self.finished = 0
-        self.paused = False
+        self.holds: set[object] = set()
         self.on_send: Callable[[FakeUpstream], None] = lambda upstream: None
 
     @property
@@ -205,11 +210,16 @@ class FakeUpstream:
         self.finished += 1
         self.exchange = None
 
-    def pause_reading(self) -> None:
-        self.paused = True
+    @property
+    def paused(self) -> bool:
+        """Whether somebody holds it."""
+        return bool(self.holds)
 
-    def resume_reading(self) -> None:
-        self.paused = False
+    def hold(self, owner: object) -> None:
+        self.holds.add(owner)
+
+    def release(self, owner: object) -> None:
+        self.holds.discard(owner)
 
     def body_wanted(self) -> None:
         pass
@@ -242,6 +252,8 @@ class FakeUpstream:
     def fail(self, code: str) -> None:
         """Fail as a connection does."""
         self.error = GatewayError(code, log="10.0.0.7 said no")
+        if isinstance(self.body, Body):
+            self.body.fail(self.error)
         self._notify()
 
     def _notify(self) -> None:

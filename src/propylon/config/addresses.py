@@ -6,7 +6,7 @@ address means is decided where it is used, in `inbound/` and `outbound/`; here i
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from propylon.http.host import HostError, parse_host
 from propylon.inbound.listener import ListenAddress, ListenError
@@ -84,6 +84,11 @@ def parse_cidr(value: object) -> IPv4Network | IPv6Network:
     if "/" in value and network.network_address != ip_address(value.partition("/")[0]):
         raise ValueError(f"has bits set beyond its prefix: write {network} for the network")
     return network
+
+
+def parse_trusted(value: object) -> IPv4Network | IPv6Network | Literal["unix"]:
+    """Return the network of a trusted proxy, or the word `unix` for whoever connects by a Unix socket."""
+    return "unix" if value == "unix" else parse_cidr(value)
 
 
 def check_host_value(value: str) -> str:

@@ -8,7 +8,7 @@ taken as they are, so that `no` and `"5"` are never turned into something that w
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict, ValidationInfo, WithJsonSchema
 
@@ -76,6 +76,14 @@ Cidr: TypeAlias = Annotated[
     WithJsonSchema({"type": "string", "examples": ["10.0.0.0/8", "2001:db8::/32"]}),
 ]
 """A network, written as `10.0.0.0/8`, or as one address."""
+
+TrustedPeer: TypeAlias = Annotated[
+    IPv4Network | IPv6Network | Literal["unix"],
+    PlainValidator(addresses.parse_trusted),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["10.0.0.0/8", "unix"]}),
+]
+"""A network of proxies, or `unix` for whoever connects by a Unix socket."""
 
 ListenAddress: TypeAlias = Annotated[
     addresses.Address,

@@ -92,8 +92,7 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._peer, self._port = UNIX_PEER, b"80"
         intake = self._intake
-        limit = intake.snapshot.limits.connections
-        if limit is not None and len(intake.connections) >= limit:
+        if intake.full:
             intake.connections.add(self)
             self._refuse(GatewayError("admit.connections", headers={"retry-after": "1"}))
             return

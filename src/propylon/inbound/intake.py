@@ -5,13 +5,36 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from propylon.http.request_id import RequestIds
 
 if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
-    from propylon.inbound.http1 import ClientConnection
+
+
+class Connection(Protocol):
+    """A client connection, as the worker sees it.
+
+    Attributes:
+        deadline: when `check` has to look at it (`time.monotonic`).
+    """
+
+    deadline: float
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange under way, if any."""
+
+    def check(self, now: float) -> None:
+        """Act on deadlines that have passed."""
+
+    def drain(self) -> None:
+        """Close if nothing is under way; otherwise behind the next answer."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
 
 
 class Intake:
@@ -28,13 +51,19 @@ class Intake:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.connections: set[ClientConnection] = set()
+        self.connections: set[Connection] = set()
         # Ids need to be unique, not secret; SystemRandom would cost a system call each.
         self.new_request_id = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311
         self.draining = False
         self._empty: asyncio.Future[None] | None = None
 
-    def forget(self, connection: ClientConnection) -> None:
+    @property
+    def full(self) -> bool:
+        """Whether as many connections are open as may be."""
+        limit = self.snapshot.limits.connections
+        return limit is not None and len(self.connections) >= limit
+
+    def forget(self, connection: Connection) -> None:
         """Drop a connection that is closed."""
         self.connections.discard(connection)
         if not self.connections and self._empty is not None and not self._empty.done():

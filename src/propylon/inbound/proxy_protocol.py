@@ -8,11 +8,19 @@ Rules of the file:
 - LOCAL, UNKNOWN, UNSPEC and Unix addresses mean "no address": the connection counts as its own.
 """
 
+from __future__ import annotations
+
 import asyncio
 import ipaddress
 import re
-from collections.abc import Callable
-from typing import Final, NamedTuple, cast
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from propylon.inbound.intake import Intake
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 """The 12 bytes that version 2 begins with."""
@@ -150,48 +158,60 @@ class ProxyPreface(asyncio.Protocol):
     """Reads the header of one connection, then makes the real protocol and hands the connection over.
 
     The real protocol gets `connection_made`, and `data_received` with what came behind the header, in the same call.
+
+    Attributes:
+        deadline: when the header must have come (`time.monotonic`).
     """
 
-    __slots__ = ("_factory", "_parser", "_timer", "_transport", "_trusts")
+    __slots__ = ("_factory", "_intake", "_parser", "_transport", "_trusts", "deadline")
+
+    exchange = None  # there never is one before the header
 
     def __init__(
-        self, trusts: Callable[[bytes], bool], factory: Callable[[Place | None, Place | None], asyncio.Protocol]
+        self,
+        intake: Intake,
+        trusts: Callable[[bytes], bool],
+        factory: Callable[[Place | None, Place | None], asyncio.Protocol],
     ) -> None:
         """Make the preface of one connection.
 
         Parameters:
+            intake: what counts connections, and ends those that take too long.
             trusts: tells whether the header of a peer is believed; gets its address, or b"unix" for a Unix socket.
             factory: makes the real protocol from (peer, local); both None if the connection counts as its own.
         """
+        self._intake = intake
         self._trusts = trusts
         self._factory = factory
         self._parser = ProxyHeaderParser()
         self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self.deadline = inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the header, if this peer may send one."""
         self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         peer = str(name[0]).encode("ascii", "replace") if isinstance(name, tuple) else b"unix"
-        if self._trusts(peer):
-            self._timer = asyncio.get_running_loop().call_later(HEADER_TIMEOUT_S, self._transport.abort)
-        else:
-            self._transport.abort()
+        if not self._trusts(peer) or self._intake.full:
+            self.abort()
+            return
+        self._intake.connections.add(self)
+        self.deadline = monotonic() + HEADER_TIMEOUT_S
 
     def data_received(self, data: bytes) -> None:
+        """Take a piece of the header."""
         transport = self._transport
-        if self._timer is None or transport is None:
+        if transport is None or transport.is_closing():
             return  # aborted, and what was read before is still delivered
         try:
             found = self._parser.feed(data)
         except ProxyHeaderError:
-            self._stop_timer()
-            transport.abort()
+            self.abort()
             return
         if found is None:
             return
-        self._stop_timer()
         info, rest = found
+        self._intake.connections.discard(self)
         protocol = self._factory(info.peer, info.local)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
@@ -199,9 +219,20 @@ class ProxyPreface(asyncio.Protocol):
             protocol.data_received(rest)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        """Be forgotten."""
+        self._intake.forget(self)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def check(self, now: float) -> None:
+        """End a connection whose header is late."""
+        if self.deadline <= now:
+            self.abort()
+
+    def drain(self) -> None:
+        """End: there is no request under way."""
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection."""
+        self.deadline = inf
+        if self._transport is not None:
+            self._transport.abort()

@@ -44,7 +44,7 @@ class EndpointConnection(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_chunks_out",
-        "_decoder",
+        "_decoder", "_eof",
         "_holds",
         "_interim",
         "_left",
@@ -71,6 +71,7 @@ class EndpointConnection(asyncio.Protocol):
         self.usable = False
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
+        self._eof = False
         self._reset()
 
     def __repr__(self) -> str:
@@ -204,8 +205,12 @@ class EndpointConnection(asyncio.Protocol):
             self._fail(GatewayError(refusal.code, log=refusal.detail))
 
     def eof_received(self) -> bool:
-        """Let the transport close: an endpoint that is done writing has no more to say."""
+        """Let the transport close: an endpoint that is done writing has no more to say.
+
+        With TLS only a close_notify comes here, not the end of TCP, which anybody on the way can make (RFC 9112 9.8).
+        """
         self.usable = False
+        self._eof = True
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -215,7 +220,7 @@ class EndpointConnection(asyncio.Protocol):
         self.pool.lost()
         if self.exchange is None or self.complete:
             return
-        if self.head is not None and self._left == _UNTIL_CLOSE and error is None:
+        if self.head is not None and self._left == _UNTIL_CLOSE and self._eof and error is None:
             self._end([])
         elif self.head is None:
             self._fail(GatewayError("attempt.closed", log=str(error or "closed before the head")))

@@ -96,7 +96,7 @@ class Worker:
         if settings.proxy_protocol is None:
             return lambda: ClientConnection(self._intake)
         trusted = TrustedProxies([str(network) for network in settings.proxy_protocol.from_])
-        return lambda: ProxyPreface(trusted.contains, self._accept_proxied)
+        return lambda: ProxyPreface(self._intake, trusted.contains, self._accept_proxied)
 
     def _accept_proxied(self, peer: Place | None, local: Place | None) -> asyncio.Protocol:
         if peer is None or local is None:

@@ -26,7 +26,7 @@ from propylon.config.schema.settings import (
     ServicesJson,
     TimeoutsConfig,
 )
-from propylon.config.types import Cidr
+from propylon.config.types import TrustedPeer
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 
@@ -43,7 +43,7 @@ class GatewayConfig(Model):
     name: Annotated[str, Field(pattern=TOKEN_PATTERN)] | None = Field(
         default=None, description="Pseudonym of this gateway in Via; by default derived from the host's name."
     )
-    trusted_proxies: tuple[Cidr, ...] = Field(
+    trusted_proxies: tuple[TrustedPeer, ...] = Field(
         default=(), description="Networks of the proxies whose X-Forwarded-* and Forwarded fields are believed."
     )
     forwarded: ForwardedConfig = Field(

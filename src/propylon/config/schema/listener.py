@@ -7,13 +7,13 @@ from pydantic import BeforeValidator, Field
 
 from propylon.config.addresses import Address
 from propylon.config.schema.base import Model
-from propylon.config.types import Cidr, Int, ListenAddress
+from propylon.config.types import Int, ListenAddress, TrustedPeer
 
 
 class ProxyProtocolConfig(Model):
     """Which peers send a PROXY protocol header before the first request."""
 
-    from_: tuple[Cidr, ...] = Field(
+    from_: tuple[TrustedPeer, ...] = Field(
         alias="from", min_length=1, description="Networks of the load balancers that send the PROXY protocol header."
     )
 

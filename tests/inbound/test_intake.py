@@ -1,0 +1,72 @@
+"""What all connections of a worker share."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from types import SimpleNamespace
+from typing import Any, cast
+
+from propylon.http.request_id import is_safe
+from propylon.inbound.intake import Intake
+from tests.support.deadline import settle
+from tests.support.fakes import snapshot
+
+
+class Connection(SimpleNamespace):
+    """As much of a connection as a sweep sees."""
+
+    def __init__(self, deadline: float, exchange: object = None) -> None:
+        super().__init__(deadline=deadline, exchange=exchange, checked=[])
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def check(self, now: float) -> None:
+        self.checked.append(now)
+
+
+def intake(*connections: Connection) -> Intake:
+    made = Intake(snapshot())
+    made.connections.update(cast("Any", connections))
+    return made
+
+
+def test_a_sweep_looks_at_passed_deadlines_and_at_exchanges() -> None:
+    late, resting, busy = Connection(10.0), Connection(11.0), Connection(inf, object())
+    intake(late, resting, busy).sweep(10.0)
+    assert (late.checked, resting.checked, busy.checked) == ([10.0], [], [10.0])
+
+
+def test_a_connection_may_close_during_the_sweep() -> None:
+    made = intake()
+
+    class Closing(Connection):
+        def check(self, now: float) -> None:
+            super().check(now)
+            made.forget(cast("Any", self))
+
+    connections = [Closing(1.0) for _ in range(3)]
+    made.connections.update(cast("Any", connections))
+    made.sweep(2.0)
+    assert [connection.checked for connection in connections] == [[2.0]] * 3
+    assert made.connections == set()
+
+
+async def test_waiting_until_it_is_empty_ends_with_the_last_connection() -> None:
+    first, second = Connection(inf), Connection(inf)
+    made = intake(first, second)
+    waiting = asyncio.ensure_future(made.emptied())
+    for connection in (first, second):
+        await settle()
+        assert not waiting.done()
+        made.forget(cast("Any", connection))
+    await waiting
+    await made.emptied()
+
+
+def test_ids_are_safe_and_each_is_new() -> None:
+    made = intake()
+    ids = {made.new_request_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(map(is_safe, ids))
