@@ -187,9 +187,9 @@ class Gateway:
     @property
     def url(self) -> str:
         """The URL of the first TCP listener. Raises `RuntimeError` while there is none."""
-        for address in self.addresses:
+        for address, listener in zip(self.addresses, self.config.listen, strict=False):
             if not address.startswith("unix:"):
-                return f"http://{address}"
+                return f"{'http' if listener.tls is None else 'https'}://{address}"
         raise RuntimeError("this gateway does not listen on TCP, or does not run")
 
     @property

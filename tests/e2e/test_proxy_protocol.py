@@ -252,6 +252,17 @@ async def test_a_gateway_that_stops_closes_connections_whose_header_has_not_come
         await client.assert_closed(1)
 
 
+@BOTH_LOOPS
+async def test_connections_whose_header_has_not_come_count_for_the_limit(front: Fronts) -> None:
+    f = await behind(front, limits={"connections": 2})
+    async with RawClient(f.port) as first, RawClient(f.port) as waiting, RawClient(f.port) as third:
+        assert (await first.ask(V1 + GET, "GET")).status == 200
+        await third.send(V1 + GET)
+        rest = await third.until_closed()
+        assert rest == b"" or rest.startswith(b"HTTP/1.1 503 ")
+        assert (await waiting.ask(V1 + GET, "GET")).status == 200
+
+
 # what trusted proxies say in fields
 
 

@@ -91,6 +91,8 @@ class ClientConnection(asyncio.Protocol):
                 self._peer, self._port = peer[0].encode("ascii"), b"%d" % local[1]
             else:
                 self._peer, self._port = UNIX_PEER, b"80"
+            if transport.get_extra_info("sslcontext") is not None:
+                self._scheme = b"https"
         intake = self._intake
         if intake.full:
             intake.connections.add(self)

@@ -44,11 +44,12 @@ def client_context(verify: bool, ca: str | None, certificate: str | None, key: s
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if certificate is not None:
-        _load_identity(context, certificate, key)
+        load_identity(context, certificate, key)
     return context
 
 
-def _load_identity(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+def load_identity(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+    """Load our own certificate and key into a context of either side. Raises `TlsError`."""
     if b"-----BEGIN CERTIFICATE-----" not in _read(certificate, "certificate"):
         raise TlsError(f"certificate {certificate!r} has no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
     owner, name = ("key", key) if key is not None else ("certificate", certificate)

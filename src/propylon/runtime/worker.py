@@ -14,6 +14,7 @@ from propylon.inbound.http1 import ClientConnection
 from propylon.inbound.intake import Intake
 from propylon.inbound.listener import ListenAddress, Listener, open_listener
 from propylon.inbound.proxy_protocol import Place, ProxyPreface
+from propylon.inbound.tls import server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,12 +58,14 @@ class Worker:
 
         Raises:
             ListenError: an address that cannot be listened on.
+            TlsError: a certificate that cannot be used.
         """
         try:
             for settings in self._settings:
                 address = ListenAddress(settings.address.host, settings.address.port, settings.address.path)
                 factory = self._factory(settings)
-                self._listeners.append(await open_listener(address, factory, backlog=settings.backlog))
+                tls = None if settings.tls is None else server_context(settings.tls.certificate, settings.tls.key)
+                self._listeners.append(await open_listener(address, factory, backlog=settings.backlog, tls=tls))
         except BaseException:
             self._close_listeners()
             raise
@@ -118,3 +121,4 @@ class Worker:
                 for endpoint in service.endpoints:
                     endpoint.pool.sweep(now)
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
+

@@ -1,0 +1,166 @@
+"""A worker opens its listeners or none, sweeps, and stops without losing an exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from propylon import Gateway, Response
+from propylon.inbound.listener import ListenError
+from propylon.runtime import worker as module
+from propylon.runtime.worker import Worker
+from tests.support.client import RawClient, request_bytes
+from tests.support.deadline import settle, within
+
+
+def gateway(*policies: Any, **keys: Any) -> Gateway:
+    made = Gateway(**({"listen": "127.0.0.1:0", "timeouts": {"drain": "5s"}} | keys))
+    return made.route("/*", respond="ok", policies=list(policies))
+
+
+def worker(made: Gateway) -> Worker:
+    return Worker(made.snapshot(), made.config.listen)
+
+
+@asynccontextmanager
+async def running(made: Worker) -> AsyncIterator[int]:
+    await made.start()
+    try:
+        yield int(made.addresses[0].rpartition(":")[2])
+    finally:
+        await made.stop()
+
+
+async def test_it_tells_the_real_addresses_while_it_runs(tmp_path: Path) -> None:
+    path = tmp_path / "p.sock"
+    made = worker(gateway(listen=["127.0.0.1:0", f"unix:{path}"]))
+    assert made.addresses == []
+    async with running(made):
+        tcp, unix = made.addresses
+        assert tcp.startswith("127.0.0.1:")
+        assert not tcp.endswith(":0")
+        assert unix == f"unix:{path}"
+        assert path.exists()
+    assert made.addresses == []
+    assert not path.exists()
+
+
+async def test_it_opens_all_listeners_or_none() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        made = worker(gateway(listen=[f"127.0.0.1:{port}", f"127.0.0.1:{taken.getsockname()[1]}"]))
+        with pytest.raises(ListenError, match="already in use"):
+            await made.start()
+    assert made.addresses == []
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_connections_are_counted() -> None:
+    made = worker(gateway())
+    async with running(made) as port:
+        async with RawClient(port) as client:
+            await client.send(request_bytes(b"/"))
+            await client.reply()
+            assert made.connections == 1
+        await settle()
+        assert made.connections == 0
+
+
+async def test_stopping_closes_what_rests_at_once() -> None:
+    made = worker(gateway())
+    async with running(made) as port, RawClient(port) as client:
+        await client.send(request_bytes(b"/"))
+        await client.reply()
+        async with within(2, "a worker with a resting connection stops"):
+            await made.stop()
+        await client.assert_closed()
+
+
+async def test_stopping_waits_for_what_is_under_way_and_takes_nothing_new() -> None:
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def slow(x: Any) -> Response:
+        begun.set()
+        await gate.wait()
+        return Response(200, body="late")
+
+    made = worker(gateway(slow))
+    async with running(made) as port, RawClient(port) as client:
+        await client.send(request_bytes(b"/"))
+        await begun.wait()
+        stopping = asyncio.ensure_future(made.stop())
+        await settle()
+        assert not stopping.done()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        gate.set()
+        reply = await client.reply()
+        assert bytes(reply.body) == b"late"
+        assert reply.header("connection") == "close"
+        await client.assert_closed()
+        async with within(2, "the worker stops once all is answered"):
+            await stopping
+
+
+async def test_what_takes_longer_than_the_drain_time_is_cut_off_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    ended: list[str] = []
+
+    async def endless(x: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    made = worker(gateway(endless, timeouts={"drain": "10ms"}))
+    async with running(made) as port, RawClient(port) as client:
+        await client.send(request_bytes(b"/"))
+        await settle()
+        with caplog.at_level(logging.WARNING, "propylon.worker"):
+            await made.stop()
+        assert "busy for longer than the drain time" in caplog.text
+    await settle()
+    assert ended == ["cancelled"]
+    assert made.connections == 0
+
+
+async def test_stopping_twice_does_no_harm() -> None:
+    made = worker(gateway())
+    await made.start()
+    await made.stop()
+    await made.stop()
+
+
+async def test_the_one_timer_looks_at_connections_and_now_and_then_at_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[str] = []
+    made = worker(Gateway(listen="127.0.0.1:0").route("/*", target="http://127.0.0.1:9"))
+    (endpoint,) = made.snapshot.services["http://127.0.0.1:9"].endpoints
+    monkeypatch.setattr(module.Intake, "sweep", lambda self, now: swept.append("intake"))
+    monkeypatch.setattr(type(endpoint.pool), "sweep", lambda self, now: swept.append("pool"))
+    monkeypatch.setattr(module, "SWEEP_SECONDS", 0)
+    async with running(made), within(3, "twenty turns of the timer"):
+        while swept.count("intake") < 20:
+            await asyncio.sleep(0)
+    assert swept.count("pool") == swept.count("intake") // module.POOL_SWEEP_TICKS
+    count = len(swept)
+    await settle()
+    assert len(swept) == count  # a stopped worker has no timer
+
+
+async def test_a_proxy_protocol_listener_believes_only_whom_it_was_told_to() -> None:
+    listen = {"address": "127.0.0.1:0", "proxy_protocol": {"from": ["127.0.0.1"]}}
+    made = worker(gateway(lambda x: Response(200, body=x.request.client), listen=listen))
+    async with running(made) as port, RawClient(port) as client:
+        await client.send(b"PROXY TCP4 192.0.2.7 192.0.2.9 1234 443\r\n" + request_bytes(b"/"))
+        assert bytes((await client.reply()).body) == b"192.0.2.7"
