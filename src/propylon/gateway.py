@@ -131,8 +131,10 @@ class Gateway:
             ListenError: an address cannot be listened on.
         """
         if listen is not None:
-            self._change()
-            self._data["listen"] = listen
+            from propylon.config.load import validate
+
+            given = validate({"listen": listen})
+            self._config = self.config.model_copy(update={"listen": given.listen})
         logging.basicConfig(level=self.config.log.level.upper(), stream=sys.stderr, format=LOG_FORMAT)
         self.snapshot()  # before the loop runs: what is wrong is told before anything is opened
         _run(self._serve())
@@ -170,6 +172,7 @@ class Gateway:
         """Finish what is under way, then close everything."""
         if self._worker is not None:
             worker, self._worker = self._worker, None
+            self._snapshot = None  # its connections are closed: another start compiles it anew
             await worker.stop()
 
     async def __aenter__(self) -> Self:

@@ -78,10 +78,11 @@ def bytewise(stream: bytes) -> list[bytes]:
     return [stream[at : at + 1] for at in range(len(stream))]
 
 
-EXTENSIONS = st.from_regex(
-    rb'(?:[ \t]{0,2};[ \t]{0,2}[a-z!]{1,3}(?:[ \t]?=[ \t]?(?:[a-z0-9]{1,3}|"(?:[a-z ;=,\t\x80-\xff]|\\["\\a;]){0,4}"))?){0,2}',
-    fullmatch=True,
+EXTENSION = (
+    rb"[ \t]{0,2};[ \t]{0,2}[a-z!]{1,3}"
+    rb'(?:[ \t]?=[ \t]?(?:[a-z0-9]{1,3}|"(?:[a-z ;=,\t\x80-\xff]|\\["\\a;]){0,4}"))?'
 )
+EXTENSIONS = st.from_regex(rb"(?:%b){0,2}" % EXTENSION, fullmatch=True)
 
 
 @st.composite

@@ -8,7 +8,7 @@ from propylon.http import memo as module
 from propylon.http.memo import Memo
 
 
-def counted() -> tuple[Memo[int], list[bytes]]:
+def counted() -> tuple[Memo[bytes, int], list[bytes]]:
     made: list[bytes] = []
 
     def make(key: bytes) -> int:
@@ -18,10 +18,29 @@ def counted() -> tuple[Memo[int], list[bytes]]:
     return Memo(make), made
 
 
-def test_a_value_is_made_once() -> None:
+def test_a_value_is_kept_from_the_second_time_on() -> None:
     memo, made = counted()
-    assert [memo[b"abc"], memo[b"abc"], memo[b"ab"]] == [3, 3, 2]
-    assert made == [b"abc", b"ab"]
+    assert [memo[b"abc"], memo[b"abc"], memo[b"abc"], memo[b"ab"]] == [3, 3, 3, 2]
+    assert made == [b"abc", b"abc", b"ab"]
+    assert list(memo) == [b"abc"]
+
+
+def test_what_comes_once_drives_out_nothing() -> None:
+    memo, made = counted()
+    kept = [memo[b"kept"], memo[b"kept"]]
+    for number in range(3 * module.MAX_ENTRIES):
+        memo[b"%d" % number]
+    made.clear()
+    assert memo[b"kept"] == kept[0]
+    assert made == []
+
+
+def test_the_size_of_a_key_may_be_told() -> None:
+    memo: Memo[tuple[bytes, ...], int] = Memo(len, lambda key: len(key[0]))
+    for _ in range(2):
+        memo[(b"k" * (module.MAX_KEY_BYTES + 1),)]
+        memo[(b"k",)]
+    assert list(memo) == [(b"k",)]
 
 
 def test_an_error_is_not_remembered() -> None:
@@ -43,13 +62,13 @@ def test_a_long_key_is_answered_and_not_kept() -> None:
     memo, made = counted()
     kept, long = b"k" * module.MAX_KEY_BYTES, b"k" * (module.MAX_KEY_BYTES + 1)
     assert [memo[long], memo[long], memo[kept], memo[kept]] == [len(long)] * 2 + [len(kept)] * 2
-    assert made == [long, long, kept]
+    assert made == [long, long, kept, kept]
     assert list(memo) == [kept]
 
 
 def test_it_never_holds_more_than_its_bound() -> None:
     memo, _ = counted()
     for number in range(3 * module.MAX_ENTRIES):
-        assert memo[b"%d" % number] == len(str(number))
+        assert [memo[b"%d" % number], memo[b"%d" % number]] == [len(str(number))] * 2
         assert len(memo) <= module.MAX_ENTRIES
     assert len(memo) == module.MAX_ENTRIES

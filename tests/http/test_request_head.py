@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from propylon.http.fields import CONNECTION_BOUND
 from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.refusal import Refusal
-from propylon.http.request_head import HeadRules, RequestFields, RequestLine, RequestReader
+from propylon.http.request_head import HOSTS, HeadRules, RequestFields, RequestLine, RequestReader
 from propylon.http.target import PathRules
 
 RULES = HeadRules()
@@ -212,7 +212,8 @@ def test_an_upgrade_that_is_not_nominated_is_none() -> None:
 def test_names_that_others_read_differently_follow_the_rule(name: bytes) -> None:
     assert refusal(name + b": 1") == "read.bad_field"
     assert fields(name + b": 1", b"a: 1", rules=HeadRules(aliases="drop")).visible == ((b"a", b"1"),)
-    assert fields(name + b": 1", rules=HeadRules(aliases="keep")).visible == ((name, b"1"),)
+    kept = fields(name + b": 1", rules=HeadRules(aliases="keep")).visible
+    assert kept == (() if name == b"Content_Length" else ((name, b"1"),)), "an alias of framing never gets past"
 
 
 @pytest.mark.parametrize(
@@ -263,14 +264,16 @@ def test_the_block_is_what_is_visible_and_nothing_that_ends_here(pairs: list[tup
 
 def test_a_reader_remembers_heads_and_not_refusals() -> None:
     reader = RequestReader(RULES)
-    assert reader.lines[b"GET / HTTP/1.1"] is reader.lines[b"GET / HTTP/1.1"]
-    assert reader.sections[b"a: 1\r\n"] is reader.sections[b"a: 1\r\n"]
-    assert reader.hosts[b"A.example"].name == b"a.example"
+    lines = [reader.lines[b"GET / HTTP/1.1"] for _ in range(3)]
+    assert lines[1] is lines[2]
+    sections = [reader.sections[b"a: 1\r\n"] for _ in range(3)]
+    assert sections[1] is sections[2]
+    assert HOSTS[b"A.example"].name == b"a.example"
     for _ in range(2):
         with pytest.raises(Refusal):
             reader.lines[b"x"]
         with pytest.raises(Refusal) as caught:
-            reader.hosts[b"a b"]
+            HOSTS[b"a b"]
         assert caught.value.code == "read.bad_host"
     assert len(reader.lines) == 1
 

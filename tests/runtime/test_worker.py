@@ -97,19 +97,20 @@ async def test_stopping_waits_for_what_is_under_way_and_takes_nothing_new() -> N
         return Response(200, body="late")
 
     made = worker(gateway(slow))
-    async with running(made) as port, RawClient(port) as client:
-        await client.send(request_bytes(b"/"))
-        await begun.wait()
-        stopping = asyncio.ensure_future(made.stop())
-        await settle()
-        assert not stopping.done()
-        with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection("127.0.0.1", port)
-        gate.set()
-        reply = await client.reply()
-        assert bytes(reply.body) == b"late"
-        assert reply.header("connection") == "close"
-        await client.assert_closed()
+    async with running(made) as port:
+        async with RawClient(port) as client:
+            await client.send(request_bytes(b"/"))
+            await begun.wait()
+            stopping = asyncio.ensure_future(made.stop())
+            await settle()
+            assert not stopping.done()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
+            gate.set()
+            reply = await client.reply()
+            assert bytes(reply.body) == b"late"
+            assert reply.header("connection") == "close"
+            await client.assert_closed()
         async with within(2, "the worker stops once all is answered"):
             await stopping
 
@@ -146,12 +147,18 @@ async def test_the_one_timer_looks_at_connections_and_now_and_then_at_pools(monk
     swept: list[str] = []
     made = worker(Gateway(listen="127.0.0.1:0").route("/*", target="http://127.0.0.1:9"))
     (endpoint,) = made.snapshot.services["http://127.0.0.1:9"].endpoints
-    monkeypatch.setattr(module.Intake, "sweep", lambda self, now: swept.append("intake"))
+    turned = asyncio.Event()
+
+    def sweep(*_: object) -> None:
+        swept.append("intake")
+        if swept.count("intake") == 20:
+            turned.set()
+
+    monkeypatch.setattr(module.Intake, "sweep", sweep)
     monkeypatch.setattr(type(endpoint.pool), "sweep", lambda self, now: swept.append("pool"))
     monkeypatch.setattr(module, "SWEEP_SECONDS", 0)
     async with running(made), within(3, "twenty turns of the timer"):
-        while swept.count("intake") < 20:
-            await asyncio.sleep(0)
+        await turned.wait()
     assert swept.count("pool") == swept.count("intake") // module.POOL_SWEEP_TICKS
     count = len(swept)
     await settle()

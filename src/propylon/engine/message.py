@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.http import query as http_query
-from propylon.http.headers import Headers
+from propylon.http.headers import TOKEN, Headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -30,12 +30,15 @@ class Request:
 
     @property
     def method(self) -> str:
-        """The method, as `GET`."""
+        """The method, as `GET`. Setting raises `ValueError` for what is no method, and for CONNECT and TRACE."""
         return self._exchange.method.decode("ascii")
 
     @method.setter
     def method(self, value: str) -> None:
-        self._exchange.method = value.encode("ascii")
+        method = value.encode("latin-1", "replace")
+        if not TOKEN.fullmatch(method) or method in (b"CONNECT", b"TRACE"):
+            raise ValueError(f"{value!r} is no method that can be sent to a service")
+        self._exchange.method = method
 
     @property
     def path(self) -> str:
@@ -134,13 +137,12 @@ class Response:
     """An answer: made by a policy, or the head of what a service answered.
 
     Attributes:
-        status: the HTTP status, 200 to 599.
         headers: the header section; framing fields are written by the gateway.
         head: what the service answered, before any policy; `None` if the gateway answers itself.
         replaced: whether the body is another than the service's.
     """
 
-    __slots__ = ("_body", "head", "headers", "replaced", "status")
+    __slots__ = ("_body", "_status", "head", "headers", "replaced")
 
     def __init__(
         self,
@@ -163,8 +165,6 @@ class Response:
         Raises:
             ValueError: a status out of range, or a header that is none.
         """
-        if not 200 <= status <= 599:
-            raise ValueError(f"a response has a status from 200 to 599, not {status}")
         self.status = status
         self.headers = Headers(headers or {})
         kind = content_type
@@ -184,12 +184,23 @@ class Response:
     def of_service(cls, head: ResponseHead, body: bytes | Body) -> Response:
         """Wrap what an endpoint answered; nothing is copied."""
         self = cls.__new__(cls)
-        self.status = head.status
+        self._status = head.status
         self.headers = Headers(head.visible)
         self._body = body
         self.head = head
         self.replaced = False
         return self
+
+    @property
+    def status(self) -> int:
+        """The HTTP status. Setting raises `ValueError` for what is none from 200 to 599."""
+        return self._status
+
+    @status.setter
+    def status(self, value: int) -> None:
+        if not isinstance(value, int) or not 200 <= value <= 599:
+            raise ValueError(f"a response has a status from 200 to 599, not {value!r}")
+        self._status = int(value)
 
     @property
     def content(self) -> bytes | Body:

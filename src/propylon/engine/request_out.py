@@ -56,9 +56,9 @@ async def new_connection(x: Exchange, endpoint: Endpoint) -> Upstream:
             if ticket.error is not None:
                 raise ticket.error
             await x.pause()
-    finally:
-        if ticket.connection is None:
-            pool.withdraw(ticket)
+    except BaseException:
+        pool.withdraw(ticket)
+        raise
     x.disarm()
     return ticket.connection
 

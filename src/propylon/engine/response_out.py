@@ -119,7 +119,11 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
         x.response = render_error(x, error)
     if x.status == 0 and x.response is not None:
         send(x, x.response)
-        await sent(x)
+        try:
+            await sent(x)
+        except GatewayError as second:
+            _log(x, second)
+            x.client.abort()
 
 
 def _log(x: Exchange, error: GatewayError) -> None:

@@ -73,7 +73,7 @@ class FileSource:
         self._feed()
 
     def _feed(self) -> None:
-        if self._running:
+        if self._running or self._file.closed:
             return
         self._running = True
         try:

@@ -67,8 +67,7 @@ def split_fields(block: bytes, names: Memo[bytes, FieldName], code: str) -> list
         code: what a `Refusal` is raised with.
     """
     lines = block.split(b"\r\n")
-    lines.pop()
-    if len(block.translate(None, _FORBIDDEN)) != len(block) - 2 * len(lines):
+    if lines.pop() or len(block.translate(None, _FORBIDDEN)) != len(block) - 2 * len(lines):
         raise Refusal(code, _what_is_wrong(block))
     fields = []
     for line in lines:

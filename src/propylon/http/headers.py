@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 Pair = tuple[bytes, bytes]
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
@@ -108,7 +108,7 @@ class Headers:
 def _pair(name: str, value: str) -> Pair:
     """Encode one field and refuse what would break the message apart."""
     field, content = name.encode("latin-1"), value.strip(" \t").encode("latin-1")
-    if not _TOKEN.fullmatch(field):
+    if not TOKEN.fullmatch(field):
         raise ValueError(f"{name!r} is not a header name (RFC 9110 5.1)")
     if not _VALUE.fullmatch(content):
         raise ValueError(f"the value of header {name!r} has a control character (RFC 9110 5.5)")

@@ -52,8 +52,8 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds", "_intake", "_keep",
-        "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving",
+        "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds", "_intake",
+        "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving",
         "_transport", "_write_stalled", "deadline", "exchange",
     )  # fmt: skip
 
@@ -70,7 +70,7 @@ class ClientConnection(asyncio.Protocol):
         self._reader: BodyReader | None = None
         self._body: Body | None = None
         self._keep = True
-        self._chunking = self._closing = self._half_closed = self._head_begun = False
+        self._blank = self._chunking = self._closing = self._half_closed = self._head_begun = False
         self._holds: frozenset[object] = _NOBODY
         self._owes_continue = self._probed = self._serving = self._write_stalled = False
         self.deadline = inf
@@ -120,7 +120,7 @@ class ClientConnection(asyncio.Protocol):
             self._stop_reading()
             x.fail(GatewayError("read.unexpected_eof", _CUT_OFF))
         else:
-            self.deadline = monotonic() + PROBE_SECONDS
+            self._rearm()
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -135,14 +135,14 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads too slowly: its endpoint waits too."""
         self._write_stalled = True
-        self.deadline = monotonic() + self._snapshot.client_timeouts.write
+        self._rearm()
         if self.exchange is not None and self.exchange.upstream is not None:
             self.exchange.upstream.hold(self)
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._write_stalled = False
-        self.deadline = monotonic() + self._snapshot.client_timeouts.body if self._reader is not None else inf
+        self._rearm()
         if self.exchange is not None and self.exchange.upstream is not None:
             self.exchange.upstream.release(self)
 
@@ -179,8 +179,9 @@ class ClientConnection(asyncio.Protocol):
         end = data.find(b"\r\n\r\n")
         line_end = data.find(b"\r\n")
         if line_end == 0:  # RFC 9112 2.2: an empty line before a request is ignored; a second one is not
-            if data.startswith(b"\r\n\r\n"):
+            if self._blank:
                 raise Refusal("read.bad_request_line", "empty lines before the request line (RFC 9112 2.2)")
+            self._blank = True
             self._buffer = data[2:]
             return True
         if end < 0:
@@ -206,7 +207,7 @@ class ClientConnection(asyncio.Protocol):
             x.refusal = GatewayError("admit.loop")
         self.exchange = x
         self.deadline = inf
-        self._head_begun = False
+        self._head_begun = self._blank = self._probed = False
         if fields.chunked or fields.length >= 0:
             self._begin_body(x, fields)
             if self._half_closed and self._reader is not None:
@@ -344,6 +345,9 @@ class ClientConnection(asyncio.Protocol):
             self._keep = False  # HTTP/1.0 knows no chunks: the connection's end is the body's (RFC 9112 6.3)
         if self._transport is not None:
             self._transport.write(b"%b%b%b\r\n" % (line, block, self._connection_field()))
+        x = self.exchange
+        if self._write_stalled and x is not None and x.upstream is not None:  # still, from the answer before
+            x.upstream.hold(self)
 
     def send_interim(self, head: ResponseHead) -> None:
         """Send a 1xx response; HTTP/1.0 has none (RFC 9110 15.2)."""
@@ -375,7 +379,7 @@ class ClientConnection(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self._reader is not None:
-            self.deadline = monotonic() + self._snapshot.client_timeouts.body
+            self._rearm()
 
     def hold(self, owner: object) -> None:
         """Take no more from the client until `owner` releases it; the client is not to blame for the time."""
@@ -418,10 +422,11 @@ class ClientConnection(asyncio.Protocol):
             if self._body is not None:
                 self._body.detach()
                 self._body = None
-            if not self._keep:
+            self._release_all()
+            if not self._keep or self._intake.draining:
                 self._linger()
             else:
-                self.deadline = monotonic() + x.snapshot.client_timeouts.body
+                self._rearm()
         else:
             self._next()
 
@@ -447,7 +452,7 @@ class ClientConnection(asyncio.Protocol):
     def _next(self) -> None:
         """After an exchange: the next request, rest, or the end."""
         self._release_all()
-        if not self._keep:
+        if not self._keep or self._intake.draining:
             self._linger()
             return
         if self._buffer:
@@ -466,17 +471,29 @@ class ClientConnection(asyncio.Protocol):
         if self._half_closed:
             self._close()
             return
-        timeouts = self._intake.snapshot.client_timeouts
-        if not self._buffer:
-            self.deadline = monotonic() + timeouts.keep_alive
-        elif not self._head_begun:
-            self._head_begun = True
-            self.deadline = monotonic() + timeouts.header
+        if not self._buffer or not self._head_begun:
+            self._head_begun = bool(self._buffer)
+            self._rearm()
+
+    def _rearm(self) -> None:
+        """Set the deadline that the present state calls for."""
+        timeouts = self._snapshot.client_timeouts
+        if self._write_stalled:
+            seconds = timeouts.write
+        elif self._closing:
+            seconds = timeouts.linger
+        elif self._reader is not None:
+            seconds = inf if self._holds else timeouts.body
+        elif self.exchange is not None:
+            seconds = PROBE_SECONDS if self._half_closed else inf
+        else:
+            seconds = timeouts.header if self._buffer else timeouts.keep_alive
+        self.deadline = monotonic() + seconds
 
     def _close(self) -> None:
         """Close once everything is written; a client that does not take it is cut off."""
         self._closing = True
-        self.deadline = monotonic() + self._intake.snapshot.client_timeouts.linger
+        self._rearm()
         if self._transport is not None:
             self._transport.close()
 
@@ -491,7 +508,7 @@ class ClientConnection(asyncio.Protocol):
         self._closing = True
         self._reader = None
         self._buffer = b""
-        self.deadline = monotonic() + self._intake.snapshot.client_timeouts.linger
+        self._rearm()
         self._release_all()
         transport.write_eof()
 

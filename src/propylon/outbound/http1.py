@@ -239,7 +239,10 @@ class EndpointConnection(asyncio.Protocol):
         x = self.exchange
         if x is not None:
             x.disarm()
-            if self.request_sent and self.head is None:
+            if self.head is not None:
+                if not self.complete and not self._holds:
+                    x.arm(x.timeouts.idle, "relay.idle_timeout")
+            elif self.request_sent:
                 x.arm(x.timeouts.response, "head.timeout")
             x.client.release(self)
 

@@ -7,8 +7,9 @@ line, first come first served, and a connection that becomes free goes to the fi
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -38,6 +39,9 @@ class PoolLimits:
     queue_timeout: float | None = 5.0
 
 
+log = logging.getLogger("propylon.outbound")
+
+
 class Ticket:
     """An exchange's claim to a connection: granted (`connection`), refused (`error`) or still open."""
 
@@ -51,7 +55,7 @@ class Ticket:
         self.withdrawn = False
 
 
-Opener = Callable[["Pool", "float | None"], Awaitable[EndpointConnection]]
+Opener = Callable[["Pool", "float | None"], Coroutine[None, None, EndpointConnection]]
 
 
 class Pool:
@@ -67,7 +71,7 @@ class Pool:
         self._open = 0
         self._line: deque[Ticket] = deque()
         self._waiting = 0
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: set[asyncio.Task[EndpointConnection]] = set()
         self.closed = False
 
     def __repr__(self) -> str:
@@ -111,11 +115,14 @@ class Pool:
         return ticket
 
     def withdraw(self, ticket: Ticket) -> None:
-        """Give up a claim that was not granted."""
+        """Give up a claim; what it was granted meanwhile goes back."""
         ticket.withdrawn = True
         if ticket.in_line:
             ticket.in_line = False
             self._waiting -= 1
+        connection, ticket.connection = ticket.connection, None
+        if connection is not None:
+            self.give_back(connection)
 
     def give_back(self, connection: EndpointConnection) -> None:
         """Take back a clean connection: for the first in line, or to rest."""
@@ -162,29 +169,30 @@ class Pool:
 
     def _start_opening(self, ticket: Ticket) -> None:
         self._open += 1
-        task = asyncio.get_running_loop().create_task(self._open_one(ticket), name="propylon connect")
+        timeout = ticket.exchange.timeouts.connect
+        task = asyncio.get_running_loop().create_task(self._opener(self, timeout), name="propylon connect")
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(lambda task: self._opened(ticket, task))
 
-    async def _open_one(self, ticket: Ticket) -> None:
-        try:
-            connection = await self._opener(self, ticket.exchange.timeouts.connect)
-        except ConnectError as error:
-            ticket.error = GatewayError(error.code, log=error.detail)
-            self.lost()
-        except BaseException:
+    def _opened(self, ticket: Ticket, task: asyncio.Task[EndpointConnection]) -> None:
+        self._opening.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled():
             ticket.error = GatewayError("connect.unreachable", log="the connection was given up")
-            self.lost()
-            raise
+        elif isinstance(error, ConnectError):
+            ticket.error = GatewayError(error.code, log=error.detail)
+        elif error is not None:
+            log.error("a connection could not be opened, by a defect of the gateway", exc_info=error)
+            ticket.error = GatewayError("gateway.failed")
         else:
-            ticket.connection = connection
-        finally:
-            self._deliver(ticket)
+            ticket.connection = task.result()
+        if ticket.error is not None:
+            self.lost()
+        self._deliver(ticket)
 
     def _deliver(self, ticket: Ticket) -> None:
         """Tell the exchange; if it is gone, the connection serves another."""
         if ticket.withdrawn or ticket.exchange.finished:
-            if ticket.connection is not None:
-                self.give_back(ticket.connection)
+            self.withdraw(ticket)
         else:
             ticket.exchange.notify()

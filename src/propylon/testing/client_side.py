@@ -12,6 +12,7 @@ from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.http.forwarded import Origin, origin
 from propylon.http.request_head import HOSTS
+from propylon.testing.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,13 +26,12 @@ _PORTS = {"http": b"80", "https": b"443"}
 _DEADLINE_SECONDS = 0.02  # how late a timeout may be noticed
 
 
-class MemoryClient:
+class MemoryClient(Flow):
     """The client's side of one exchange (`Client`), and the source of its body."""
 
     def __init__(self, address: str, scheme: str) -> None:
+        super().__init__()
         self._address, self._scheme = address.encode("ascii"), scheme
-        self._flows = asyncio.Event()
-        self._flows.set()
         self._done = asyncio.Event()
         self.block = b""
         self.received = bytearray()
@@ -69,7 +69,7 @@ class MemoryClient:
     async def _feed(self, x: Exchange, body: Body, pieces: Iterable[bytes]) -> None:
         size = 0
         for piece in pieces:
-            await self._flows.wait()
+            await self.flows()
             size += len(piece)
             if x.body_limit is not None and size > x.body_limit:
                 x.fail(GatewayError("request.body_too_large", f"the body is larger than {x.body_limit} bytes"))
@@ -113,22 +113,11 @@ class MemoryClient:
         """Take the end of the body."""
         self.complete = True
 
-    def body_wanted(self) -> None:
-        """The body comes unasked."""
-
-    def pause_reading(self) -> None:
-        """Send no more of the request's body for now."""
-        self._flows.clear()
-
-    def resume_reading(self) -> None:
-        """Send the request's body again."""
-        self._flows.set()
-
     def abort(self) -> None:
         """Remember that the response is incomplete."""
         self.complete = False
 
     def exchange_done(self, x: Exchange) -> None:
         """Let whoever waits for the answer have it."""
-        self._flows.set()
+        self.release_all()
         self._done.set()

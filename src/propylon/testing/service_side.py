@@ -17,6 +17,7 @@ from propylon.http.response_head import ResponseHead
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool, PoolLimits
 from propylon.testing.client_side import MemoryClient
+from propylon.testing.flow import Flow
 from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, StreamedResponse, fields_of
 
 if TYPE_CHECKING:
@@ -27,19 +28,18 @@ if TYPE_CHECKING:
     from propylon.services.service import Endpoint
 
 
-class MemoryUpstream:
+class MemoryUpstream(Flow):
     """One connection to a service in memory (`Upstream`). It serves one exchange, so that each is alone in its test."""
 
     fresh = True
 
     def __init__(self, place: tuple[str, str], handler: Handler, pool: Pool) -> None:
+        super().__init__()
         self._place, self._handler, self._pool = place, handler, pool
         self._exchange: Exchange | None = None
         self._head_sent = (b"", b"")
         self._body_sent = bytearray()
         self._task: asyncio.Task[None] | None = None
-        self._flows = asyncio.Event()
-        self._flows.set()
         self.head: ResponseHead | None = None
         self.body: bytes | Body = b""
         self.error: GatewayError | None = None
@@ -86,17 +86,6 @@ class MemoryUpstream:
                 self._task.cancel()
             self._pool.lost()
 
-    def pause_reading(self) -> None:
-        """Send no more of the response's body for now."""
-        self._flows.clear()
-
-    def resume_reading(self) -> None:
-        """Send the response's body again."""
-        self._flows.set()
-
-    def body_wanted(self) -> None:
-        """The body comes unasked."""
-
     def _serve(self, line: bytes, block: bytes, body: bytes) -> None:
         method, _, target = line.decode("latin-1").partition(" ")
         path, mark, query = target.partition("?")
@@ -141,11 +130,12 @@ class MemoryUpstream:
         self.head = head
         x.notify()
         for piece in filter(None, pieces):
-            await self._flows.wait()
+            await self.flows()
             body.feed(piece)
             await asyncio.sleep(0)  # async hooks take each piece by itself
         if isinstance(response, StreamedResponse) and response.truncated:
             self.error = GatewayError("relay.truncated")
+            body.fail(self.error)
         else:
             self.complete = True
             body.end([])

@@ -1,0 +1,101 @@
+"""The `redirect` policy: a Location made of what is configured and of the checked request."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from propylon.engine.errors import GatewayError
+from propylon.policies.redirect import Config, Policy
+from tests.support.fakes import exchange
+
+
+def location(
+    data: object,
+    *,
+    host: bytes | None = b"a.example",
+    params: dict[str, bytes] | None = None,
+    rest: bytes = b"",
+    **keys: Any,
+) -> str:
+    fields = b"" if host is None else b"host: %b\r\n" % host
+    x = exchange(**({"path": b"/p", "fields": fields} | keys))
+    x.path_params, x.rest = params or {}, rest
+    return Policy(Config.model_validate(data)).on_request(x).headers["location"]
+
+
+@pytest.mark.parametrize(
+    ("data", "keys", "expected"),
+    [
+        ("https://docs.example/", {}, "https://docs.example/"),
+        ("https://docs.example/", {"query": b"a=1"}, "https://docs.example/?a=1"),
+        ("https://docs.example/?b", {"query": b"a=1"}, "https://docs.example/?b"),
+        ({"url": "https://docs.example/", "query": False}, {"query": b"a=1"}, "https://docs.example/"),
+        ({"https": True}, {"query": b"a"}, "https://a.example/p?a"),
+        ({"host": "b.example:81"}, {}, "http://b.example:81/p"),
+        ({"https": True, "host": "b.example"}, {}, "https://b.example/p"),
+        ({"path": "/new"}, {"query": b""}, "/new?"),
+        ({"path": "/new", "query": False}, {"query": b"a"}, "/new"),
+        ({"path": "/{year}/{*}"}, {"params": {"year": b"2024"}, "rest": b"a/b"}, "/2024/a/b"),
+        ({"path": "/{year}"}, {}, "/"),
+        ({"path": "/{*}", "https": True}, {"rest": b"x"}, "https://a.example/x"),
+    ],
+)
+def test_what_is_not_given_stays_as_it_was_asked_for(data: object, keys: dict[str, Any], expected: str) -> None:
+    assert location(data, **keys) == expected
+
+
+def test_a_query_stands_before_a_fragment() -> None:
+    assert location("https://docs.example/#top", query=b"a=1") == "https://docs.example/?a=1#top"
+
+
+def test_the_status_is_308_unless_it_is_configured() -> None:
+    x = exchange()
+    assert Policy(Config(path="/x")).on_request(x).status == 308
+    assert Policy(Config(path="/x", status=302)).on_request(x).status == 302
+
+
+def test_a_change_to_https_drops_the_port() -> None:
+    assert location({"https": True}, host=b"a.example:8080") == "https://a.example/p"
+
+
+def test_a_redirect_to_a_host_that_nobody_named_is_refused() -> None:
+    with pytest.raises(GatewayError) as caught:
+        location({"https": True}, host=None)
+    assert caught.value.code == "read.bad_host"
+
+
+@pytest.mark.parametrize("piece", [b"/evil.example", b"//evil.example", b"%2F%2Fevil.example", b"", b"a//b"])
+def test_a_captured_piece_never_becomes_another_authority(piece: bytes) -> None:
+    for data in ({"path": "/{x}"}, {"path": "/{x}/{*}"}):
+        found = location(data, params={"x": piece}, rest=piece)
+        assert found.startswith("/")
+        assert not found.startswith("//")
+        assert urlsplit(found).netloc == ""
+
+
+@given(st.from_regex(rb"[!-~]{0,12}", fullmatch=True), st.from_regex(rb"[!-~]{0,12}", fullmatch=True))
+def test_a_path_redirect_stays_on_this_host_whatever_was_captured(first: bytes, second: bytes) -> None:
+    found = location({"path": "/{a}{b}"}, params={"a": first, "b": second})
+    assert found.startswith("/")
+    assert not found.startswith("//")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {}, {"query": False}, {"status": 200, "path": "/x"}, {"https": "yes"}, {"more": 1},
+        {"url": "/x"}, {"url": "ftp://a"}, {"url": "https://"}, {"url": "https://a b"}, {"url": "https://a/ü"},
+        {"url": "https://a", "path": "/x"}, {"url": "https://a", "https": True}, {"url": "https://a/\r\nb"},
+        {"path": "x"}, {"path": "//evil"}, {"path": "/a\r\nb"}, {"path": "/ü"},
+        {"host": "a b"}, {"host": "a/b"}, {"host": "u@a"},
+    ],
+)  # fmt: skip
+def test_what_leads_nowhere_is_refused_when_it_is_configured(data: object) -> None:
+    with pytest.raises(ValidationError):
+        Config.model_validate(data)
