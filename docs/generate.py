@@ -84,6 +84,7 @@ def sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type
 def table(model: type[BaseModel], path: str = "") -> list[str]:
     """Return the keys of one model as a table."""
     schema = model.model_json_schema()
+    schema = next((form for form in schema.get("anyOf", ()) if "properties" in form), schema)
     lines = ["| key | value | default | |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         key = field.alias or name

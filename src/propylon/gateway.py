@@ -192,7 +192,9 @@ class Gateway:
         """The URL of the first TCP listener. Raises `RuntimeError` while there is none."""
         for address, listener in zip(self.addresses, self.config.listen, strict=False):
             if not address.startswith("unix:"):
-                return f"{'http' if listener.tls is None else 'https'}://{address}"
+                host, _, port = address.rpartition(":")
+                reachable = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
+                return f"{'http' if listener.tls is None else 'https'}://{reachable}:{port}"
         raise RuntimeError("this gateway does not listen on TCP, or does not run")
 
     @property

@@ -52,6 +52,7 @@ class Wire:
     def __init__(self, method: bytes = b"GET", *, send: bool = True) -> None:
         self.pool = Pool()
         self.connection = EndpointConnection(cast("Any", self.pool))
+        self.connection.adopted = True
         self.transport = FakeTransport()
         self.connection.connection_made(cast("Any", self.transport))
         self.client = FakeClient()

@@ -7,7 +7,6 @@ policies constructed, patterns compiled.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import mimetypes
 import socket
 from math import inf
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from propylon.config.reference import import_object
+from propylon.config.schema.policy import check_policy
 from propylon.engine.condition import combine, one_condition
 from propylon.engine.message import Response
 from propylon.engine.pipeline import Pipeline, PolicyUse, compile_pipeline
@@ -27,11 +28,13 @@ from propylon.engine.snapshot import ClientLimits, ClientTimeouts, CompiledRoute
 from propylon.http.forwarded import ForwardingRules, TrustedProxies
 from propylon.http.request_head import HeadRules, RequestReader
 from propylon.http.target import PathRules
+from propylon.inbound.tls import server_context
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.resolve import Resolver
 from propylon.outbound.tls import client_context
 from propylon.policies import registry
 from propylon.services.service import Endpoint, Service, ServiceSettings
+from propylon.tls import TlsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,6 +57,7 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
     resolver = Resolver(
         [str(server) for server in config.dns.servers] or None, config.dns.min_ttl, config.dns.max_ttl, monotonic
     )
+    _check_listeners(config)
     gateway_uses = _uses(config.policies, "policies")
     services = {name: _service(name, service, resolver) for name, service in config.services.items()}
     service_uses = {
@@ -92,8 +96,18 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
             config.limits.connections,
         ),
         client_timeouts=_client_timeouts(config),
-        error_pages={status: _error_page(Path(path)) for status, path in config.errors.pages.items()},
+        error_pages={status: _error_page(status, Path(path)) for status, path in config.errors.pages.items()},
     )
+
+
+def _check_listeners(config: GatewayConfig) -> None:
+    """Read the certificates of listeners: a wrong one is to be found before anything is opened."""
+    for number, listener in enumerate(config.listen):
+        if listener.tls is not None:
+            try:
+                server_context(listener.tls.certificate, listener.tls.key)
+            except TlsError as error:
+                raise BuildError(f"listen.{number}.tls: {error}") from None
 
 
 def _default_name(config: GatewayConfig) -> str:
@@ -126,9 +140,13 @@ def _client_timeouts(config: GatewayConfig) -> ClientTimeouts:
     )
 
 
-def _error_page(path: Path) -> ErrorPage:
+def _error_page(status: str, path: Path) -> ErrorPage:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BuildError(f"errors.pages.{status}: {path} cannot be read: {error.strerror}") from None
     kind = mimetypes.guess_type(path.name)[0] or "text/plain"
-    return ErrorPage(path.read_bytes(), f"{kind}; charset=utf-8" if kind.startswith("text/") else kind)
+    return ErrorPage(content, f"{kind}; charset=utf-8" if kind.startswith("text/") else kind)
 
 
 # routes
@@ -253,6 +271,8 @@ def _use(entry: PolicyEntry, where: str) -> PolicyUse:
         condition = combine(
             [_condition(each) for each in entry.when or ()], [_condition(each) for each in entry.unless or ()]
         )
+        if entry.instance is None:
+            check_policy(policy)  # what a `python:` reference led to may be anything
     except Exception as error:  # a policy is anybody's code
         raise BuildError(f"{where}: policy {entry.name}: {error}") from error
     return PolicyUse(entry.name, policy, condition)
@@ -262,13 +282,7 @@ def _condition(config: Condition) -> Callable[[Exchange], bool]:
     predicate = config.python
     if isinstance(predicate, str):
         predicate = import_object(predicate)
+        if not callable(predicate):
+            raise TypeError(f"{config.python} cannot be called: a condition is a function of the exchange")
     return one_condition(config.methods or (), config.paths or (), config.headers or {}, config.query or {}, predicate)
 
-
-def import_object(reference: str) -> Any:
-    """Import `module:name`. Raises `ImportError` or `AttributeError` with a message that names it."""
-    module, _, name = reference.partition(":")
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found

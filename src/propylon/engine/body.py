@@ -50,15 +50,18 @@ class Body:
 
     Attributes:
         ended: the last byte has arrived.
+        size: bytes that have arrived so far.
     """
 
     __slots__ = (
-        "_error", "_held", "_held_bytes", "_holding", "_sink", "_trailers", "_waiter", "_wanted", "ended", "source",
+        "_error", "_held", "_held_bytes", "_holding", "_sink", "_trailers", "_waiter", "_wanted", "ended", "size",
+        "source",
     )  # fmt: skip
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.ended = False
+        self.size = 0
         self._sink: Sink | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -79,6 +82,7 @@ class Body:
 
     def feed(self, data: bytes) -> None:
         """Take a piece from the source."""
+        self.size += len(data)
         sink = self._sink
         if sink is not None:
             sink.write_body(data)

@@ -221,7 +221,8 @@ class Exchange:
             GatewayError: request.body_too_large (413), if it is known to be larger already.
         """
         self.body_limit = limit
-        arrived = len(self.body) if isinstance(self.body, bytes) else 0
+        body = self.body
+        arrived = 0 if body is None else len(body) if isinstance(body, bytes) else body.size
         if max(self.fields.length, arrived) > limit:
             raise GatewayError("request.body_too_large", f"the body is larger than {limit} bytes")
 
@@ -339,6 +340,14 @@ class Exchange:
             self._running = False
         if self.finished:
             self.client.exchange_done(self)
+            self._untie()
+
+    def _untie(self) -> None:
+        """Cut the references that lead back here, so that an exchange is freed at once and not by the collector."""
+        self._way = self.transform = self._deferred = None
+        for error in (self.error, self.refusal, self._failure):
+            if error is not None:
+                error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
 _NO_PARAMS: dict[str, bytes] = {}

@@ -39,7 +39,6 @@ JOIN_BYTES = 16384  # larger pieces are not copied into one string with their ch
 
 _NOBODY: frozenset[object] = frozenset()
 _CUT_OFF = "the connection was closed before the body was complete"
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 _NOT_A_METHOD = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
 
 
@@ -219,7 +218,7 @@ class ClientConnection(asyncio.Protocol):
     def _check_partial(self, data: bytes, line_end: int) -> None:
         """Refuse an incomplete head as soon as it can no longer become a good one."""
         limits = self._intake.snapshot.limits
-        if _BARE_LF.search(data):
+        if data.count(b"\n") != data.count(b"\r\n"):
             raise Refusal("read.bad_request_line", "a line does not end in CRLF (RFC 9112 2.2)")
         if line_end < 0:
             if _NOT_A_METHOD.match(data):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from propylon.outbound.tls import ALPN, load_identity
+from propylon.tls import ALPN, load_identity
 
 if TYPE_CHECKING:
     from pathlib import Path

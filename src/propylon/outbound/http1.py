@@ -37,6 +37,7 @@ class EndpointConnection(asyncio.Protocol):
 
     Attributes:
         usable: it is open, and nobody has begun to close it.
+        adopted: the pool counts it; not so while it is being opened.
         exchange: what it carries, if anything.
         idle_since: when it came to rest (`time.monotonic`).
     """
@@ -44,12 +45,14 @@ class EndpointConnection(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_chunks_out",
-        "_decoder", "_eof",
+        "_decoder",
+        "_eof",
         "_holds",
         "_interim",
         "_left",
         "_reusable",
         "_transport",
+        "adopted",
         "body",
         "complete",
         "error",
@@ -67,6 +70,7 @@ class EndpointConnection(asyncio.Protocol):
         self.pool = pool
         self.exchange: Exchange | None = None
         self.fresh = True
+        self.adopted = False
         self.idle_since = 0.0
         self.usable = False
         self._transport: asyncio.Transport | None = None
@@ -217,7 +221,8 @@ class EndpointConnection(asyncio.Protocol):
         """Settle a body that ends with the connection; anything else that is under way has failed."""
         self._transport = None
         self.usable = False
-        self.pool.lost()
+        if self.adopted:
+            self.pool.lost()
         if self.exchange is None or self.complete:
             return
         if self.head is not None and self._left == _UNTIL_CLOSE and self._eof and error is None:

@@ -185,7 +185,10 @@ class Pool:
             log.error("a connection could not be opened, by a defect of the gateway", exc_info=error)
             ticket.error = GatewayError("gateway.failed")
         else:
-            ticket.connection = task.result()
+            connection = ticket.connection = task.result()
+            connection.adopted = True
+            if not connection.usable:  # it was closed before it could be counted
+                self.lost()
         if ticket.error is not None:
             self.lost()
         self._deliver(ticket)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from propylon.http.headers import Headers
 
 Name = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-Value = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$")]
+Value = Annotated[str, Field(pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
 
 
 class Edit(BaseModel):

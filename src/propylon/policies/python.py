@@ -12,24 +12,41 @@ folder of the configuration file included.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+
+from propylon.config.reference import import_object
+from propylon.config.schema.policy import check_policy
+from propylon.config.types import short_form
+
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
+
+
+def _reference(value: object) -> object:
+    if isinstance(value, str) and not _REFERENCE.fullmatch(value):
+        raise ValueError("should be module:name")
+    if not isinstance(value, str | type):
+        check_policy(value)
+    return value
 
 
 class Config(BaseModel):
     """What is called, and what a class is made with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
-    use: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", description="`module:name` of a function or class.")
+    use: Annotated[Any, PlainValidator(_reference), WithJsonSchema({"type": "string"})] = Field(
+        description="`module:name` of a function or class. In a Python program also the function or object itself."
+    )
     with_: dict[str, Any] | None = Field(default=None, alias="with", description="Keyword arguments of a class.")
 
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, data: Any) -> Any:
-        return {"use": data} if isinstance(data, str) else data
+        return data if isinstance(data, Mapping) else {"use": data}
 
 
 def Policy(config: Config) -> object:
@@ -39,10 +56,7 @@ def Policy(config: Config) -> object:
         ImportError, AttributeError: there is no such module, or nothing of that name in it.
         TypeError: arguments for something that is no class, or wrong ones.
     """
-    module, _, name = config.use.partition(":")
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
+    found: Any = import_object(config.use) if isinstance(config.use, str) else config.use
     if isinstance(found, type):
         made: object = found(**(config.with_ or {}))
         return made

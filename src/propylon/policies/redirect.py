@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from propylon.config.types import short_form
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.http.host import parse_host
@@ -29,13 +30,15 @@ from propylon.http.host import parse_host
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
 
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_PATH = re.compile(r"/[\x21-\x7e]*")
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*|\*)\}")
 
 
 class Config(BaseModel):
     """Where to, and with which status."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     status: Literal[301, 302, 303, 307, 308] = Field(
         default=308, description="308 and 307 keep the method; 301 and 308 are remembered by clients."
@@ -58,14 +61,14 @@ class Config(BaseModel):
             split = urlsplit(self.url)
             if parts:
                 raise ValueError("'url' is whole: it excludes 'https', 'host' and 'path'")
-            if split.scheme not in ("http", "https") or not split.netloc or not self.url.isascii() or " " in self.url:
+            if split.scheme not in ("http", "https") or not split.netloc or not _VISIBLE.fullmatch(self.url):
                 raise ValueError("'url' begins with https:// or http:// and has no spaces; for a path alone use 'path'")
         elif not parts:
             raise ValueError("it leads nowhere: give 'url', 'https', 'host' or 'path'")
         if self.host is not None:
             parse_host(self.host.encode())
-        if self.path is not None and (not self.path.startswith("/") or self.path.startswith("//")):
-            raise ValueError("'path' begins with one '/'")
+        if self.path is not None and (not _PATH.fullmatch(self.path) or self.path.startswith("//")):
+            raise ValueError("'path' begins with one '/' and has visible ASCII characters only")
         return self
 
 
@@ -83,7 +86,10 @@ class Policy:
         config, request = self._config, x.request
         query = "" if request.query is None or not config.query else f"?{request.query}"
         if config.url is not None:
-            return config.url if "?" in config.url else config.url + query
+            if "?" in config.url:
+                return config.url
+            place, mark, fragment = config.url.partition("#")
+            return place + query + mark + fragment
         path = request.path
         if config.path is not None:
             values = {**x.params, "*": x.rest.decode("latin-1")}

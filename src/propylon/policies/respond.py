@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from propylon.config.types import short_form
 from propylon.engine.message import Response
 from propylon.http.headers import Headers
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class Config(BaseModel):
     """The answer."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string", "integer"))
 
     status: Annotated[int, Field(strict=True, ge=200, le=599)] = Field(default=200, description="The status.")
     body: str = Field(default="", description="The content, sent as UTF-8.")
@@ -48,7 +49,7 @@ class Config(BaseModel):
             raise ValueError("'body' and 'json' exclude each other")
         if self.status in (204, 304) and (self.body or self.json_ is not None):
             raise ValueError(f"a response with status {self.status} has no body (RFC 9110 6.4.1)")
-        Headers(self.headers)
+        Headers({**self.headers, "content-type": self.content_type or "text/plain"})
         return self
 
 

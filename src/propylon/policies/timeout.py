@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from propylon.config.types import OptionalDuration
+from propylon.config.types import OptionalDuration, short_form
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Config(BaseModel):
     """The times; what is not given stays as it is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string", "number"))
 
     connect: OptionalDuration = Field(default=None, description="To connect to an endpoint, TLS included.")
     response: OptionalDuration = Field(default=None, description="From the request's end to the response's head.")

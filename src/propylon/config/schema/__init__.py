@@ -6,7 +6,7 @@ The description of every field is its documentation: JSON Schema and the referen
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.gateway import DEFAULT_LISTEN, GatewayConfig
 from propylon.config.schema.listener import ListenerConfig, ProxyProtocolConfig
-from propylon.config.schema.policy import HOOKS, Condition, PolicyEntry
+from propylon.config.schema.policy import Condition, PolicyEntry
 from propylon.config.schema.route import QueryEditConfig, RewriteConfig, RouteConfig
 from propylon.config.schema.service import EndpointConfig, ServiceConfig, ServiceConnectionsConfig, ServiceTlsConfig
 from propylon.config.schema.settings import (
@@ -22,7 +22,6 @@ from propylon.config.schema.settings import (
 
 __all__ = [
     "DEFAULT_LISTEN",
-    "HOOKS",
     "Condition",
     "DnsConfig",
     "EndpointConfig",

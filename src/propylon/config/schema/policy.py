@@ -15,17 +15,9 @@ from propylon.config.problems import suggest
 from propylon.config.schema.base import Finding, Loc, Model, combined, detail, details
 from propylon.config.schema.matching import FieldName, Method, Path, PythonReference
 from propylon.config.types import FROM_FILE
+from propylon.engine.pipeline import PHASES
 from propylon.policies import registry
 
-HOOKS: Final = (
-    "on_request",
-    "on_attempt",
-    "on_response",
-    "on_request_chunk",
-    "on_response_chunk",
-    "on_error",
-    "on_done",
-)
 _CONDITIONS: Final = ("when", "unless")
 
 
@@ -62,6 +54,14 @@ Conditions = Annotated[
 """A condition, or a list of which any must hold."""
 
 
+def check_policy(policy: object) -> None:
+    """Raise `ValueError` for what is no policy, and for a class in place of its instance."""
+    if isinstance(policy, type):
+        raise ValueError(f"{policy.__name__} is a class: give an instance, {policy.__name__}(...)")
+    if not callable(policy) and not any(hasattr(policy, hook) for hook in PHASES):
+        raise ValueError(f"{type(policy).__name__} is no policy: give a callable, or an object with on_request")
+
+
 class PolicyEntry(Model):
     """One policy of a list: `config` for a named policy, `instance` for a Python callable or object."""
 
@@ -77,10 +77,7 @@ class PolicyEntry(Model):
 
         Raises `ValueError` for anything else, and for a class in place of its instance.
         """
-        if isinstance(policy, type):
-            raise ValueError(f"{policy.__name__} is a class: give an instance, {policy.__name__}(...)")
-        if not callable(policy) and not any(hasattr(policy, hook) for hook in HOOKS):
-            raise ValueError(f"{type(policy).__name__} is no policy: give a callable, or an object with on_request")
+        check_policy(policy)
         name = getattr(policy, "__name__", type(policy).__name__)
         return cls.model_construct(name=name, config=None, when=None, unless=None, instance=policy)
 

@@ -121,7 +121,7 @@ class RouteConfig(Model):
         description="New path: a template such as /v2/{id}, {prefix, to}, or {regex, to}.",
     )
     query_edit: QueryEditConfig | None = Field(default=None, description="Changes of the query before it is sent.")
-    docs: Any = Field(default=None, description="Anything for the route's documentation; not used by the gateway.")
+    docs: Any = Field(default=None, description="Anything; shown to clients in /services.json.")
     policies: Policies = Field(
         default=(), description="Policies of this route, after those of the gateway and the service."
     )
