@@ -55,7 +55,7 @@ async def test_a_client_is_answered_and_the_service_told_https(front: Fronts, id
     answered = await over_tls(f.gateway.port, identity["ca"], REQUEST)
     assert answered.startswith(b"HTTP/1.1 200 ")
     assert answered.endswith(b"\r\n\r\nhi")
-    assert f.upstream.requests[0].header("x-forwarded-proto") == b"https"
+    assert f.upstream.requests[0].header("x-forwarded-proto") == "https"
     assert f.gateway.url.startswith("https://127.0.0.1:")
 
 

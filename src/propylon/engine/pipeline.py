@@ -40,7 +40,7 @@ NamedHook = tuple[Hook, str]
 Condition = Callable[["Exchange"], bool]
 
 log = logging.getLogger("propylon.policies")
-_background: set[asyncio.Task[Any]] = set()  # asyncio holds Tasks weakly: this keeps those that nobody awaits
+BACKGROUND: set[asyncio.Task[Any]] = set()  # asyncio holds Tasks weakly: this keeps those that nobody awaits
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
             result = hook(x)
             if is_awaitable(result):
                 task = start_task(result, name)
-                _background.add(task)
+                BACKGROUND.add(task)
                 task.add_done_callback(lambda task, name=name: _forget(task, x, name))  # type: ignore[misc]
         except Exception as error:
             log_failure(x, name, error)
@@ -177,7 +177,7 @@ def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
 
 
 def _forget(task: asyncio.Task[Any], x: Exchange, name: str) -> None:
-    _background.discard(task)
+    BACKGROUND.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
         log_failure(x, name, error)
 

@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.sides import UNKNOWN
 from propylon.http.body_reader import BodyReader
 from propylon.http.chunked import last_chunk
 from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_origin, origin
 from propylon.http.refusal import Refusal
-from propylon.http.request_head import HOSTS
 
 if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
     from propylon.http.headers import Pair
     from propylon.http.host import Host
-    from propylon.http.request_head import RequestFields, RequestLine
+    from propylon.http.request_head import RequestFields
     from propylon.http.response_head import ResponseHead
     from propylon.inbound.intake import Intake
 
@@ -193,17 +192,10 @@ class ClientConnection(asyncio.Protocol):
             raise Refusal("read.head_too_large", f"the header section is longer than {limits.header_block} bytes")
         line = snapshot.reader.lines[data[:line_end]]
         fields = snapshot.reader.sections[data[line_end + 2 : end + 2]]
-        host = fields.host
-        if line.authority is not None or host is None or not line.minor:
-            host = self._check_together(line, fields)
+        x = self._intake.begin(self, line, fields)
         self._buffer = data[end + 4 :]
         self._minor = line.minor
         self._keep = (not fields.close if line.minor else fields.keep_alive) and not self._intake.draining
-        x = Exchange(self, snapshot, line.method, line.path, line.query)
-        x.fields, x.host = fields, host
-        x.id = fields.request_id or self._intake.new_request_id()
-        if fields.was_proxied and snapshot.pseudonym and fields.has_passed(snapshot.pseudonym):
-            x.refusal = GatewayError("admit.loop")
         self.exchange = x
         self.deadline = inf
         self._head_begun = self._blank = self._probed = False
@@ -231,20 +223,6 @@ class ClientConnection(asyncio.Protocol):
             self._intake.snapshot.reader.lines[data[:line_end]]
             if len(data) - line_end > limits.header_block:
                 raise Refusal("read.head_too_large", f"the header section is longer than {limits.header_block} bytes")
-
-    def _check_together(self, line: RequestLine, fields: RequestFields) -> Host | None:
-        """Check what neither the request line nor the header section can tell alone; return the host."""
-        if line.minor == 0:
-            if fields.chunked:
-                raise Refusal("read.bad_framing", "Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1)")
-        elif fields.host is None:
-            raise Refusal("read.bad_host", "no Host field in an HTTP/1.1 request (RFC 9112 3.2)")
-        if line.authority is None:
-            return fields.host
-        host = HOSTS[line.authority]
-        if fields.host is not None and host != fields.host:
-            raise Refusal("read.bad_host", "the target's authority and Host differ (RFC 9112 3.2.2)")
-        return host
 
     def _begin_body(self, x: Exchange, fields: RequestFields) -> None:
         """Take the body, or what has arrived of it."""
@@ -306,12 +284,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer a request that could not be read, as an exchange like any other; then close."""
-        snapshot = self._intake.snapshot
         self._stop_reading()
         self._minor = 1
-        x = Exchange(self, snapshot, b"", b"", None)
-        x.id = self._intake.new_request_id()
-        x.refusal = error
+        x = self._intake.refused(self, error)
         self.exchange = x
         x.start(forward(x))
 

@@ -7,11 +7,16 @@ import random
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from propylon.engine.errors import GatewayError
+from propylon.engine.exchange import Exchange
+from propylon.http.refusal import Refusal
+from propylon.http.request_head import HOSTS, RequestFields, RequestLine
 from propylon.http.request_id import RequestIds
 
 if TYPE_CHECKING:
-    from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import Client
     from propylon.engine.snapshot import Snapshot
+    from propylon.http.host import Host
 
 
 class Connection(Protocol):
@@ -63,6 +68,30 @@ class Intake:
         limit = self.snapshot.limits.connections
         return limit is not None and len(self.connections) >= limit
 
+    def begin(self, client: Client, line: RequestLine, fields: RequestFields) -> Exchange:
+        """Make the exchange of a request whose head has been read.
+
+        Raises:
+            Refusal: what neither the request line nor the header section can tell alone to be wrong.
+        """
+        snapshot = self.snapshot
+        host = fields.host
+        if line.authority is not None or host is None or not line.minor:
+            host = _check_together(line, fields)
+        x = Exchange(client, snapshot, line.method, line.path, line.query)
+        x.fields, x.host = fields, host
+        x.id = fields.request_id or self.new_request_id()
+        if fields.was_proxied and snapshot.pseudonym and fields.has_passed(snapshot.pseudonym):
+            x.refusal = GatewayError("admit.loop")
+        return x
+
+    def refused(self, client: Client, error: GatewayError) -> Exchange:
+        """Make the exchange of a request that could not be read: it is answered like any other."""
+        x = Exchange(client, self.snapshot, b"", b"", None)
+        x.id = self.new_request_id()
+        x.refusal = error
+        return x
+
     def forget(self, connection: Connection) -> None:
         """Drop a connection that is closed."""
         self.connections.discard(connection)
@@ -79,3 +108,18 @@ class Intake:
         """Act on every deadline that has passed; the only timer there is."""
         for connection in [each for each in self.connections if each.deadline <= now or each.exchange is not None]:
             connection.check(now)
+
+
+def _check_together(line: RequestLine, fields: RequestFields) -> Host | None:
+    """Check a request line against its header section; return the host the request is for."""
+    if line.minor == 0:
+        if fields.chunked:
+            raise Refusal("read.bad_framing", "Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1)")
+    elif fields.host is None:
+        raise Refusal("read.bad_host", "no Host field in an HTTP/1.1 request (RFC 9112 3.2)")
+    if line.authority is None:
+        return fields.host
+    host = HOSTS[line.authority]
+    if fields.host is not None and host != fields.host:
+        raise Refusal("read.bad_host", "the target's authority and Host differ (RFC 9112 3.2.2)")
+    return host

@@ -12,7 +12,6 @@ import orjson
 from propylon.config.build import build_snapshot
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.exchange import Exchange
 from propylon.http.fields import render
 from propylon.http.refusal import Refusal
 from propylon.inbound.intake import Intake
@@ -111,9 +110,7 @@ class TestClient:
         try:
             x = client.begin(self._intake, f"{method} {target} HTTP/1.1".encode("latin-1"), render(headers))
         except Refusal as refusal:
-            x = Exchange(client, self._snapshot, b"", b"", None)
-            x.id = self._intake.new_request_id()
-            x.refusal = GatewayError(refusal.code, refusal.detail)
+            x = self._intake.refused(client, GatewayError(refusal.code, refusal.detail))
         else:
             if isinstance(body, bytes):
                 x.body = body

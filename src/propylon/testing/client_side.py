@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
+from propylon.engine.pipeline import BACKGROUND
 from propylon.http.forwarded import Origin, origin
-from propylon.http.request_head import HOSTS
 from propylon.testing.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from propylon.engine.exchange import Exchange
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
     from propylon.inbound.intake import Intake
@@ -41,15 +41,8 @@ class MemoryClient(Flow):
 
     def begin(self, intake: Intake, raw_line: bytes, raw_fields: bytes) -> Exchange:
         """Read a head as a listener does. Raises `Refusal`."""
-        snapshot = intake.snapshot
-        line, fields = snapshot.reader.lines[raw_line], snapshot.reader.sections[raw_fields]
-        x = Exchange(self, snapshot, line.method, line.path, line.query)
-        x.fields = fields
-        x.host = fields.host if line.authority is None else HOSTS[line.authority]
-        x.id = fields.request_id or intake.new_request_id()
-        if fields.was_proxied and snapshot.pseudonym and fields.has_passed(snapshot.pseudonym):
-            x.refusal = GatewayError("admit.loop")
-        return x
+        reader = intake.snapshot.reader
+        return intake.begin(self, reader.lines[raw_line], reader.sections[raw_fields])
 
     async def carry(self, x: Exchange, pieces: Iterable[bytes]) -> None:
         """Carry an exchange to its end. Cancelled, it ends as if the client had gone away."""
@@ -62,7 +55,7 @@ class MemoryClient(Flow):
         finally:
             watch.cancel()
             x.fail(GatewayError("relay.client_gone"))
-        hooks = [task for task in asyncio.all_tasks() if task.get_name().startswith("propylon on_done ")]
+        hooks = [task for task in BACKGROUND if task.get_loop() is asyncio.get_running_loop()]
         if hooks:
             await asyncio.wait(hooks)
 
@@ -88,7 +81,7 @@ class MemoryClient(Flow):
 
     def origin(self, x: Exchange) -> Origin:
         """Tell who the client is, as a connection from its address would."""
-        host = b"" if x.host is None else x.host.name if x.host.port is None else b"%b:%b" % (x.host.name, x.host.port)
+        host = x.host.text if x.host is not None else b""
         scheme = self._scheme.encode("ascii")
         return origin(x.snapshot.forwarding, self._address, scheme, host, _PORTS[self._scheme], x.fields.all)
 
