@@ -337,11 +337,11 @@ async def test_an_async_on_done_runs_to_its_end_and_is_kept_alive(caplog: pytest
         raise ValueError("late")
 
     run_done(exchange(), hooks(slow, broken))
-    assert len(module._background) == 2
+    assert len(module.BACKGROUND) == 2
     await settle()
     assert calls == [1]
     assert "policy p1 raised" in caplog.text
-    assert module._background == set()
+    assert not module.BACKGROUND
 
 
 # hooks that block

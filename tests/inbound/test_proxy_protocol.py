@@ -278,7 +278,10 @@ def test_on_a_real_loop_the_connection_changes_hands(kind: str) -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: ProxyPreface(Intake(EMPTY), lambda ip: ip == b"127.0.0.1", Echo), "127.0.0.1", 0)
+        intake = Intake(EMPTY)
+        server = await loop.create_server(
+            lambda: ProxyPreface(intake, lambda ip: ip == b"127.0.0.1", Echo), "127.0.0.1", 0
+        )
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), family=socket.AF_INET)
         writer.write(V2_FOUR)
         await writer.drain()

@@ -345,9 +345,10 @@ class Exchange:
     def _untie(self) -> None:
         """Cut the references that lead back here, so that an exchange is freed at once and not by the collector."""
         self._way = self.transform = self._deferred = None
-        for error in (self.error, self.refusal, self._failure):
-            if error is not None:
-                error.__traceback__ = error.__context__ = error.__cause__ = None
+        if self.error is not None or self._failure is not None:
+            for error in (self.error, self.refusal, self._failure):
+                if error is not None:
+                    error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
 _NO_PARAMS: dict[str, bytes] = {}
