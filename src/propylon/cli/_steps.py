@@ -150,5 +150,5 @@ def _policies(number: int, name: str, view: RouteView, *phases: str) -> Step:
 
 def _done(view: RouteView | None) -> Step:
     if view is None:
-        return Step(9, "done", "logged")
+        return Step(9, "done", "on_done policies of the gateway, if any; a failure is logged")
     return Step(9, "done", _policies(9, "done", view, "on_done").outcome)

@@ -215,7 +215,7 @@ def _why_not(compiled: CompiledRule[R], method: bytes, request: Matchable) -> st
 
 def _why_no_candidate(compiled: CompiledRule[R], host: bytes, port: bytes | None, path: bytes) -> str:
     if not any(pattern.matches(host.lower(), port) for pattern in compiled.hosts):
-        asked = host.decode("latin-1") + (f":{port.decode('latin-1')}" if port else "")
+        asked = host.decode("latin-1") + (f":{port.decode('latin-1')}" if port else "") or "(none)"
         return f"host {asked} does not match {_listed([pattern.text for pattern in compiled.hosts])}"
     return f"path {path.decode('latin-1')} does not match {_listed([pattern.text for pattern in compiled.paths])}"
 
