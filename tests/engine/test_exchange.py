@@ -240,7 +240,7 @@ def test_the_total_time_wins_where_it_is_nearer(monkeypatch: pytest.MonkeyPatch)
     ("arm", "code"),
     [
         (lambda x: x.arm(1.0, "head.timeout"), "head.timeout"),
-        (lambda x: setattr(x, "policy_deadline", x.started + 1.0), "request.policy_timeout"),
+        (lambda x: (x.set_timeouts(policy=1.0), x.arm_policy(x)), "request.policy_timeout"),
     ],
     ids=["armed", "policy"],
 )

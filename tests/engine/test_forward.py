@@ -112,7 +112,7 @@ def test_a_whole_body_goes_with_the_head() -> None:
 def test_a_body_under_way_follows_the_head() -> None:
     run = Run(method=b"POST", fields=b"host: a\r\ncontent-length: 4\r\n")
     source = FakeUpstream()
-    body = run.x.body = Body(source)
+    body = run.x.body = Body(source, 4)
     body.feed(b"ab")
     run.start()
     body.feed(b"cd")
@@ -469,6 +469,81 @@ async def test_an_async_on_error_is_waited_for_also_after_a_deadline(monkeypatch
     await settle()
     assert run.client.body == b"later"
     run.ended()
+
+
+@pytest.mark.parametrize("step", ["on_request", "on_attempt", "on_response", "on_error", "on_done"])
+def test_a_hook_that_raises_cancelled_error_fails_like_any_other(step: str) -> None:
+    def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    run = Run(SimpleNamespace(**{step: cancelled})).start()
+    if step == "on_error":
+        run.upstream.fail("attempt.closed")
+    elif not run.x.finished:
+        run.upstream.answer(OK + b"content-length: 0\r\n")
+    assert "abort" not in run.client.names
+    assert run.client.heads[0][0].split()[1] == {"on_error": b"502", "on_done": b"200"}.get(step, b"500")
+    run.ended()
+
+
+async def test_the_total_time_ends_an_exchange_that_waits_in_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, exchange_module)
+
+    async def endless(x: Exchange) -> None:
+        x.set_timeouts(total=10, policy=None)
+        await asyncio.Event().wait()
+
+    run = Run(endless).start()
+    await settle()
+    run.x.check(clock.now + 9)
+    assert not run.x.finished
+    run.x.check(clock.now + 10)
+    assert run.problem() == "attempt.total_timeout"
+    run.ended()
+
+
+@pytest.mark.parametrize("phase", ["on_request_chunk", "on_response_chunk"])
+async def test_the_policy_time_ends_a_chunk_hook_that_never_ends(phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, exchange_module)
+    ended: list[str] = []
+
+    async def endless(x: Exchange, data: bytes) -> bytes:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+        return data
+
+    run = Run(SimpleNamespace(**{phase: endless}), method=b"POST", fields=b"host: a\r\ncontent-length: 3\r\n")
+    run.x.body = b"abc"
+    run.start()
+    await settle()
+    if phase == "on_response_chunk":
+        run.upstream.begin_answer(OK + b"content-length: 9\r\n", b"ab")
+        await settle()
+    run.x.check(clock.now + 29)
+    assert not run.x.finished
+    run.x.check(clock.now + 31)
+    await settle()
+    assert run.x.error is not None
+    assert run.x.error.code == "request.policy_timeout"
+    assert ended == ["cancelled"]
+    run.ended()
+
+
+def test_an_answer_that_many_exchanges_share_collects_nothing() -> None:
+    shared = Response(403, body="no")
+
+    def marks(x: Exchange) -> None:
+        assert x.response is not None
+        x.response.headers.add("set-cookie", "user=1")
+        x.response.replace_body("other")
+
+    for _ in range(3):
+        run = Run(lambda x: shared, SimpleNamespace(on_response=marks)).start()
+        assert run.client.heads[0][1].count(b"set-cookie") == 1
+    assert "set-cookie" not in shared.headers
+    assert shared.content == b"no"
 
 
 @pytest.mark.parametrize("step", ["on_request", "on_attempt", "on_response", "on_error", "on_done"])

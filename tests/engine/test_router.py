@@ -241,7 +241,7 @@ def test_thousands_of_routes_cost_the_same_as_one() -> None:
             sys.settrace(before)
         return lines
 
-    assert steps(5000) == steps(1)
+    assert abs(steps(5000) - steps(1)) < 30, "what hashing adds; 5,000 rules looked at would be thousands"
 
 
 def test_a_path_of_thousands_of_segments_is_walked_no_deeper_than_the_patterns() -> None:

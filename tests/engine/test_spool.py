@@ -71,7 +71,7 @@ async def test_a_body_beyond_the_limit_is_refused_and_the_file_is_closed_with_th
 async def test_a_file_is_fed_to_its_sink_whole_in_order_and_in_pieces() -> None:
     data = bytes(range(256)) * 1024
     file, sink = holding(data), FakeClient()
-    FileSource(file).body.pipe(sink)
+    FileSource(file, len(data)).body.pipe(sink)
     await settle()
     pieces = [call[1] for call in sink.calls if call[0] == "write_body"]
     assert b"".join(pieces) == data
@@ -82,7 +82,7 @@ async def test_a_file_is_fed_to_its_sink_whole_in_order_and_in_pieces() -> None:
 
 async def test_a_file_waits_while_anybody_holds_it() -> None:
     file, sink = holding(b"x" * 3 * PIECE_BYTES), FakeClient()
-    source = FileSource(file)
+    source = FileSource(file, 3 * PIECE_BYTES)
     sink.on_write = lambda data: source.hold(sink)
     source.body.pipe(sink)
     other = object()
@@ -99,7 +99,7 @@ async def test_a_file_waits_while_anybody_holds_it() -> None:
 
 async def test_a_file_nobody_takes_is_read_no_further_than_the_bound() -> None:
     file = holding(b"x" * 10 * PIECE_BYTES)
-    source = FileSource(file)
+    source = FileSource(file, 10 * PIECE_BYTES)
     source.release(None)
     assert len(source.body.held()) <= HIGH_WATER_BYTES + PIECE_BYTES
     assert not source.body.ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from math import inf
@@ -18,7 +19,7 @@ from propylon.engine.exchange import Exchange
 from propylon.engine.snapshot import ClientLimits, ClientTimeouts
 from propylon.http.response_head import ResponseHead
 from propylon.inbound import http1 as module
-from propylon.inbound.http1 import MAX_DRAIN_BYTES, PROBE_SECONDS, ClientConnection
+from propylon.inbound.http1 import MAX_DRAIN_BYTES, PROBE_SECONDS, TURN_REQUESTS, ClientConnection
 from propylon.inbound.intake import Intake
 from tests.support.fakes import OK, Clock, FakeEndpoint, FakeTransport, FakeUpstream, snapshot
 
@@ -113,16 +114,21 @@ def test_a_chunked_body_is_decoded_the_same_whatever_its_cuts() -> None:
         assert whole == b"abcde"
 
 
-def test_five_thousand_pipelined_requests_are_answered_in_order_without_recursion() -> None:
+async def test_five_thousand_pipelined_requests_are_answered_in_order_without_recursion() -> None:
     wire = echo().feed(b"".join(GET % number for number in range(5000)))
+    assert len(wire.statuses()) == TURN_REQUESTS, "then other connections get their turn"
+    for _ in range(5000 // TURN_REQUESTS + 1):
+        await asyncio.sleep(0)
     assert bodies(wire) == [b"/%d" % number for number in range(5000)]
 
 
-def test_an_endpoint_that_answers_at_once_makes_no_recursion_either() -> None:
+async def test_an_endpoint_that_answers_at_once_makes_no_recursion_either() -> None:
     wire = Wire(upstreams=3000)
     for upstream in wire.upstreams:
         upstream.on_send = lambda upstream: upstream.answer(OK + b"content-length: 0\r\n")
     wire.feed(b"".join(GET % number for number in range(3000)))
+    for _ in range(3000 // TURN_REQUESTS + 1):
+        await asyncio.sleep(0)
     assert len(wire.statuses()) == 3000
 
 
@@ -485,6 +491,96 @@ def test_a_client_that_reads_nothing_is_cut_off_after_the_write_time(clock: Cloc
     wire.connection.check(clock.now + 60)
     assert wire.transport.aborted
     assert wire.upstream.finished == 1
+
+
+def test_a_client_that_reads_nothing_is_served_no_further_until_it_reads() -> None:
+    wire = Wire(local)
+    wire.connection.pause_writing()
+    wire.feed(GET % 1, GET % 2 + GET % 3)
+    assert wire.statuses() == []
+    wire.connection.resume_writing()
+    assert bodies(wire) == [b"/1", b"/2", b"/3"]
+
+
+def test_a_client_that_stalls_in_the_middle_of_what_it_pipelined_waits_there() -> None:
+    wire = Wire(local)
+
+    def write(data: bytes) -> None:
+        wire.transport.written += data
+        wire.connection.pause_writing()
+
+    wire.transport.write = write  # type: ignore[method-assign]
+    wire.feed(GET % 1 + GET % 2 + GET % 3)
+    assert bodies(wire) == [b"/1"]
+    wire.connection.resume_writing()
+    assert bodies(wire) == [b"/1", b"/2"]
+    wire.connection.resume_writing()
+    assert bodies(wire) == [b"/1", b"/2", b"/3"]
+
+
+def test_what_a_stalled_client_pipelines_is_bounded() -> None:
+    wire = Wire(local, limits=ClientLimits(pipeline_buffer=100))
+    wire.connection.pause_writing()
+    wire.feed(b"x" * 101)
+    assert not wire.transport.reading
+
+
+def test_a_client_that_reads_again_is_read_again(clock: Clock) -> None:
+    wire = Wire(local, limits=ClientLimits(pipeline_buffer=100))
+    wire.connection.pause_writing()
+    wire.feed(GET % 1 + GET % 2 + GET % 3)
+    assert not wire.transport.reading
+    wire.connection.resume_writing()
+    assert bodies(wire) == [b"/1", b"/2", b"/3"]
+    assert wire.transport.reading
+
+
+def test_a_stalled_client_that_goes_on_sending_is_cut_off_after_the_write_time(clock: Clock) -> None:
+    wire = Wire(local)
+    wire.connection.pause_writing()
+    began = clock.now
+    for _ in range(5):
+        clock.now += 10
+        wire.feed(GET % 1)
+    assert wire.connection.deadline == began + 60
+    clock.now = began + 60
+    wire.connection.check(clock.now)
+    assert wire.transport.aborted
+
+
+def test_a_client_that_reads_a_little_in_each_write_time_is_not_cut_off(clock: Clock) -> None:
+    wire = echo().feed(GET % 1)
+    unsent = 100_000
+    wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
+    wire.connection.pause_writing()
+    for _ in range(5):
+        unsent -= 10
+        clock.now += 60
+        wire.connection.check(clock.now)
+        assert not wire.transport.aborted
+        assert wire.connection.deadline == clock.now + 60
+    clock.now += 60
+    wire.connection.check(clock.now)
+    assert wire.transport.aborted
+
+
+def test_what_is_written_behind_a_stall_does_not_hide_that_the_client_reads(clock: Clock) -> None:
+    wire = Wire(lambda x: x.set_timeouts(idle=None)).feed(GET % 1)
+    unsent = 0
+
+    def write(data: bytes) -> None:
+        nonlocal unsent
+        unsent += len(data)
+
+    wire.transport.write = write  # type: ignore[method-assign]
+    wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
+    body = wire.upstream.begin_answer(OK + b"content-length: 900000\r\n", b"x" * 70_000)
+    wire.connection.pause_writing()
+    body.feed(b"x" * 200_000)  # what had been read of the endpoint already
+    unsent -= 100_000  # the client took some of it
+    clock.now += 60
+    wire.connection.check(clock.now)
+    assert not wire.transport.aborted
 
 
 def test_a_client_that_never_closes_is_cut_off_after_the_linger_time(clock: Clock) -> None:

@@ -389,6 +389,7 @@ def test_a_slow_endpoint_pauses_the_client(monkeypatch: pytest.MonkeyPatch) -> N
     wire.connection.resume_writing()
     assert wire.client.reading
     assert wire.x.deadline == float("inf")
+    wire.connection.write_body(b"x" * 9)
     wire.connection.end_body([])
     assert (wire.x.deadline, wire.x.expiry) == (clock.now + 60, "head.timeout")
 
@@ -410,8 +411,73 @@ def test_an_endpoint_that_takes_the_body_late_does_not_lose_the_time_of_its_answ
     wire = Wire(b"POST", send=False)
     wire.connection.send_head(b"POST /", b"", 9)
     wire.feed(OK + b"content-length: 9\r\n\r\n", b"abc")  # an early answer
+    wire.connection.write_body(b"x" * 9)
     wire.connection.pause_writing()
+    wire.connection.end_body([])
+    assert wire.x.expiry == "attempt.stalled"
     wire.connection.resume_writing()
+    assert (wire.x.deadline, wire.x.expiry) == (clock.now + 60, "relay.idle_timeout")
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_rfc9112_9_2_bytes_before_the_request_are_no_answer_to_it(method: bytes) -> None:
+    wire = Wire(method, send=False).feed(LENGTH)
+    assert wire.connection.head is None
+    assert wire.code == "attempt.closed"
+    assert not wire.kept()
+
+
+def test_bytes_before_a_second_request_are_no_answer_to_it_either() -> None:
+    wire = Wire().feed(LENGTH)
+    assert wire.kept()
+    wire.begin()
+    wire.feed(LENGTH)
+    assert wire.connection.head is None
+    assert wire.code == "attempt.closed"
+    assert wire.transport.closing
+
+
+def test_the_time_of_the_answer_begins_when_the_endpoint_has_taken_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, exchange_module)
+    wire = Wire(b"POST", send=False)
+    wire.transport.write = lambda data: wire.connection.pause_writing()  # type: ignore[method-assign]
+    wire.connection.send(b"POST /", b"", b"x" * 100_000)
+    assert (wire.x.deadline, wire.x.expiry) == (clock.now + 60, "attempt.stalled")
+    clock.now += 30
+    wire.connection.resume_writing()
+    assert (wire.x.deadline, wire.x.expiry) == (clock.now + 60, "head.timeout")
+
+
+def test_an_endpoint_that_takes_some_of_a_body_in_each_idle_time_is_not_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch, exchange_module)
+    wire = Wire(b"POST", send=False)
+    unsent = 100_000
+    wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
+    wire.x.upstream = wire.connection
+    wire.connection.send_head(b"POST /", b"", 200_000)
+    wire.connection.pause_writing()
+    for _ in range(5):
+        unsent -= 10
+        clock.now += 60
+        wire.x.check(clock.now)
+        assert (wire.x.deadline, wire.x.expiry) == (clock.now + 60, "attempt.stalled")
+    clock.now += 60
+    codes: list[str] = []
+    monkeypatch.setattr(Exchange, "fail", lambda x, error: codes.append(error.code))
+    wire.x.check(clock.now)
+    assert codes == ["attempt.stalled"]
+
+
+def test_an_upload_behind_an_early_head_is_not_ended_by_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, exchange_module)
+    wire = Wire(b"POST", send=False)
+    wire.connection.send_head(b"POST /", b"", 4)
+    wire.feed(OK + b"content-length: 9\r\n\r\n", b"abc")
+    assert wire.x.deadline == float("inf")
+    wire.connection.write_body(b"abcd")
+    wire.connection.end_body([])
     assert (wire.x.deadline, wire.x.expiry) == (clock.now + 60, "relay.idle_timeout")
 
 

@@ -199,6 +199,32 @@ async def test_a_withdrawn_ticket_never_gets_a_connection_and_another_does() -> 
     assert waiting.connection is connection
 
 
+async def test_the_line_keeps_nothing_of_those_that_withdrew() -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await opened(endpoint)
+    askers = [endpoint.ask() for _ in range(100)]
+    assert len(endpoint.pool._line) == endpoint.pool.waiting == 100
+    for asker in askers[1::2] + askers[:50:2]:
+        assert asker.ticket is not None
+        endpoint.pool.withdraw(asker.ticket)
+    assert len(endpoint.pool._line) == endpoint.pool.waiting == 25
+    endpoint.give_back(connection)
+    await settle()
+    assert askers[50].connection is connection
+
+
+async def test_a_connection_that_rested_unused_is_no_longer_fresh() -> None:
+    """The endpoint may have closed it meanwhile, as it may any kept one: a request that fails on it is repeated."""
+    endpoint = Endpoint(PoolLimits())
+    asker = endpoint.ask()
+    assert asker.ticket is not None
+    endpoint.pool.withdraw(asker.ticket)
+    await endpoint.open()
+    rested = endpoint.pool.take()
+    assert rested is not None
+    assert not rested.fresh
+
+
 async def test_a_connection_that_opens_for_one_that_withdrew_rests() -> None:
     endpoint = Endpoint(PoolLimits())
     asker = endpoint.ask()
@@ -341,7 +367,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert self.pool.waiting == self.LIMITS.queue
         else:
             self.claims.append(asker)
-            if asker.ticket.in_line:
+            if asker.ticket in self.pool._line:
                 self.line.append(asker)
         self.run()
 
@@ -367,7 +393,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), clean=st.booleans())
     def finish(self, data: st.DataObject, clean: bool) -> None:
         connection = self.busy.pop(data.draw(st.integers(0, len(self.busy) - 1)))
-        waiting = [asker for asker in self.line if asker.ticket is not None and asker.ticket.in_line]
+        waiting = [asker for asker in self.line if asker.ticket is not None and asker.ticket in self.pool._line]
         if clean:
             self.inside(lambda: self.endpoint.give_back(connection))
             if waiting:
@@ -386,7 +412,7 @@ class PoolMachine(RuleBasedStateMachine):
     def limits_are_kept(self) -> None:
         assert 0 <= self.pool.open <= self.LIMITS.max
         assert 0 <= self.pool.idle <= self.LIMITS.idle
-        in_line = [asker for asker in self.claims if asker.ticket is not None and asker.ticket.in_line]
+        in_line = [asker for asker in self.claims if asker.ticket is not None and asker.ticket in self.pool._line]
         assert self.pool.waiting == len(in_line) <= self.LIMITS.queue
 
     @invariant()

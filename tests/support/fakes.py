@@ -164,7 +164,7 @@ class FakeUpstream:
     def __init__(self, *, fresh: bool = True) -> None:
         self.head: ResponseHead | None = None
         self.body: bytes | Body = b""
-        self.complete = self.heard = self.request_sent = self.usable = False
+        self.complete = self.heard = self.request_sent = self.usable = self.stalled = False
         self.error: GatewayError | None = None
         self.fresh = fresh
         self.exchange: Exchange | None = None
@@ -205,6 +205,10 @@ class FakeUpstream:
     def end_body(self, trailers: list[Pair]) -> None:
         self.sent.append(("end_body", trailers))
         self.request_sent = True
+
+    def progressed(self) -> bool:
+        """Everything is taken at once."""
+        return False
 
     def finish(self) -> None:
         self.finished += 1

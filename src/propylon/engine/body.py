@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from propylon.engine.errors import GatewayError
+from propylon.engine.sides import UNKNOWN
 
 if TYPE_CHECKING:
     from propylon.http.headers import Pair
@@ -50,16 +51,18 @@ class Body:
 
     Attributes:
         ended: the last byte has arrived.
+        length: how many bytes it has in all, or `UNKNOWN`.
         size: bytes that have arrived so far.
     """
 
     __slots__ = (
-        "_error", "_held", "_held_bytes", "_holding", "_sink", "_trailers", "_waiter", "_wanted", "ended", "size",
-        "source",
+        "_error", "_held", "_held_bytes", "_holding", "_sink", "_trailers", "_waiter", "_wanted", "ended", "length",
+        "size", "source",
     )  # fmt: skip
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, length: int = UNKNOWN) -> None:
         self.source = source
+        self.length = length
         self.ended = False
         self.size = 0
         self._sink: Sink | None = None
@@ -74,7 +77,7 @@ class Body:
     @classmethod
     def of(cls, data: bytes) -> Body:
         """Make a body of what is all there already."""
-        body = cls(_DELIVERED)
+        body = cls(_DELIVERED, len(data))
         if data:
             body.feed(data)
         body.end([])

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import types
+from asyncio import CancelledError
 from dataclasses import dataclass, replace
 from math import inf
 from time import monotonic
@@ -64,11 +65,11 @@ class Exchange:
 
     Attributes:
         id: the X-Request-Id of this exchange, as bytes.
+        asked: the method the client sent; `method` is the one that goes to the service.
         shows_request_id: whether the client gets it.
         route: the route that matched, if any.
         service: the service it goes to, if any.
         endpoint: the endpoint that was chosen, once there is one.
-        response: the answer, from `on_response` on.
         error: the gateway's own failure, if there was one.
         status: the status sent to the client; 0 before.
         transform: what the response's body passes through, if policies change it.
@@ -82,9 +83,11 @@ class Exchange:
         "_failure",
         "_origin",
         "_request",
+        "_response",
         "_running",
         "_state",
         "_way",
+        "asked",
         "attempts",
         "body",
         "body_limit",
@@ -101,10 +104,9 @@ class Exchange:
         "method",
         "path",
         "path_params",
-        "policy_deadline",
+        "policy_deadlines",
         "query",
         "refusal",
-        "response",
         "rest",
         "rewritten",
         "route",
@@ -122,7 +124,7 @@ class Exchange:
     def __init__(self, client: Client, snapshot: Snapshot, method: bytes, path: bytes, query: bytes | None) -> None:
         self.client = client
         self.snapshot = snapshot
-        self.method = method
+        self.method = self.asked = method
         self.path = path
         self.query = query
         self.fields: RequestFields = snapshot.no_fields
@@ -141,14 +143,15 @@ class Exchange:
         self.upstream: Upstream | None = None
         self.transform: Transform | None = None
         self.attempts = 0
-        self.response: Response | None = None
+        self._response: Response | None = None
         self.error: GatewayError | None = None
         self.status = 0
         self.finished = False
         self.timeouts: Timeouts = snapshot.timeouts
         self.body_limit: int | None = None
         self.started = monotonic()
-        self.deadline = self.policy_deadline = self.total_deadline = inf
+        self.deadline = self.total_deadline = inf
+        self.policy_deadlines: dict[object, float] | None = None
         self.expiry = ""
         self._request: Request | None = None
         self._state: dict[str, Any] | None = None
@@ -171,6 +174,17 @@ class Exchange:
     def request_id(self) -> str:
         """The X-Request-Id of this exchange."""
         return self.id.decode("ascii")
+
+    @property
+    def response(self) -> Response | None:
+        """The answer, from `on_response` on. A policy may put another `Response` in its place."""
+        return self._response
+
+    @response.setter
+    def response(self, value: Response) -> None:
+        if not isinstance(value, Response):
+            raise TypeError(f"{value!r} is no Response")
+        self._response = value
 
     @property
     def changed_request(self) -> Request | None:
@@ -213,6 +227,10 @@ class Exchange:
     def set_timeouts(self, **seconds: float | None) -> None:
         """Change how long this exchange may take: any of the fields of `Timeouts`, in seconds."""
         self.timeouts = replace(self.timeouts, **seconds)
+        if "total" in seconds and self.upstream is None:
+            total = self.timeouts.total
+            self.total_deadline = inf if total is None else self.started + total
+            self.disarm()
 
     def limit_body(self, limit: int) -> None:
         """Accept no request body larger than `limit` bytes.
@@ -222,7 +240,7 @@ class Exchange:
         """
         self.body_limit = limit
         body = self.body
-        arrived = 0 if body is None else len(body) if isinstance(body, bytes) else body.size
+        arrived = 0 if body is None else len(body) if isinstance(body, bytes) else max(body.size, body.length)
         if max(self.fields.length, arrived) > limit:
             raise GatewayError("request.body_too_large", f"the body is larger than {limit} bytes")
 
@@ -299,6 +317,23 @@ class Exchange:
             self.deadline = self.total_deadline
             self.expiry = "attempt.total_timeout"
 
+    def arm_relay(self, upstream: Upstream) -> None:
+        """Let the response's next bytes arrive in `timeouts.idle`, once the whole request is out."""
+        if upstream.request_sent and not upstream.complete:
+            self.arm(self.timeouts.idle, "relay.idle_timeout")
+
+    def arm_policy(self, owner: object) -> None:
+        """Let what `owner` stands for take at most `timeouts.policy`."""
+        if self.timeouts.policy is not None:
+            if self.policy_deadlines is None:
+                self.policy_deadlines = {}
+            self.policy_deadlines[owner] = monotonic() + self.timeouts.policy
+
+    def disarm_policy(self, owner: object) -> None:
+        """Learn that `owner` is done."""
+        if self.policy_deadlines is not None:
+            self.policy_deadlines.pop(owner, None)
+
     def disarm(self) -> None:
         """Let no deadline end the exchange but that of its total time."""
         self.deadline = self.total_deadline
@@ -307,10 +342,13 @@ class Exchange:
     def check(self, now: float) -> None:
         """Fail if a deadline has passed."""
         if self.deadline <= now:
+            if self.expiry == "attempt.stalled" and self.upstream is not None and self.upstream.progressed():
+                self.arm(self.timeouts.idle, "attempt.stalled")  # slow, but it moves
+                return
             self.deadline = inf
             self.fail(GatewayError(self.expiry))
-        elif self.policy_deadline <= now:
-            self.policy_deadline = inf
+        elif self.policy_deadlines and min(self.policy_deadlines.values()) <= now:
+            self.policy_deadlines = None
             self.fail(GatewayError("request.policy_timeout"))
 
     def close(self) -> None:
@@ -331,7 +369,7 @@ class Exchange:
             self._way.send(None)
         except StopIteration:
             self.finished = True
-        except Exception:
+        except (Exception, CancelledError):
             # forward() answers every failure itself, so this is a defect of it: nothing may hang for it.
             self.finished = True
             log.exception("exchange %s was lost by a defect of the gateway", self.request_id)

@@ -17,6 +17,7 @@ told in `exchange.py`. No step but 3 and the `on_*` hooks runs code of others.
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -58,10 +59,9 @@ async def forward(x: Exchange) -> None:
             # 4 choose, 5 attempt
             upstream = await attempt(x)
             # 6 head
-            if route.pipeline.on_response or route.pipeline.on_response_chunk:
+            if route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.asked:
                 assert upstream.head is not None
-                if not upstream.complete:
-                    x.arm(x.timeouts.idle, "relay.idle_timeout")
+                x.arm_relay(upstream)
                 await answer(x, Response.of_service(upstream.head, upstream.body))
             else:
                 pass_head(x, upstream)
@@ -72,7 +72,7 @@ async def forward(x: Exchange) -> None:
                 await x.pause()
         except GatewayError as error:
             await answer_failure(x, error)
-        except Exception:
+        except (Exception, CancelledError):
             log.exception("exchange %s failed by a defect of the gateway", x.request_id)
             await answer_failure(x, GatewayError("gateway.failed"))
     finally:
@@ -93,11 +93,9 @@ async def attempt(x: Exchange) -> Upstream:
     if no byte came back and the request may be sent twice, it is sent once more, on a new connection
     (RFC 9112 9.3.1).
     """
-    if x.timeouts.total is not None:
-        x.total_deadline = x.started + x.timeouts.total
-        x.disarm()
     endpoint = x.endpoint = x.chosen or x.snapshot.choose(x)
     upstream: Upstream | None = endpoint.pool.take()
+    repeated = False
     while True:
         if upstream is None:
             upstream = await new_connection(x, endpoint)
@@ -112,10 +110,18 @@ async def attempt(x: Exchange) -> Upstream:
             x.deadline = x.total_deadline = inf
             return upstream
         x.disarm()
-        if upstream.fresh or upstream.heard or x.method not in IDEMPOTENT or isinstance(x.body, Body):
+        if upstream.fresh or upstream.heard or repeated or not may_repeat(x):
             raise upstream.error
+        repeated = True
         upstream.finish()
         upstream = x.upstream = None
+
+
+def may_repeat(x: Exchange) -> bool:
+    """Say whether the request may be sent a second time, and still can be."""
+    if x.method not in IDEMPOTENT or isinstance(x.body, Body):
+        return False
+    return not (x.body and x.route.pipeline.on_request_chunk)  # a hook must not see the same body twice
 
 
 def pass_head(x: Exchange, upstream: Upstream) -> None:
@@ -128,8 +134,7 @@ def pass_head(x: Exchange, upstream: Upstream) -> None:
     if isinstance(body, Body):
         x.client.send_head(head.line, block, head.length)
         body.pipe(x.client)
-        if not upstream.complete:
-            x.arm(x.timeouts.idle, "relay.idle_timeout")
+        x.arm_relay(upstream)
     elif head.chunked and head.has_body(x.method):
         # It has all arrived, so its length can be told now.
         x.client.send(head.line, b"%bcontent-length: %d\r\n" % (block, len(body)), body)

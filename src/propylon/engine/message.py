@@ -126,7 +126,9 @@ class Request:
                 yield data
 
     def replace_body(self, data: bytes) -> None:
-        """Send `data` instead of what the client sent, with its length."""
+        """Send `data` instead of what the client sent, with its length. Raises `TypeError` if it is not bytes."""
+        if not isinstance(data, bytes):
+            raise TypeError(f"a request's body is bytes, not {data!r}")
         x = self._exchange
         if isinstance(x.body, Body):
             x.body.detach()
@@ -164,6 +166,7 @@ class Response:
 
         Raises:
             ValueError: a status out of range, or a header that is none.
+            TypeError: a body that is neither bytes nor text.
         """
         self.status = status
         self.headers = Headers(headers or {})
@@ -174,6 +177,8 @@ class Response:
             body, kind = orjson.dumps(json), kind or "application/json"
         elif isinstance(body, str):
             body, kind = body.encode(), kind or "text/plain; charset=utf-8"
+        elif not isinstance(body, bytes):
+            raise TypeError(f"a body is bytes or text, not {body!r}; for values use json=")
         if kind and "content-type" not in self.headers:
             self.headers.set("content-type", kind)
         self._body: bytes | Body = body
@@ -190,6 +195,13 @@ class Response:
         self.head = head
         self.replaced = False
         return self
+
+    def copy(self) -> Response:
+        """Return a response that can be changed without changing this one, which many exchanges may share."""
+        made = Response.__new__(Response)
+        made._status, made._body, made.head, made.replaced = self._status, self._body, self.head, self.replaced
+        made.headers = Headers(tuple(self.headers.raw))
+        return made
 
     @property
     def status(self) -> int:
@@ -221,7 +233,9 @@ class Response:
         return self._body
 
     def replace_body(self, data: bytes | str) -> None:
-        """Send `data` instead of the body, with its length."""
+        """Send `data` instead of the body, with its length. Raises `TypeError` if it is neither bytes nor text."""
+        if not isinstance(data, bytes | str):
+            raise TypeError(f"a body is bytes or text, not {data!r}")
         if isinstance(self._body, Body):
             self._body.detach()
         self._body = data.encode() if isinstance(data, str) else data

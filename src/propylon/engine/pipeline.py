@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass
-from math import inf
 from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -132,7 +131,7 @@ async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object)
                     raise TypeError(f"policy {name} returned {answer!r}: it may return a Response or None")
         except GatewayError:
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             raise failed(x, name, "request.policy_failed", error) from error
         if answer is not None:
             return answer
@@ -156,7 +155,7 @@ async def run_all(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object) -> N
                 await in_task(x, result, name)
         except GatewayError:
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             raise failed(x, name, "response.policy_failed", error) from error
 
 
@@ -170,10 +169,17 @@ def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
                 task = start_task(result, name)
                 BACKGROUND.add(task)
                 task.add_done_callback(lambda task, name=name: _forget(task, x, name))  # type: ignore[misc]
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             log_failure(x, name, error)
         if monotonic() - begun > BLOCKING_SECONDS:
             blocked(name, monotonic() - begun)
+
+
+async def settled() -> None:
+    """Wait for what async on_done policies still do in this loop."""
+    loop = asyncio.get_running_loop()
+    while tasks := [task for task in BACKGROUND if task.get_loop() is loop]:
+        await asyncio.wait(tasks)
 
 
 def _forget(task: asyncio.Task[Any], x: Exchange, name: str) -> None:
@@ -191,8 +197,7 @@ async def in_task(x: Exchange, work: Awaitable[Any], name: str) -> Any:
     """Run what an async hook returned as a Task of its own; the exchange goes on when it is done."""
     task = start_task(work, name)
     task.add_done_callback(x.wake)
-    if x.timeouts.policy is not None:
-        x.policy_deadline = monotonic() + x.timeouts.policy
+    x.arm_policy(task)
     try:
         while not task.done():
             await x.pause()
@@ -200,7 +205,7 @@ async def in_task(x: Exchange, work: Awaitable[Any], name: str) -> Any:
         task.cancel()
         raise
     finally:
-        x.policy_deadline = inf
+        x.disarm_policy(task)
     if task.cancelled():
         raise RuntimeError(f"policy {name} cancelled itself")
     return task.result()

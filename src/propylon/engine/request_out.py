@@ -11,7 +11,8 @@ from propylon.engine.sides import UNKNOWN
 from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
 from propylon.http.headers import Headers, Pair
-from propylon.http.request_head import WRITTEN_ANEW
+from propylon.http.refusal import Refusal
+from propylon.http.request_head import HOSTS, WRITTEN_ANEW
 from propylon.http.target import TargetError
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: H
         _stream(x, upstream, line, block)
     else:
         upstream.send(line, block, x.body)
-        x.arm(x.timeouts.response, "head.timeout")
+        if not upstream.stalled:
+            x.arm(x.timeouts.response, "head.timeout")
 
 
 def _rewritten(x: Exchange, rewrite: Rewrite) -> bytes:
@@ -120,7 +122,7 @@ def _stream(x: Exchange, upstream: Upstream, line: bytes, block: bytes) -> None:
         upstream.send_head(line, block, UNKNOWN)
         body.pipe(transform)
     else:
-        upstream.send_head(line, block, x.fields.length)
+        upstream.send_head(line, block, body.length)
         body.pipe(upstream)
 
 
@@ -139,9 +141,17 @@ def _changed_block(x: Exchange, headers: Headers, authority: bytes) -> bytes:
         key = name.lower()
         if key == b"host":
             if value != x.fields.first(b"host"):
-                authority = value
-        elif key not in CONNECTION_BOUND and key not in WRITTEN_ANEW:
+                authority = _checked_host(value)
+        elif key not in CONNECTION_BOUND and key not in WRITTEN_ANEW and key != b"expect":
             kept.append((name, value))
             names.add(key)
     told = [line for line in x.origin.block.splitlines(keepends=True) if line.partition(b":")[0] not in names]
     return b"host: %b\r\n%b%bx-request-id: %b\r\n" % (authority, render(kept), b"".join(told), x.id)
+
+
+def _checked_host(value: bytes) -> bytes:
+    """Check a Host that a policy has set. Raises `GatewayError` request.policy_failed."""
+    try:
+        return HOSTS[value].text
+    except Refusal as refusal:
+        raise GatewayError("request.policy_failed", log=f"a policy set Host: {refusal.detail}") from None

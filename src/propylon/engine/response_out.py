@@ -31,8 +31,9 @@ async def answer(x: Exchange, response: Response) -> None:
     Raises:
         GatewayError: response.policy_failed, or what ended the exchange meanwhile.
     """
-    x.response = response
+    x.response = response if response.head is not None else response.copy()
     await run_all(x, x.route.pipeline.on_response)
+    assert x.response is not None
     send(x, x.response)
     if response.head is None:
         await sent(x)
@@ -54,30 +55,36 @@ def own_fields(x: Exchange, block: bytes, has_date: bool) -> bytes:
 def send(x: Exchange, response: Response) -> None:
     """Send a response; a body that is under way follows as it comes."""
     head, content = response.head, response.content
-    x.status = response.status
     line = head.line if head is not None and head.status == response.status else status_line(response.status)
-    bodyless = x.method == b"HEAD" or response.status in (204, 304)
+    bodyless = x.asked == b"HEAD" or response.status in (204, 304)
     if bodyless and isinstance(content, Body):
         content.detach()
         content = b""
     hooks = () if bodyless else x.route.pipeline.on_response_chunk
     if hooks and content:
         body = content if isinstance(content, Body) else Body.of(content)
-        x.client.send_head(line, _fields(x, response, drop_length=True), UNKNOWN)
+        block = _fields(x, response, drop_length=True)
+        x.status = response.status
+        x.client.send_head(line, block, UNKNOWN)
         x.transform = Transform(x, hooks, body.source, x.client)
         x.defer(x.transform.cancel)
         body.pipe(x.transform)
-        x.arm(x.timeouts.idle, "relay.idle_timeout")
+        if x.upstream is not None:
+            x.arm_relay(x.upstream)
     elif isinstance(content, Body):
         assert head is not None
-        x.client.send_head(line, _fields(x, response, drop_length=False), head.length)
+        block = _fields(x, response, drop_length=False)
+        x.status = response.status
+        x.client.send_head(line, block, head.length)
         content.pipe(x.client)
-        x.arm(x.timeouts.idle, "relay.idle_timeout")
+        if x.upstream is not None:
+            x.arm_relay(x.upstream)
     else:
         keeps_length = bodyless and response.status != 204 and not response.replaced
         block = _fields(x, response, drop_length=not keeps_length)
         if not keeps_length and response.status != 204:
             block += b"content-length: %d\r\n" % len(content)
+        x.status = response.status
         x.client.send(line, block, b"" if bodyless else content)
         if x.upstream is not None and not x.upstream.complete:  # the service's own body is not wanted any more
             x.upstream.finish()
@@ -111,7 +118,8 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
         return
     pipeline = x.route.pipeline
     try:
-        x.response = await first_answer(x, pipeline.on_error, error) or render_error(x, error)
+        shown = await first_answer(x, pipeline.on_error, error)
+        x.response = shown.copy() if shown is not None else render_error(x, error)
         if error.code != "response.policy_failed":
             await run_all(x, pipeline.on_response)
     except GatewayError as second:

@@ -65,6 +65,7 @@ class Upstream(Protocol):
         request_sent: the whole request has been written.
         fresh: it has carried no exchange before this one.
         heard: at least one byte of this response has arrived.
+        stalled: the endpoint does not take what is written to it.
     """
 
     head: ResponseHead | None
@@ -74,6 +75,10 @@ class Upstream(Protocol):
     request_sent: bool
     fresh: bool
     heard: bool
+
+    @property
+    def stalled(self) -> bool:
+        """See above."""
 
     def begin(self, x: Exchange) -> None:
         """Take on an exchange."""
@@ -89,6 +94,9 @@ class Upstream(Protocol):
 
     def end_body(self, trailers: list[Pair]) -> None:
         """Send the end of the body."""
+
+    def progressed(self) -> bool:
+        """Tell whether any of what is still to be written has left since this was asked last."""
 
     def finish(self) -> None:
         """Give the exchange up: back to the pool if the connection is clean, closed otherwise."""

@@ -37,6 +37,7 @@ async def spool(x: Exchange, limit: int) -> BodyFile:
     Raises:
         GatewayError: request.body_too_large beyond `limit` bytes.
     """
+    had_body = x.body is not None
     body = x.body if isinstance(x.body, Body) else Body.of(x.body or b"")
     file = BodyFile(max_size=SPOOL_MEMORY_BYTES)
     x.defer(file.discard)
@@ -44,20 +45,22 @@ async def spool(x: Exchange, limit: int) -> BodyFile:
         if file.tell() + len(data) > limit:
             raise GatewayError("request.body_too_large", f"the body is larger than {limit} bytes")
         file.write(data)
+    size = file.tell()
     file.seek(0)
-    x.body = FileSource(file).body
+    if had_body:
+        x.body = FileSource(file, size).body
     return file
 
 
 class FileSource:
     """Feeds a file into a `Body`, one piece at a time, as fast as its sink takes it."""
 
-    def __init__(self, file: BodyFile) -> None:
+    def __init__(self, file: BodyFile, size: int) -> None:
         self._file = file
         self._offset = 0
         self._holds: set[object] = set()
         self._running = False
-        self.body = Body(self)
+        self.body = Body(self, size)
 
     def body_wanted(self) -> None:
         """Begin once the sink is in place."""

@@ -6,6 +6,7 @@ what it returns then is the end of the body. An async hook makes the pieces behi
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.pipeline import NamedHook, failed, is_awaitable, start_task
 
 if TYPE_CHECKING:
-    import asyncio
 
     from propylon.engine.body import Sink, Source
     from propylon.engine.exchange import Exchange
@@ -51,6 +51,7 @@ class Transform:
     def cancel(self) -> None:
         """End an async hook with its exchange."""
         self._work.clear()
+        self._exchange.disarm_policy(self)
         if self._task is not None:
             self._task.cancel()
 
@@ -72,11 +73,12 @@ class Transform:
         hook, name = self._hooks[number]
         try:
             result = hook(self._exchange, data)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self._fail(name, error)
             return
         if is_awaitable(result):
             self._source.hold(self)
+            self._exchange.arm_policy(self)
             self._task = start_task(result, name)
             self._task.add_done_callback(lambda task: self._resume(task, number, last))
         else:
@@ -84,6 +86,7 @@ class Transform:
 
     def _resume(self, task: asyncio.Task[Any], number: int, last: bool) -> None:
         self._task = None
+        self._exchange.disarm_policy(self)
         if task.cancelled() or self._exchange.finished:
             return
         error = task.exception()

@@ -10,6 +10,7 @@ import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -149,5 +150,9 @@ _NEVER_TRAILERS = (
 
 def last_chunk(trailers: list[Pair]) -> bytes:
     """Write the last chunk with the trailer fields that may be one (RFC 9110 6.5.1)."""
-    kept = [b"%b: %b\r\n" % pair for pair in trailers if not pair[0].lower().startswith(_NEVER_TRAILERS)]
+    kept = [
+        b"%b: %b\r\n" % pair
+        for pair in trailers
+        if not pair[0].lower().startswith(_NEVER_TRAILERS) and pair[0].lower() not in GATEWAY_OWNED
+    ]
     return b"0\r\n%b\r\n" % b"".join(kept)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 from propylon.http.memo import Memo
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FOLDED = bytes.maketrans(b"_.", b"--")
 # What no field line holds besides its CRLF: every control character but HTAB (RFC 9110 5.5).
 _FORBIDDEN = bytes(byte for byte in range(32) if byte != 9) + b"\x7f"
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
@@ -55,7 +56,7 @@ class FieldName:
         self.text = text
         self.key = text.lower()
         # A service that speaks CGI reads `X_User` as `X-User`, so neither spelling gets past (CVE-2026-54763).
-        self.special = self.key.replace(b"_", b"-") in special
+        self.special = self.key.translate(_FOLDED) in special
         self.alias = b"_" in text or b"." in text
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_DRAIN_BYTES = 256 * 1024  # an unread body up to here is read and dropped, so that the connection can be kept
 PROBE_SECONDS = 0.5  # after a client's FIN: time for a quick answer before it is asked whether it is still there
+TURN_REQUESTS = 64  # pipelined requests that are begun in one go; then other connections get their turn
+DRAIN_LINGER_SECONDS = 1.0  # a gateway that stops waits no longer for a client to close
 JOIN_BYTES = 16384  # larger pieces are not copied into one string with their chunk's size
 
 _NOBODY: frozenset[object] = frozenset()
@@ -52,7 +54,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds", "_intake",
         "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving",
-        "_transport", "_write_stalled", "deadline", "exchange",
+        "_transport", "_unsent", "_write_stalled", "deadline", "exchange",
     )  # fmt: skip
 
     def __init__(self, intake: Intake, peer: bytes | None = None, port: bytes | None = None) -> None:
@@ -71,6 +73,7 @@ class ClientConnection(asyncio.Protocol):
         self._blank = self._chunking = self._closing = self._half_closed = self._head_begun = False
         self._holds: frozenset[object] = _NOBODY
         self._owes_continue = self._probed = self._serving = self._write_stalled = False
+        self._unsent = 0
         self.deadline = inf
         self.exchange: Exchange | None = None
 
@@ -103,7 +106,7 @@ class ClientConnection(asyncio.Protocol):
         """Take what arrived: more of a body, the next request, or what has to wait."""
         if self._reader is not None:
             self._feed(data)
-        elif self.exchange is not None:
+        elif self.exchange is not None or self._write_stalled:
             self._keep_for_later(data)
         elif not self._closing:
             self._serve(self._buffer + data if self._buffer else data)
@@ -133,6 +136,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads too slowly: its endpoint waits too."""
         self._write_stalled = True
+        self._unsent = self._unsent_bytes()
         self._rearm()
         if self.exchange is not None and self.exchange.upstream is not None:
             self.exchange.upstream.hold(self)
@@ -141,6 +145,7 @@ class ClientConnection(asyncio.Protocol):
         """The client reads again."""
         self._write_stalled = False
         self._rearm()
+        self._go_on()
         if self.exchange is not None and self.exchange.upstream is not None:
             self.exchange.upstream.release(self)
 
@@ -161,15 +166,35 @@ class ClientConnection(asyncio.Protocol):
         self._serving = True
         self._buffer = data
         try:
-            while self._buffer and self.exchange is None and self._reader is None and not self._closing:
+            served = 0
+            while self._may_begin():
+                if served == TURN_REQUESTS:
+                    asyncio.get_running_loop().call_soon(self._go_on)
+                    break
                 if not self._begin(self._buffer):
                     break
+                served += 1
         except Refusal as refusal:
             self._refuse(GatewayError(refusal.code, refusal.detail))
         finally:
             self._serving = False
         if self._buffer:
             self._rest()
+
+    def _may_begin(self) -> bool:
+        """Say whether the next request may begin; a client that does not read its answers gets no further ones."""
+        return bool(
+            self._buffer
+            and self.exchange is None
+            and self._reader is None
+            and not self._closing
+            and not self._write_stalled
+        )
+
+    def _go_on(self) -> None:
+        """Serve what has waited in the buffer."""
+        if self._may_begin():
+            self._serve(self._buffer)
 
     def _begin(self, data: bytes) -> bool:
         """Begin the request at the front of `data`; False if its head is not complete."""
@@ -235,7 +260,7 @@ class ClientConnection(asyncio.Protocol):
         self._buffer = b""
         self._reader = reader
         self._owes_continue = fields.expects_continue and self._minor == 1 and not reader.size
-        self._body = x.body = Body(self)
+        self._body = x.body = Body(self, fields.length)
         for piece in pieces:
             self._body.feed(piece)
 
@@ -430,8 +455,8 @@ class ClientConnection(asyncio.Protocol):
             self._linger()
             return
         if self._buffer:
-            if self._serving:  # the loop of `_serve` goes on with it: no recursion, however much is pipelined
-                return
+            if self._serving or self._write_stalled:
+                return  # the loop of `_serve`, or `resume_writing`, goes on with it: no recursion
             self._serve(self._buffer)
         self._rest()
 
@@ -455,7 +480,7 @@ class ClientConnection(asyncio.Protocol):
         if self._write_stalled:
             seconds = timeouts.write
         elif self._closing:
-            seconds = timeouts.linger
+            seconds = min(timeouts.linger, DRAIN_LINGER_SECONDS) if self._intake.draining else timeouts.linger
         elif self._reader is not None:
             seconds = inf if self._holds else timeouts.body
         elif self.exchange is not None:
@@ -501,9 +526,13 @@ class ClientConnection(asyncio.Protocol):
         if self.deadline > now:
             return
         self.deadline = inf
-        if self._closing:
+        if self._closing and not self._write_stalled:
             self.abort()
         elif self._write_stalled:
+            before, self._unsent = self._unsent, self._unsent_bytes()
+            if self._unsent < before:  # slow, but it reads
+                self._rearm()
+                return
             if x is not None:
                 x.fail(GatewayError("relay.client_stalled"))
             self.abort()
@@ -517,6 +546,9 @@ class ClientConnection(asyncio.Protocol):
             x.fail(GatewayError("read.body_timeout", "the request's body did not arrive in time"))
         elif self._half_closed:
             self._probe(x, now)
+
+    def _unsent_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def _probe(self, x: Exchange, now: float) -> None:
         """Find out whether a client that sent a FIN still waits, or went away.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from propylon.engine.sides import Client
     from propylon.engine.snapshot import Snapshot
     from propylon.http.host import Host
+
+
+log = logging.getLogger("propylon.inbound")
 
 
 class Connection(Protocol):
@@ -107,7 +111,11 @@ class Intake:
     def sweep(self, now: float) -> None:
         """Act on every deadline that has passed; the only timer there is."""
         for connection in [each for each in self.connections if each.deadline <= now or each.exchange is not None]:
-            connection.check(now)
+            try:
+                connection.check(now)
+            except Exception:  # one connection's defect must not take all others their deadlines
+                log.exception("a connection was cut by a defect of the gateway: %r", connection)
+                connection.abort()
 
 
 def _check_together(line: RequestLine, fields: RequestFields) -> Host | None:

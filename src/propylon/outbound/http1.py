@@ -19,7 +19,9 @@ from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 
 if TYPE_CHECKING:
+    from propylon.engine.body import Source
     from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import Client
     from propylon.http.headers import Pair
     from propylon.outbound.pool import Pool
 
@@ -43,15 +45,18 @@ class EndpointConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_begun",
         "_buffer",
-        "_chunks_out",
         "_decoder",
         "_eof",
+        "_held_source",
         "_holds",
         "_interim",
         "_left",
+        "_owed",
         "_reusable",
         "_transport",
+        "_unsent",
         "adopted",
         "body",
         "complete",
@@ -91,7 +96,10 @@ class EndpointConnection(asyncio.Protocol):
         self._left = 0
         self._interim = 0
         self._reusable = True
-        self._chunks_out = False
+        self._begun = False
+        self._owed = 0
+        self._held_source: Source | Client | None = None
+        self._unsent = 0
         self._holds: frozenset[object] = _NOBODY
 
     # the engine's side
@@ -105,7 +113,7 @@ class EndpointConnection(asyncio.Protocol):
 
     def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
         """Send a whole request."""
-        self.request_sent = True
+        self._begun = self.request_sent = True
         if self._transport is None:
             return
         if body is None:
@@ -115,8 +123,9 @@ class EndpointConnection(asyncio.Protocol):
 
     def send_head(self, line: bytes, block: bytes, length: int) -> None:
         """Send the head of a request whose body follows."""
-        self._chunks_out = length == UNKNOWN
-        framing = b"transfer-encoding: chunked" if self._chunks_out else b"content-length: %d" % length
+        self._begun = True
+        self._owed = length
+        framing = b"transfer-encoding: chunked" if length == UNKNOWN else b"content-length: %d" % length
         if self._transport is not None:
             self._transport.write(b"%b HTTP/1.1\r\n%b%b\r\n\r\n" % (line, block, framing))
 
@@ -124,18 +133,47 @@ class EndpointConnection(asyncio.Protocol):
         """Send a piece of the body."""
         if self._transport is None:
             return
-        if self._chunks_out:
+        if self._owed == UNKNOWN:
             data = b"%x\r\n%b\r\n" % (len(data), data)
+        elif len(data) > self._owed:
+            self._fail(GatewayError("gateway.failed", log="more of a body than its Content-Length said"))
+            return
+        else:
+            self._owed -= len(data)
         self._transport.write(data)
 
     def end_body(self, trailers: list[Pair]) -> None:
         """Send the end of the body. A client's trailers end here: no service asked for them (RFC 9110 6.5.1)."""
-        if self._chunks_out and self._transport is not None:
+        if self._owed > 0:
+            self._fail(GatewayError("gateway.failed", log="less of a body than its Content-Length said"))
+            return
+        if self._owed == UNKNOWN and self._transport is not None:
             self._transport.write(LAST_CHUNK)
         self.request_sent = True
+        self._await_head()
+
+    def _await_head(self) -> None:
+        """The whole request is out: now the endpoint's time runs, unless it has not taken the request yet."""
         x = self.exchange
-        if x is not None and self.head is None:
+        if x is None or self.stalled:
+            return
+        if self.head is None:
             x.arm(x.timeouts.response, "head.timeout")
+        else:
+            x.arm_relay(self)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the endpoint does not take what is written to it."""
+        return self._held_source is not None
+
+    def progressed(self) -> bool:
+        """Tell whether any of what is still to be written has left since this was asked last."""
+        before, self._unsent = self._unsent, self._unsent_bytes()
+        return self._unsent < before
+
+    def _unsent_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def finish(self) -> None:
         """Give the exchange up: back to the pool if the connection is clean, closed otherwise."""
@@ -177,8 +215,8 @@ class EndpointConnection(asyncio.Protocol):
             return
         self._transport.resume_reading()
         x = self.exchange
-        if x is not None and self.head is not None and not self.complete:
-            x.arm(x.timeouts.idle, "relay.idle_timeout")
+        if x is not None and self.head is not None:
+            x.arm_relay(self)
 
     def body_wanted(self) -> None:
         """Endpoints send their bodies unasked."""
@@ -197,14 +235,17 @@ class EndpointConnection(asyncio.Protocol):
             self._reusable = False
             self.close()
             return
+        if not self._begun:  # an answer to a request that has not been sent is nobody's (RFC 9112 9.2)
+            self._fail(GatewayError("attempt.closed", log="bytes before the request"))
+            return
         self.heard = True
         try:
             if self.head is None:
                 self._read_head(data, x)
             else:
                 self._read_body(data)
-                if not self.complete and not self._holds:
-                    x.arm(x.timeouts.idle, "relay.idle_timeout")
+                if not self._holds:
+                    x.arm_relay(self)
         except Refusal as refusal:
             self._fail(GatewayError(refusal.code, log=refusal.detail))
 
@@ -233,23 +274,24 @@ class EndpointConnection(asyncio.Protocol):
             self._fail(GatewayError("relay.truncated", log=str(error or "closed before the body's end")))
 
     def pause_writing(self) -> None:
-        """The endpoint takes no more of the request's body: the client waits too."""
+        """The endpoint takes no more of the request's body: wherever it comes from waits too."""
         x = self.exchange
         if x is not None:
-            x.client.hold(self)
+            source: Source | Client = x.body.source if isinstance(x.body, Body) else x.client
+            source.hold(self)
+            self._held_source = source
+            self._unsent = self._unsent_bytes()
             x.arm(x.timeouts.idle, "attempt.stalled")
 
     def resume_writing(self) -> None:
         """The endpoint takes the request's body again."""
+        source, self._held_source = self._held_source, None
         x = self.exchange
-        if x is not None:
+        if x is not None and source is not None:
             x.disarm()
-            if self.head is not None:
-                if not self.complete and not self._holds:
-                    x.arm(x.timeouts.idle, "relay.idle_timeout")
-            elif self.request_sent:
-                x.arm(x.timeouts.response, "head.timeout")
-            x.client.release(self)
+            if self.request_sent:
+                self._await_head()
+            source.release(self)
 
     # reading
 
@@ -325,11 +367,12 @@ class EndpointConnection(asyncio.Protocol):
             if not self._left:
                 self._end([])
         elif self._decoder is not None:
-            for piece in self._decoder.feed(data):
+            decoder = self._decoder
+            for piece in decoder.feed(data):
                 body.feed(piece)
-            if self._decoder.done:
-                self._reusable = self._reusable and not self._decoder.rest
-                self._end(self._decoder.trailers)
+            if decoder.done and self._decoder is decoder:  # what takes a piece may have given the exchange up
+                self._reusable = self._reusable and not decoder.rest
+                self._end(decoder.trailers)
         else:
             body.feed(data)
 
@@ -345,6 +388,7 @@ class EndpointConnection(asyncio.Protocol):
 
     def _fail(self, error: GatewayError) -> None:
         self.error = error
+        self._reusable = False
         self.close()
         if isinstance(self.body, Body):
             self.body.fail(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from time import monotonic
@@ -45,13 +45,12 @@ log = logging.getLogger("propylon.outbound")
 class Ticket:
     """An exchange's claim to a connection: granted (`connection`), refused (`error`) or still open."""
 
-    __slots__ = ("connection", "error", "exchange", "in_line", "withdrawn")
+    __slots__ = ("connection", "error", "exchange", "withdrawn")
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.connection: EndpointConnection | None = None
         self.error: GatewayError | None = None
-        self.in_line = False
         self.withdrawn = False
 
 
@@ -61,7 +60,7 @@ Opener = Callable[["Pool", "float | None"], Coroutine[None, None, EndpointConnec
 class Pool:
     """The connections to one endpoint."""
 
-    __slots__ = ("_idle", "_limits", "_line", "_open", "_opener", "_opening", "_waiting", "closed")
+    __slots__ = ("_idle", "_limits", "_line", "_open", "_opener", "_opening", "closed")
 
     def __init__(self, limits: PoolLimits, opener: Opener) -> None:
         """`opener(pool, timeout)` makes a connection in at most `timeout` seconds, or raises `ConnectError`."""
@@ -69,13 +68,12 @@ class Pool:
         self._opener = opener
         self._idle: deque[EndpointConnection] = deque()
         self._open = 0
-        self._line: deque[Ticket] = deque()
-        self._waiting = 0
+        self._line: OrderedDict[Ticket, None] = OrderedDict()
         self._opening: set[asyncio.Task[EndpointConnection]] = set()
         self.closed = False
 
     def __repr__(self) -> str:
-        return f"<Pool open={self._open} idle={len(self._idle)} waiting={self._waiting}>"
+        return f"<Pool open={self._open} idle={len(self._idle)} waiting={len(self._line)}>"
 
     @property
     def open(self) -> int:
@@ -90,7 +88,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """Exchanges in line."""
-        return self._waiting
+        return len(self._line)
 
     def take(self) -> EndpointConnection | None:
         """Take the connection that was used last, if any rests."""
@@ -105,10 +103,8 @@ class Pool:
         ticket = Ticket(x)
         if self._open < self._limits.max:
             self._start_opening(ticket)
-        elif self._waiting < self._limits.queue:
-            self._line.append(ticket)
-            ticket.in_line = True
-            self._waiting += 1
+        elif len(self._line) < self._limits.queue:
+            self._line[ticket] = None
             x.arm(self._limits.queue_timeout, "choose.queue_timeout")
         else:
             ticket.error = GatewayError("choose.queue_full")
@@ -117,15 +113,14 @@ class Pool:
     def withdraw(self, ticket: Ticket) -> None:
         """Give up a claim; what it was granted meanwhile goes back."""
         ticket.withdrawn = True
-        if ticket.in_line:
-            ticket.in_line = False
-            self._waiting -= 1
+        self._line.pop(ticket, None)
         connection, ticket.connection = ticket.connection, None
         if connection is not None:
             self.give_back(connection)
 
     def give_back(self, connection: EndpointConnection) -> None:
         """Take back a clean connection: for the first in line, or to rest."""
+        connection.fresh = False  # whoever gets it may find that the endpoint has closed it meanwhile
         ticket = self._next_in_line()
         if ticket is not None:
             ticket.connection = connection
@@ -158,14 +153,11 @@ class Pool:
             task.cancel()
 
     def _next_in_line(self) -> Ticket | None:
-        while self._line:
-            ticket = self._line.popleft()
-            if ticket.in_line:  # withdrawn ones stay in the deque until they are reached: O(1) either way
-                ticket.in_line = False
-                self._waiting -= 1
-                ticket.exchange.disarm()
-                return ticket
-        return None
+        if not self._line:
+            return None
+        ticket, _ = self._line.popitem(last=False)
+        ticket.exchange.disarm()
+        return ticket
 
     def _start_opening(self, ticket: Ticket) -> None:
         self._open += 1

@@ -9,6 +9,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from propylon.engine.pipeline import settled
 from propylon.http.forwarded import TrustedProxies
 from propylon.inbound.http1 import ClientConnection
 from propylon.inbound.intake import Intake
@@ -84,6 +85,7 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain if drain < inf else None):
                 await self._intake.emptied()
+                await settled()
         for connection in list(self._intake.connections):
             log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
             connection.abort()
@@ -113,6 +115,7 @@ class Worker:
 
     def _tick(self) -> None:
         """Look at every deadline, ten times a second: the one timer of a worker."""
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
         now = monotonic()
         self._intake.sweep(now)
         self._ticks += 1
@@ -120,5 +123,3 @@ class Worker:
             for service in self.snapshot.services.values():
                 for endpoint in service.endpoints:
                     endpoint.pool.sweep(now)
-        self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
-

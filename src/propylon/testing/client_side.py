@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.forward import forward
-from propylon.engine.pipeline import BACKGROUND
+from propylon.engine.pipeline import settled
 from propylon.http.forwarded import Origin, origin
 from propylon.testing.flow import Flow
 
@@ -55,9 +55,7 @@ class MemoryClient(Flow):
         finally:
             watch.cancel()
             x.fail(GatewayError("relay.client_gone"))
-        hooks = [task for task in BACKGROUND if task.get_loop() is asyncio.get_running_loop()]
-        if hooks:
-            await asyncio.wait(hooks)
+        await settled()
 
     async def _feed(self, x: Exchange, body: Body, pieces: Iterable[bytes]) -> None:
         size = 0

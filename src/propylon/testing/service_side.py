@@ -43,7 +43,7 @@ class MemoryUpstream(Flow):
         self.head: ResponseHead | None = None
         self.body: bytes | Body = b""
         self.error: GatewayError | None = None
-        self.complete = self.request_sent = self.heard = False
+        self.complete = self.request_sent = self.heard = self.stalled = False
         self.usable = True
         self.idle_since = 0.0
 
@@ -72,6 +72,10 @@ class MemoryUpstream(Flow):
         if x is not None:
             x.arm(x.timeouts.response, "head.timeout")
         self._serve(*self._head_sent, bytes(self._body_sent))
+
+    def progressed(self) -> bool:
+        """Everything is taken at once."""
+        return False
 
     def finish(self) -> None:
         """Give the exchange up."""
