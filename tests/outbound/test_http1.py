@@ -470,6 +470,30 @@ def test_an_endpoint_that_takes_some_of_a_body_in_each_idle_time_is_not_given_up
     assert codes == ["attempt.stalled"]
 
 
+def test_what_is_written_behind_a_stall_does_not_hide_that_the_endpoint_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, exchange_module)
+    wire = Wire(b"POST", send=False)
+    unsent = 0
+
+    def write(data: bytes) -> None:
+        nonlocal unsent
+        unsent += len(data)
+
+    wire.transport.write = write  # type: ignore[method-assign]
+    wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
+    wire.x.upstream = wire.connection
+    wire.connection.send_head(b"POST /", b"", 900_000)
+    wire.connection.write_body(b"x" * 70_000)
+    wire.connection.pause_writing()
+    wire.connection.write_body(b"x" * 200_000)  # what had been read of the client already
+    unsent -= 100_000  # the endpoint took some of it
+    clock.now += 60
+    codes: list[str] = []
+    monkeypatch.setattr(Exchange, "fail", lambda x, error: codes.append(error.code))
+    wire.x.check(clock.now)
+    assert codes == []
+
+
 def test_an_upload_behind_an_early_head_is_not_ended_by_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, exchange_module)
     wire = Wire(b"POST", send=False)

@@ -357,6 +357,8 @@ class ClientConnection(asyncio.Protocol):
         """Send a piece of the body."""
         if self._transport is None:
             return
+        if self._write_stalled:
+            self._unsent += len(data)  # so that what is taken shows, whatever is added
         if not self._chunking:
             self._transport.write(data)
         elif len(data) > JOIN_BYTES:

@@ -140,6 +140,8 @@ class EndpointConnection(asyncio.Protocol):
             return
         else:
             self._owed -= len(data)
+        if self.stalled:
+            self._unsent += len(data)  # so that what is taken shows, whatever is added
         self._transport.write(data)
 
     def end_body(self, trailers: list[Pair]) -> None:
