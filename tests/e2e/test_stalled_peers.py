@@ -207,7 +207,7 @@ async def test_an_endpoint_that_takes_a_body_slowly_but_steadily_is_waited_for(f
             await connection.body_bytes(request, taken + 1)
         connection.send(ok())
 
-    f = await front(slow, policies=[allow(idle=SHORT, response=SHORT), policy, Narrow()])
+    f = await front(slow, policies=[allow(idle=SHORT * 2, response=SHORT * 2), policy, Narrow()])
     client = await f.client()
     await client.send(request_bytes(b"/", method=b"POST", body=b"a"))
     assert (await client.reply("POST", seconds=8)).status == 200

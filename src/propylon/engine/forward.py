@@ -103,14 +103,16 @@ async def attempt(x: Exchange) -> Upstream:
         upstream.begin(x)
         x.attempts += 1
         headers = await headers_of_attempt(x, endpoint) if x.route.pipeline.on_attempt else None
-        send_request(x, endpoint, upstream, headers)
+        sent = upstream.error is None
+        if sent:
+            send_request(x, endpoint, upstream, headers)
         while upstream.head is None and upstream.error is None:
             await x.pause()
         if upstream.error is None:
             x.deadline = x.total_deadline = inf
             return upstream
         x.disarm()
-        if upstream.fresh or upstream.heard or repeated or not may_repeat(x):
+        if upstream.fresh or repeated or (sent and (upstream.heard or not may_repeat(x))):
             raise upstream.error
         repeated = True
         upstream.finish()
