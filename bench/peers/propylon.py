@@ -39,7 +39,6 @@ listen: 127.0.0.1:{port}
 services:
   service:
     endpoints: ["{upstream}"]
-policies: [request_id]
 routes:
 {routes}
 """

@@ -338,9 +338,20 @@ def test_a_body_beyond_its_limit_is_refused_when_it_is_passed() -> None:
 # half-closed clients, and those that go away
 
 
+async def test_a_fin_behind_many_pipelined_requests_ends_none_of_them() -> None:
+    wire = echo().feed(b"".join(GET % number for number in range(500)))
+    assert wire.connection.eof_received() is True
+    for _ in range(500 // TURN_REQUESTS + 1):
+        await asyncio.sleep(0)
+    assert len(wire.statuses()) == 500
+    assert wire.transport.closing
+
+
 def test_a_fin_at_rest_closes() -> None:
     assert Wire().connection.eof_received() is False
-    assert Wire().feed(b"GET / HT").connection.eof_received() is False
+    half = Wire().feed(b"GET / HT")
+    half.connection.eof_received()
+    assert half.transport.closing, "half a request never becomes a whole one"
 
 
 def test_rfc9112_9_6_a_client_that_has_sent_its_fin_still_gets_its_answers() -> None:

@@ -111,7 +111,7 @@ def _conditional(hook: Hook, condition: Condition, keeps_data: bool) -> Hook:
     return conditional
 
 
-async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object) -> Response | None:
+async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...]) -> Response | None:
     """Run hooks in order until one answers.
 
     Raises:
@@ -120,7 +120,7 @@ async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object)
     begun = monotonic()
     for hook, name in hooks:
         try:
-            answer = hook(x, *rest)
+            answer = hook(x)
             if (now := monotonic()) - begun > BLOCKING_SECONDS:
                 blocked(name, now - begun)
             if answer is not None and type(answer) is not Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from propylon.http.fields import CONNECTION_BOUND, render
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
+    from propylon.engine.pipeline import Hook
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _WRITTEN_ANEW = CONNECTION_BOUND | {b"content-length", b"x-request-id"}
@@ -118,7 +120,7 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
         return
     pipeline = x.route.pipeline
     try:
-        shown = await first_answer(x, pipeline.on_error, error)
+        shown = await first_answer(x, tuple((partial(_told, hook, error), name) for hook, name in pipeline.on_error))
         x.response = shown.copy() if shown is not None else render_error(x, error)
         if error.code != "response.policy_failed":
             await run_all(x, pipeline.on_response)
@@ -132,6 +134,10 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
         except GatewayError as second:
             _log(x, second)
             x.client.abort()
+
+
+def _told(hook: Hook, error: GatewayError, x: Exchange) -> object:
+    return hook(x, error)
 
 
 def _log(x: Exchange, error: GatewayError) -> None:

@@ -17,9 +17,9 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
-MAX_ENTRIES = 4096
+MAX_ENTRIES = 8192
 MAX_KEY_BYTES = 2048  # longer sections are rare, and a peer could fill the memory with them
-_SLOTS = 4096  # of the doorkeeper; a power of two
+_SLOTS = 8192  # of the doorkeeper; a power of two
 
 
 class Memo(dict[Key, Value], Generic[Key, Value]):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from propylon.http.headers import Pair
 
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NOT_A_METHOD = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _NO_ROUTE_TO_SERVICE = {
     b"CONNECT": Refusal("read.connect_refused", "CONNECT asks for a tunnel, and this is no forward proxy"),
@@ -234,3 +235,25 @@ class RequestReader:
         self.rules = rules
         self.lines: Memo[bytes, RequestLine] = Memo(lambda raw: RequestLine(raw, rules))
         self.sections: Memo[bytes, RequestFields] = Memo(lambda raw: RequestFields(raw, rules))
+
+    def check_partial(self, data: bytes, line_end: int, max_line: int, max_block: int) -> None:
+        """Refuse an incomplete head as soon as it can no longer become a good one.
+
+        Args:
+            line_end: where the request line ends; -1 if its end has not arrived.
+            max_line: the longest request line in bytes.
+            max_block: the longest header section in bytes.
+
+        Raises:
+            Refusal: read.bad_request_line, read.line_too_long, read.head_too_large, or what the request line breaks.
+        """
+        if data.count(b"\n") != data.count(b"\r\n"):
+            raise Refusal("read.bad_request_line", "a line does not end in CRLF (RFC 9112 2.2)")
+        if line_end < 0 and _NOT_A_METHOD.match(data):
+            raise Refusal("read.bad_request_line", "this is not HTTP (RFC 9112 3)")
+        if (len(data) if line_end < 0 else line_end) > max_line:
+            raise Refusal("read.line_too_long", f"the request line is longer than {max_line} bytes")
+        if line_end >= 0:
+            self.lines[data[:line_end]]
+            if len(data) - line_end > max_block:
+                raise Refusal("read.head_too_large", f"the header section is longer than {max_block} bytes")

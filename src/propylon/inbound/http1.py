@@ -8,7 +8,6 @@ looks at all of them. Nothing is read of a body that nobody wants.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 from math import inf
 from time import monotonic
@@ -40,7 +39,6 @@ JOIN_BYTES = 16384  # larger pieces are not copied into one string with their ch
 
 _NOBODY: frozenset[object] = frozenset()
 _CUT_OFF = "the connection was closed before the body was complete"
-_NOT_A_METHOD = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
 
 
 class ClientConnection(asyncio.Protocol):
@@ -54,7 +52,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds", "_intake",
         "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving",
-        "_transport", "_unsent", "_write_stalled", "deadline", "exchange",
+        "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "exchange",
     )  # fmt: skip
 
     def __init__(self, intake: Intake, peer: bytes | None = None, port: bytes | None = None) -> None:
@@ -72,7 +70,7 @@ class ClientConnection(asyncio.Protocol):
         self._keep = True
         self._blank = self._chunking = self._closing = self._half_closed = self._head_begun = False
         self._holds: frozenset[object] = _NOBODY
-        self._owes_continue = self._probed = self._serving = self._write_stalled = False
+        self._owes_continue = self._probed = self._serving = self._turn_over = self._write_stalled = False
         self._unsent = 0
         self.deadline = inf
         self.exchange: Exchange | None = None
@@ -114,10 +112,12 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Take a client's FIN: it sends no more, yet may wait for answers (RFC 9112 9.6)."""
         x = self.exchange
-        if x is None or self._closing:
+        if self._closing or (x is None and not self._buffer):
             return False
         self._half_closed = True
-        if self._reader is not None:
+        if x is None:
+            self._rest()  # what it has pipelined is still answered; half a request never will be
+        elif self._reader is not None:
             self._stop_reading()
             x.fail(GatewayError("read.unexpected_eof", _CUT_OFF))
         else:
@@ -167,10 +167,11 @@ class ClientConnection(asyncio.Protocol):
         self._buffer = data
         try:
             served = 0
-            while self._may_begin():
+            while self._buffer and self._may_begin():
                 if served == TURN_REQUESTS:
+                    self._turn_over = True
                     asyncio.get_running_loop().call_soon(self._go_on)
-                    break
+                    return
                 if not self._begin(self._buffer):
                     break
                 served += 1
@@ -193,8 +194,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Serve what has waited in the buffer."""
+        self._turn_over = False
         if self._may_begin():
             self._serve(self._buffer)
+        self._rest()
 
     def _begin(self, data: bytes) -> bool:
         """Begin the request at the front of `data`; False if its head is not complete."""
@@ -207,10 +210,10 @@ class ClientConnection(asyncio.Protocol):
             self._blank = True
             self._buffer = data[2:]
             return True
-        if end < 0:
-            self._check_partial(data, line_end)
-            return False
         limits = snapshot.limits
+        if end < 0:
+            snapshot.reader.check_partial(data, line_end, limits.request_line, limits.header_block)
+            return False
         if line_end > limits.request_line:
             raise Refusal("read.line_too_long", f"the request line is longer than {limits.request_line} bytes")
         if end - line_end > limits.header_block:
@@ -231,23 +234,6 @@ class ClientConnection(asyncio.Protocol):
                 x.refusal = GatewayError("read.unexpected_eof", _CUT_OFF)
         x.start(forward(x))
         return True
-
-    def _check_partial(self, data: bytes, line_end: int) -> None:
-        """Refuse an incomplete head as soon as it can no longer become a good one."""
-        limits = self._intake.snapshot.limits
-        if data.count(b"\n") != data.count(b"\r\n"):
-            raise Refusal("read.bad_request_line", "a line does not end in CRLF (RFC 9112 2.2)")
-        if line_end < 0:
-            if _NOT_A_METHOD.match(data):
-                raise Refusal("read.bad_request_line", "this is not HTTP (RFC 9112 3)")
-            if len(data) > limits.request_line:
-                raise Refusal("read.line_too_long", f"the request line is longer than {limits.request_line} bytes")
-        else:
-            if line_end > limits.request_line:
-                raise Refusal("read.line_too_long", f"the request line is longer than {limits.request_line} bytes")
-            self._intake.snapshot.reader.lines[data[:line_end]]
-            if len(data) - line_end > limits.header_block:
-                raise Refusal("read.head_too_large", f"the header section is longer than {limits.header_block} bytes")
 
     def _begin_body(self, x: Exchange, fields: RequestFields) -> None:
         """Take the body, or what has arrived of it."""
@@ -452,7 +438,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """After an exchange: the next request, rest, or the end."""
-        self._release_all()
+        if self._holds:
+            self._release_all()
         if not self._keep or self._intake.draining:
             self._linger()
             return
@@ -467,10 +454,11 @@ class ClientConnection(asyncio.Protocol):
 
         A kept connection may rest long; a head that has begun may not take long, however often it grows by a byte.
         """
-        if self.exchange is not None or self._reader is not None or self._closing:
+        if self.exchange is not None or self._reader is not None or self._closing or self._turn_over:
             return
         if self._half_closed:
-            self._close()
+            if not (self._write_stalled and self._buffer):
+                self._close()
             return
         if not self._buffer or not self._head_begun:
             self._head_begun = bool(self._buffer)
