@@ -64,13 +64,16 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
         name: _uses(service.policies, f"services.{name}.policies") for name, service in config.services.items()
     }
     targets = {url: _target(url, resolver) for url in dict.fromkeys(route.target for route in config.routes) if url}
+    pipelines: dict[tuple[int, ...], Pipeline] = {}
     rules = []
     for number, route in enumerate(config.routes):
         where = f"routes.{number}"
         service = services[route.service] if route.service is not None else targets.get(route.target or "")
         uses = [*gateway_uses, *service_uses.get(route.service or "", []), *_uses(route.policies, f"{where}.policies")]
         uses += [_use(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
-        rules.append(_rule(route, number, _compiled(route, service, uses)))
+        # Thousands of routes mostly have the same policies; one pipeline for them stays in the processor's cache.
+        pipeline = pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
+        rules.append(_rule(route, number, _compiled(route, service, uses, pipeline)))
     routes = tuple(rule.route for rule in rules)
     if config.services_json is not None:
         rules.append(_services_json(config.services_json, routes, gateway_uses, len(rules)))
@@ -167,11 +170,13 @@ def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[Comp
     )
 
 
-def _compiled(route: RouteConfig, service: Service | None, uses: list[PolicyUse]) -> CompiledRoute:
+def _compiled(
+    route: RouteConfig, service: Service | None, uses: list[PolicyUse], pipeline: Pipeline
+) -> CompiledRoute:
     edit = route.query_edit
     return CompiledRoute(
         name=route.name or " ".join(route.path or (route.path_regex or "",)),
-        pipeline=compile_pipeline(uses),
+        pipeline=pipeline,
         policies=tuple(uses),
         service=service,
         rewrite=_rewrite(route),

@@ -11,6 +11,7 @@ repeats itself costs no memory, and cannot drive out what does repeat.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Hashable, Sized
 from typing import Generic, TypeVar
 
@@ -19,7 +20,7 @@ Value = TypeVar("Value")
 
 MAX_ENTRIES = 8192
 MAX_KEY_BYTES = 2048  # longer sections are rare, and a peer could fill the memory with them
-_SLOTS = 8192  # of the doorkeeper; a power of two
+_SLOTS = 32768  # of the doorkeeper, a power of two: each key has two, or two keys in turn would keep each other out
 
 
 class Memo(dict[Key, Value], Generic[Key, Value]):
@@ -32,14 +33,15 @@ class Memo(dict[Key, Value], Generic[Key, Value]):
         super().__init__()
         self._make = make
         self._size = size
-        self._seen = [0] * _SLOTS
+        self._seen = array("q", bytes(8 * _SLOTS))
 
     def __missing__(self, key: Key) -> Value:
         value = self._make(key)
         digest = hash(key)
-        slot = digest & (_SLOTS - 1)
-        if self._seen[slot] != digest:
-            self._seen[slot] = digest
+        seen = self._seen
+        one, other = digest & (_SLOTS - 1), digest >> 20 & (_SLOTS - 1)
+        if seen[one] != digest and seen[other] != digest:
+            seen[one] = seen[other] = digest
         elif self._bytes(key) <= MAX_KEY_BYTES:
             if len(self) >= MAX_ENTRIES:
                 self.clear()
