@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
-# Exchanges are freed by reference counts; only errors leave cycles. The defaults would look for them 70 times as often.
-GC_THRESHOLDS = (50_000, 20, 50)
+# Exchanges are freed by reference counts; only errors leave cycles. The defaults would look for them 14 times as often.
+GC_THRESHOLDS = (10_000, 10, 10)
 
 log = logging.getLogger("propylon")
 
