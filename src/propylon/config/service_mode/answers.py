@@ -4,6 +4,7 @@ Rules of the file: a message is made of what the client sent itself; which endpo
 Failures that have no body here are told as problem details, as everywhere (`engine/error_page.py`).
 """
 
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
 
@@ -27,8 +28,19 @@ def unknown_service(x: Exchange) -> Response:
 
 
 def no_path(x: Exchange) -> Response:
-    """Answer `/api/NAME`: the path of a service begins behind another '/'."""
+    """Refuse `/api/NAME`: the path of a service begins behind another '/'."""
     raise GatewayError("match.no_route", f"a service is below its name: {x.request.path}/")
+
+
+class OtherMethod:
+    """Refuses the methods that a known service is not asked with; without it they would look like unknown services."""
+
+    def __init__(self, methods: Iterable[str]) -> None:
+        self._allow = ", ".join(sorted(methods))
+
+    def on_request(self, x: Exchange) -> Response:
+        """Refuse."""
+        raise GatewayError("match.method", headers={"allow": self._allow})
 
 
 class ServiceErrors:

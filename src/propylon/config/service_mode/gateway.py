@@ -3,8 +3,9 @@
 from typing import Any, Final
 
 from propylon.config.load import validate
+from propylon.config.problems import ENVIRONMENT
 from propylon.config.schema import GatewayConfig, PolicyEntry
-from propylon.config.service_mode.answers import ServiceErrors, no_path, unknown_service
+from propylon.config.service_mode.answers import OtherMethod, ServiceErrors, no_path, unknown_service
 from propylon.config.service_mode.variables import Variables
 from propylon.config.service_mode.websocket_path import WebSocketPath
 
@@ -14,13 +15,15 @@ BODY_LIMIT_BYTES: Final = 1024 * 1024
 CONNECT_SECONDS: Final = 5.0
 """How long connecting may take, where HTTP_PROXY_TIMEOUT_MS leaves more."""
 
-METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
+ALL_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
+READING_METHODS: Final = ("GET", "HEAD")
 
 
 def gateway_config(variables: Variables) -> GatewayConfig:
     """Return the configuration that variables stand for."""
     response = variables.http_proxy_timeout_ms / 1000
     names = list(variables.upstreams)
+    routes = [*_probes(len(names)), _unknown_service(), *(route for name in names for route in _routes(name))]
     return validate(
         {
             "listen": f"{variables.host}:{variables.port}",
@@ -34,40 +37,35 @@ def gateway_config(variables: Variables) -> GatewayConfig:
                 {"timeout": {"connect": min(CONNECT_SECONDS, response), "response": response}},
             ],
             "services": {name: {"endpoints": urls} for name, urls in variables.upstreams.items()},
-            "routes": [*_probes(len(names)), *_unknown(names), *(route for name in names for route in _routes(name))],
+            "routes": routes,
         },
-        "environment",
+        ENVIRONMENT,
     )
 
 
 def _probes(services: int) -> list[dict[str, Any]]:
     ready = {"ok": True, "upstreamServices": services}
     return [
-        {"path": "/healthz", "methods": ["GET"], "respond": {"json": {"ok": True}}},
-        {"path": "/readyz", "methods": ["GET"], "respond": {"json": ready}},
+        {"path": "/healthz", "methods": READING_METHODS, "respond": {"json": {"ok": True}}},
+        {"path": "/readyz", "methods": READING_METHODS, "respond": {"json": ready}},
     ]
 
 
-def _unknown(names: list[str]) -> list[dict[str, Any]]:
-    """Return the routes of paths that no service has. Those of services are more specific, and win."""
-    unknown = {
-        "path": ["/api/{service}/*", "/sse/{service}/*", "/ws/{service}"],
-        "respond": PolicyEntry.of(unknown_service),
-    }
-    bare = [f"/{way}/{name}" for way in ("api", "sse") for name in names]
-    return [unknown, *([{"path": bare, "respond": PolicyEntry.of(no_path)}] if bare else [])]
+def _unknown_service() -> dict[str, Any]:
+    """Return the route of services that nobody named. Those of known ones are more specific, and win."""
+    paths = ["/api/{service}/*", "/sse/{service}/*", "/ws/{service}"]
+    return {"name": "unknown_service", "path": paths, "respond": PolicyEntry.of(unknown_service)}
 
 
 def _routes(name: str) -> list[dict[str, Any]]:
-    """Return the ways to one service."""
+    """Return the ways to one service, and what is answered beside them."""
+    api, sse, ws = f"/api/{name}", f"/sse/{name}", f"/ws/{name}"
+    rare_events = {"timeout": {"idle": "none"}}
     return [
-        {"path": f"/api/{name}/*", "methods": METHODS, "service": name, "strip": f"/api/{name}"},
-        {
-            "path": f"/sse/{name}/*",
-            "methods": ["GET"],
-            "service": name,
-            "strip": f"/sse/{name}",
-            "policies": [{"timeout": {"idle": "none"}}],  # events may be rare
-        },
-        {"path": f"/ws/{name}", "methods": ["GET"], "service": name, "policies": [WebSocketPath()]},
+        {"path": f"{api}/*", "methods": ALL_METHODS, "service": name, "strip": api},
+        {"path": f"{sse}/*", "methods": READING_METHODS, "service": name, "strip": sse, "policies": [rare_events]},
+        {"path": ws, "methods": READING_METHODS, "service": name, "policies": [WebSocketPath()]},
+        {"path": [api, sse], "respond": PolicyEntry.of(no_path)},
+        {"path": f"{api}/*", "respond": PolicyEntry.of(OtherMethod(ALL_METHODS))},
+        {"path": [f"{sse}/*", ws], "respond": PolicyEntry.of(OtherMethod(READING_METHODS))},
     ]

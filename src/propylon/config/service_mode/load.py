@@ -6,13 +6,10 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from propylon.config.problems import ConfigError, Problem, Source, from_validation
+from propylon.config.problems import ENVIRONMENT, ConfigError, Problem, Source, from_validation
 from propylon.config.schema import GatewayConfig
 from propylon.config.service_mode.gateway import gateway_config
 from propylon.config.service_mode.variables import Variables
-
-NAME: Final = "environment"
-"""What stands for the file in problems, and for the target in messages."""
 
 SWITCH: Final = "UPSTREAMS"
 """The variable that is set where service mode is wanted."""
@@ -39,7 +36,7 @@ def load(environment: Mapping[str, str]) -> GatewayConfig:
     try:
         variables = Variables.model_validate(data)
     except ValidationError as error:
-        found = from_validation(error, Source(NAME, data))
+        found = from_validation(error, Source(ENVIRONMENT, data))
         raise ConfigError([*problems, *(problem for problem in found if problem.path not in known)]) from None
     return gateway_config(variables)
 
@@ -51,7 +48,9 @@ def _read(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]
         data[SWITCH] = json.loads(data[SWITCH], object_pairs_hook=_once)
     except _NamedTwiceError as error:
         del data[SWITCH]
-        return data, [Problem(NAME, None, None, SWITCH, f"{str(error)!r} is named twice", "list its URLs together")]
+        return data, [
+            Problem(ENVIRONMENT, None, None, SWITCH, f"{str(error)!r} is named twice", "list its URLs together")
+        ]
     except (KeyError, ValueError, RecursionError):
         pass  # the model says what it should be
     return data, []
