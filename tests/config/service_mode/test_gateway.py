@@ -99,6 +99,11 @@ def test_the_address_the_level_and_the_times_are_the_variables() -> None:
     assert (timeouts.connect, timeouts.response) == (5.0, 30.0)
 
 
+def test_events_may_be_rare() -> None:
+    assert client().get("/sse/users/x").exchange.timeouts.idle is None
+    assert client().get("/api/users/x").exchange.timeouts.idle == 60.0
+
+
 def test_a_large_body_is_refused_as_it_was() -> None:
     answer = client().post("/api/users/x", body=b"x" * (1024 * 1024 + 1))
     assert (answer.status, answer.sent) == (413, [])

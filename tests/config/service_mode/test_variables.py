@@ -1,5 +1,7 @@
 """Every variable: its default, what it accepts, and what is said about anything else."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,3 +222,17 @@ def test_what_is_not_there_is_refused(name: str, reason: str) -> None:
 
 def test_every_variable_is_described() -> None:
     assert [name for name, field in Variables.model_fields.items() if not field.description] == []
+
+
+# the example
+
+
+def test_the_example_has_every_variable_with_its_default() -> None:
+    text = (Path(__file__).parents[3] / ".env.example").read_text()
+    lines = re.findall(r"^(# )?([A-Z_]+)=(.*)$", text, re.MULTILINE)
+    assert sorted(name for _, name, _ in lines) == sorted(name.upper() for name in Variables.model_fields)
+    shown = {name: value for _, name, value in lines if value and name not in ("UPSTREAMS", "AUTH_REQUIRED")}
+    assert variables(**shown) == variables()
+    assert {name for off, name, _ in lines if off} == {
+        name.upper() for name, value in variables().model_dump().items() if value is None
+    }
