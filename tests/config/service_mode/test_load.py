@@ -1,6 +1,10 @@
 """The environment as a whole: what is read, what is not looked at, and every problem by its variable."""
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from propylon.config.problems import ConfigError
 from propylon.config.service_mode.load import is_wanted, load
@@ -71,3 +75,18 @@ def test_no_password_is_shown() -> None:
         UPSTREAMS='{"a": ["http://me:hunter2@a", "http://me:hunter2@a"]}', JWT_SECRET="hunter2", AUTH_REQUIRED="hunter2"
     )
     assert not [problem for problem in found if "hunter2" in problem]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("http://127.0.0.1:3001"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@given(st.one_of(st.text(), st.builds(json.dumps, JSON)), st.text(), st.text())
+def test_any_environment_is_a_gateway_or_a_list_of_problems(upstreams: str, host: str, port: str) -> None:
+    try:
+        load({"UPSTREAMS": upstreams, "HOST": host, "PORT": port})
+    except ConfigError as error:
+        assert error.problems
+        assert all(problem.file == "environment" and problem.path for problem in error.problems)
