@@ -165,6 +165,7 @@ def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[Comp
         headers=route.headers,
         query=route.query,
         clients=[str(network) for network in route.clients],
+        only_websockets=route.websocket == "only",
         priority=route.priority,
         order=number,
     )
@@ -182,6 +183,7 @@ def _compiled(
         rewrite=_rewrite(route),
         query_edit=QueryEdit(edit.set, edit.add, edit.remove) if edit is not None else None,
         entry=_entries(route),
+        refuses_websockets=route.websocket == "refuse",
     )
 
 
