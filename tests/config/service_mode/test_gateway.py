@@ -10,6 +10,12 @@ from propylon.config.service_mode.variables import Variables
 from propylon.testing import TestClient
 from propylon.testing.messages import ServiceRequest
 
+HANDSHAKE = {
+    "connection": "upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "sec-websocket-version": "13",
+}
 UPSTREAMS = {"users": ["http://127.0.0.1:3001/base/"], "a.b": ["http://127.0.0.1:3002"]}
 
 
@@ -55,7 +61,7 @@ def test_a_service_gets_every_method(method: str) -> None:
     [
         ("PROPFIND", "/api/users/x", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
         ("POST", "/sse/users/x", "GET, HEAD"),
-        ("POST", "/ws/users", "GET, HEAD"),
+        ("POST", "/ws/users", "GET"),
         ("POST", "/healthz", "GET, HEAD"),
     ],
 )
@@ -114,6 +120,29 @@ def test_a_large_body_is_refused_as_it_was() -> None:
         "message": "Request body is too large",
     }
     assert client().post("/api/users/x", body=b"x" * (1024 * 1024)).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_websocket_is_not_had_without_an_upgrade(method: str) -> None:
+    answer = client().request(method, "/ws/users?path=/chat")
+    assert (answer.status, answer.sent) == (426, [])
+    assert answer.headers["upgrade"] == "websocket"
+    if method == "GET":
+        assert answer.json()["error"] == "upgrade_required"
+
+
+@pytest.mark.parametrize("target", ["/api/users/x", "/sse/users/x"])
+def test_a_websocket_has_a_way_of_its_own(target: str) -> None:
+    answer = client().get(target, headers=HANDSHAKE)
+    assert (answer.status, answer.json()["code"], answer.sent) == (403, "upgrade.refused", [])
+
+
+def test_a_websocket_is_watched_as_the_variables_say() -> None:
+    given = {"WS_PING_INTERVAL_MS": "1500", "WS_MAX_BUFFERED_BYTES": "1000"}
+    for test_client, expected in ((client(**given), (1.5, 10.0, 1000)), (client(), (30.0, 10.0, 2_000_000))):
+        settings = test_client.get("/ws/users?path=/chat", headers=HANDSHAKE).exchange.tunnel_settings
+        assert settings is not None
+        assert (settings.ping, settings.pong_timeout, settings.max_buffered) == expected
 
 
 def test_endpoints_take_turns() -> None:

@@ -27,6 +27,11 @@ def unknown_service(x: Exchange) -> Response:
     return error_response(404, "unknown_service", f"No upstream configured for service: {name}")
 
 
+def no_websocket(_: Exchange) -> Response:
+    """Answer a request for `/ws/NAME` that does not ask for a WebSocket (RFC 9110 15.5.22)."""
+    return error_response(426, "upgrade_required", "This is a WebSocket: the request needs Upgrade: websocket")
+
+
 def no_path(x: Exchange) -> Response:
     """Refuse `/api/NAME`: the path of a service begins behind another '/'."""
     raise GatewayError("match.no_route", f"a service is below its name: {x.request.path}/")

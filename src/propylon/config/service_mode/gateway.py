@@ -1,11 +1,11 @@
 """The gateway of service mode: which services, routes and policies stand for the variables."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from propylon.config.load import validate
 from propylon.config.problems import ENVIRONMENT
 from propylon.config.schema import GatewayConfig, PolicyEntry
-from propylon.config.service_mode.answers import OtherMethod, ServiceErrors, no_path, unknown_service
+from propylon.config.service_mode.answers import OtherMethod, ServiceErrors, no_path, no_websocket, unknown_service
 from propylon.config.service_mode.variables import Variables
 from propylon.config.service_mode.websocket_path import WebSocketPath
 
@@ -15,15 +15,22 @@ BODY_LIMIT_BYTES: Final = 1024 * 1024
 CONNECT_SECONDS: Final = 5.0
 """How long connecting may take, where HTTP_PROXY_TIMEOUT_MS leaves more."""
 
+PONG_SECONDS: Final = 10.0
+"""How long who was pinged in a WebSocket may go on sending nothing."""
+
 ALL_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 READING_METHODS: Final = ("GET", "HEAD")
+
+RouteData: TypeAlias = dict[str, Any]
+PolicyConfig: TypeAlias = dict[str, Any]
 
 
 def gateway_config(variables: Variables) -> GatewayConfig:
     """Return the configuration that variables stand for."""
     response = variables.http_proxy_timeout_ms / 1000
     names = list(variables.upstreams)
-    routes = [*_probes(len(names)), _unknown_service(), *(route for name in names for route in _routes(name))]
+    routes = [*_probes(len(names)), _unknown_service()]
+    routes += [route for name in names for route in _routes(name, _websocket(variables))]
     return validate(
         {
             "listen": f"{variables.host}:{variables.port}",
@@ -43,7 +50,7 @@ def gateway_config(variables: Variables) -> GatewayConfig:
     )
 
 
-def _probes(services: int) -> list[dict[str, Any]]:
+def _probes(services: int) -> list[RouteData]:
     ready = {"ok": True, "upstreamServices": services}
     return [
         {"path": "/healthz", "methods": READING_METHODS, "respond": {"json": {"ok": True}}},
@@ -51,21 +58,38 @@ def _probes(services: int) -> list[dict[str, Any]]:
     ]
 
 
-def _unknown_service() -> dict[str, Any]:
+def _websocket(variables: Variables) -> PolicyConfig:
+    settings = {
+        "ping": variables.ws_ping_interval_ms / 1000,
+        "pong_timeout": PONG_SECONDS,
+        "max_buffered": variables.ws_max_buffered_bytes,
+    }
+    return {"websocket": settings}
+
+
+def _unknown_service() -> RouteData:
     """Return the route of services that nobody named. Those of known ones are more specific, and win."""
     paths = ["/api/{service}/*", "/sse/{service}/*", "/ws/{service}"]
     return {"name": "unknown_service", "path": paths, "respond": PolicyEntry.of(unknown_service)}
 
 
-def _routes(name: str) -> list[dict[str, Any]]:
+def _routes(name: str, websocket: PolicyConfig) -> list[RouteData]:
     """Return the ways to one service, and what is answered beside them."""
     api, sse, ws = f"/api/{name}", f"/sse/{name}", f"/ws/{name}"
-    rare_events = {"timeout": {"idle": "none"}}
     return [
-        {"path": f"{api}/*", "methods": ALL_METHODS, "service": name, "strip": api},
-        {"path": f"{sse}/*", "methods": READING_METHODS, "service": name, "strip": sse, "policies": [rare_events]},
-        {"path": ws, "methods": READING_METHODS, "service": name, "policies": [WebSocketPath()]},
+        _forwarding(api, ALL_METHODS, name),
+        _forwarding(sse, READING_METHODS, name) | {"policies": [{"timeout": {"idle": "none"}}]},  # events may be rare
+        {"path": ws, "websocket": "only", "service": name, "policies": [WebSocketPath(), websocket]},
         {"path": [api, sse], "respond": PolicyEntry.of(no_path)},
         {"path": f"{api}/*", "respond": PolicyEntry.of(OtherMethod(ALL_METHODS))},
-        {"path": [f"{sse}/*", ws], "respond": PolicyEntry.of(OtherMethod(READING_METHODS))},
+        {"path": f"{sse}/*", "respond": PolicyEntry.of(OtherMethod(READING_METHODS))},
+        {"path": ws, "methods": ["GET"], "respond": PolicyEntry.of(no_websocket)},
+        {"path": ws, "respond": PolicyEntry.of(OtherMethod(["GET"]))},
     ]
+
+
+def _forwarding(prefix: str, methods: tuple[str, ...], service: str) -> RouteData:
+    """Return a route for everything below `prefix`. WebSockets have a way of their own, with limits of their own."""
+    return {
+        "path": f"{prefix}/*", "methods": methods, "websocket": "refuse", "service": service, "strip": prefix,
+    }  # fmt: skip
