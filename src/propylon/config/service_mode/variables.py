@@ -131,7 +131,7 @@ class Variables(Model):
         default=2_000_000, description="Unsent bytes of a WebSocket at which both sides are closed with 1013."
     )
     ws_ping_interval_ms: Milliseconds = Field(
-        default=30_000, description="How often the client of a WebSocket is asked whether it is still there."
+        default=30_000, description="How long a side of a WebSocket may be silent until it is pinged."
     )
     auth_required: Boolean | None = Field(
         default=None, description="Only false for now: tokens cannot be checked yet. In production it must be said."
