@@ -139,9 +139,11 @@ def _forwarded(route: "CompiledRoute", view: RouteView, found: "Found[CompiledRo
     sent = _policies(5, "attempt", view, "on_attempt", "on_request_chunk")
     steps.append(Step(5, "attempt", outcome, [sent.outcome]))
     steps.append(_policies(6, "head", view, "on_response"))
-    relay = _policies(7, "relay", view, "on_response_chunk")
     if asked.is_websocket:
-        relay.outcome = "a tunnel, if the endpoint answers with 101"
+        relay = _policies(7, "relay", view, "on_message")
+        relay.outcome = f"a tunnel, if the endpoint answers with 101; {relay.outcome}"
+    else:
+        relay = _policies(7, "relay", view, "on_response_chunk")
     steps.append(relay)
     steps.append(Step(8, "settle", "the connection goes back to the pool, or is closed"))
     return steps

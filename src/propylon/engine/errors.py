@@ -100,6 +100,7 @@ FAILURES: dict[str, Failure] = {
     "tunnel.endpoint_silent": Failure(504, "Gateway timeout", "The endpoint did not answer a ping."),
     "tunnel.endpoint_broke": Failure(502, "Bad gateway", "The endpoint broke RFC 6455, or a limit of the policy."),
     "tunnel.backpressure": Failure(503, "Backpressure", "One side did not read what the other one sent."),
+    "tunnel.policy_failed": Failure(500, "Internal error", "A policy raised on a message; the log has its traceback."),
 }
 
 

@@ -28,7 +28,7 @@ from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
 from propylon.engine.request_out import headers_of_attempt, new_connection, send_request
 from propylon.engine.response_out import answer, answer_failure, own_fields
-from propylon.engine.upgrade import check_handshake, tunnel
+from propylon.engine.upgrade import check_handshake, limit_offer, tunnel
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -59,12 +59,14 @@ async def forward(x: Exchange) -> None:
             if response is not None:
                 await answer(x, response)
                 return
+            if x.fields.websocket:
+                limit_offer(x)
             # 4 choose, 5 attempt
             upstream = await attempt(x)
             # 6 head
             assert upstream.head is not None
             if upstream.head.status == 101:
-                await tunnel(x, upstream)
+                await tunnel(x, upstream, attempt)
             elif route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.asked:
                 x.arm_relay(upstream)
                 await answer(x, Response.of_service(upstream.head, upstream.body))

@@ -37,8 +37,24 @@ CLIENT_GONE: Final = Close(ws.GOING_AWAY, "client_gone")
 ENDPOINT_GONE: Final = Close(ws.INTERNAL_ERROR, "upstream_error")
 BACKPRESSURE: Final = Close(ws.TRY_AGAIN_LATER, "backpressure")
 TOO_OLD: Final = Close(ws.GOING_AWAY, "max_age")
+POLICY_FAILED: Final = Close(ws.INTERNAL_ERROR, "internal_error")
 DRAINED: Final = Close(ws.GOING_AWAY, "going_away")
 RESTARTED: Final = Close(ws.SERVICE_RESTART, "service_restart")
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """How often another endpoint is tried when one has gone away.
+
+    Attributes:
+        attempts: tries in a row; the first one at once.
+        interval: seconds before the second one.
+        decay: what the pause before each further one is multiplied with.
+    """
+
+    attempts: int = 5
+    interval: float = 1.0
+    decay: float = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,7 @@ class TunnelSettings:
         max_buffered: unsent bytes to one side at which both are closed with 1013; `None` lets the other side wait.
         max_age: the tunnel is closed when it is this old; `None`: never.
         write: a peer that takes nothing for this long is closed with 1013.
+        reconnect: what is done when the endpoint goes away without a Close frame; `None`: the client is told.
     """
 
     ping: float | None = 30.0
@@ -60,6 +77,7 @@ class TunnelSettings:
     max_buffered: int | None = None
     max_age: float | None = None
     write: float = 60.0
+    reconnect: Reconnect | None = None
 
 
 class Tunnel:
@@ -71,19 +89,36 @@ class Tunnel:
         settings: how it is watched.
         deadline: when `check` has to look at it (`time.monotonic`).
         error: why it ended, unless a Close frame of a peer or of a policy ended it.
+        wants_endpoint: the endpoint has gone, and another one is to take its place.
     """
 
     __slots__ = (
-        "_close_at", "_closing", "_cut_at", "_exchange", "_ping_at", "_pinged", "_pong_at", "_reason", "_token",
-        "client", "deadline", "endpoint", "error", "settings",
+        "_close_at",
+        "_closing",
+        "_cut_at",
+        "_exchange",
+        "_extensions",
+        "_ping_at",
+        "_pinged",
+        "_pong_at",
+        "_reason",
+        "_retry_at",
+        "_token",
+        "_tries",
+        "client",
+        "deadline",
+        "endpoint",
+        "error",
+        "settings",
+        "wants_endpoint",
     )  # fmt: skip
 
     def __init__(self, x: Exchange, settings: TunnelSettings, extensions: bytes) -> None:
         """`extensions` are those that client and endpoint have agreed on (RFC 6455 9.1)."""
         self._exchange = x
         self.settings = settings
-        self.client = End(self, FrameReader(True, extensions, settings.limits), masks=False)
-        self.endpoint = End(self, FrameReader(False, extensions, settings.limits), masks=True)
+        self._extensions = extensions
+        self.client, self.endpoint = self._end(of_client=True), self._end(of_client=False)
         self.client.other, self.endpoint.other = self.endpoint, self.client
         now = monotonic()
         self._ping_at = inf if settings.ping is None else now + settings.ping
@@ -92,9 +127,20 @@ class Tunnel:
         self._cut_at = self._pong_at = inf
         self._pinged: tuple[End, ...] = ()
         self._token = b""
-        self._closing = False
+        self._closing = self.wants_endpoint = False
+        self._retry_at = inf
+        self._tries = 0
         self.error: GatewayError | None = None
         self.deadline = min(self._ping_at, self._close_at)
+
+    def _end(self, *, of_client: bool) -> End:
+        reader = FrameReader(of_client, self._extensions, self.settings.limits)
+        if not self._exchange.route.pipeline.on_message:
+            return End(self, reader, masks=not of_client)
+        # It imports the websockets library, and few routes look into messages.
+        from propylon.engine.tunnel_messages import InspectedEnd
+
+        return InspectedEnd(self, reader, not of_client, self._exchange, self._extensions)
 
     @property
     def done(self) -> bool:
@@ -134,6 +180,10 @@ class Tunnel:
         elif self._close_at <= now:
             self._close_at = inf
             self._close(self._reason, self._reason)
+        elif self._retry_at <= now:
+            self._retry_at = inf
+            self.wants_endpoint = True
+            self._exchange.notify()
         else:
             self._check_stalls(now)
             self._check_pongs(now)
@@ -161,12 +211,15 @@ class Tunnel:
         if end.gone:
             return
         end.leave()
+        if end is self.endpoint and self._may_reconnect():
+            self.retry(GatewayError("tunnel.endpoint_lost"))
+            return
         other = end.other
         if other.gone:
             self._exchange.notify()
             return
         self._cut_at = min(self._cut_at, monotonic() + CLOSE_SECONDS)
-        other.release()
+        other.release_all()
         if other.reader.close is not None:
             other.say(other.reader.close)  # it waits for an answer that will not come
             other.finish()
@@ -186,13 +239,67 @@ class Tunnel:
         end.reader.ignore()
         end.linger()
 
+    def refuse(self, error: GatewayError) -> None:
+        """A policy does not accept a message, or failed on it."""
+        self.error = self.error or error
+        failed = error.code == "tunnel.policy_failed"
+        close = POLICY_FAILED if failed else Close(ws.POLICY_VIOLATION, error.code)
+        self._close(close, close)
+
     def stalled(self, end: End) -> None:
         """The peer of `end` does not take what is written to it."""
         if self.settings.max_buffered is not None:
             self._give_up()
             return
-        end.other.hold()
+        end.other.hold(end)
         end.stall_at = monotonic() + self.settings.write
+        self._rearm()
+
+    # another endpoint
+
+    def _may_reconnect(self) -> bool:
+        """Say whether a client would not notice: nothing is half said to it, and nobody has begun to close."""
+        return (
+            self.settings.reconnect is not None
+            and self._cut_at == inf
+            and not self.client.gone
+            and self.endpoint.between_messages
+        )
+
+    def retry(self, error: GatewayError) -> None:
+        """Learn that the endpoint has gone, or that no other one could be had: try later, or give up."""
+        reconnect = self.settings.reconnect
+        self.wants_endpoint = False
+        if reconnect is None or self._cut_at < inf or self._tries >= reconnect.attempts:
+            self.client.release_all()
+            if self.error is None and not self._closing:
+                self.error = error
+            self._close(ENDPOINT_GONE, ENDPOINT_GONE)
+            return
+        self.client.hold(self)
+        pause = reconnect.interval * reconnect.decay ** (self._tries - 1) if self._tries else 0.0
+        self._tries += 1
+        self._retry_at = monotonic() + pause
+        self.wants_endpoint = not pause
+        self._rearm()
+        self._exchange.notify()
+
+    def replace_endpoint(self) -> End:
+        """Return a new end for another endpoint; what the last one did not get of a message is lost."""
+        self.wants_endpoint = False
+        before = self.endpoint.reader
+        self.client.reader.skip_message()
+        made = self.endpoint = self._end(of_client=False)
+        made.reader.messages, made.reader.bytes = before.messages, before.bytes
+        made.other, self.client.other = self.client, made
+        return made
+
+    def resume(self, early: bytes) -> None:
+        """Go on with the new endpoint, with what has come from it already."""
+        self._tries = 0
+        self._retry_at = inf
+        self.endpoint.begin(early)
+        self.client.release(self)
         self._rearm()
 
     # ending
@@ -204,7 +311,7 @@ class Tunnel:
         self._cut_at = min(self._cut_at, monotonic() + CLOSE_SECONDS)
         for end, close in ((self.client, to_client), (self.endpoint, to_endpoint)):
             end.say(close)
-            end.release()  # nothing of it is passed on any more, but its answer is
+            end.release_all()  # nothing of it is passed on any more, but its answer is
         self._rearm()
 
     def _give_up(self) -> None:
@@ -216,8 +323,9 @@ class Tunnel:
 
     def _rearm(self) -> None:
         self.deadline = min(
-            self._cut_at, self._close_at, self._ping_at, self._pong_at, self.client.stall_at, self.endpoint.stall_at
-        )
+            self._cut_at, self._close_at, self._retry_at, self._ping_at, self._pong_at,
+            self.client.stall_at, self.endpoint.stall_at,
+        )  # fmt: skip
 
     def _check_stalls(self, now: float) -> None:
         for end in (self.client, self.endpoint):

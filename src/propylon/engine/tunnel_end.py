@@ -29,21 +29,21 @@ class End(asyncio.Protocol):
         write: writes to the peer; does nothing once it is gone.
         close_sent: the peer has been sent a Close frame, ours or the other side's.
         gone: its connection is closed, or cannot be used any more.
-        held: the peer is not read, because the other side does not take what it sends.
+        masks: frames made here are masked, as those of a client must be (RFC 6455 5.1).
         stall_at: when a peer that takes nothing is given up (`time.monotonic`); `inf` while it does.
     """
 
     __slots__ = (
-        "_ended", "_masks", "_owner", "_pending", "_seen", "_stalled", "_transport", "_tunnel", "_unsent", "close_sent",
-        "gone", "held", "other", "reader", "stall_at", "write",
+        "_ended", "_holds", "_owner", "_pending", "_seen", "_stalled", "_transport", "_tunnel", "_unsent", "close_sent",
+        "gone", "masks", "other", "reader", "stall_at", "write",
     )  # fmt: skip
 
     other: End
 
     def __init__(self, tunnel: Tunnel, reader: FrameReader, masks: bool) -> None:
-        """`masks`: frames made here are masked, as those of a client must be (RFC 6455 5.1)."""
         self._tunnel = tunnel
-        self._masks = masks
+        self.masks = masks
+        self._holds: frozenset[object] = frozenset()
         self._owner: asyncio.Protocol | None = None
         self._transport: asyncio.Transport | None = None
         self._pending: Close | None = None
@@ -52,11 +52,11 @@ class End(asyncio.Protocol):
         self._unsent = 0
         self.reader = reader
         self.write: Callable[[bytes], None] = _drop
-        self.close_sent = self.gone = self.held = False
+        self.close_sent = self.gone = False
         self.stall_at = inf
 
     def __repr__(self) -> str:
-        side = "endpoint" if self._masks else "client"
+        side = "endpoint" if self.masks else "client"
         return f"<End {side} {'gone' if self.gone else 'closing' if self.close_sent else 'open'}>"
 
     def take_over(
@@ -128,7 +128,7 @@ class End(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The peer takes it again."""
         self.stall_at = inf
-        self.other.release()
+        self.other.release(self)
 
     # the tunnel's side
 
@@ -136,9 +136,8 @@ class End(asyncio.Protocol):
         """Send a Close frame, as soon as the frame under way has ended; nothing is sent behind it."""
         if self.gone or self.close_sent:
             return
-        source = self.other.reader
-        source.mute()
-        if source.between_frames:
+        self.other.reader.mute()
+        if self.other.between_frames:
             self._pending = None
             self.close_sent = True
             self.write(self._frame(ws.CLOSE, ws.close_payload(close)))
@@ -163,23 +162,44 @@ class End(asyncio.Protocol):
 
     def ping(self, token: bytes) -> bool:
         """Ping the peer, if a frame may begin now, and it is read and written at all; say whether it was pinged."""
-        if self.held or self.stall_at < inf or not self.other.reader.between_frames:
+        if self.held or self.stall_at < inf or not self.other.between_frames:
             return False
         self.reader.token = token
         self.write(self._frame(ws.PING, token))
         return True
 
-    def hold(self) -> None:
-        """Do not read the peer for now."""
-        if not self.held and self._transport is not None:
-            self.held = True
-            self._transport.pause_reading()
+    @property
+    def held(self) -> bool:
+        """Whether the peer is not read for now."""
+        return bool(self._holds)
 
-    def release(self) -> None:
-        """Read the peer again."""
-        if self.held and self._transport is not None:
-            self.held = False
-            self._transport.resume_reading()
+    @property
+    def between_frames(self) -> bool:
+        """Whether what the other side has got of this peer ends with a frame."""
+        return self.reader.between_frames
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether what the other side has got of this peer ends with a message."""
+        return self.reader.between_messages
+
+    def hold(self, owner: object) -> None:
+        """Do not read the peer until `owner` releases it."""
+        if not self._holds and self._transport is not None:
+            self._transport.pause_reading()
+        self._holds = self._holds | {owner}
+
+    def release(self, owner: object) -> None:
+        """Read the peer again, if nobody else holds it."""
+        if owner in self._holds:
+            self._holds = self._holds - {owner}
+            if not self._holds and self._transport is not None:
+                self._transport.resume_reading()
+
+    def release_all(self) -> None:
+        """Read the peer again, whoever holds it: nothing of what it sends is passed on any more."""
+        for owner in self._holds:
+            self.release(owner)
 
     def progressed(self) -> bool:
         """Tell whether any of what is still to be written has left since this was asked last."""
@@ -196,7 +216,7 @@ class End(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        self.release()
+        self.release_all()
         if transport.can_write_eof():
             transport.write_eof()
         else:
@@ -214,7 +234,7 @@ class End(asyncio.Protocol):
         self.finish()
 
     def _frame(self, opcode: int, payload: bytes) -> bytes:
-        return ws.control_frame(opcode, payload, os.urandom(4) if self._masks else None)
+        return ws.control_frame(opcode, payload, os.urandom(4) if self.masks else None)
 
     def _unsent_bytes(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()

@@ -15,12 +15,16 @@ from propylon.engine.tunnel import Tunnel, TunnelSettings
 from propylon.http.websocket import VERSION, is_key
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
     from propylon.http.request_head import RequestFields
     from propylon.http.response_head import ResponseHead
 
 _DEFAULTS = TunnelSettings()
+_EXTENSIONS = "sec-websocket-extensions"
+_AGREED = (b"sec-websocket-extensions", b"sec-websocket-protocol")
 
 
 def check_handshake(method: bytes, fields: RequestFields) -> None:
@@ -44,8 +48,29 @@ def check_handshake(method: bytes, fields: RequestFields) -> None:
         raise GatewayError("upgrade.bad_handshake", "Sec-WebSocket-Key is not 16 bytes in base64 (RFC 6455 4.2.1)")
 
 
-async def tunnel(x: Exchange, upstream: Upstream) -> None:
+def limit_offer(x: Exchange) -> None:
+    """Offer the endpoint no extension that the gateway could not carry.
+
+    Policies that look into messages understand permessage-deflate and nothing else. Where another endpoint may take
+    over, there is none at all: what it would compress or inflate refers to messages that the first one had.
+    """
+    settings = x.tunnel_settings
+    none = settings is not None and settings.reconnect is not None
+    if not none and not x.route.pipeline.on_message:
+        return
+    headers = x.request.headers
+    offers = [offer.strip() for value in headers.get_all(_EXTENSIONS) for offer in value.split(",")]
+    headers.remove(_EXTENSIONS)
+    for offer in offers:
+        if not none and offer.partition(";")[0].strip().lower() == "permessage-deflate":
+            headers.add(_EXTENSIONS, offer)
+
+
+async def tunnel(x: Exchange, upstream: Upstream, attempt: Callable[[Exchange], Awaitable[Upstream]]) -> None:
     """Pass the 101 on, and what follows, until both sides have closed (steps 6 and 7).
+
+    Args:
+        attempt: asks an endpoint, should another one have to take over.
 
     Raises:
         GatewayError: tunnel.* for an end that was nobody's wish, response.policy_failed.
@@ -62,11 +87,14 @@ async def tunnel(x: Exchange, upstream: Upstream) -> None:
             return
         block = head_block(response)
     x.status = 101
-    made = x.tunnel = Tunnel(x, x.tunnel_settings or _DEFAULTS, _extensions(head))
+    made = x.tunnel = Tunnel(x, x.tunnel_settings or _DEFAULTS, _field(head, b"sec-websocket-extensions"))
     from_client = x.client.switch(head.line, own_fields(x, block, head.has_date), made.client)
     made.begin(from_client, upstream.switch(made.endpoint))
     while not made.done:
-        await x.pause()
+        if made.wants_endpoint:
+            await _reconnect(x, made, head, attempt)
+        else:
+            await x.pause()
     if made.error is not None:
         raise made.error
 
@@ -80,5 +108,26 @@ async def _refuse(x: Exchange, upstream: Upstream) -> None:
     await sent(x)
 
 
-def _extensions(head: ResponseHead) -> bytes:
-    return b",".join(value for name, value in head.visible if name.lower() == b"sec-websocket-extensions")
+async def _reconnect(
+    x: Exchange, tunnel: Tunnel, first: ResponseHead, attempt: Callable[[Exchange], Awaitable[Upstream]]
+) -> None:
+    """Let another endpoint take over, if it opens the same WebSocket as the first one did."""
+    if x.upstream is not None:
+        x.upstream.finish()
+        x.upstream = None
+    try:
+        upstream = await attempt(x)
+        head = upstream.head
+        assert head is not None
+        if head.status != 101 or any(_field(head, name) != _field(first, name) for name in _AGREED):
+            raise GatewayError("tunnel.endpoint_lost", log="another endpoint did not open the same WebSocket")
+    except GatewayError as error:
+        tunnel.retry(error)
+        return
+    if not tunnel.done:
+        early = upstream.switch(tunnel.replace_endpoint())
+        tunnel.resume(early)
+
+
+def _field(head: ResponseHead, name: bytes) -> bytes:
+    return b",".join(value for key, value in head.visible if key.lower() == name)

@@ -76,7 +76,7 @@ class FrameReader:
 
     __slots__ = (
         "_fast", "_fresh", "_head", "_inside", "_left", "_limits", "_masked", "_message", "_muted", "_overhead",
-        "_passing", "_short", "_table", "bytes", "close", "event", "messages", "pongs", "token",
+        "_passing", "_short", "_skipping", "_table", "bytes", "close", "event", "messages", "pongs", "token",
     )  # fmt: skip
 
     def __init__(self, masked: bool, extensions: bytes, limits: FrameLimits) -> None:
@@ -92,7 +92,7 @@ class FrameReader:
         self._head = b""
         self._left = 0
         self._message = 0
-        self._muted = False
+        self._muted = self._skipping = False
         self._passing = True
         self.messages = self.bytes = self.pongs = 0
         self.close: Close | None = None
@@ -107,7 +107,7 @@ class FrameReader:
     @property
     def between_messages(self) -> bool:
         """Whether what has been passed on ends with a message."""
-        return self.between_frames and self._table is self._fresh
+        return self.between_frames and (self._table is self._fresh or self._skipping)
 
     @property
     def muted(self) -> bool:
@@ -119,6 +119,12 @@ class FrameReader:
         self._left = 0
         self.close = Close(ABNORMAL)
         self.mute()
+
+    def skip_message(self) -> None:
+        """Pass on nothing more of a message that is under way; the next one is passed on again."""
+        if not self.between_messages:
+            self._skipping = True
+            self._passing = False
 
     def mute(self) -> None:
         """Pass on no further frame; the one under way is still passed on to its end."""
@@ -207,7 +213,9 @@ class FrameReader:
         if kind != _CONTROL:
             self._count(kind, length)
             self._left = length
-            return head, not self._muted
+            if kind in (_WHOLE, _FIRST):
+                self._skipping = False
+            return head, not self._muted and not self._skipping
         if size - at < head + length:
             return 0, False
         passing = self._control(data[at : at + head + length], head)

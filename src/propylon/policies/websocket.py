@@ -15,6 +15,12 @@ with 1009. Behind `max_age` both sides are closed with 1001. A request whose Ori
 with 403; one without Origin comes from no browser, and is let through. Beyond `max_connections` at the place where the
 policy stands, in one worker, the answer is 503.
 
+`reconnect: {attempts: 5}` lets another endpoint of the service take over when one goes away without a Close frame: the
+gateway sends it the same handshake, and the client notices nothing. It cannot promise more than that. Messages that the
+lost endpoint had taken, or that were on the way, are lost, and so is what it remembered of the client; a service must
+be made for it. No compression is negotiated then, and when the endpoint was lost in the middle of a message to the
+client, the client is told (1011) and has to come back itself.
+
 Requests that are no handshake of a WebSocket pass untouched.
 """
 
@@ -25,9 +31,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from propylon.config.types import Duration, OptionalCount, OptionalDuration, OptionalSize
+from propylon.config.types import Duration, Int, OptionalCount, OptionalDuration, OptionalSize
 from propylon.engine.errors import GatewayError
-from propylon.engine.tunnel import TunnelSettings
+from propylon.engine.tunnel import Reconnect, TunnelSettings
 from propylon.http.frames import FrameLimits
 
 if TYPE_CHECKING:
@@ -36,6 +42,18 @@ if TYPE_CHECKING:
 _SCHEME, _HOST, _PORT = r"[a-z][a-z0-9+.-]*://", r"(?:(?:\*\.)?[a-z0-9.-]+|\[[0-9a-f:.]+\])", r"(?::[0-9]{1,5})?"
 Origin = Annotated[str, Field(pattern=f"^{_SCHEME}{_HOST}{_PORT}$")]
 """An origin as browsers send it (RFC 6454 6.2)."""
+
+
+class ReconnectConfig(BaseModel):
+    """How often another endpoint is tried."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attempts: Annotated[Int, Field(ge=1, le=100)] = Field(default=5, description="Tries in a row, the first at once.")
+    interval: Annotated[Duration, Field(gt=0)] = Field(default=1.0, description="Pause before the second try.")
+    decay: Annotated[float, Field(ge=1, le=10)] = Field(
+        default=1.5, description="What the pause before each further try is multiplied with."
+    )
 
 
 class Config(BaseModel):
@@ -58,6 +76,9 @@ class Config(BaseModel):
         default=None, description="Unsent bytes to one side at which both are closed; none to let the other side wait."
     )
     max_age: OptionalDuration = Field(default=None, description="How long one may be open; none for ever.")
+    reconnect: ReconnectConfig | None = Field(
+        default=None, description="Let another endpoint take over when one goes away without a Close frame."
+    )
     max_connections: OptionalCount = Field(default=None, description="How many may be open; none for any number.")
 
 
@@ -65,12 +86,14 @@ class Policy:
     """Checks handshakes, and says how what follows them is watched."""
 
     def __init__(self, config: Config) -> None:
+        again = config.reconnect
         self._settings = TunnelSettings(
             ping=config.ping,
             pong_timeout=config.pong_timeout,
             limits=FrameLimits(config.max_frame, config.max_message),
             max_buffered=config.max_buffered,
             max_age=config.max_age,
+            reconnect=None if again is None else Reconnect(again.attempts, again.interval, again.decay),
         )
         self._origins = None if config.origins is None else _pattern(config.origins)
         self._most = config.max_connections
