@@ -647,11 +647,16 @@ def test_an_unread_body_that_stops_coming_ends_the_connection(clock: Clock) -> N
 
 def test_the_deadline_of_an_exchange_is_looked_at_too(clock: Clock) -> None:
     wire = Wire().feed(GET % 1)
-    wire.connection.check(clock.now + 59)
+    wire.intake.sweep(clock.now + 59)
     assert wire.statuses() == []
-    wire.connection.check(clock.now + 60)
+    wire.intake.sweep(clock.now + 60)
     assert wire.statuses() == [504]
     assert not wire.transport.closing
+
+
+def test_a_sweep_passes_over_an_exchange_that_has_no_deadline(clock: Clock) -> None:
+    wire = Wire(lambda x: x.set_timeouts(response=None)).feed(GET % 1)
+    assert (wire.connection.deadline, wire.connection.due) == (inf, inf)
 
 
 # draining

@@ -16,8 +16,8 @@ from tests.support.fakes import snapshot
 class Connection(SimpleNamespace):
     """As much of a connection as a sweep sees."""
 
-    def __init__(self, deadline: float, exchange: object = None) -> None:
-        super().__init__(deadline=deadline, exchange=exchange, checked=[])
+    def __init__(self, deadline: float, due: float = inf) -> None:
+        super().__init__(deadline=deadline, due=due, checked=[])
 
     def __hash__(self) -> int:
         return id(self)
@@ -32,10 +32,10 @@ def intake(*connections: Connection) -> Intake:
     return made
 
 
-def test_a_sweep_looks_at_passed_deadlines_and_at_exchanges() -> None:
-    late, resting, busy = Connection(10.0), Connection(11.0), Connection(inf, object())
-    intake(late, resting, busy).sweep(10.0)
-    assert (late.checked, resting.checked, busy.checked) == ([10.0], [], [10.0])
+def test_a_sweep_looks_only_at_connections_and_exchanges_that_are_due() -> None:
+    late, resting, due, quiet = Connection(10.0), Connection(11.0), Connection(inf, 10.0), Connection(inf, 11.0)
+    intake(late, resting, due, quiet).sweep(10.0)
+    assert [each.checked for each in (late, resting, due, quiet)] == [[10.0], [], [10.0], []]
 
 
 def test_a_connection_may_close_during_the_sweep() -> None:

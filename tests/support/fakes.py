@@ -13,6 +13,7 @@ and 5 use of a service, and `FakeTransport` what a connection uses of asyncio. N
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, cast
 
 import pytest
@@ -102,6 +103,7 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.due = inf
         self.done: list[Exchange] = []
         self.holds: set[object] = set()
         self.on_write: Callable[[bytes], None] = lambda data: None

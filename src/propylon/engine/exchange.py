@@ -76,6 +76,7 @@ class Exchange:
         state: a dictionary for policies' own values.
         timeouts: how long its endpoint may take; replace it with `set_timeouts`.
         body_limit: the largest request body in bytes, or `None`.
+        deadline: when it fails with `expiry`, unless it is armed anew before.
     """
 
     __slots__ = (
@@ -316,6 +317,8 @@ class Exchange:
         if self.total_deadline < self.deadline:
             self.deadline = self.total_deadline
             self.expiry = "attempt.total_timeout"
+        if self.deadline < self.client.due:
+            self.client.due = self.deadline
 
     def arm_relay(self, upstream: Upstream) -> None:
         """Let the response's next bytes arrive in `timeouts.idle`, once the whole request is out."""
@@ -327,7 +330,8 @@ class Exchange:
         if self.timeouts.policy is not None:
             if self.policy_deadlines is None:
                 self.policy_deadlines = {}
-            self.policy_deadlines[owner] = monotonic() + self.timeouts.policy
+            self.policy_deadlines[owner] = deadline = monotonic() + self.timeouts.policy
+            self.check_by(deadline)
 
     def disarm_policy(self, owner: object) -> None:
         """Learn that `owner` is done."""
@@ -338,18 +342,28 @@ class Exchange:
         """Let no deadline end the exchange but that of its total time."""
         self.deadline = self.total_deadline
         self.expiry = "attempt.total_timeout"
+        self.check_by(self.deadline)
+
+    def check_by(self, when: float) -> None:
+        """Be checked at `when` (`time.monotonic`), or before: a check that comes too early does nothing."""
+        if when < self.client.due:
+            self.client.due = when
 
     def check(self, now: float) -> None:
-        """Fail if a deadline has passed."""
+        """Fail if a deadline has passed; otherwise tell the client's side when to check again."""
         if self.deadline <= now:
             if self.expiry == "attempt.stalled" and self.upstream is not None and self.upstream.progressed():
                 self.arm(self.timeouts.idle, "attempt.stalled")  # slow, but it moves
-                return
-            self.deadline = inf
-            self.fail(GatewayError(self.expiry))
+            else:
+                self.deadline = inf
+                self.fail(GatewayError(self.expiry))
         elif self.policy_deadlines and min(self.policy_deadlines.values()) <= now:
             self.policy_deadlines = None
             self.fail(GatewayError("request.policy_timeout"))
+        if not self.finished:
+            self.check_by(self.deadline)
+            if self.policy_deadlines:
+                self.check_by(min(self.policy_deadlines.values()))
 
     def close(self) -> None:
         """Mark the exchange as over and carry out what was deferred."""

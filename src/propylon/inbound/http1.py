@@ -46,13 +46,14 @@ class ClientConnection(asyncio.Protocol):
 
     Attributes:
         deadline: when `check` has to look at it (`time.monotonic`).
+        due: when `check` has to look at its exchange.
         exchange: the exchange under way, if any.
     """
 
     __slots__ = (
         "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds", "_intake",
         "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving",
-        "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "exchange",
+        "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "due", "exchange",
     )  # fmt: skip
 
     def __init__(self, intake: Intake, peer: bytes | None = None, port: bytes | None = None) -> None:
@@ -72,7 +73,7 @@ class ClientConnection(asyncio.Protocol):
         self._holds: frozenset[object] = _NOBODY
         self._owes_continue = self._probed = self._serving = self._turn_over = self._write_stalled = False
         self._unsent = 0
-        self.deadline = inf
+        self.deadline = self.due = inf
         self.exchange: Exchange | None = None
 
     def __repr__(self) -> str:
@@ -511,6 +512,7 @@ class ClientConnection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
         x = self.exchange
+        self.due = inf
         if x is not None:
             x.check(now)
         if self.deadline > now:

@@ -28,13 +28,11 @@ class Connection(Protocol):
 
     Attributes:
         deadline: when `check` has to look at it (`time.monotonic`).
+        due: when `check` has to look at its exchange.
     """
 
     deadline: float
-
-    @property
-    def exchange(self) -> Exchange | None:
-        """The exchange under way, if any."""
+    due: float
 
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
@@ -109,8 +107,11 @@ class Intake:
             await self._empty
 
     def sweep(self, now: float) -> None:
-        """Act on every deadline that has passed; the only timer there is."""
-        for connection in [each for each in self.connections if each.deadline <= now or each.exchange is not None]:
+        """Act on every deadline that has passed; the only timer there is.
+
+        Of a connection that has nothing due only two numbers are looked at: there may be tens of thousands.
+        """
+        for connection in [each for each in self.connections if each.deadline <= now or each.due <= now]:
             try:
                 connection.check(now)
             except Exception:  # one connection's defect must not take all others their deadlines

@@ -165,7 +165,7 @@ class ProxyPreface(asyncio.Protocol):
 
     __slots__ = ("_factory", "_intake", "_parser", "_transport", "_trusts", "deadline")
 
-    exchange = None  # there never is one before the header
+    due = inf  # there never is an exchange before the header
 
     def __init__(
         self,
