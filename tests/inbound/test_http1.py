@@ -668,7 +668,7 @@ def test_a_draining_worker_closes_what_rests_and_answers_what_is_under_way() -> 
     busy.feed(GET % 1)
     resting.intake.draining = True
     for wire in (resting, busy):
-        wire.connection.drain()
+        wire.connection.drain(inf)
     assert resting.transport.closing
     assert not busy.transport.closing
     resting.upstream.answer(OK + b"content-length: 0\r\n")
@@ -691,7 +691,7 @@ def test_a_connection_whose_answer_had_begun_before_the_draining_is_closed_behin
     wire = Wire().feed(POST % 9 + b"abc" if unread else GET % 1)
     wire.upstream.begin_answer(OK + b"content-length: 3\r\n", b"abc")
     wire.intake.draining = True
-    wire.connection.drain()
+    wire.connection.drain(inf)
     end(wire)
     assert wire.transport.eof or wire.transport.closing
 

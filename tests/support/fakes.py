@@ -68,6 +68,9 @@ class FakeTransport:
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        self.high = high
+
     def take(self) -> bytes:
         """Return what was written since the last call."""
         data, self.written = bytes(self.written), bytearray()

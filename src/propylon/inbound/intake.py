@@ -15,6 +15,8 @@ from propylon.http.request_head import HOSTS, RequestFields, RequestLine
 from propylon.http.request_id import RequestIds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from propylon.engine.sides import Client
     from propylon.engine.snapshot import Snapshot
     from propylon.http.host import Host
@@ -37,8 +39,11 @@ class Connection(Protocol):
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
 
-    def drain(self) -> None:
-        """Close if nothing is under way; otherwise behind the next answer."""
+    def drain(self, stream_end: float) -> None:
+        """Close if nothing is under way; otherwise behind the next answer.
+
+        An event stream would go on for ever: it is ended behind an event at `stream_end` (`time.monotonic`).
+        """
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -99,6 +104,15 @@ class Intake:
         self.connections.discard(connection)
         if not self.connections and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
+
+    def drain(self, now: float, seconds: float, random: Callable[[], float]) -> None:
+        """Take no further requests; close what rests, and end event streams, spread over the next `seconds`.
+
+        They are spread because their clients connect again at once: `random` returns a number from 0 to 1.
+        """
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain(now + seconds * random())
 
     async def emptied(self) -> None:
         """Wait until every connection is closed."""

@@ -227,7 +227,7 @@ class ProxyPreface(asyncio.Protocol):
         if self.deadline <= now:
             self.abort()
 
-    def drain(self) -> None:
+    def drain(self, stream_end: float) -> None:
         """End: there is no request under way."""
         self.abort()
 
