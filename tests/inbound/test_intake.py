@@ -53,6 +53,18 @@ def test_a_connection_may_close_during_the_sweep() -> None:
     assert made.connections == set()
 
 
+def test_draining_spreads_the_ends_of_event_streams() -> None:
+    ends: list[float] = []
+    connections = [Connection(inf) for _ in range(3)]
+    for connection in connections:
+        connection.drain = ends.append
+    made = intake(*connections)
+    numbers = iter((0.0, 0.25, 1.0))
+    made.drain(100.0, 8.0, lambda: next(numbers))
+    assert ends == [100.0, 102.0, 108.0]
+    assert made.draining
+
+
 async def test_waiting_until_it_is_empty_ends_with_the_last_connection() -> None:
     first, second = Connection(inf), Connection(inf)
     made = intake(first, second)

@@ -54,6 +54,7 @@ class FakeTransport:
         self.written = bytearray()
         self.reading = True
         self.closing = self.aborted = self.eof = False
+        self.high = 0
         self.extra: dict[str, Any] = {"peername": ("192.0.2.1", 50000), "sockname": ("192.0.2.9", 8080)}
 
     def get_extra_info(self, name: str) -> Any:
