@@ -239,7 +239,7 @@ async def test_heartbeats_and_the_end_of_an_old_stream(front: Fronts) -> None:
 
 @pytest.mark.parametrize("under_way", [False, True])
 async def test_streams_are_ended_cleanly_when_the_gateway_stops(front: Fronts, under_way: bool) -> None:
-    f = await front(streams, timeouts={"drain": "4s"})
+    f = await front(streams, timeouts={"drain": "2s"})
     open_ones = [await connected(f) for _ in range(10)]
     if under_way:
         for client, endpoint in open_ones:
@@ -248,7 +248,7 @@ async def test_streams_are_ended_cleanly_when_the_gateway_stops(front: Fronts, u
     worker: Any = f.gateway._worker
     stopping = asyncio.ensure_future(worker.stop())
     if under_way:
-        await real_time(2.2)  # all are to be ended in the first half of the time, and wait for the end of their event
+        await real_time(1.2)  # all are to be ended in the first half of the time, and wait for the end of their event
         for client, endpoint in open_ones:
             endpoint.send(chunk(b"wo\n\n") + ONE)
             assert await client.read_until(b"0\r\n\r\n") == chunk(b"wo\n\n") + b"0\r\n\r\n"
