@@ -165,7 +165,8 @@ class ProxyPreface(asyncio.Protocol):
 
     __slots__ = ("_factory", "_intake", "_parser", "_transport", "_trusts", "deadline")
 
-    due = inf  # there never is an exchange before the header
+    exchange = None  # there never is one before the header
+    due = inf
 
     def __init__(
         self,
