@@ -16,7 +16,7 @@ from tests.support.front import Front, Fronts
 from tests.support.upstream import UpstreamConnection
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
-WRITE_BUFFER = 32 * 1024
+WRITE_BUFFER = 1024 * 1024  # larger than what a loop holds if nobody sets it
 READ = 256 * 1024  # the most that a loop reads at once, before it learns that it is to wait
 PIECE = b"%x\r\n%b\r\n" % (16384, b"x" * 16384)
 

@@ -177,6 +177,7 @@ def test_no_heartbeat_comes_into_an_event(clock: Clock) -> None:
     stream = Stream(heartbeat=15.0).feed(b"data: x\n")
     stream.check(clock.now + 15)
     assert stream.pieces() == [b"data: x\n"]
+    assert stream.client.due == clock.now + 30
     clock.now += 20
     stream.feed(b"\n")
     stream.check(clock.now + 15)

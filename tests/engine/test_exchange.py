@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -297,6 +298,25 @@ def test_an_exchange_that_is_checked_only_when_it_is_due_fails_as_soon_as_one_th
                 x.client.due = inf
                 x.check(clock.now)
                 assert x.client.due == nearest
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("event_stream", SimpleNamespace(due=1007.0)), ("tunnel", SimpleNamespace(deadline=1007.0))],
+    ids=["event stream", "tunnel"],
+)
+def test_a_check_that_comes_too_early_leaves_other_deadlines_due(
+    monkeypatch: pytest.MonkeyPatch, name: str, part: Any
+) -> None:
+    clock = Clock(monkeypatch, module)
+    x = exchange()
+    setattr(x, name, part)
+    x.client.due = inf
+    x.check(clock.now)
+    assert x.client.due == 1007.0
+    x.arm(5.0, "head.timeout")
+    x.check(clock.now)
+    assert x.client.due == clock.now + 5
 
 
 def test_what_is_over_has_no_deadline_and_carries_out_what_was_deferred() -> None:
