@@ -97,11 +97,12 @@ def test_a_stream_too_many_is_refused_and_its_endpoint_let_go() -> None:
 
 def test_what_asks_for_nothing_but_a_stream_is_refused_before_the_service_is_asked() -> None:
     limit = policy(max_streams=1)
-    Ask(limit).begin()
+    first = Ask(limit).begin()
     refused = Ask(limit, accept=b"text/event-stream")
     assert refused.refused
     assert refused.upstream.sent == []
     assert not Ask(limit, accept=b"application/json, text/event-stream").refused
+    assert not first.x.finished
 
 
 @pytest.mark.parametrize(
@@ -155,5 +156,5 @@ def test_neither_a_head_request_nor_a_stream_that_has_arrived_whole_is_counted()
 
 def test_a_compressed_stream_is_counted() -> None:
     limit = policy(max_streams=1)
-    Ask(limit).begin(STREAM + b"content-encoding: gzip\r\n")
-    assert limit._open == 1
+    ask = Ask(limit).begin(STREAM + b"content-encoding: gzip\r\n")
+    assert (limit._open, ask.x.finished) == (1, False)
