@@ -6,19 +6,21 @@ import argparse
 import json
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from types import FrameType
 
 from bench import report
 from bench.bars import verdicts
-from bench.peers import PEERS, propylon
+from bench.peers import ALL, propylon
 from bench.peers.peer import Peer
 from bench.results import medians, take
-from bench.scenarios import SCENARIOS, Scenario
+from bench.scenarios import GROUPS, SCENARIOS
+from bench.scenarios.scenario import Scenario
 from bench.session import Options, Session, session
 from bench.tools import BENCH, require_system, say
 
-QUICK = Options(seconds=2, runs=1, huge_bytes=128_000_000, idle_clients=1000)
+QUICK = Options(seconds=2, runs=1, huge_bytes=128_000_000, idle_clients=1000, streams=1000, events=5)
 RESULTS = BENCH / "results"
 
 
@@ -29,7 +31,7 @@ def main() -> None:
     require_system()
     options = QUICK if arguments.quick else Options()
     if arguments.seconds:
-        options = Options(arguments.seconds, options.runs, options.huge_bytes, options.idle_clients)
+        options = replace(options, seconds=arguments.seconds)
     try:
         with session(options) as current:
             text = measured(current, arguments.scenario, arguments.only)
@@ -55,7 +57,7 @@ def measured(current: Session, names: Sequence[str], only: Sequence[str]) -> str
 
 def rows(scenario: Scenario, only: Sequence[str]) -> list[Peer]:
     """The peers of a scenario that were asked for; Propylon's variants go with Propylon."""
-    mine = not any(peer in PEERS for peer in scenario.peers)
+    mine = not any(peer in ALL for peer in scenario.peers)
     if mine:
         return list(scenario.peers) if propylon.PEER.name in only else []
     return [peer for peer in scenario.peers if peer.name in only]
@@ -68,14 +70,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--only",
         type=peer_names,
-        default=[peer.name for peer in PEERS],
-        help="peers, separated by commas: " + ", ".join(peer.name for peer in PEERS),
+        default=[peer.name for peer in ALL],
+        help="peers, separated by commas: " + ", ".join(peer.name for peer in ALL),
     )
     made.add_argument(
         "--scenario",
         type=scenario_names,
         default=[scenario.name for scenario in SCENARIOS],
-        help="scenarios, separated by commas: " + ", ".join(scenario.name for scenario in SCENARIOS),
+        help="scenarios and groups of them, separated by commas: "
+        + "; ".join(f"{group}: {', '.join(item.name for item in items)}" for group, items in GROUPS.items()),
     )
     made.add_argument("--save", action="store_true", help="write the report to bench/results, to be committed")
     return made
@@ -88,11 +91,13 @@ def seconds(text: str) -> int:
 
 
 def peer_names(text: str) -> list[str]:
-    return names(text, [peer.name for peer in PEERS])
+    return names(text, [peer.name for peer in ALL])
 
 
 def scenario_names(text: str) -> list[str]:
-    return names(text, [scenario.name for scenario in SCENARIOS])
+    """The scenarios of a list in which a group stands for its own."""
+    asked = names(text, [*GROUPS, *(scenario.name for scenario in SCENARIOS)])
+    return [item for name in asked for item in ([found.name for found in GROUPS[name]] if name in GROUPS else [name])]
 
 
 def names(text: str, known: Sequence[str]) -> list[str]:
