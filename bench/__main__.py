@@ -6,12 +6,12 @@ import argparse
 import json
 import signal
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from types import FrameType
 
 from bench import report
-from bench.bars import verdicts
+from bench.bars import peers_of, verdicts
 from bench.peers import ALL, propylon
 from bench.peers.peer import Peer
 from bench.results import medians, take
@@ -34,7 +34,7 @@ def main() -> None:
         options = replace(options, seconds=arguments.seconds)
     try:
         with session(options) as current:
-            text = measured(current, arguments.scenario, arguments.only)
+            text = measured(current, arguments.scenario, Rows(arguments.only, arguments.quick))
     except KeyboardInterrupt:
         raise SystemExit("interrupted; everything it started has been ended") from None
     print(text, end="")
@@ -44,10 +44,29 @@ def main() -> None:
         say(f"saved {path.relative_to(BENCH.parent)}")
 
 
-def measured(current: Session, names: Sequence[str], only: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Which rows are measured: the peers asked for by name; else, for a look, those that a bar compares; else all."""
+
+    only: Sequence[str] | None
+    quick: bool
+
+    def of(self, scenario: Scenario) -> list[Peer]:
+        if self.only is not None:
+            return [peer for peer in scenario.peers if self.name(peer) in self.only]
+        compared = peers_of(scenario.name) if self.quick else set()
+        return [peer for peer in scenario.peers if not compared or peer in {*compared, scenario.peers[0]}]
+
+    @staticmethod
+    def name(peer: Peer) -> str:
+        """What a row is asked for by: Propylon's variants go with Propylon."""
+        return peer.name if peer in ALL else propylon.PEER.name
+
+
+def measured(current: Session, names: Sequence[str], rows: Rows) -> str:
     """Run the chosen scenarios, write `results/latest.json`, return the report."""
     chosen = [scenario for scenario in SCENARIOS if scenario.name in names]
-    tables = [take(scenario, current, peers) for scenario in chosen if (peers := rows(scenario, only))]
+    tables = [take(scenario, current, peers) for scenario in chosen if (peers := rows.of(scenario))]
     found = verdicts(medians(tables))
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(report.document(tables, found, current), indent=2)
@@ -55,22 +74,13 @@ def measured(current: Session, names: Sequence[str], only: Sequence[str]) -> str
     return report.markdown(tables, found, current)
 
 
-def rows(scenario: Scenario, only: Sequence[str]) -> list[Peer]:
-    """The peers of a scenario that were asked for; Propylon's variants go with Propylon."""
-    mine = not any(peer in ALL for peer in scenario.peers)
-    if mine:
-        return list(scenario.peers) if propylon.PEER.name in only else []
-    return [peer for peer in scenario.peers if peer.name in only]
-
-
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="bench", description="Propylon beside its peers.")
-    made.add_argument("--quick", action="store_true", help="one short run a row, smaller bodies, fewer clients")
+    made.add_argument("--quick", action="store_true", help="one short run a row, and only the rows a bar compares")
     made.add_argument("--seconds", type=seconds, help="seconds of load a run (default 5, quick 2)")
     made.add_argument(
         "--only",
         type=peer_names,
-        default=[peer.name for peer in ALL],
         help="peers, separated by commas: " + ", ".join(peer.name for peer in ALL),
     )
     made.add_argument(

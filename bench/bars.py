@@ -119,6 +119,12 @@ BARS = (
 )
 
 
+def peers_of(scenario: str) -> set[Peer]:
+    """The rows of a scenario that its bars compare."""
+    pairs = [(bar.peer, bar.against) for bar in BARS if bar.scenario == scenario]
+    return {peer for pair in pairs for peer in pair if peer is not None}
+
+
 def verdicts(medians: Medians) -> list[Verdict]:
     """Hold every bar against the medians of a run."""
     return [verdict(bar, medians.get(bar.scenario, {})) for bar in BARS]

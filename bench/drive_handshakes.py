@@ -7,6 +7,7 @@ the processor it shares with the load.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -35,7 +36,7 @@ def handshakes(program: Running, identity: Identity, seconds: int) -> Iterator[l
     """
     target = ["-connect", f"127.0.0.1:{program.port}", "-new", "-time", str(seconds)]
     command = [executable("nice"), "-n", "19", executable("taskset"), "-c", str(LOAD_CORE), executable("openssl")]
-    environment = identity.environment | {"PATH": "/usr/bin:/bin"}
+    environment = {**os.environ, **identity.environment}
     found: list[measure.Handshakes] = []
     started = time.perf_counter()
     clients = [
