@@ -37,6 +37,7 @@ _STEPS = {
     "read": "Reading the request",
     "admit": "Admitting it",
     "match": "Finding its route",
+    "upgrade": "The handshake of a WebSocket",
     "request": "The request's policies",
     "response": "The response's policies",
     "gateway": "The gateway itself",
@@ -45,6 +46,7 @@ _STEPS = {
     "attempt": "Sending the request",
     "head": "Waiting for the response",
     "relay": "Passing the response on",
+    "tunnel": "Carrying a WebSocket",
 }
 
 

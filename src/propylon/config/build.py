@@ -73,6 +73,8 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
         uses += [_use(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
         # Thousands of routes mostly have the same policies; one pipeline for them stays in the processor's cache.
         pipeline = pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
+        if pipeline.on_message:
+            _check_messages(where)
         rules.append(_rule(route, number, _compiled(route, service, uses, pipeline)))
     routes = tuple(rule.route for rule in rules)
     if config.services_json is not None:
@@ -155,6 +157,16 @@ def _error_page(status: str, path: Path) -> ErrorPage:
 # routes
 
 
+def _check_messages(where: str) -> None:
+    """Find out now whether messages of WebSockets can be looked into, and not when the first one comes."""
+    try:
+        import propylon.engine.tunnel_messages  # noqa: F401
+    except ImportError:
+        raise BuildError(
+            f"{where}: a policy has on_message, which needs the websockets library: install propylon[websocket]"
+        ) from None
+
+
 def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[CompiledRoute]:
     return Rule(
         route=compiled,
@@ -165,6 +177,7 @@ def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[Comp
         headers=route.headers,
         query=route.query,
         clients=[str(network) for network in route.clients],
+        only_websockets=route.websocket == "only",
         priority=route.priority,
         order=number,
     )
@@ -182,6 +195,7 @@ def _compiled(
         rewrite=_rewrite(route),
         query_edit=QueryEdit(edit.set, edit.add, edit.remove) if edit is not None else None,
         entry=_entries(route),
+        refuses_websockets=route.websocket == "refuse",
     )
 
 

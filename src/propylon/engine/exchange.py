@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from propylon.engine.sides import Client, Upstream
     from propylon.engine.snapshot import CompiledRoute, Snapshot
     from propylon.engine.transform import Transform
+    from propylon.engine.tunnel import Tunnel, TunnelSettings
     from propylon.http.forwarded import Origin
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
@@ -73,6 +74,8 @@ class Exchange:
         error: the gateway's own failure, if there was one.
         status: the status sent to the client; 0 before.
         transform: what the response's body passes through, if policies change it.
+        tunnel: what carries it behind a 101.
+        tunnel_settings: how that is watched, if a policy said so.
         state: a dictionary for policies' own values.
         timeouts: how long its endpoint may take; replace it with `set_timeouts`.
         body_limit: the largest request body in bytes, or `None`.
@@ -118,6 +121,8 @@ class Exchange:
         "timeouts",
         "total_deadline",
         "transform",
+        "tunnel",
+        "tunnel_settings",
         "upstream",
     )  # fmt: skip
 
@@ -142,6 +147,8 @@ class Exchange:
         self.endpoint: Endpoint | None = None
         self.upstream: Upstream | None = None
         self.transform: Transform | None = None
+        self.tunnel: Tunnel | None = None
+        self.tunnel_settings: TunnelSettings | None = None
         self.attempts = 0
         self._response: Response | None = None
         self.error: GatewayError | None = None
@@ -218,6 +225,11 @@ class Exchange:
         if self._origin is None:
             self._origin = self.client.origin(self)
         return self._origin
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether the request asks for a WebSocket."""
+        return self.fields.websocket
 
     @property
     def params(self) -> dict[str, str]:
@@ -341,6 +353,8 @@ class Exchange:
 
     def check(self, now: float) -> None:
         """Fail if a deadline has passed."""
+        if self.tunnel is not None and self.tunnel.deadline <= now:
+            self.tunnel.check(now)
         if self.deadline <= now:
             if self.expiry == "attempt.stalled" and self.upstream is not None and self.upstream.progressed():
                 self.arm(self.timeouts.idle, "attempt.stalled")  # slow, but it moves
@@ -382,7 +396,7 @@ class Exchange:
 
     def _untie(self) -> None:
         """Cut the references that lead back here, so that an exchange is freed at once and not by the collector."""
-        self._way = self.transform = self._deferred = None
+        self._way = self.transform = self._deferred = self.tunnel = None
         if self.error is not None or self._failure is not None:
             for error in (self.error, self.refusal, self._failure):
                 if error is not None:

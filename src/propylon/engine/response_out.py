@@ -97,8 +97,15 @@ def _fields(x: Exchange, response: Response, drop_length: bool) -> bytes:
     """Render the header section; a length stands in it only if it is the service's own, of its own body."""
     head = response.head
     length = b"" if drop_length or head is None or head.length < 0 else b"content-length: %d\r\n" % head.length
-    block = render(pair for pair in response.headers.raw if pair[0].lower() not in _WRITTEN_ANEW)
-    return own_fields(x, block + length, "date" in response.headers)
+    block = head_block(response) + length
+    if response.status == 426 and head is None:
+        block += b"upgrade: websocket\r\nconnection: upgrade\r\n"  # RFC 9110 15.5.22
+    return own_fields(x, block, "date" in response.headers)
+
+
+def head_block(response: Response) -> bytes:
+    """Render the fields of a response that are not the gateway's own, whatever policies have made of them."""
+    return render(pair for pair in response.headers.raw if pair[0].lower() not in _WRITTEN_ANEW)
 
 
 def status_line(status: int) -> bytes:

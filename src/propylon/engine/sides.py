@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from propylon.engine.body import Body
     from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
+    from propylon.engine.tunnel_end import End
     from propylon.http.forwarded import Origin
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
@@ -46,6 +47,9 @@ class Client(Protocol):
 
     def release(self, owner: object) -> None:
         """Take the request's body again, if nobody else holds it."""
+
+    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+        """Send a 101 and hand the connection over to `end`; return what has arrived behind the request."""
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is incomplete."""
@@ -94,6 +98,9 @@ class Upstream(Protocol):
 
     def end_body(self, trailers: list[Pair]) -> None:
         """Send the end of the body."""
+
+    def switch(self, end: End) -> bytes:
+        """Hand the connection over to `end` behind a 101; return what has arrived behind that."""
 
     def progressed(self) -> bool:
         """Tell whether any of what is still to be written has left since this was asked last."""

@@ -9,12 +9,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from propylon.http.fields import CONNECTION_BOUND, OPTIONS, FieldName, content_length, is_chunked, render, split_fields
+from propylon.http.fields import (
+    CONNECTION_BOUND,
+    OPTIONS,
+    FieldName,
+    content_length,
+    is_chunked,
+    render,
+    split_fields,
+    tokens,
+)
+from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 
 if TYPE_CHECKING:
     from propylon.http.headers import Pair
-from propylon.http.memo import Memo
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _SPECIAL = CONNECTION_BOUND | {b"x-request-id", b"content-length"}
@@ -44,11 +53,12 @@ class ResponseHead:
         visible: the fields a policy sees and a client gets: without those that end at this hop.
         block: `visible` as lines.
         length: Content-Length in bytes, or -1.
+        switches: a 101 to the protocol of WebSockets.
         has_date: whether the endpoint dated its message (RFC 9110 6.6.1).
     """
 
     __slots__ = (
-        "block", "chunked", "close", "has_date", "keep_alive", "length", "line", "minor", "status", "upgrade",
+        "block", "chunked", "close", "has_date", "keep_alive", "length", "line", "minor", "status", "switches",
         "visible",
     )  # fmt: skip
 
@@ -60,7 +70,7 @@ class ResponseHead:
             raise Refusal("head.bad", f"more than {MAX_FIELDS} header fields")
         self.length = -1
         self.chunked = self.close = self.keep_alive = False
-        self.upgrade = b""
+        self.switches = False
         self.has_date = False
         special: dict[bytes, list[bytes]] = {}
         visible: list[Pair] = []
@@ -84,11 +94,11 @@ class ResponseHead:
         if b"connection" in special:
             options = OPTIONS[b",".join(special[b"connection"])]
             self.close, self.keep_alive = options.close, options.keep_alive
+            upgrade = [token for value in special.get(b"upgrade", ()) for token in tokens(value)]
+            self.switches = self.status == 101 and options.upgrade and upgrade == [b"websocket"]
             if not options.nominated.isdisjoint(name.lower() for name, _ in visible):
                 visible[:] = [pair for pair in visible if pair[0].lower() not in options.nominated]
                 lines[:] = [render(visible)]
-        if b"upgrade" in special:
-            self.upgrade = special[b"upgrade"][0]
         if self.length >= 0 and self.status >= 200 and self.status != 204:  # RFC 9110 8.6
             length = b"%d" % self.length
             visible.append((b"content-length", length))

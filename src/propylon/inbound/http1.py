@@ -25,6 +25,7 @@ from propylon.http.refusal import Refusal
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
+    from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
@@ -52,7 +53,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds", "_intake",
         "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving",
-        "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "exchange",
+        "_switched", "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "exchange",
     )  # fmt: skip
 
     def __init__(self, intake: Intake, peer: bytes | None = None, port: bytes | None = None) -> None:
@@ -70,7 +71,8 @@ class ClientConnection(asyncio.Protocol):
         self._keep = True
         self._blank = self._chunking = self._closing = self._half_closed = self._head_begun = False
         self._holds: frozenset[object] = _NOBODY
-        self._owes_continue = self._probed = self._serving = self._turn_over = self._write_stalled = False
+        self._owes_continue = self._probed = self._serving = self._switched = self._turn_over = False
+        self._write_stalled = False
         self._unsent = 0
         self.deadline = inf
         self.exchange: Exchange | None = None
@@ -130,7 +132,7 @@ class ClientConnection(asyncio.Protocol):
         self._closing = True
         self.deadline = inf
         self._intake.forget(self)
-        if self.exchange is not None:
+        if self.exchange is not None and not self._switched:
             self.exchange.fail(GatewayError("relay.client_gone"))
 
     def pause_writing(self) -> None:
@@ -392,6 +394,19 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
         self._holds = _NOBODY
 
+    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+        """Send a 101 and hand the connection over."""
+        early, self._buffer = self._buffer, b""
+        self._keep = False
+        self._switched = True
+        self.deadline = inf
+        transport = self._transport
+        if transport is not None:
+            transport.write(b"%b%bupgrade: websocket\r\nconnection: upgrade\r\n\r\n" % (line, block))
+            self._release_all()
+            end.take_over(transport, self, stalled=self._write_stalled, ended=self._half_closed)
+        return early
+
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is incomplete."""
         self._closing = True
@@ -421,6 +436,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _connection_field(self) -> bytes:
         """Decide whether the connection is kept, and say so (RFC 9112 9.3)."""
+        if self._buffer and self.exchange is not None and self.exchange.fields.websocket:
+            self._keep = False  # what follows a handshake that failed are frames, and no request
         if self._keep and self._reader is not None and not self._can_drain():
             self._keep = False
         if self._intake.draining:

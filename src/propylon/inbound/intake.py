@@ -123,6 +123,8 @@ def _check_together(line: RequestLine, fields: RequestFields) -> Host | None:
     if line.minor == 0:
         if fields.chunked:
             raise Refusal("read.bad_framing", "Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1)")
+        if fields.websocket:
+            raise Refusal("upgrade.bad_handshake", "a WebSocket needs HTTP/1.1 (RFC 6455 4.1)")
     elif fields.host is None:
         raise Refusal("read.bad_host", "no Host field in an HTTP/1.1 request (RFC 9112 3.2)")
     if line.authority is None:

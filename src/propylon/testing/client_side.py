@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from propylon.engine.exchange import Exchange
+    from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
     from propylon.inbound.intake import Intake
@@ -103,6 +104,10 @@ class MemoryClient(Flow):
     def end_body(self, trailers: list[Pair]) -> None:
         """Take the end of the body."""
         self.complete = True
+
+    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+        """Services in memory answer no 101."""
+        return b""
 
     def abort(self) -> None:
         """Remember that the response is incomplete."""
