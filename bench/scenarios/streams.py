@@ -19,6 +19,8 @@ from bench.upstream import streams
 SMALL = Talk(100, 64)
 LARGE = Talk(100, 16 * 1024)
 PACED = Talk(100, 64, rate=5000)
+# Few, because a gateway may hold the streams of readers that have gone for a while.
+WARM_UP_READERS = 50
 # A stream takes two of a gateway's files; the rest is for what it opens beside them.
 FILES_BESIDE = 1000
 
@@ -71,7 +73,7 @@ def held_readers(session: Session, peer: Peer) -> Figures:
     count = session.options.streams
     require_files(2 * count + FILES_BESIDE)
     with between(session, peer) as (upstream, program):
-        fan_out(program, upstream, SMALL.clients, session.options.events)
+        fan_out(program, upstream, WARM_UP_READERS, session.options.events)
         before = measure.rss(program.pid)
         with idle_readers(program, count, session.new_directory("readers")):
             return grown(program, before, count)
