@@ -1,8 +1,8 @@
 """The load of TLS handshakes: several `openssl s_time`, and one client that keeps its connection meanwhile.
 
 s_time connects, agrees on keys, closes, and begins anew, without resumption. It is as dear as a gateway's side of the
-handshake, or dearer, so it runs with the least priority: the kept client beside it waits for the gateway, and not for
-the processor it shares with the load.
+handshake, or dearer, so it gets the processor only when nobody else wants it (sched(7), SCHED_IDLE): the kept client
+beside it and the upstream wait for the gateway, and not for the processor they share with the load.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def handshakes(program: Running, identity: Identity, seconds: int) -> Iterator[l
     Raises Unavailable("errors") when one of the programs fails, ("slow") when one does not end.
     """
     target = ["-connect", f"127.0.0.1:{program.port}", "-new", "-time", str(seconds)]
-    command = [executable("nice"), "-n", "19", executable("taskset"), "-c", str(LOAD_CORE), executable("openssl")]
+    command = [executable("chrt"), "--idle", "0", executable("taskset"), "-c", str(LOAD_CORE), executable("openssl")]
     environment = {**os.environ, **identity.environment}
     found: list[measure.Handshakes] = []
     started = time.perf_counter()

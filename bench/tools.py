@@ -34,6 +34,7 @@ SYSTEM = {
     "nginx": "nginx",
     "curl": "curl",
     "taskset": "util-linux",
+    "chrt": "util-linux",
     "openssl": "openssl",
     "cc": "gcc libc6-dev",
     "haproxy": "haproxy",
