@@ -58,7 +58,7 @@ static inline void accept_key(const char *key, char answer[ACCEPT_CHARACTERS + 1
     snprintf(text, sizeof text, "%.*s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", KEY_CHARACTERS, key);
     sha1(text, strlen(text), digest);
     for (int at = 0, byte = 0; byte < SHA1_BYTES; byte += 3) {
-        uint32_t three = (uint32_t)digest[byte] << 16 | digest[byte + 1] << 8 | (byte + 2 < SHA1_BYTES ? digest[byte + 2] : 0);
+        uint32_t three = (uint32_t)digest[byte] << 16 | digest[byte + 1] << 8 | digest[byte + 2];
         for (int shift = 18; shift >= 0; shift -= 6)
             answer[at++] = alphabet[three >> shift & 63];
     }

@@ -96,4 +96,5 @@ int main(int count, char **arguments)
     qsort(took, events, sizeof *took, by_value);
     printf("{\"events\": %zu, \"p50\": %.3f, \"worst\": %.3f}\n", events, (double)took[events / 2] / 1e6,
            (double)took[events - 1] / 1e6);
+    free(took);
 }

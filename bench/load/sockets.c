@@ -20,7 +20,7 @@ enum { BATCH = 256, HEAD_ROOM = 16, RESPONSE_BYTES = 4096 };
 
 struct client {
     int fd;
-    uint64_t due;      /* closed loop: when its message was sent; open loop: when the one that comes back next was due */
+    uint64_t due; /* closed loop: when its message was sent; open loop: when the one to come back next was due */
     size_t got;
     unsigned char *in;
 };
