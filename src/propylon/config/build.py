@@ -59,11 +59,13 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
     )
     _check_listeners(config)
     gateway_uses = _uses(config.policies, "policies")
-    services = {name: _service(name, service, resolver) for name, service in config.services.items()}
+    buffer = config.limits.write_buffer
+    services = {name: _service(name, service, resolver, buffer) for name, service in config.services.items()}
     service_uses = {
         name: _uses(service.policies, f"services.{name}.policies") for name, service in config.services.items()
     }
-    targets = {url: _target(url, resolver) for url in dict.fromkeys(route.target for route in config.routes) if url}
+    urls = dict.fromkeys(route.target for route in config.routes if route.target)
+    targets = {url: _target(url, resolver, buffer) for url in urls}
     pipelines: dict[tuple[int, ...], Pipeline] = {}
     rules = []
     for number, route in enumerate(config.routes):
@@ -98,6 +100,7 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
             config.limits.request_line,
             config.limits.header_block,
             config.limits.pipeline_buffer,
+            config.limits.write_buffer,
             config.limits.connections,
         ),
         client_timeouts=_client_timeouts(config),
@@ -244,13 +247,13 @@ def _outside(uses: list[PolicyUse]) -> CompiledRoute:
 # services
 
 
-def _target(url: str, resolver: Resolver) -> Service:
+def _target(url: str, resolver: Resolver, write_buffer: int) -> Service:
     """Make the service of a `target:`; routes to the same one share its connections."""
     tls = client_context(True, None, None, None) if url.startswith("https:") else None
-    return Service(url, [Endpoint(url, 1, ServiceSettings(tls=tls), resolver)])
+    return Service(url, [Endpoint(url, 1, ServiceSettings(tls=tls, write_buffer=write_buffer), resolver)])
 
 
-def _service(name: str, config: ServiceConfig, resolver: Resolver) -> Service:
+def _service(name: str, config: ServiceConfig, resolver: Resolver, write_buffer: int) -> Service:
     host = None if config.host == "endpoint" else PRESERVE if config.host == "preserve" else config.host.encode("ascii")
     limits = config.connections
     tls = None
@@ -273,6 +276,7 @@ def _service(name: str, config: ServiceConfig, resolver: Resolver) -> Service:
             limits.queue,
             limits.queue_timeout,
         ),
+        write_buffer=write_buffer,
     )
     return Service(name, [Endpoint(each.url, each.weight, settings, resolver) for each in config.endpoints])
 

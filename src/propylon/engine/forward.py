@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from propylon.engine.admit import answer_options
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.engine.event_stream import EventStream
 from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
 from propylon.engine.request_out import headers_of_attempt, new_connection, send_request
@@ -142,7 +143,7 @@ def pass_head(x: Exchange, upstream: Upstream) -> None:
     block = own_fields(x, head.block, head.has_date)
     if isinstance(body, Body):
         x.client.send_head(head.line, block, head.length)
-        body.pipe(x.client)
+        body.pipe(EventStream(x) if head.event_stream and not head.encoded and head.length < 0 else x.client)
         x.arm_relay(upstream)
     elif head.chunked and head.has_body(x.method):
         # It has all arrived, so its length can be told now.

@@ -22,7 +22,13 @@ UNKNOWN = -1
 
 
 class Client(Protocol):
-    """The side of an exchange where the request came from."""
+    """The side of an exchange where the request came from.
+
+    Attributes:
+        due: when the exchange has to be checked, at the earliest; the exchange lowers it, its `check` raises it.
+    """
+
+    due: float
 
     def origin(self, x: Exchange) -> Origin:
         """Tell who the client is, and which forwarding fields a service gets."""

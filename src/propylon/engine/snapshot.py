@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """What a client may send before it is refused; sizes in bytes. The defaults are nginx's, or wider."""
+    """What a client may send before it is refused, and what is held for it; sizes in bytes.
+
+    The defaults are nginx's, or wider.
+    """
 
     request_line: int = 8 * 1024
     header_block: int = 32 * 1024
     pipeline_buffer: int = 64 * 1024
+    write_buffer: int = 256 * 1024
     connections: int | None = None
 
 

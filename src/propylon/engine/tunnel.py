@@ -131,7 +131,8 @@ class Tunnel:
         self._retry_at = inf
         self._tries = 0
         self.error: GatewayError | None = None
-        self.deadline = min(self._ping_at, self._close_at)
+        self.deadline = inf
+        self._rearm()
 
     def _end(self, *, of_client: bool) -> End:
         reader = FrameReader(of_client, self._extensions, self.settings.limits)
@@ -326,6 +327,7 @@ class Tunnel:
             self._cut_at, self._close_at, self._retry_at, self._ping_at, self._pong_at,
             self.client.stall_at, self.endpoint.stall_at,
         )  # fmt: skip
+        self._exchange.check_by(self.deadline)
 
     def _check_stalls(self, now: float) -> None:
         for end in (self.client, self.endpoint):

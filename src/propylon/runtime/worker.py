@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from propylon.http.websocket import Close
 
 SWEEP_SECONDS = 0.1  # how late a deadline may be noticed
+STREAMS_END_SECONDS = 15.0  # event streams are not ended later than this, however long the worker may drain
 CLOSES_PER_SECOND = 500  # of WebSockets when the worker stops, or more if the drain time is short
 POOL_SWEEP_TICKS = 10  # kept connections to endpoints rest for many seconds: once a second will do
 
@@ -78,17 +80,16 @@ class Worker:
     async def stop(self, restart: bool = False) -> None:
         """Stop: take no more connections, let exchanges under way end, then close everything.
 
-        Exchanges that take longer than the snapshot's drain time are cut off.
+        Event streams are ended during the first half of the snapshot's drain time; exchanges that take longer than all
+        of it are cut off.
 
         Parameters:
             restart: WebSockets are told that the gateway comes back (1012), and not that it goes away (1001).
         """
         self._close_listeners()
-        self._intake.draining = True
-        for connection in list(self._intake.connections):
-            connection.drain()
-        self._close_tunnels(RESTARTED if restart else DRAINED)
         drain = self.snapshot.client_timeouts.drain
+        self._intake.drain(monotonic(), min(drain / 2, STREAMS_END_SECONDS), random.random)
+        self._close_tunnels(RESTARTED if restart else DRAINED)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain if drain < inf else None):
                 await self._intake.emptied()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ class MemoryClient(Flow):
         super().__init__()
         self._address, self._scheme = address.encode("ascii"), scheme
         self._done = asyncio.Event()
+        self.due = inf
         self.block = b""
         self.received = bytearray()
         self.complete = False
