@@ -124,7 +124,8 @@ class EventStream:
             self._held.clear()
 
     def _pass(self, data: bytes | bytearray) -> None:
-        self._passed_at = monotonic()
+        if self._heartbeat < inf:
+            self._passed_at = monotonic()
         self._exchange.client.write_body(bytes(data))
 
     # what the gateway says

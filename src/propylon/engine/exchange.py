@@ -370,8 +370,12 @@ class Exchange:
     def arm_relay(self, upstream: Upstream) -> None:
         """Let the response's next bytes arrive in `timeouts.idle`, once the whole request is out."""
         if upstream.request_sent and not upstream.complete:
-            quiet = upstream.head is not None and upstream.head.event_stream
-            self.arm(self.timeouts.event_stream if quiet else self.timeouts.idle, "relay.idle_timeout")
+            seconds = self.timeouts.idle
+            if upstream.head is not None and upstream.head.event_stream:
+                seconds = self.timeouts.event_stream
+                if seconds is None and self.deadline == inf:
+                    return  # the common case of events, of which there are many
+            self.arm(seconds, "relay.idle_timeout")
 
     def arm_policy(self, owner: object) -> None:
         """Let what `owner` stands for take at most `timeouts.policy`."""
