@@ -23,7 +23,7 @@ from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_o
 from propylon.http.refusal import Refusal
 
 if TYPE_CHECKING:
-    from propylon.engine.exchange import Exchange
+    from propylon.engine.exchange import Ending, Exchange
     from propylon.engine.snapshot import Snapshot
     from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
@@ -521,10 +521,10 @@ class ClientConnection(asyncio.Protocol):
         self._release_all()
         transport.write_eof()
 
-    def drain(self, stream_end: float) -> None:
+    def drain(self, ending: Ending) -> None:
         """Close if nothing is under way; otherwise behind the next answer, which is ended if it is an event stream."""
         if self.exchange is not None:
-            self.exchange.end_stream(stream_end)
+            self.exchange.end_by(ending)
         elif self._reader is None and not self._closing:
             self._close()
 
