@@ -32,7 +32,7 @@ class Journal:
 
     def write(self, token: str, how: str) -> None:
         """Write down how a stream ended."""
-        self._file.write(orjson.dumps(Entry(token, how, monotonic())) + b"\n")
+        self._file.write(orjson.dumps([token, how, monotonic()]) + b"\n")
 
 
 def read(path: Path) -> list[Entry]:

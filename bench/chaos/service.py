@@ -21,9 +21,10 @@ from websockets.exceptions import ConnectionClosed
 
 from bench.chaos.journal import Journal
 from bench.soak.asks import pattern
-from bench.soak.upstream import serve as serve_requests
+from bench.soak.upstream import serve_one
 
-EVENT_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+EVENT_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
+EVENT_HEAD += b"connection: close\r\n\r\n"
 SETTLE_SECONDS = 0.05  # what was written before a RST is to arrive
 CLOSE_SECONDS = 3.0
 MAX_MESSAGE = 4_000_000
@@ -103,17 +104,21 @@ class Streams:
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection; what asks for no event stream is an ordinary request."""
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
+            while not writer.is_closing():
+                head = await reader.readuntil(b"\r\n\r\n")
+                if b" /events/" in head.partition(b"\r\n")[0]:
+                    await self._stream(head, reader, writer)
+                    return
+                await serve_one(_Again(head, reader), writer)  # type: ignore[arg-type]
         except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
             writer.close()
-            return
+
+    async def _stream(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line, *lines = head.decode("latin-1").split("\r\n")
-        target = line.split(" ")[1]
-        if not target.startswith("/events/"):
-            await serve_requests(_Again(head, reader), writer)  # type: ignore[arg-type]
-            return
         fields = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
-        token, words = words_of(target)
+        token, words = words_of(line.split(" ")[1])
         gone = asyncio.create_task(reader.read(1))
         sending = asyncio.create_task(self._send(writer, token, words, int(fields.get("last-event-id", 0))))
         await asyncio.wait((gone, sending), return_when=asyncio.FIRST_COMPLETED)
@@ -122,7 +127,6 @@ class Streams:
         for task in (gone, sending):
             task.cancel()
         await asyncio.gather(gone, sending, return_exceptions=True)
-        writer.close()
 
     async def _send(self, writer: asyncio.StreamWriter, token: str, words: dict[str, str], last: int) -> None:
         writer.write(EVENT_HEAD)

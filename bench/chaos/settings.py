@@ -1,4 +1,4 @@
-"""How long and how hard, and the gateway's configuration for it: short time-outs, so that no stream outlives the run."""
+"""How long and how hard, and the gateway's configuration for it: short time-outs, so that no stream outlives it."""
 
 from __future__ import annotations
 
