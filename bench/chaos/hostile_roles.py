@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bench.chaos.endings import CUT
-from bench.chaos.socket_roles import CLIENT_GONE, CLOSE_SECONDS, NO_CLOSE, SLACK_SECONDS
+from bench.chaos.socket_roles import CLIENT_GONE, CLOSE_SECONDS, GIVEN_UP, NO_CLOSE, SLACK_SECONDS
 from bench.chaos.websocket import handshake
 from bench.soak.ledger import is_problem
 from bench.soak.programs import ROOT
@@ -104,8 +104,8 @@ async def frozen(load: ChaosLoad) -> None:
         settings = load.settings
         given_up = max(2 * settings.ping_seconds + settings.pong_seconds, 2 * settings.write_seconds)
         await asyncio.sleep(given_up + CLOSE_SECONDS + SLACK_SECONDS)
-        allowed = {"socket": CLIENT_GONE, "flooded": "1013 backpressure", "events": "gone"}[kind]
-        load.endings.service(token, allowed, since=since, within=0.0)
+        allowed = {"socket": (CLIENT_GONE,), "flooded": GIVEN_UP, "events": ("gone",)}[kind]
+        load.endings.service(token, *allowed, since=since, within=0.0)
         process.send_signal(signal.SIGCONT)
         if await process.stdout.readline() != b"ended\n":
             load.ledger.violation(f"{token}: the client that was stopped does not find its stream ended")

@@ -39,7 +39,7 @@ def words_of(target: str) -> tuple[str, dict[str, str]]:
 def reset(transport: asyncio.BaseTransport) -> None:
     """Close with a RST."""
     sock = transport.get_extra_info("socket")
-    if sock is not None:
+    if sock is not None and not transport.is_closing():
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()  # type: ignore[attr-defined]
 

@@ -38,8 +38,8 @@ sees = Sees()
 '''
 GATEWAY = """
 listen:
-  - 127.0.0.1:{plain}
   - {{address: "127.0.0.1:{tls}", tls: {{certificate: chaos.pem, key: chaos.key}}}}
+  - 127.0.0.1:{plain} # the last, as it is waited for
 log: {{level: error}}
 limits: {{write_buffer: 64KiB}}
 timeouts: {{header: 2s, keep_alive: {keep_alive}s, write: {write}s, body: 3s, linger: 1s, drain: 2s}}

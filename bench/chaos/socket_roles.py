@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CLOSES = ((1000, ""), (1000, "bye"), (1001, "gone"), (1008, "no"), (3000, "own"), (4999, "därum"), (1011, "x" * 123))
 CLIENT_GONE = "1001 client_gone"
 ENDPOINT_GONE = "1011 upstream_error"
+GIVEN_UP = ("1013 backpressure", CLIENT_GONE)  # whichever is noticed first: it takes nothing, it answers no ping
 NO_CLOSE = "1006 "
 CLOSE_SECONDS = 5.0  # that the gateway gives a peer to answer a Close frame
 SLACK_SECONDS = 2.0  # of a busy machine
@@ -227,7 +228,7 @@ async def stalled(load: ChaosLoad) -> None:
         while await socket.message() is not None:
             pass
         load.endings.client(token, socket.how, "1013 backpressure", INSIDE, CUT, since=since)
-        load.endings.service(token, "1013 backpressure", since=since)
+        load.endings.service(token, *GIVEN_UP, since=since)
 
 
 async def ageing(load: ChaosLoad) -> None:

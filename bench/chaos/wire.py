@@ -8,7 +8,6 @@ import ssl
 
 from bench.soak.wire import Connection
 
-
 WIDE = 1 << 20
 
 

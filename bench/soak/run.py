@@ -94,7 +94,9 @@ class Run:
         """Let all clients play until the time is over."""
         self.began = monotonic()
         clients = [
-            asyncio.create_task(forever(role, self.load)) for role, number in self.roles.items() for _ in range(number)
+            asyncio.create_task(forever(role, self.load), name=role.__name__)
+            for role, number in self.roles.items()
+            for _ in range(number)
         ]
         others = [asyncio.create_task(self._outages()), asyncio.create_task(self._sample())]
         stopped = asyncio.create_task(stop.wait())
@@ -111,7 +113,8 @@ class Run:
         for client in late:
             client.cancel()
         if late:
-            self.verdict.faults.append(f"{len(late)} clients were still waiting {SECONDS:g} s behind the end")
+            names = ", ".join(sorted(client.get_name() for client in late))
+            self.verdict.faults.append(f"still waiting {SECONDS:g} s behind the end: {names}")
 
     async def _outages(self) -> None:
         """Kill the shaky service and start it again, for ever."""
