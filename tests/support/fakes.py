@@ -18,6 +18,7 @@ from typing import Any, cast
 import pytest
 
 from propylon.engine.body import Body
+from propylon.engine.client_certificate import ClientCertificate
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
@@ -105,6 +106,7 @@ class FakeClient:
         self.done: list[Exchange] = []
         self.holds: set[object] = set()
         self.on_write: Callable[[bytes], None] = lambda data: None
+        self.client_certificate: ClientCertificate | None = None
 
     @property
     def body(self) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from propylon.engine.body import Body
+    from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
     from propylon.http.forwarded import Origin
@@ -22,6 +23,10 @@ UNKNOWN = -1
 
 class Client(Protocol):
     """The side of an exchange where the request came from."""
+
+    @property
+    def client_certificate(self) -> ClientCertificate | None:
+        """The verified certificate that the client has shown, if any."""
 
     def origin(self, x: Exchange) -> Origin:
         """Tell who the client is, and which forwarding fields a service gets."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import orjson
 
+from propylon.engine.client_certificate import ClientCertificate
 from propylon.engine.errors import FAILURES
 from propylon.engine.message import Response
 from propylon.http.headers import Headers
@@ -112,12 +113,14 @@ class RequestOptions(TypedDict, total=False):
     body: bytes, text (UTF-8), or pieces that arrive one by one, without a length.
     json: a body to be encoded, with its content type.
     client: the address the request comes from, instead of the test client's.
+    client_certificate: what the client has shown in the TLS handshake.
     """
 
     headers: Mapping[str, str] | Iterable[tuple[str, str]]
     body: bytes | str | Iterable[bytes]
     json: Any
     client: str
+    client_certificate: ClientCertificate
 
 
 def fields_of(block: bytes) -> Headers:

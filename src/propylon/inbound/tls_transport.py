@@ -1,0 +1,321 @@
+"""TLS on a connection whose handshake is over: a transport for the protocol above, a protocol for the socket below.
+
+Rules of the file:
+
+- OpenSSL works between two memory buffers and never touches the socket, so nothing here blocks, and a request costs
+  four calls of it: records in, plaintext out; plaintext in, records out.
+- What OpenSSL has to say by itself (alerts, key updates; RFC 8446 4.6.3) leaves after every read.
+- At most `STEP_BYTES` are encrypted in one turn of the loop; what is written beyond that waits as plaintext, and the
+  protocol is told to pause, as by any transport whose buffer is full.
+- A connection that ends without close_notify was cut off (RFC 8446 6.1): it is counted, and its protocol is told that
+  the connection is lost, not that the client has finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from propylon.inbound.tls_failures import TlsFailures
+    from propylon.inbound.tls_session import TlsSession
+
+STEP_BYTES = 256 * 1024  # encrypted in one turn; about a quarter of a millisecond, and what uvloop reads in one piece
+RECORD_BYTES = 16384  # plaintext of one record at the most (RFC 8446 5.1)
+
+
+class Engine:
+    """OpenSSL's half of a connection: the object, and the buffers it reads records from and writes them to."""
+
+    __slots__ = ("incoming", "outgoing", "tls")
+
+    def __init__(self, wrap: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]) -> None:
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = wrap(self.incoming, self.outgoing)
+
+
+class TlsTransport(asyncio.Transport, asyncio.Protocol):
+    """Carries one protocol over TLS. `get_extra_info("tls")` is its `TlsSession`."""
+
+    __slots__ = (
+        "_backlog", "_backlog_bytes", "_closing", "_eof_due", "_failures", "_incoming", "_outgoing", "_paused",
+        "_peer_done", "_protocol", "_raw", "_raw_full", "_session", "_shut", "_stalled", "_tls",
+    )  # fmt: skip
+
+    def __init__(self, raw: asyncio.Transport, engine: Engine, session: TlsSession, failures: TlsFailures) -> None:
+        super().__init__()
+        self._raw = raw
+        self._incoming, self._outgoing, self._tls = engine.incoming, engine.outgoing, engine.tls
+        self._session = session
+        self._failures = failures
+        self._protocol: asyncio.Protocol = _NOBODY
+        self._backlog: deque[memoryview] = deque()
+        self._backlog_bytes = 0
+        self._paused = self._raw_full = self._stalled = False
+        self._closing = self._eof_due = self._peer_done = self._shut = False
+
+    def __repr__(self) -> str:
+        return f"<TlsTransport {self._session.version} {'closing' if self.is_closing() else 'open'}>"
+
+    def start(self, protocol: asyncio.Protocol) -> None:
+        """Give the connection to `protocol`, with what came behind the handshake."""
+        self._protocol = protocol
+        protocol.connection_made(self)
+        if self._incoming.pending:
+            self._take()
+
+    # the socket's side
+
+    def data_received(self, data: bytes) -> None:
+        """Take records; give the protocol what is in them."""
+        self._incoming.write(data)
+        if not self._paused:
+            self._take()
+
+    def eof_received(self) -> bool:
+        """Take a FIN. Behind a close_notify the protocol has decided already whether the connection stays open."""
+        if self._peer_done:
+            return not self.is_closing()
+        if not self._closing:
+            self._failures.count("truncated")
+        self.abort()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the protocol."""
+        self._closing = True
+        self._backlog.clear()
+        self._backlog_bytes = 0
+        protocol, self._protocol = self._protocol, _NOBODY
+        protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The socket is full."""
+        self._raw_full = True
+        self._stall()
+
+    def resume_writing(self) -> None:
+        """The socket takes data again: first what waits here."""
+        self._raw_full = False
+        if self._backlog:
+            self._send_step()
+        else:
+            self._flow()
+
+    # reading
+
+    def _take(self) -> None:
+        """Decrypt what is complete, and deliver it in one piece."""
+        if self._peer_done or self._closing:
+            return
+        try:
+            data = self._tls.read(RECORD_BYTES)
+            if self._incoming.pending and data:
+                data = self._take_more(data)
+        except ssl.SSLWantReadError:
+            data = None
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        if self._outgoing.pending:
+            self._raw.write(self._outgoing.read())
+        if data:
+            self._protocol.data_received(data)
+        elif data is not None:
+            self._end()
+
+    def _take_more(self, data: bytes) -> bytes:
+        """Decrypt further records; what is there is bounded by what the socket gives at once."""
+        pieces = [data]
+        read, incoming = self._tls.read, self._incoming
+        try:
+            while incoming.pending and data:
+                data = read(RECORD_BYTES)
+                pieces.append(data)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:  # what came before it is good
+            self._protocol.data_received(b"".join(pieces))
+            raise error from None
+        if not data:
+            asyncio.get_running_loop().call_soon(self._take)  # the close_notify is told behind the data
+        return b"".join(pieces)
+
+    def _end(self) -> None:
+        """The client sends no more (close_notify); the protocol says whether it still wants to write."""
+        self._peer_done = True
+        if not self._protocol.eof_received():
+            self.close()
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        """End a connection whose records are broken; OpenSSL has written the alert that says so."""
+        self._failures.count_error(error)
+        if self._raw_full or not self._outgoing.pending:
+            self.abort()
+            return
+        self._closing = True
+        self._raw.write(self._outgoing.read())
+        self._raw.close()
+
+    def pause_reading(self) -> None:
+        """Deliver nothing more, and take nothing from the socket."""
+        self._paused = True
+        self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Deliver again, beginning with what has waited."""
+        self._paused = False
+        self._raw.resume_reading()
+        if self._incoming.pending:
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if not self._paused:
+            self._take()
+
+    def is_reading(self) -> bool:
+        """Tell whether the protocol gets data."""
+        return not self._paused and not self._closing
+
+    # writing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt and send; what is beyond one step waits for the next turn."""
+        if self._backlog or len(data) > STEP_BYTES:
+            self._keep(data)
+        elif data and not (self._closing or self._eof_due):
+            self._encrypt(data)
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Write pieces as one: fewer records."""
+        self.write(b"".join(list_of_data))
+
+    def _encrypt(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        self._raw.write(self._outgoing.read())
+
+    def _keep(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing or self._eof_due:
+            return
+        self._backlog.append(memoryview(bytes(data)))
+        self._backlog_bytes += len(data)
+        self._stall()
+        if len(self._backlog) == 1 and not self._raw_full:
+            self._send_step()
+
+    def _send_step(self) -> None:
+        """Encrypt the next step of what waits; the one after it in the next turn, if the socket takes it."""
+        if self._raw_full or not self._backlog or self._raw.is_closing():
+            return
+        first = self._backlog[0]
+        if len(first) > STEP_BYTES:
+            self._backlog[0] = first[STEP_BYTES:]
+        else:
+            self._backlog.popleft()
+        self._backlog_bytes -= len(first[:STEP_BYTES])
+        self._encrypt(first[:STEP_BYTES])
+        if self._backlog:
+            asyncio.get_running_loop().call_soon(self._send_step)
+        else:
+            self._flow()
+
+    def _stall(self) -> None:
+        if not self._stalled:
+            self._stalled = True
+            self._protocol.pause_writing()
+
+    def _flow(self) -> None:
+        """Go on once nothing waits: the protocol writes again, or the end that it asked for comes."""
+        if self._raw_full:
+            return
+        if self._stalled:
+            self._stalled = False
+            self._protocol.resume_writing()
+        if self._backlog:
+            return
+        if self._closing:
+            self._finish()
+        elif self._eof_due and not self._shut:
+            self._say_goodbye()
+            self._raw.write_eof()
+
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes that have not left: records in the socket's buffer, and plaintext that waits."""
+        return self._raw.get_write_buffer_size() + self._backlog_bytes
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set from how many bytes on the protocol is told to pause, and to go on."""
+        self._raw.set_write_buffer_limits(high, low)
+
+    # ending
+
+    def can_write_eof(self) -> bool:
+        """TLS can: close_notify ends one direction."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send close_notify and FIN behind what was written; the client may still send (RFC 8446 6.1)."""
+        if self._eof_due or self._closing:
+            return
+        self._eof_due = True
+        if not self._backlog:
+            self._say_goodbye()
+            self._raw.write_eof()
+
+    def close(self) -> None:
+        """Send what was written, and close_notify; then close."""
+        if self._closing:
+            return
+        self._closing = True
+        if not self._backlog:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._say_goodbye()
+        self._raw.close()
+
+    def _say_goodbye(self) -> None:
+        if self._shut:
+            return
+        self._shut = True
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # it waits for the client's own close_notify, and nobody else does
+        if self._outgoing.pending and not self._raw.is_closing():
+            self._raw.write(self._outgoing.read())
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self._closing = True
+        self._raw.abort()
+
+    def is_closing(self) -> bool:
+        """Tell whether it is closed, or about to be."""
+        return self._closing or self._raw.is_closing()
+
+    # what it is
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another protocol have what comes from now on."""
+        assert isinstance(protocol, asyncio.Protocol)
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the protocol that gets the plaintext."""
+        return self._protocol
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return `tls`, the session; what else a transport tells comes from the socket's."""
+        return self._session if name == "tls" else self._raw.get_extra_info(name, default)
+
+
+_NOBODY = asyncio.Protocol()
