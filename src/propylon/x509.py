@@ -1,7 +1,7 @@
-"""What a gateway needs to know of its own certificates before it shows them: names, kind of key, validity (RFC 5280 4.1).
+"""What a gateway needs to know of its own certificates before it shows them (RFC 5280 4.1).
 
-The standard library tells this only of certificates that a peer has shown. This reader takes DER apart as far as those
-fields; whether a certificate is good is OpenSSL's business.
+The standard library tells this only of certificates that a peer has shown. This reader takes DER apart as far as
+names, kind of key and validity; whether a certificate is good is OpenSSL's business.
 """
 
 from __future__ import annotations

@@ -1,8 +1,12 @@
 """`propylon check`: every problem of a configuration, or that there is none."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from propylon.config.schema import GatewayConfig
 
 
 @click.command()
@@ -11,6 +15,7 @@ import click
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration and check nothing.")
 def command(target: str | None, as_json: bool, schema: bool) -> None:
     """Check a configuration FILE, or module:attribute, and show all of its problems."""
+    from propylon.cli._listeners import listener_as_dict, listener_lines
     from propylon.cli._output import count, echo_json, fail_with_problems
     from propylon.config.problems import ConfigError
 
@@ -22,7 +27,7 @@ def command(target: str | None, as_json: bool, schema: bool) -> None:
     if target is None:
         raise click.UsageError("give the FILE to check, or --schema")
     try:
-        routes, services = _counted(target)
+        config, routes, services = _read(target)
     except ConfigError as error:
         if not as_json:
             fail_with_problems(error.problems)
@@ -30,14 +35,18 @@ def command(target: str | None, as_json: bool, schema: bool) -> None:
         echo_json({"target": target, "ok": False, "problems": problems})
         sys.exit(1)
     if as_json:
-        echo_json({"target": target, "ok": True, "problems": [], "routes": routes, "services": services})
-    else:
-        click.echo(f"{target}: ok ({count(routes, 'route')}, {count(services, 'service')})")
+        listeners = [listener_as_dict(listener) for listener in config.listen]
+        numbers = {"routes": routes, "services": services}
+        echo_json({"target": target, "ok": True, "problems": [], "listeners": listeners, **numbers})
+        return
+    click.echo(f"{target}: ok ({count(routes, 'route')}, {count(services, 'service')})")
+    for line in [line for listener in config.listen for line in listener_lines(listener)]:
+        click.echo(f"  {line}")
 
 
-def _counted(target: str) -> tuple[int, int]:
-    """Return the numbers of routes and services of a target without problems."""
+def _read(target: str) -> "tuple[GatewayConfig, int, int]":
+    """Return the configuration of a target without problems, and its numbers of routes and services."""
     from propylon.cli._target import read_gateway
 
     gateway = read_gateway(target)
-    return len(gateway.config.routes), len(gateway.snapshot().services)
+    return gateway.config, len(gateway.config.routes), len(gateway.snapshot().services)

@@ -56,9 +56,9 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds", "_intake",
-        "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving",
-        "_tls", "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "exchange",
+        "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds",
+        "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme",
+        "_serving", "_tls", "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "exchange",
     )  # fmt: skip
 
     def __init__(

@@ -190,10 +190,8 @@ def _check_use(identity: Identity, others: list[Identity]) -> None:
     for other in others:
         shared = sorted(set(names) & set(other.certificate.dns_names))
         if shared and identity.certificate.key_type == other.certificate.key_type:
-            raise TlsError(
-                f"certificates {other.certificate_path!r} and {path!r} are both for {shared[0]!r} and both have a key of "
-                f"type {identity.certificate.key_type}: remove one of them"
-            )
+            both = f"certificates {other.certificate_path!r} and {path!r} are both for {shared[0]!r}"
+            raise TlsError(f"{both} and have keys of one type, {identity.certificate.key_type}: remove one of them")
 
 
 def _context_of(config: ListenerTlsConfig, identities: tuple[Identity, ...]) -> ssl.SSLContext:
@@ -214,8 +212,9 @@ def _new_context(config: ListenerTlsConfig) -> ssl.SSLContext:
     asked = config.client_certificates
     if asked is not None:
         context.verify_mode = ssl.CERT_REQUIRED if asked.mode == "required" else ssl.CERT_OPTIONAL
+        ca = str(asked.ca)
         try:
-            context.load_verify_locations(str(asked.ca))
+            context.load_verify_locations(ca)
         except ssl.SSLError:
-            raise TlsError(f"ca {str(asked.ca)!r} has no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from None
+            raise TlsError(f"ca {ca!r} has no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from None
     return context

@@ -1,7 +1,7 @@
 """What goes wrong in TLS with clients, counted by cause and told in few words.
 
-A port on the internet is scanned all day. So each cause is logged when it comes up first, and from then on once a minute
-at the most, with how often it came up meanwhile. The counts are exact.
+A port on the internet is scanned all day. So each cause is logged when it comes up first, and from then on once a
+minute at the most, with how often it came up meanwhile. The counts are exact.
 """
 
 from __future__ import annotations

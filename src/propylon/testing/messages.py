@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import orjson
 
-from propylon.engine.client_certificate import ClientCertificate
 from propylon.engine.errors import FAILURES
 from propylon.engine.message import Response
 from propylon.http.headers import Headers
 
 if TYPE_CHECKING:
+    from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.exchange import Exchange
 
 
