@@ -56,8 +56,8 @@ class FakeTransport:
         self.closing = self.aborted = self.eof = False
         self.extra: dict[str, Any] = {"peername": ("192.0.2.1", 50000), "sockname": ("192.0.2.9", 8080)}
 
-    def get_extra_info(self, name: str) -> Any:
-        return self.extra.get(name)
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.extra.get(name, default)
 
     def write(self, data: bytes) -> None:
         self.written += data

@@ -18,6 +18,7 @@ LOG_SECONDS: Final = 60.0
 
 EXPLAINED: Final = {
     "bad_record": "the client sent what is no TLS",
+    "callback_failed": "the client asked for a server name that is none",
     "closed": "the client went away in the middle of the handshake",
     "connections": "no handshake was begun, for limits.connections are open",
     "plain_http": "the client spoke plain HTTP and was told to use https",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from collections import deque
 from math import inf
 from time import monotonic
@@ -36,6 +37,23 @@ PLAIN_HTTP_ANSWER: Final = (
     "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n"
     f"content-length: {len(_TEXT)}\r\nconnection: close\r\n\r\n{_TEXT}"
 ).encode("ascii")
+
+
+def _shake_hands(tls: ssl.SSLObject) -> None:
+    """Take the next step of a handshake, and no traceback into the log.
+
+    CPython writes one, past all handlers, for a server name that is not ASCII; every scanner could do that. The
+    handshake fails all the same, as `callback_failed`.
+    """
+    hook, sys.unraisablehook = sys.unraisablehook, _be_silent
+    try:
+        tls.do_handshake()
+    finally:
+        sys.unraisablehook = hook
+
+
+def _be_silent(_: object) -> None:
+    pass
 
 
 class HandshakeLine:
@@ -151,7 +169,7 @@ class TlsHandshake(asyncio.Protocol):
         if transport is None or engine is None or transport.is_closing():
             return
         try:
-            engine.tls.do_handshake()
+            _shake_hands(engine.tls)
         except ssl.SSLWantReadError:
             if engine.outgoing.pending:
                 transport.write(engine.outgoing.read())

@@ -109,7 +109,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # reading
 
     def _take(self) -> None:
-        """Decrypt what is complete, and deliver it in one piece."""
+        """Decrypt what is complete, and deliver it in one piece; behind a close_notify (read as b"") comes no more."""
         if self._peer_done or self._closing:
             return
         try:
@@ -126,7 +126,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if data:
             self._protocol.data_received(data)
         elif data is not None:
-            self._end()
+            self._peer_done = True
+        if self._peer_done and not self._closing and not self._protocol.eof_received():
+            self.close()
 
     def _take_more(self, data: bytes) -> bytes:
         """Decrypt further records; what is there is bounded by what the socket gives at once."""
@@ -141,15 +143,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         except ssl.SSLError as error:  # what came before it is good
             self._protocol.data_received(b"".join(pieces))
             raise error from None
-        if not data:
-            asyncio.get_running_loop().call_soon(self._take)  # the close_notify is told behind the data
+        self._peer_done = not data
         return b"".join(pieces)
-
-    def _end(self) -> None:
-        """The client sends no more (close_notify); the protocol says whether it still wants to write."""
-        self._peer_done = True
-        if not self._protocol.eof_received():
-            self.close()
 
     def _fail(self, error: ssl.SSLError) -> None:
         """End a connection whose records are broken; OpenSSL has written the alert that says so."""
