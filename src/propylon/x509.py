@@ -79,9 +79,7 @@ def _read(der: bytes) -> Certificate:
             dns_names.append(name.content.decode("ascii", "replace").lower())
         elif name.tag == _IP_ADDRESS:
             addresses.append(str(ip_address(name.content)))
-    return Certificate(
-        tuple(dns_names), tuple(addresses), _KEY_TYPES.get(key_type, "unknown"), not_before, not_after
-    )
+    return Certificate(tuple(dns_names), tuple(addresses), _KEY_TYPES.get(key_type, "unknown"), not_before, not_after)
 
 
 def _alt_names(fields: list[_Value]) -> Iterator[_Value]:

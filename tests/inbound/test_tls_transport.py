@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -121,7 +122,7 @@ def test_any_cut_of_the_records_gives_the_same_plaintext(
     line = Line(certificates)
     stream = b"".join(line.peer.send(message) for message in messages)
     edges = [0, *sorted(cut for cut in set(cuts) if cut < len(stream)), len(stream)]
-    line.arrive(*[stream[start:stop] for start, stop in zip(edges, edges[1:], strict=False)])
+    line.arrive(*[stream[start:stop] for start, stop in pairwise(edges)])
     assert bytes(line.above.received) == b"".join(messages)
 
 
