@@ -42,7 +42,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """Carries one protocol over TLS. `get_extra_info("tls")` is its `TlsSession`."""
 
     __slots__ = (
-        "_backlog", "_backlog_bytes", "_closing", "_eof_due", "_failures", "_incoming", "_outgoing", "_paused",
+        "_backlog", "_backlog_bytes", "_closing", "_decrypt", "_encrypt", "_eof_due", "_failures", "_incoming", "_outgoing", "_paused",
         "_peer_done", "_protocol", "_raw", "_raw_full", "_session", "_shut", "_stalled", "_tls",
     )  # fmt: skip
 
@@ -50,6 +50,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         super().__init__()
         self._raw = raw
         self._incoming, self._outgoing, self._tls = engine.incoming, engine.outgoing, engine.tls
+        self._decrypt, self._encrypt = engine.tls.read, engine.tls.write
         self._session = session
         self._failures = failures
         self._protocol: asyncio.Protocol = _NOBODY
@@ -66,15 +67,33 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._protocol = protocol
         protocol.connection_made(self)
         if self._incoming.pending:
-            self._take()
+            self._take_up()
 
     # the socket's side
 
     def data_received(self, data: bytes) -> None:
-        """Take records; give the protocol what is in them."""
-        self._incoming.write(data)
-        if not self._paused:
-            self._take()
+        """Take records; give the protocol, in one piece, what is whole; behind a close_notify comes no more."""
+        incoming = self._incoming
+        incoming.write(data)
+        if self._paused or self._peer_done or self._closing:
+            return
+        try:
+            plain = self._decrypt(RECORD_BYTES)
+            if incoming.pending and plain:
+                plain = self._take_more(plain)
+        except ssl.SSLWantReadError:
+            plain = None
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        if self._outgoing.pending:
+            self._raw.write(self._outgoing.read())
+        if plain:
+            self._protocol.data_received(plain)
+        elif plain is not None:
+            self._peer_done = True
+        if self._peer_done and not self._closing and not self._protocol.eof_received():
+            self.close()
 
     def eof_received(self) -> bool:
         """Take a FIN. Behind a close_notify the protocol has decided already whether the connection stays open."""
@@ -108,32 +127,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     # reading
 
-    def _take(self) -> None:
-        """Decrypt what is complete, and deliver it in one piece; behind a close_notify (read as b"") comes no more."""
-        if self._peer_done or self._closing:
-            return
-        try:
-            data = self._tls.read(RECORD_BYTES)
-            if self._incoming.pending and data:
-                data = self._take_more(data)
-        except ssl.SSLWantReadError:
-            data = None
-        except ssl.SSLError as error:
-            self._fail(error)
-            return
-        if self._outgoing.pending:
-            self._raw.write(self._outgoing.read())
-        if data:
-            self._protocol.data_received(data)
-        elif data is not None:
-            self._peer_done = True
-        if self._peer_done and not self._closing and not self._protocol.eof_received():
-            self.close()
-
     def _take_more(self, data: bytes) -> bytes:
         """Decrypt further records; what is there is bounded by what the socket gives at once."""
         pieces = [data]
-        read, incoming = self._tls.read, self._incoming
+        read, incoming = self._decrypt, self._incoming
         try:
             while incoming.pending and data:
                 data = read(RECORD_BYTES)
@@ -166,11 +163,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._paused = False
         self._raw.resume_reading()
         if self._incoming.pending:
-            asyncio.get_running_loop().call_soon(self._resume)
+            asyncio.get_running_loop().call_soon(self._take_up)
 
-    def _resume(self) -> None:
-        if not self._paused:
-            self._take()
+    def _take_up(self) -> None:
+        """Go on with what has arrived already."""
+        self.data_received(b"")
 
     def is_reading(self) -> bool:
         """Tell whether the protocol gets data."""
@@ -183,19 +180,16 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._backlog or len(data) > STEP_BYTES:
             self._keep(data)
         elif data and not (self._closing or self._eof_due):
-            self._encrypt(data)
+            try:
+                self._encrypt(data)
+            except ssl.SSLError as error:
+                self._fail(error)
+                return
+            self._raw.write(self._outgoing.read())
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Write pieces as one: fewer records."""
         self.write(b"".join(list_of_data))
-
-    def _encrypt(self, data: bytes | bytearray | memoryview) -> None:
-        try:
-            self._tls.write(data)
-        except ssl.SSLError as error:
-            self._fail(error)
-            return
-        self._raw.write(self._outgoing.read())
 
     def _keep(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._eof_due:
@@ -216,7 +210,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         else:
             self._backlog.popleft()
         self._backlog_bytes -= len(first[:STEP_BYTES])
-        self._encrypt(first[:STEP_BYTES])
+        try:
+            self._encrypt(first[:STEP_BYTES])
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        self._raw.write(self._outgoing.read())
         if self._backlog:
             asyncio.get_running_loop().call_soon(self._send_step)
         else:
