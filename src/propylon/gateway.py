@@ -121,7 +121,9 @@ class Gateway:
     # running
 
     def run(self, listen: str | None = None) -> None:
-        """Serve until SIGTERM or SIGINT, then finish what is under way.
+        """Serve until SIGTERM, SIGINT or SIGUSR2, then finish what is under way.
+
+        SIGUSR2 is for whoever starts it anew: clients of WebSockets are then told to come back (1012, not 1001).
 
         Args:
             listen: an address to listen on instead of the configured ones.
@@ -140,17 +142,26 @@ class Gateway:
         _run(self._serve())
 
     async def _serve(self) -> None:
-        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        async with self:
+        stopped: asyncio.Future[bool] = loop.create_future()
+
+        def stop(restart: bool) -> None:
+            if not stopped.done():
+                stopped.set_result(restart)
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+            loop.add_signal_handler(number, stop, number == signal.SIGUSR2)
+        restart = False
+        await self.start()
+        try:
             log.info("listening on %s", ", ".join(self.addresses))
             gc.collect()
             gc.freeze()  # the configuration lives as long as the process: collections need not look at it
             gc.set_threshold(*GC_THRESHOLDS)
-            await stop.wait()
+            restart = await stopped
             log.info("stopping: waiting for what is under way")
+        finally:
+            await self.stop(restart=restart)
 
     async def start(self) -> None:
         """Start to serve in the running event loop; on a free port of 127.0.0.1 if no address is configured.
@@ -168,12 +179,16 @@ class Gateway:
         await worker.start()
         self._worker = worker
 
-    async def stop(self) -> None:
-        """Finish what is under way, then close everything."""
+    async def stop(self, *, restart: bool = False) -> None:
+        """Finish what is under way, then close everything.
+
+        Args:
+            restart: tell the clients of WebSockets that the gateway comes back (1012), and not that it goes (1001).
+        """
         if self._worker is not None:
             worker, self._worker = self._worker, None
             self._snapshot = None  # its connections are closed: another start compiles it anew
-            await worker.stop()
+            await worker.stop(restart)
 
     async def __aenter__(self) -> Self:
         await self.start()

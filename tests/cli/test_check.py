@@ -90,12 +90,6 @@ def test_the_schema_is_printed_without_a_file(run: Any) -> None:
     assert "routes" in json.loads(result.stdout)["properties"]
 
 
-def test_a_file_or_the_schema_is_asked_for(run: Any) -> None:
-    result = run("check")
-    assert result.exit_code == 2
-    assert "give the FILE to check, or --schema" in result.stderr
-
-
 def test_a_check_in_a_process(spawn: Any) -> None:
     result = spawn("check", "bad.yaml")
     assert result.returncode == 1

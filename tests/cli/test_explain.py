@@ -100,3 +100,10 @@ def test_a_request_is_explained_in_a_process(spawn: Any) -> None:
     result = spawn("explain", "app:gateway", "GET", "/x/1")
     assert result.returncode == 0
     assert "policies: nothing.on_request" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["GET"], ["good.yaml", "GET", "/", "/"]])
+def test_a_method_and_a_target_are_asked_for(run: Any, arguments: list[str]) -> None:
+    result = run("explain", *arguments)
+    assert result.exit_code == 2
+    assert "give [FILE] METHOD TARGET" in result.stderr

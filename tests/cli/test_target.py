@@ -1,5 +1,6 @@
 """TARGET: a file, or `module:attribute`; and what a user reads when it is neither."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,45 @@ def test_a_file_that_may_not_be_read_says_so(run: Any, folder: Path, monkeypatch
 
     monkeypatch.setattr(Path, "open", refuse)
     assert "good.yaml: may not be read, check the file's permissions" in run("check", "good.yaml").stderr
+
+
+ON_THE_ENVIRONMENT = pytest.mark.parametrize("command", [["check"], ["routes"], ["run"], ["explain", "GET", "/"]])
+
+
+@ON_THE_ENVIRONMENT
+@pytest.mark.parametrize("upstreams", ["", " "])
+def test_without_a_target_one_is_asked_for(
+    run: Any, monkeypatch: pytest.MonkeyPatch, command: list[str], upstreams: str
+) -> None:
+    monkeypatch.setenv("UPSTREAMS", upstreams)
+    result = run(*command)
+    assert result.exit_code == 2
+    assert "give a FILE or module:attribute, or set UPSTREAMS for a gateway without a file" in result.stderr
+
+
+@ON_THE_ENVIRONMENT
+def test_without_a_target_every_problem_of_the_environment_is_shown(
+    run: Any, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setenv("UPSTREAMS", '{"users": ["127.0.0.1:3001"]}')
+    monkeypatch.setenv("PORT", "http")
+    result = run(*command)
+    assert result.exit_code == 1
+    first, second, count = result.stderr.splitlines()
+    assert first.startswith("environment: UPSTREAMS.users.0: ")
+    assert second == "environment: PORT: should be a whole number from 1 to 65535 (got 'http')"
+    assert count == "2 problems"
+
+
+def test_without_a_target_the_commands_look_at_the_environment(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPSTREAMS", '{"users": ["http://127.0.0.1:3001/base"]}')
+    assert run("check").output.startswith("environment: ok (")
+    assert json.loads(run("check", "--json").output)["target"] == "environment"
+    assert "users (http://127.0.0.1:3001/base)" in run("routes").output
+    assert "sends GET /base/7?x=1" in run("explain", "GET", "/api/users/7?x=1").output
+
+
+def test_a_file_comes_before_the_environment(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPSTREAMS", "{")
+    assert run("check", "good.yaml").exit_code == 0
+    assert run("explain", "good.yaml", "GET", "/").exit_code == 0

@@ -37,6 +37,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "header_block": 32768,
         "header_count": 100,
         "pipeline_buffer": 65536,
+        "write_buffer": 262144,
         "connections": None,
     }
     assert config.timeouts.model_dump() == {

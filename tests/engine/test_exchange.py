@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -263,6 +264,59 @@ def test_a_passed_deadline_fails_with_its_code(
     x.check(clock.now + 1.0)
     assert caught == [code]
     assert x.deadline == inf
+
+
+Step = tuple[str, float | None]
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["arm", "total", "disarm", "policy", "done", "check", "pass"]), st.floats(0.1, 9.0)),
+    max_size=20,
+)
+
+
+@given(STEPS)
+def test_an_exchange_that_is_checked_only_when_it_is_due_fails_as_soon_as_one_that_always_is(steps: list[Step]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        clock = Clock(patch, module)
+        x = exchange()
+        for number, (step, seconds) in enumerate(steps):
+            if step == "arm":
+                x.arm(seconds, "head.timeout")
+            elif step == "total":
+                x.set_timeouts(total=seconds)
+            elif step == "policy":
+                x.set_timeouts(policy=seconds)
+                x.arm_policy(number)
+            elif step == "done" and x.policy_deadlines:
+                x.disarm_policy(next(iter(x.policy_deadlines)))
+            elif step == "disarm":
+                x.disarm()
+            elif step == "pass":
+                clock.now += seconds or 0
+            nearest = min([x.deadline, *(x.policy_deadlines or {}).values()])
+            assert x.client.due <= nearest
+            if step == "check" and clock.now < nearest:
+                x.client.due = inf
+                x.check(clock.now)
+                assert x.client.due == nearest
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("event_stream", SimpleNamespace(due=1007.0)), ("tunnel", SimpleNamespace(deadline=1007.0))],
+    ids=["event stream", "tunnel"],
+)
+def test_a_check_that_comes_too_early_leaves_other_deadlines_due(
+    monkeypatch: pytest.MonkeyPatch, name: str, part: Any
+) -> None:
+    clock = Clock(monkeypatch, module)
+    x = exchange()
+    setattr(x, name, part)
+    x.client.due = inf
+    x.check(clock.now)
+    assert x.client.due == 1007.0
+    x.arm(5.0, "head.timeout")
+    x.check(clock.now)
+    assert x.client.due == clock.now + 5
 
 
 def test_what_is_over_has_no_deadline_and_carries_out_what_was_deferred() -> None:

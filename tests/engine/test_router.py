@@ -22,6 +22,7 @@ class Ask:
         self.headers = headers or {}
         self.query = query
         self.client_address = client
+        self.is_websocket = False
 
     def header(self, name: bytes) -> bytes | None:
         return self.headers.get(name)

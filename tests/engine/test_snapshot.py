@@ -65,7 +65,7 @@ def test_it_does_not_change() -> None:
 
 
 def test_defaults_are_those_of_the_documentation() -> None:
-    assert ClientLimits() == ClientLimits(8192, 32768, 65536, None)
+    assert ClientLimits() == ClientLimits(8192, 32768, 65536, 262144, None)
     assert ClientTimeouts() == ClientTimeouts(10.0, 75.0, 60.0, 60.0, 5.0, float("inf"))
 
 

@@ -201,11 +201,20 @@ def test_an_id_is_kept_if_it_is_one_safe_value(lines: list[bytes], request_id: b
 
 def test_connection_options_are_read_from_every_field() -> None:
     found = fields(b"connection: upgrade", b"connection: keep-alive, TE", b"upgrade: websocket", b"te: trailers, x")
-    assert (found.close, found.keep_alive, found.upgrade, found.wants_trailers) == (False, True, b"websocket", True)
+    assert (found.close, found.keep_alive, found.upgrade, found.websocket, found.wants_trailers) == (
+        False, True, True, True, True,
+    )  # fmt: skip
 
 
-def test_an_upgrade_that_is_not_nominated_is_none() -> None:
-    assert fields(b"upgrade: websocket").upgrade == b""
+def test_an_upgrade_that_is_not_nominated_lacks_the_option() -> None:
+    found = fields(b"upgrade: h2c, WebSocket")
+    assert (found.websocket, found.upgrade) == (True, False)
+
+
+@pytest.mark.parametrize("value", [b"h2c", b"websockets", b"websocket/13", b""])
+def test_no_other_upgrade_is_a_websocket(value: bytes) -> None:
+    found = fields(b"connection: upgrade", b"upgrade: " + value)
+    assert (found.websocket, found.upgrade) == (False, True)
 
 
 @pytest.mark.parametrize("name", [b"x_y", b"x.y", b"_", b"Content_Length"])

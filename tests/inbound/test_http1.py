@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from math import inf
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -19,10 +20,17 @@ from propylon.engine.exchange import Exchange
 from propylon.engine.snapshot import ClientLimits, ClientTimeouts
 from propylon.http.response_head import ResponseHead
 from propylon.inbound import http1 as module
-from propylon.inbound.http1 import MAX_DRAIN_BYTES, PROBE_SECONDS, TURN_REQUESTS, ClientConnection
+from propylon.inbound.http1 import (
+    MAX_DRAIN_BYTES,
+    PROBE_AGAIN_SECONDS,
+    PROBE_SECONDS,
+    TURN_REQUESTS,
+    ClientConnection,
+)
 from propylon.inbound.intake import Intake
 from tests.support.fakes import OK, Clock, FakeEndpoint, FakeTransport, FakeUpstream, snapshot
 
+EVENTS = OK + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
 GET = b"GET /%d HTTP/1.1\r\nhost: a.example\r\n\r\n"
 TIMES = ClientTimeouts(header=10, keep_alive=75, write=60, body=30, linger=5)
 
@@ -391,7 +399,62 @@ def test_a_half_closed_client_is_probed(clock: Clock) -> None:
     assert not wire.transport.aborted
 
 
+def half_closed_stream(sent: bytes, error: int = 0, head: bytes = EVENTS) -> Wire:
+    """An event stream under way whose client has sent a FIN; `error` is what its socket tells."""
+    wire = Wire().feed(GET % 1)
+    wire.transport.extra["socket"] = SimpleNamespace(getsockopt=lambda level, option: error)
+    wire.upstream.begin_answer(head, sent)
+    wire.connection.eof_received()
+    wire.transport.take()
+    return wire
+
+
+def test_a_half_closed_client_of_an_event_stream_is_probed_with_a_comment(clock: Clock) -> None:
+    wire = half_closed_stream(b"data: 1\n")
+    wire.intake.sweep(clock.now + 0.4)
+    assert wire.transport.take() == b""
+    clock.now += PROBE_SECONDS
+    wire.intake.sweep(clock.now)
+    assert wire.transport.take() == b"2\r\n:\n\r\n"
+    wire.intake.sweep(clock.now + 0.1)
+    assert wire.connection.deadline == clock.now + 0.1 + PROBE_AGAIN_SECONDS
+    wire.intake.sweep(clock.now + 0.1 + PROBE_AGAIN_SECONDS)
+    assert wire.transport.take() == b"2\r\n:\n\r\n"
+    assert not wire.transport.aborted
+
+
+def test_a_half_closed_client_of_an_event_stream_that_has_gone_ends_it(clock: Clock) -> None:
+    wire = half_closed_stream(b"data: 1\n\n", error=104)
+    wire.intake.sweep(clock.now + PROBE_SECONDS)
+    assert wire.upstream.finished == 0
+    wire.intake.sweep(clock.now + PROBE_SECONDS + 0.1)
+    assert wire.transport.aborted
+    assert wire.upstream.finished == 1
+
+
+def test_a_probe_waits_for_the_end_of_a_line_and_never_comes_into_a_compressed_stream(clock: Clock) -> None:
+    wire = half_closed_stream(b"data: 1")
+    wire.intake.sweep(clock.now + PROBE_SECONDS)
+    assert wire.transport.take() == b""
+    assert isinstance(wire.upstream.body, Body)
+    wire.upstream.body.feed(b"\n")
+    wire.transport.take()
+    wire.intake.sweep(clock.now + PROBE_SECONDS + 0.1)
+    assert wire.transport.take() == b"2\r\n:\n\r\n"
+
+    packed = half_closed_stream(b"\x1f\x8b\n", head=EVENTS + b"content-encoding: gzip\r\n")
+    packed.intake.sweep(clock.now + PROBE_SECONDS)
+    packed.intake.sweep(clock.now + PROBE_SECONDS + 1)
+    assert packed.transport.take() == b""
+    assert not packed.transport.aborted
+
+
 # backpressure
+
+
+def test_a_transport_holds_as_much_as_the_limit_says() -> None:
+    wire = Wire(limits=ClientLimits(write_buffer=4096))
+    assert wire.transport.high == 4096
 
 
 def stalled(wire: Wire) -> Body:
@@ -647,11 +710,16 @@ def test_an_unread_body_that_stops_coming_ends_the_connection(clock: Clock) -> N
 
 def test_the_deadline_of_an_exchange_is_looked_at_too(clock: Clock) -> None:
     wire = Wire().feed(GET % 1)
-    wire.connection.check(clock.now + 59)
+    wire.intake.sweep(clock.now + 59)
     assert wire.statuses() == []
-    wire.connection.check(clock.now + 60)
+    wire.intake.sweep(clock.now + 60)
     assert wire.statuses() == [504]
     assert not wire.transport.closing
+
+
+def test_a_sweep_passes_over_an_exchange_that_has_no_deadline(clock: Clock) -> None:
+    wire = Wire(lambda x: x.set_timeouts(response=None)).feed(GET % 1)
+    assert (wire.connection.deadline, wire.connection.due) == (inf, inf)
 
 
 # draining
@@ -663,7 +731,7 @@ def test_a_draining_worker_closes_what_rests_and_answers_what_is_under_way() -> 
     busy.feed(GET % 1)
     resting.intake.draining = True
     for wire in (resting, busy):
-        wire.connection.drain()
+        wire.connection.drain(inf)
     assert resting.transport.closing
     assert not busy.transport.closing
     resting.upstream.answer(OK + b"content-length: 0\r\n")
@@ -686,9 +754,21 @@ def test_a_connection_whose_answer_had_begun_before_the_draining_is_closed_behin
     wire = Wire().feed(POST % 9 + b"abc" if unread else GET % 1)
     wire.upstream.begin_answer(OK + b"content-length: 3\r\n", b"abc")
     wire.intake.draining = True
-    wire.connection.drain()
+    wire.connection.drain(inf)
     end(wire)
     assert wire.transport.eof or wire.transport.closing
+
+
+def test_a_draining_worker_ends_event_streams_and_closes_their_connections(clock: Clock) -> None:
+    wire = Wire().feed(GET % 1)
+    wire.upstream.begin_answer(EVENTS, b"data: 1\n\n")
+    wire.intake.drain(clock.now, 10.0, lambda: 0.5)
+    wire.intake.sweep(clock.now + 4.9)
+    assert not wire.transport.eof
+    wire.intake.sweep(clock.now + 5)
+    assert wire.transport.written.endswith(b"data: 1\n\n\r\n0\r\n\r\n")
+    assert wire.transport.eof
+    assert wire.upstream.finished == 1
 
 
 # where it comes from

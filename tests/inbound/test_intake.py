@@ -16,8 +16,8 @@ from tests.support.fakes import snapshot
 class Connection(SimpleNamespace):
     """As much of a connection as a sweep sees."""
 
-    def __init__(self, deadline: float, exchange: object = None) -> None:
-        super().__init__(deadline=deadline, exchange=exchange, checked=[])
+    def __init__(self, deadline: float, due: float = inf) -> None:
+        super().__init__(deadline=deadline, due=due, checked=[])
 
     def __hash__(self) -> int:
         return id(self)
@@ -32,10 +32,10 @@ def intake(*connections: Connection) -> Intake:
     return made
 
 
-def test_a_sweep_looks_at_passed_deadlines_and_at_exchanges() -> None:
-    late, resting, busy = Connection(10.0), Connection(11.0), Connection(inf, object())
-    intake(late, resting, busy).sweep(10.0)
-    assert (late.checked, resting.checked, busy.checked) == ([10.0], [], [10.0])
+def test_a_sweep_looks_only_at_connections_and_exchanges_that_are_due() -> None:
+    late, resting, due, quiet = Connection(10.0), Connection(11.0), Connection(inf, 10.0), Connection(inf, 11.0)
+    intake(late, resting, due, quiet).sweep(10.0)
+    assert [each.checked for each in (late, resting, due, quiet)] == [[10.0], [], [10.0], []]
 
 
 def test_a_connection_may_close_during_the_sweep() -> None:
@@ -51,6 +51,18 @@ def test_a_connection_may_close_during_the_sweep() -> None:
     made.sweep(2.0)
     assert [connection.checked for connection in connections] == [[2.0]] * 3
     assert made.connections == set()
+
+
+def test_draining_spreads_the_ends_of_event_streams() -> None:
+    ends: list[float] = []
+    connections = [Connection(inf) for _ in range(3)]
+    for connection in connections:
+        connection.drain = ends.append
+    made = intake(*connections)
+    numbers = iter((0.0, 0.25, 1.0))
+    made.drain(100.0, 8.0, lambda: next(numbers))
+    assert ends == [100.0, 102.0, 108.0]
+    assert made.draining
 
 
 async def test_waiting_until_it_is_empty_ends_with_the_last_connection() -> None:

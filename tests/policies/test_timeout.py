@@ -25,8 +25,15 @@ def test_a_duration_alone_is_short_for_response() -> None:
 
 
 def test_each_time_is_set_by_its_name() -> None:
-    data = {"connect": "1s", "response": "2s", "idle": "1m", "total": "1h"}
-    assert after(data) == Timeouts(connect=1.0, response=2.0, idle=60.0, total=3600.0)
+    data = {"connect": "1s", "response": "2s", "idle": "1m", "event_stream": "2m", "total": "1h"}
+    assert after(data) == Timeouts(connect=1.0, response=2.0, idle=60.0, event_stream=120.0, total=3600.0)
+
+
+def test_idle_counts_for_event_streams_too_unless_they_have_their_own() -> None:
+    assert after("2s").event_stream is None
+    assert after({"idle": "1m"}).event_stream == 60.0
+    assert after({"idle": "1m", "event_stream": "none"}).event_stream is None
+    assert after({"event_stream": "2m"}, {"idle": "none"}).event_stream is None
 
 
 def test_every_time_of_an_exchange_can_be_configured() -> None:

@@ -13,6 +13,7 @@ and 5 use of a service, and `FakeTransport` what a connection uses of asyncio. N
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, cast
 
 import pytest
@@ -54,6 +55,7 @@ class FakeTransport:
         self.written = bytearray()
         self.reading = True
         self.closing = self.aborted = self.eof = False
+        self.high = 0
         self.extra: dict[str, Any] = {"peername": ("192.0.2.1", 50000), "sockname": ("192.0.2.9", 8080)}
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -67,6 +69,9 @@ class FakeTransport:
 
     def get_write_buffer_size(self) -> int:
         return 0
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        self.high = high
 
     def take(self) -> bytes:
         """Return what was written since the last call."""
@@ -103,6 +108,7 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.due = inf
         self.done: list[Exchange] = []
         self.holds: set[object] = set()
         self.on_write: Callable[[bytes], None] = lambda data: None

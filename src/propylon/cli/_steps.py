@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from propylon.cli._view import RouteView, route_view
-from propylon.engine.errors import FAILURES
+from propylon.engine.errors import FAILURES, GatewayError
 from propylon.engine.rewrite import join
 from propylon.engine.router import Found, WrongMethod
+from propylon.engine.upgrade import check_handshake
 from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.host import Host, HostError, parse_host
 from propylon.http.refusal import Refusal
@@ -44,6 +45,11 @@ class Asked:
         self.path = line.path
         self.query = line.query
         self.client_address = question.client.encode()
+        self.is_websocket = self._fields.websocket
+
+    def check_handshake(self) -> None:
+        """Raise `GatewayError` for a handshake of a WebSocket that is none."""
+        check_handshake(self.method, self._fields)
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header by its lower-case name; none that a client may not set."""
@@ -81,7 +87,9 @@ def explain(snapshot: "Snapshot", question: Question) -> Explanation:
     """Return what would happen to a request."""
     try:
         asked = Asked(question, snapshot.reader.rules)
-    except (Refusal, HostError) as error:
+        if asked.is_websocket:
+            asked.check_handshake()
+    except (Refusal, HostError, GatewayError) as error:
         status = FAILURES[error.code].status
         return Explanation([Step(1, "admit", f"refused with {status}: {error.detail}"), _done(None)], status)
     host = asked.host.name.decode() or "(none)"
@@ -104,6 +112,9 @@ def _matched(snapshot: "Snapshot", asked: Asked, steps: list[Step]) -> Explanati
     won = next(verdict for verdict in verdicts if verdict.won)
     view = route_view(won.rule)
     steps.append(Step(2, "match", f"route {view.name}: {won.reason}", [*_parameters(found), *lost]))
+    if won.rule.route.refuses_websockets and asked.is_websocket:
+        steps[-1].outcome += ": WebSockets are answered with 403"
+        return Explanation([*steps, _done(view)], 403, view.name)
     steps += [*_forwarded(won.rule.route, view, found, asked), _done(view)]
     return Explanation(steps, None, view.name)
 
@@ -128,7 +139,12 @@ def _forwarded(route: "CompiledRoute", view: RouteView, found: "Found[CompiledRo
     sent = _policies(5, "attempt", view, "on_attempt", "on_request_chunk")
     steps.append(Step(5, "attempt", outcome, [sent.outcome]))
     steps.append(_policies(6, "head", view, "on_response"))
-    steps.append(_policies(7, "relay", view, "on_response_chunk"))
+    if asked.is_websocket:
+        relay = _policies(7, "relay", view, "on_message")
+        relay.outcome = f"a tunnel, if the endpoint answers with 101; {relay.outcome}"
+    else:
+        relay = _policies(7, "relay", view, "on_response_chunk")
+    steps.append(relay)
     steps.append(Step(8, "settle", "the connection goes back to the pool, or is closed"))
     return steps
 

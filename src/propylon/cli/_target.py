@@ -1,4 +1,6 @@
-"""TARGET of the commands: a configuration file, or `module:attribute` of a gateway built in Python.
+"""TARGET of the commands: a configuration file, `module:attribute` of a gateway built in Python, or service mode.
+
+Service mode is what a command works on when there is no target and the environment has UPSTREAMS.
 
 Rules of the file: whatever is wrong with a target ends in one sentence that names it and says what to write; only an
 exception in the user's own module is shown with its traceback.
@@ -15,17 +17,18 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from propylon.cli._output import fail_with_problems
-from propylon.config.problems import ConfigError, Problem, suggest
+from propylon.config.problems import ENVIRONMENT, ConfigError, Problem, suggest
 
 if TYPE_CHECKING:
     from types import ModuleType, TracebackType
 
+    from propylon.config.schema import GatewayConfig
     from propylon.gateway import Gateway
 
 _REFERENCE: Final = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
 
 
-def open_gateway(target: str) -> "Gateway":
+def open_gateway(target: str | None) -> "Gateway":
     """Return the gateway of a target; ends the command with every problem when there is none."""
     try:
         return read_gateway(target)
@@ -33,22 +36,31 @@ def open_gateway(target: str) -> "Gateway":
         fail_with_problems(error.problems)
 
 
-def read_gateway(target: str) -> "Gateway":
+def read_gateway(target: str | None) -> "Gateway":
     """Return the gateway of a target, compiled.
 
     Raises `ConfigError` for what its configuration has wrong, `click.ClickException` for a target that is none.
     """
     from propylon.gateway import Gateway
 
-    reference = module_reference(target)
-    gateway = Gateway.load(file_of(target)) if reference is None else _from_module(target, *reference)
+    if target is None:
+        gateway = Gateway.from_config(_from_environment())
+    elif (reference := module_reference(target)) is None:
+        gateway = Gateway.load(file_of(target))
+    else:
+        gateway = _from_module(target, *reference)
     try:
         gateway.snapshot()
     except ConfigError:
         raise
     except (ValueError, LookupError, ImportError, OSError) as error:
-        raise ConfigError([Problem(target, None, None, "", str(error))]) from error
+        raise ConfigError([Problem(shown(target), None, None, "", str(error))]) from error
     return gateway
+
+
+def shown(target: str | None) -> str:
+    """Return what messages call a target."""
+    return ENVIRONMENT if target is None else target
 
 
 def module_reference(target: str) -> tuple[str, str] | None:
@@ -67,6 +79,17 @@ def file_of(target: str) -> Path:
             f"{target!r} is neither a file nor module:attribute: write gateway.yaml, or app:gateway for app.py"
         )
     return path
+
+
+def _from_environment() -> "GatewayConfig":
+    from propylon.config.service_mode.load import SWITCH, is_wanted, load
+
+    if not is_wanted(os.environ):
+        raise click.UsageError(
+            f"give a FILE or module:attribute, or set {SWITCH} for a gateway without a file, as in "
+            f"""{SWITCH}='{{"users": ["http://127.0.0.1:3001"]}}'"""
+        )
+    return load(os.environ)
 
 
 def _from_module(target: str, module_name: str, attribute: str) -> "Gateway":

@@ -108,6 +108,10 @@ def _conditions(rule: "Rule[CompiledRoute]") -> "Iterable[str]":
     yield from _fields("query", rule.query)
     if rule.clients:
         yield f"client in {', '.join(rule.clients)}"
+    if rule.only_websockets:
+        yield "only WebSockets"
+    if rule.route.refuses_websockets:
+        yield "no WebSockets"
 
 
 def _fields(kind: str, fields: "Mapping[str, str | Regex]") -> "Iterable[str]":

@@ -10,13 +10,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("target", metavar="FILE", required=False)
+@click.argument("target", metavar="[FILE]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration and check nothing.")
 def command(target: str | None, as_json: bool, schema: bool) -> None:
-    """Check a configuration FILE, or module:attribute, and show all of its problems."""
+    """Check a configuration FILE, or module:attribute, and show all of its problems.
+
+    Without FILE the environment is checked, if UPSTREAMS is set.
+    """
     from propylon.cli._listeners import listener_as_dict, listener_lines
     from propylon.cli._output import count, echo_json, fail_with_problems
+    from propylon.cli._target import shown
     from propylon.config.problems import ConfigError
 
     if schema:
@@ -24,27 +28,25 @@ def command(target: str | None, as_json: bool, schema: bool) -> None:
 
         echo_json(json_schema())
         return
-    if target is None:
-        raise click.UsageError("give the FILE to check, or --schema")
     try:
         config, routes, services = _read(target)
     except ConfigError as error:
         if not as_json:
             fail_with_problems(error.problems)
         problems = [problem.as_dict() for problem in error.problems]
-        echo_json({"target": target, "ok": False, "problems": problems})
+        echo_json({"target": shown(target), "ok": False, "problems": problems})
         sys.exit(1)
     if as_json:
         listeners = [listener_as_dict(listener) for listener in config.listen]
         numbers = {"routes": routes, "services": services}
-        echo_json({"target": target, "ok": True, "problems": [], "listeners": listeners, **numbers})
+        echo_json({"target": shown(target), "ok": True, "problems": [], "listeners": listeners, **numbers})
         return
-    click.echo(f"{target}: ok ({count(routes, 'route')}, {count(services, 'service')})")
+    click.echo(f"{shown(target)}: ok ({count(routes, 'route')}, {count(services, 'service')})")
     for line in [line for listener in config.listen for line in listener_lines(listener)]:
         click.echo(f"  {line}")
 
 
-def _read(target: str) -> "tuple[GatewayConfig, int, int]":
+def _read(target: str | None) -> "tuple[GatewayConfig, int, int]":
     """Return the configuration of a target without problems, and its numbers of routes and services."""
     from propylon.cli._target import read_gateway
 

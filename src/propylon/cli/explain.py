@@ -4,23 +4,25 @@ import click
 
 
 @click.command()
-@click.argument("file", metavar="FILE")
-@click.argument("method")
-@click.argument("target")
+@click.argument("arguments", nargs=-1, metavar="[FILE] METHOD TARGET")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request.")
 @click.option("--client", default="127.0.0.1", show_default=True, metavar="IP", help="The address of the client.")
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
-def command(file: str, method: str, target: str, headers: tuple[str, ...], client: str, as_json: bool) -> None:
+def command(arguments: tuple[str, ...], headers: tuple[str, ...], client: str, as_json: bool) -> None:
     """Show step by step what FILE, or module:attribute, would do with the request METHOD TARGET.
 
-    TARGET is a path with its query, or a whole URL when the host matters.
+    TARGET is a path with its query, or a whole URL when the host matters. Without FILE the environment is asked, if
+    UPSTREAMS is set.
     """
     from propylon.cli._output import echo_json
     from propylon.cli._steps import Question, explain
     from propylon.cli._target import open_gateway
 
+    if len(arguments) not in (2, 3):
+        raise click.UsageError("give [FILE] METHOD TARGET, as in: gateway.yaml GET /users/5")
+    *files, method, target = arguments
     question = Question(method, target, tuple(map(_header, headers)), _client(client))
-    explanation = explain(open_gateway(file).snapshot(), question)
+    explanation = explain(open_gateway(files[0] if files else None).snapshot(), question)
     if as_json:
         echo_json(explanation.as_dict())
         return

@@ -4,19 +4,22 @@ import click
 
 
 @click.command()
-@click.argument("target", metavar="FILE")
+@click.argument("target", metavar="[FILE]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the routes as JSON.")
-def command(target: str, as_json: bool) -> None:
-    """List the routes of a configuration FILE, or module:attribute, the most specific first."""
+def command(target: str | None, as_json: bool) -> None:
+    """List the routes of a configuration FILE, or module:attribute, the most specific first.
+
+    Without FILE the environment is looked at, if UPSTREAMS is set.
+    """
     from propylon.cli._output import echo_json, echo_table
-    from propylon.cli._target import open_gateway
+    from propylon.cli._target import open_gateway, shown
     from propylon.cli._view import routes_of
 
     routes = routes_of(open_gateway(target).snapshot())
     if as_json:
         echo_json([route.as_dict() for route in routes])
     elif not routes:
-        click.echo(f"{target} has no routes: every request is answered with 404")
+        click.echo(f"{shown(target)} has no routes: every request is answered with 404")
     else:
         header = ("#", "NAME", "HOST", "PATH", "METHODS", "CONDITIONS", "GOES TO")
         rows = [

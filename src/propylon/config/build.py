@@ -59,11 +59,13 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
     )
     _check_listeners(config)
     gateway_uses = _uses(config.policies, "policies")
-    services = {name: _service(name, service, resolver) for name, service in config.services.items()}
+    buffer = config.limits.write_buffer
+    services = {name: _service(name, service, resolver, buffer) for name, service in config.services.items()}
     service_uses = {
         name: _uses(service.policies, f"services.{name}.policies") for name, service in config.services.items()
     }
-    targets = {url: _target(url, resolver) for url in dict.fromkeys(route.target for route in config.routes) if url}
+    urls = dict.fromkeys(route.target for route in config.routes if route.target)
+    targets = {url: _target(url, resolver, buffer) for url in urls}
     pipelines: dict[tuple[int, ...], Pipeline] = {}
     rules = []
     for number, route in enumerate(config.routes):
@@ -73,6 +75,8 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
         uses += [_use(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
         # Thousands of routes mostly have the same policies; one pipeline for them stays in the processor's cache.
         pipeline = pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
+        if pipeline.on_message:
+            _check_messages(where)
         rules.append(_rule(route, number, _compiled(route, service, uses, pipeline)))
     routes = tuple(rule.route for rule in rules)
     if config.services_json is not None:
@@ -96,6 +100,7 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
             config.limits.request_line,
             config.limits.header_block,
             config.limits.pipeline_buffer,
+            config.limits.write_buffer,
             config.limits.connections,
         ),
         client_timeouts=_client_timeouts(config),
@@ -155,6 +160,16 @@ def _error_page(status: str, path: Path) -> ErrorPage:
 # routes
 
 
+def _check_messages(where: str) -> None:
+    """Find out now whether messages of WebSockets can be looked into, and not when the first one comes."""
+    try:
+        import propylon.engine.tunnel_messages  # noqa: F401
+    except ImportError:
+        raise BuildError(
+            f"{where}: a policy has on_message, which needs the websockets library: install propylon[websocket]"
+        ) from None
+
+
 def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[CompiledRoute]:
     return Rule(
         route=compiled,
@@ -165,6 +180,7 @@ def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[Comp
         headers=route.headers,
         query=route.query,
         clients=[str(network) for network in route.clients],
+        only_websockets=route.websocket == "only",
         priority=route.priority,
         order=number,
     )
@@ -182,6 +198,7 @@ def _compiled(
         rewrite=_rewrite(route),
         query_edit=QueryEdit(edit.set, edit.add, edit.remove) if edit is not None else None,
         entry=_entries(route),
+        refuses_websockets=route.websocket == "refuse",
     )
 
 
@@ -230,13 +247,13 @@ def _outside(uses: list[PolicyUse]) -> CompiledRoute:
 # services
 
 
-def _target(url: str, resolver: Resolver) -> Service:
+def _target(url: str, resolver: Resolver, write_buffer: int) -> Service:
     """Make the service of a `target:`; routes to the same one share its connections."""
     tls = client_context(True, None, None, None) if url.startswith("https:") else None
-    return Service(url, [Endpoint(url, 1, ServiceSettings(tls=tls), resolver)])
+    return Service(url, [Endpoint(url, 1, ServiceSettings(tls=tls, write_buffer=write_buffer), resolver)])
 
 
-def _service(name: str, config: ServiceConfig, resolver: Resolver) -> Service:
+def _service(name: str, config: ServiceConfig, resolver: Resolver, write_buffer: int) -> Service:
     host = None if config.host == "endpoint" else PRESERVE if config.host == "preserve" else config.host.encode("ascii")
     limits = config.connections
     tls = None
@@ -259,6 +276,7 @@ def _service(name: str, config: ServiceConfig, resolver: Resolver) -> Service:
             limits.queue,
             limits.queue_timeout,
         ),
+        write_buffer=write_buffer,
     )
     return Service(name, [Endpoint(each.url, each.weight, settings, resolver) for each in config.endpoints])
 

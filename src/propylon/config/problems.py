@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Path: TypeAlias = tuple[str | int, ...]
 
+ENVIRONMENT: Final = "environment"
+"""What stands for the file in problems of environment variables."""
+
 _MAX_SHOWN_CHARACTERS: Final = 60
 _SECRET: Final = re.compile(r"pass|secret|token|key|credential|auth|cookie|signature|private", re.IGNORECASE)
 _CREDENTIALS_IN_URL: Final = re.compile(r"//[^/\s]*@")

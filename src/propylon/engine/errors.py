@@ -55,6 +55,14 @@ FAILURES: dict[str, Failure] = {
     "admit.misdirected": Failure(421, "Misdirected request", "Host names another host than the TLS connection (SNI)."),
     "match.no_route": Failure(404, "Not found", "No route matches; `propylon explain` says why each lost."),
     "match.method": Failure(405, "Method not allowed", "A route matches in all but its `methods:`."),
+    # the opening handshake of a WebSocket
+    "upgrade.bad_handshake": Failure(
+        400, "Malformed WebSocket handshake", "The client asked for a WebSocket, and broke RFC 6455 4.2.1."
+    ),
+    "upgrade.version": Failure(426, "WebSocket version not supported", "Only version 13 is spoken (RFC 6455 4.4)."),
+    "upgrade.refused": Failure(403, "WebSocket refused", "The route has `websocket: refuse`."),
+    "upgrade.origin": Failure(403, "Origin not allowed", "See `origins` of the `websocket` policy."),
+    "upgrade.too_many": Failure(503, "Too many WebSockets", "See `max_connections` of the `websocket` policy."),
     # the request's policies
     "request.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
     "request.policy_timeout": Failure(504, "Gateway timeout", "An async policy took longer than `timeout.policy`."),
@@ -62,6 +70,9 @@ FAILURES: dict[str, Failure] = {
     "response.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
     "response.body_too_large": Failure(
         502, "Response too large", "A policy read a response body that is larger than its limit."
+    ),
+    "response.too_many_streams": Failure(
+        503, "Too many event streams", "See `max_streams` of the `sse` policy."
     ),
     "gateway.failed": Failure(500, "Internal error", "A defect of the gateway; the log has its traceback."),
     # choosing and reaching an endpoint
@@ -85,6 +96,15 @@ FAILURES: dict[str, Failure] = {
     "relay.idle_timeout": Failure(504, "Gateway timeout", "The endpoint sent no byte for `timeout.idle`."),
     "relay.client_stalled": Failure(499, "Client stalled", "The client read no byte for `timeouts.write`."),
     "relay.client_gone": Failure(499, "Client closed", "The client went away before the answer was complete."),
+    # after a 101: both sides are told by a Close frame; the status only sorts the failure in logs
+    "tunnel.client_lost": Failure(499, "Client closed", "The client went away without a Close frame."),
+    "tunnel.client_silent": Failure(499, "Client gone", "The client did not answer a ping: see `websocket` policy."),
+    "tunnel.client_broke": Failure(400, "WebSocket error", "The client broke RFC 6455, or a limit of the policy."),
+    "tunnel.endpoint_lost": Failure(502, "Bad gateway", "The endpoint went away without a Close frame."),
+    "tunnel.endpoint_silent": Failure(504, "Gateway timeout", "The endpoint did not answer a ping."),
+    "tunnel.endpoint_broke": Failure(502, "Bad gateway", "The endpoint broke RFC 6455, or a limit of the policy."),
+    "tunnel.backpressure": Failure(503, "Backpressure", "One side did not read what the other one sent."),
+    "tunnel.policy_failed": Failure(500, "Internal error", "A policy raised on a message; the log has its traceback."),
 }
 
 

@@ -22,6 +22,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
+from propylon.engine.event_stream import NO_RULES
 from propylon.engine.message import Request, Response
 from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.target import PathRules, TargetError, canonical_path
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
 
     from propylon.engine.body import Body
     from propylon.engine.client_certificate import ClientCertificate
+    from propylon.engine.event_stream import EventStream, StreamRules
     from propylon.engine.sides import Client, Upstream
     from propylon.engine.snapshot import CompiledRoute, Snapshot
     from propylon.engine.transform import Transform
+    from propylon.engine.tunnel import Tunnel, TunnelSettings
     from propylon.http.forwarded import Origin
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
@@ -50,6 +53,7 @@ class Timeouts:
         connect: to connect, TLS included.
         response: from the request's last byte to the response's head.
         idle: between two reads or writes of a body.
+        event_stream: the same of an event stream, which may rest for long.
         total: for the exchange as a whole, up to the response's head.
         policy: for one async policy in one phase.
     """
@@ -57,6 +61,7 @@ class Timeouts:
     connect: float | None = 5.0
     response: float | None = 60.0
     idle: float | None = 60.0
+    event_stream: float | None = None
     total: float | None = None
     policy: float | None = 30.0
 
@@ -74,9 +79,15 @@ class Exchange:
         error: the gateway's own failure, if there was one.
         status: the status sent to the client; 0 before.
         transform: what the response's body passes through, if policies change it.
+        tunnel: what carries it behind a 101.
+        tunnel_settings: how that is watched, if a policy said so.
         state: a dictionary for policies' own values.
         timeouts: how long its endpoint may take; replace it with `set_timeouts`.
         body_limit: the largest request body in bytes, or `None`.
+        event_stream: what passes the response on, if it is an event stream in plain text.
+        stream_rules: what is done with event streams; replace it with `set_stream_rules`.
+        stream_end: when an event stream is to be ended, as the gateway stops.
+        deadline: when it fails with `expiry`, unless it is armed anew before.
     """
 
     __slots__ = (
@@ -97,6 +108,7 @@ class Exchange:
         "deadline",
         "endpoint",
         "error",
+        "event_stream",
         "expiry",
         "fields",
         "finished",
@@ -116,9 +128,13 @@ class Exchange:
         "snapshot",
         "started",
         "status",
+        "stream_end",
+        "stream_rules",
         "timeouts",
         "total_deadline",
         "transform",
+        "tunnel",
+        "tunnel_settings",
         "upstream",
     )  # fmt: skip
 
@@ -143,6 +159,11 @@ class Exchange:
         self.endpoint: Endpoint | None = None
         self.upstream: Upstream | None = None
         self.transform: Transform | None = None
+        self.event_stream: EventStream | None = None
+        self.stream_rules: StreamRules = NO_RULES
+        self.stream_end = inf
+        self.tunnel: Tunnel | None = None
+        self.tunnel_settings: TunnelSettings | None = None
         self.attempts = 0
         self._response: Response | None = None
         self.error: GatewayError | None = None
@@ -226,17 +247,31 @@ class Exchange:
         return self._origin
 
     @property
+    def is_websocket(self) -> bool:
+        """Whether the request asks for a WebSocket."""
+        return self.fields.websocket
+
+    @property
     def params(self) -> dict[str, str]:
         """The path parameters of the route, percent-encoded as they came."""
         return {name: value.decode("latin-1") for name, value in self.path_params.items()}
 
     def set_timeouts(self, **seconds: float | None) -> None:
-        """Change how long this exchange may take: any of the fields of `Timeouts`, in seconds."""
+        """Change how long this exchange may take: any of the fields of `Timeouts`, in seconds.
+
+        `idle` counts for event streams too, unless `event_stream` is set along.
+        """
+        if "idle" in seconds:
+            seconds.setdefault("event_stream", seconds["idle"])
         self.timeouts = replace(self.timeouts, **seconds)
         if "total" in seconds and self.upstream is None:
             total = self.timeouts.total
             self.total_deadline = inf if total is None else self.started + total
             self.disarm()
+
+    def set_stream_rules(self, **rules: Any) -> None:
+        """Change what is done with the response if it is an event stream: any of the fields of `StreamRules`."""
+        self.stream_rules = replace(self.stream_rules, **rules)
 
     def limit_body(self, limit: int) -> None:
         """Accept no request body larger than `limit` bytes.
@@ -322,18 +357,22 @@ class Exchange:
         if self.total_deadline < self.deadline:
             self.deadline = self.total_deadline
             self.expiry = "attempt.total_timeout"
+        if self.deadline < self.client.due:
+            self.client.due = self.deadline
 
     def arm_relay(self, upstream: Upstream) -> None:
         """Let the response's next bytes arrive in `timeouts.idle`, once the whole request is out."""
         if upstream.request_sent and not upstream.complete:
-            self.arm(self.timeouts.idle, "relay.idle_timeout")
+            quiet = upstream.head is not None and upstream.head.event_stream
+            self.arm(self.timeouts.event_stream if quiet else self.timeouts.idle, "relay.idle_timeout")
 
     def arm_policy(self, owner: object) -> None:
         """Let what `owner` stands for take at most `timeouts.policy`."""
         if self.timeouts.policy is not None:
             if self.policy_deadlines is None:
                 self.policy_deadlines = {}
-            self.policy_deadlines[owner] = monotonic() + self.timeouts.policy
+            self.policy_deadlines[owner] = deadline = monotonic() + self.timeouts.policy
+            self.check_by(deadline)
 
     def disarm_policy(self, owner: object) -> None:
         """Learn that `owner` is done."""
@@ -344,18 +383,45 @@ class Exchange:
         """Let no deadline end the exchange but that of its total time."""
         self.deadline = self.total_deadline
         self.expiry = "attempt.total_timeout"
+        self.check_by(self.deadline)
+
+    def end_stream(self, when: float) -> None:
+        """End the response behind an event at `when` (`time.monotonic`) if it is an event stream, or becomes one."""
+        self.stream_end = when
+        if self.event_stream is not None:
+            self.event_stream.end_at(when)
+
+    def check_by(self, when: float) -> None:
+        """Be checked at `when` (`time.monotonic`), or before: a check that comes too early does nothing."""
+        if when < self.client.due:
+            self.client.due = when
 
     def check(self, now: float) -> None:
-        """Fail if a deadline has passed."""
+        """Fail if a deadline has passed; otherwise tell the client's side when to check again."""
+        if self.tunnel is not None and self.tunnel.deadline <= now:
+            self.tunnel.check(now)
         if self.deadline <= now:
             if self.expiry == "attempt.stalled" and self.upstream is not None and self.upstream.progressed():
                 self.arm(self.timeouts.idle, "attempt.stalled")  # slow, but it moves
-                return
-            self.deadline = inf
-            self.fail(GatewayError(self.expiry))
+            else:
+                self.deadline = inf
+                self.fail(GatewayError(self.expiry))
         elif self.policy_deadlines and min(self.policy_deadlines.values()) <= now:
             self.policy_deadlines = None
             self.fail(GatewayError("request.policy_timeout"))
+        if self.event_stream is not None and self.event_stream.due <= now:
+            self.event_stream.check(now)
+        if not self.finished:
+            self._check_again()
+
+    def _check_again(self) -> None:
+        self.check_by(self.deadline)
+        if self.policy_deadlines:
+            self.check_by(min(self.policy_deadlines.values()))
+        if self.event_stream is not None:
+            self.check_by(self.event_stream.due)
+        if self.tunnel is not None:
+            self.check_by(self.tunnel.deadline)
 
     def close(self) -> None:
         """Mark the exchange as over and carry out what was deferred."""
@@ -388,7 +454,7 @@ class Exchange:
 
     def _untie(self) -> None:
         """Cut the references that lead back here, so that an exchange is freed at once and not by the collector."""
-        self._way = self.transform = self._deferred = None
+        self._way = self.transform = self.event_stream = self._deferred = self.tunnel = None
         if self.error is not None or self._failure is not None:
             for error in (self.error, self.refusal, self._failure):
                 if error is not None:

@@ -6,7 +6,7 @@
     4 choose    service -> endpoint; no endpoint -> 503
     5 attempt   pooled or new connection, on_attempt policies, head and body out; a dead pooled one is replaced once
     6 head      response head in, on_response policies, head out
-    7 relay     body both ways, bounded by backpressure
+    7 relay     body both ways, bounded by backpressure; or a tunnel behind a 101
     8 settle    connection back to the pool or closed
     9 done      on_done policies. Always runs, once, whatever happened
 
@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING
 from propylon.engine.admit import answer_options
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.engine.event_stream import EventStream
 from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
 from propylon.engine.request_out import headers_of_attempt, new_connection, send_request
 from propylon.engine.response_out import answer, answer_failure, own_fields
+from propylon.engine.upgrade import check_handshake, limit_offer, tunnel
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -46,6 +48,8 @@ async def forward(x: Exchange) -> None:
             # 1 admit
             if x.refusal is not None:
                 raise x.refusal
+            if x.fields.websocket:
+                check_handshake(x.method, x.fields)
             if x.method == b"OPTIONS" and (response := answer_options(x)) is not None:
                 await answer(x, response)
                 return
@@ -56,11 +60,15 @@ async def forward(x: Exchange) -> None:
             if response is not None:
                 await answer(x, response)
                 return
+            if x.fields.websocket:
+                limit_offer(x)
             # 4 choose, 5 attempt
             upstream = await attempt(x)
             # 6 head
-            if route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.asked:
-                assert upstream.head is not None
+            assert upstream.head is not None
+            if upstream.head.status == 101:
+                await tunnel(x, upstream, attempt)
+            elif route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.asked:
                 x.arm_relay(upstream)
                 await answer(x, Response.of_service(upstream.head, upstream.body))
             else:
@@ -135,7 +143,7 @@ def pass_head(x: Exchange, upstream: Upstream) -> None:
     block = own_fields(x, head.block, head.has_date)
     if isinstance(body, Body):
         x.client.send_head(head.line, block, head.length)
-        body.pipe(x.client)
+        body.pipe(EventStream(x) if head.event_stream and not head.encoded and head.length < 0 else x.client)
         x.arm_relay(upstream)
     elif head.chunked and head.has_body(x.method):
         # It has all arrived, so its length can be told now.

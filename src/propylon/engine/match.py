@@ -40,6 +40,10 @@ class Matchable(Protocol):
     def client_address(self) -> bytes:
         """The client's address as text; b"" if it has none (a Unix socket)."""
 
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it asks for a WebSocket."""
+
     def header(self, name: bytes) -> bytes | None:
         """Return a header's value by its lower-case name; None if it is absent."""
 
@@ -64,6 +68,7 @@ class Rule(Generic[R]):
         headers: name -> exact value, "*" or `Regex`.
         query: parameter name -> exact value, "*" or `Regex`, compared decoded.
         clients: networks in CIDR notation; empty is any client.
+        only_websockets: whether it matches nothing but requests for a WebSocket.
         priority: higher is looked at first.
         order: place in the list; lower wins between equals.
     """
@@ -76,6 +81,7 @@ class Rule(Generic[R]):
     headers: Mapping[str, str | Regex] = field(default_factory=dict)
     query: Mapping[str, str | Regex] = field(default_factory=dict)
     clients: Sequence[str] = ()
+    only_websockets: bool = False
     priority: int = 0
     order: int = 0
 
@@ -153,6 +159,18 @@ class ClientCheck(Check):
         return any(address in network for network in self._networks)
 
 
+class WebSocketCheck(Check):
+    """The request asks for a WebSocket."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("only WebSockets: the request")
+
+    def test(self, request: Matchable) -> bool:
+        return request.is_websocket
+
+
 class CompiledRule(Generic[R]):
     """A rule whose every part has been checked and compiled. Raises `RuleError`.
 
@@ -173,6 +191,8 @@ class CompiledRule(Generic[R]):
         checks += [QueryCheck(name, value) for name, value in rule.query.items()]
         if rule.clients:
             checks.append(ClientCheck(rule.clients))
+        if rule.only_websockets:
+            checks.append(WebSocketCheck())
         self.checks = tuple(checks)
         self.conditions = len(checks) + (self.methods is not None)
 

@@ -1,4 +1,4 @@
-"""Request and Response as policies see them: views that cost nothing until they are used."""
+"""Request, Response and Message as policies see them: views that cost nothing until they are used."""
 
 from __future__ import annotations
 
@@ -243,3 +243,35 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
+
+
+class Message:
+    """A message of a WebSocket on its way; what a policy changes here is what the other side gets.
+
+    Attributes:
+        dropped: the other side does not get it.
+    """
+
+    __slots__ = ("_data", "dropped")
+
+    def __init__(self, data: str | bytes) -> None:
+        self._data = data
+        self.dropped = False
+
+    @property
+    def data(self) -> str | bytes:
+        """Its content: `str` for a text message, `bytes` for a binary one. Setting raises `TypeError` for others."""
+        return self._data
+
+    @data.setter
+    def data(self, value: str | bytes) -> None:
+        if not isinstance(value, str | bytes):
+            raise TypeError(f"a message is text or bytes, not {value!r}")
+        self._data = value
+
+    def drop(self) -> None:
+        """Let the other side not have it."""
+        self.dropped = True
+
+    def __repr__(self) -> str:
+        return f"<Message {'text' if isinstance(self._data, str) else 'binary'} of {len(self._data)}>"

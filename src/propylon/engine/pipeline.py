@@ -30,6 +30,7 @@ PHASES = (
     "on_response",
     "on_request_chunk",
     "on_response_chunk",
+    "on_message",
     "on_error",
     "on_done",
 )
@@ -82,6 +83,7 @@ class Pipeline:
     on_response: tuple[NamedHook, ...] = ()
     on_request_chunk: tuple[NamedHook, ...] = ()
     on_response_chunk: tuple[NamedHook, ...] = ()
+    on_message: tuple[NamedHook, ...] = ()
     on_error: tuple[NamedHook, ...] = ()
     on_done: tuple[NamedHook, ...] = ()
 

@@ -97,6 +97,8 @@ def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: H
         block = _changed_block(x, headers, authority)
     if x.fields.wants_trailers:
         block += b"te: trailers\r\nconnection: te\r\n"  # RFC 9110 10.1.4: the option must come with the field
+    if x.fields.websocket:
+        block += b"upgrade: websocket\r\nconnection: upgrade\r\n"
     if isinstance(x.body, Body) or (x.body and route.pipeline.on_request_chunk):
         _stream(x, upstream, line, block)
     else:

@@ -11,12 +11,15 @@ from propylon.engine.body import Body
 from propylon.engine.clock import http_date
 from propylon.engine.error_page import render_error
 from propylon.engine.errors import GatewayError
+from propylon.engine.event_stream import EventStream
 from propylon.engine.pipeline import first_answer, run_all
 from propylon.engine.sides import UNKNOWN
 from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
+from propylon.http.sse import is_event_stream
 
 if TYPE_CHECKING:
+    from propylon.engine.body import Sink
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
     from propylon.engine.pipeline import Hook
@@ -68,7 +71,7 @@ def send(x: Exchange, response: Response) -> None:
         block = _fields(x, response, drop_length=True)
         x.status = response.status
         x.client.send_head(line, block, UNKNOWN)
-        x.transform = Transform(x, hooks, body.source, x.client)
+        x.transform = Transform(x, hooks, body.source, _sink(x, response, UNKNOWN))
         x.defer(x.transform.cancel)
         body.pipe(x.transform)
         if x.upstream is not None:
@@ -78,7 +81,7 @@ def send(x: Exchange, response: Response) -> None:
         block = _fields(x, response, drop_length=False)
         x.status = response.status
         x.client.send_head(line, block, head.length)
-        content.pipe(x.client)
+        content.pipe(_sink(x, response, head.length))
         if x.upstream is not None:
             x.arm_relay(x.upstream)
     else:
@@ -93,12 +96,26 @@ def send(x: Exchange, response: Response) -> None:
             x.upstream = None
 
 
+def _sink(x: Exchange, response: Response, length: int) -> Sink:
+    """Return what takes the body: the client, or for an event stream in plain text what knows where its events end."""
+    kind = response.headers.get("content-type") or ""
+    plain = length == UNKNOWN and "content-encoding" not in response.headers
+    return EventStream(x) if plain and is_event_stream(kind.encode("latin-1")) else x.client
+
+
 def _fields(x: Exchange, response: Response, drop_length: bool) -> bytes:
     """Render the header section; a length stands in it only if it is the service's own, of its own body."""
     head = response.head
     length = b"" if drop_length or head is None or head.length < 0 else b"content-length: %d\r\n" % head.length
-    block = render(pair for pair in response.headers.raw if pair[0].lower() not in _WRITTEN_ANEW)
-    return own_fields(x, block + length, "date" in response.headers)
+    block = head_block(response) + length
+    if response.status == 426 and head is None:
+        block += b"upgrade: websocket\r\nconnection: upgrade\r\n"  # RFC 9110 15.5.22
+    return own_fields(x, block, "date" in response.headers)
+
+
+def head_block(response: Response) -> bytes:
+    """Render the fields of a response that are not the gateway's own, whatever policies have made of them."""
+    return render(pair for pair in response.headers.raw if pair[0].lower() not in _WRITTEN_ANEW)
 
 
 def status_line(status: int) -> bytes:
@@ -111,7 +128,8 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
     x.error = error
     _log(x, error)
     if x.status:
-        x.client.abort()
+        if x.event_stream is None or not x.event_stream.tell(error):
+            x.client.abort()
         return
     if x.upstream is not None:
         x.upstream.finish()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
+    from propylon.engine.tunnel_end import End
     from propylon.http.forwarded import Origin
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
@@ -22,7 +23,13 @@ UNKNOWN = -1
 
 
 class Client(Protocol):
-    """The side of an exchange where the request came from."""
+    """The side of an exchange where the request came from.
+
+    Attributes:
+        due: when the exchange has to be checked, at the earliest; the exchange lowers it, its `check` raises it.
+    """
+
+    due: float
 
     @property
     def client_certificate(self) -> ClientCertificate | None:
@@ -51,6 +58,9 @@ class Client(Protocol):
 
     def release(self, owner: object) -> None:
         """Take the request's body again, if nobody else holds it."""
+
+    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+        """Send a 101 and hand the connection over to `end`; return what has arrived behind the request."""
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is incomplete."""
@@ -99,6 +109,9 @@ class Upstream(Protocol):
 
     def end_body(self, trailers: list[Pair]) -> None:
         """Send the end of the body."""
+
+    def switch(self, end: End) -> bytes:
+        """Hand the connection over to `end` behind a 101; return what has arrived behind that."""
 
     def progressed(self) -> bool:
         """Tell whether any of what is still to be written has left since this was asked last."""

@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """What a client may send before it is refused; sizes in bytes. The defaults are nginx's, or wider."""
+    """What a client may send before it is refused, and what is held for it; sizes in bytes.
+
+    The defaults are nginx's, or wider.
+    """
 
     request_line: int = 8 * 1024
     header_block: int = 32 * 1024
     pipeline_buffer: int = 64 * 1024
+    write_buffer: int = 256 * 1024
     connections: int | None = None
 
 
@@ -67,6 +71,7 @@ class CompiledRoute:
         rewrite: how the path changes on the way to the service.
         query_edit: how the query changes.
         entry: what `/services.json` tells about it.
+        refuses_websockets: whether a request for one is answered with 403.
     """
 
     name: str
@@ -76,6 +81,7 @@ class CompiledRoute:
     rewrite: Rewrite | None = None
     query_edit: QueryEdit | None = None
     entry: tuple[dict[str, Any], ...] = ()
+    refuses_websockets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,7 @@ class Snapshot:
         """Find the route of an exchange (step 2).
 
         Raises:
-            GatewayError: match.no_route, match.method.
+            GatewayError: match.no_route, match.method, upgrade.refused.
         """
         host = x.host
         if host is None:
@@ -124,6 +130,8 @@ class Snapshot:
         if isinstance(found, Found):
             route = x.route = found.route
             x.path_params, x.rest, x.service = found.params, found.rest, route.service
+            if route.refuses_websockets and x.is_websocket:
+                raise GatewayError("upgrade.refused")
             return route
         if isinstance(found, WrongMethod):
             raise GatewayError("match.method", headers={"allow": ", ".join(m.decode("ascii") for m in found.allow)})

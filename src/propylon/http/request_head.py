@@ -98,11 +98,13 @@ class RequestFields:
         length: Content-Length in bytes, or -1.
         request_id: the client's X-Request-Id if it is one safe value, else empty.
         was_proxied: there is a Via or CDN-Loop field, so the request has passed a proxy.
+        upgrade: the Connection field has the option that an Upgrade field needs (RFC 9110 7.8).
+        websocket: the Upgrade field asks for a WebSocket.
     """
 
     __slots__ = (
         "_fields", "_index", "block", "chunked", "close", "expects_continue", "host", "keep_alive", "length",
-        "request_id", "upgrade", "visible", "wants_trailers", "was_proxied",
+        "request_id", "upgrade", "visible", "wants_trailers", "was_proxied", "websocket",
     )  # fmt: skip
 
     def __init__(self, block: bytes, rules: HeadRules) -> None:
@@ -113,8 +115,8 @@ class RequestFields:
         self.host: Host | None = None
         self.length = -1
         self.chunked = self.close = self.keep_alive = self.expects_continue = self.wants_trailers = False
-        self.was_proxied = False
-        self.request_id = self.upgrade = b""
+        self.was_proxied = self.upgrade = self.websocket = False
+        self.request_id = b""
         self._index: dict[bytes, list[bytes]] | None = None
         special: dict[bytes, list[bytes]] = {}
         visible: list[Pair] = []
@@ -154,6 +156,7 @@ class RequestFields:
                 raise Refusal("read.expectation", "the only expectation understood is 100-continue (RFC 9110 10.1.1)")
             self.expects_continue = True
         self.wants_trailers = any(b"trailers" in tokens(value) for value in special.get(b"te", ()))
+        self.websocket = any(b"websocket" in tokens(value) for value in special.get(b"upgrade", ()))
         self.was_proxied = b"via" in special or b"cdn-loop" in special
         ids = special.get(b"x-request-id", ())
         if len(ids) == 1 and is_safe(ids[0]):
@@ -175,7 +178,7 @@ class RequestFields:
     def _read_connection(self, options: ConnectionOptions, special: dict[bytes, list[bytes]]) -> None:
         """Take away what the client says ends at this hop."""
         self.close, self.keep_alive = options.close, options.keep_alive
-        self.upgrade = b", ".join(special.get(b"upgrade", ())) if options.upgrade else b""
+        self.upgrade = options.upgrade
         gone = options.nominated
         if not gone.isdisjoint(name.lower() for name, _ in self.visible):
             self._fields = [field for field in self._fields if field[0].key not in gone]

@@ -9,16 +9,28 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from propylon.http.fields import CONNECTION_BOUND, OPTIONS, FieldName, content_length, is_chunked, render, split_fields
+from propylon.http.fields import (
+    CONNECTION_BOUND,
+    OPTIONS,
+    FieldName,
+    content_length,
+    is_chunked,
+    render,
+    split_fields,
+    tokens,
+)
+from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
+from propylon.http.sse import is_event_stream
 
 if TYPE_CHECKING:
     from propylon.http.headers import Pair
-from propylon.http.memo import Memo
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _SPECIAL = CONNECTION_BOUND | {b"x-request-id", b"content-length"}
 # RFC 9112 5.1 tells a proxy to remove white space before the colon of a response's field, and to refuse a request's.
+_NOTED = frozenset((b"date", b"content-type", b"content-encoding"))
+_EVENT_STREAMS: Memo[bytes, bool] = Memo(is_event_stream)
 _NAMES: Memo[bytes, FieldName] = Memo(lambda text: FieldName(text.rstrip(b" \t"), _SPECIAL, "head.bad"))
 
 
@@ -44,12 +56,15 @@ class ResponseHead:
         visible: the fields a policy sees and a client gets: without those that end at this hop.
         block: `visible` as lines.
         length: Content-Length in bytes, or -1.
+        switches: a 101 to the protocol of WebSockets.
         has_date: whether the endpoint dated its message (RFC 9110 6.6.1).
+        event_stream: whether the content is one.
+        encoded: whether the content is compressed (RFC 9110 8.4).
     """
 
     __slots__ = (
-        "block", "chunked", "close", "has_date", "keep_alive", "length", "line", "minor", "status", "upgrade",
-        "visible",
+        "block", "chunked", "close", "encoded", "event_stream", "has_date", "keep_alive", "length", "line", "minor",
+        "status", "switches", "visible",
     )  # fmt: skip
 
     def __init__(self, raw: bytes) -> None:
@@ -60,8 +75,8 @@ class ResponseHead:
             raise Refusal("head.bad", f"more than {MAX_FIELDS} header fields")
         self.length = -1
         self.chunked = self.close = self.keep_alive = False
-        self.upgrade = b""
-        self.has_date = False
+        self.switches = False
+        self.has_date = self.event_stream = self.encoded = False
         special: dict[bytes, list[bytes]] = {}
         visible: list[Pair] = []
         lines: list[bytes] = []
@@ -71,12 +86,21 @@ class ResponseHead:
             else:
                 visible.append((name.text, value))
                 lines += (name.text, b": ", value, b"\r\n")
-                if name.key == b"date":
-                    self.has_date = True
+                if name.key in _NOTED:
+                    self._note(name.key, value)
         if special:
             self._read(special, visible, lines)
         self.visible = tuple(visible)
         self.block = b"".join(lines)
+
+    def _note(self, key: bytes, value: bytes) -> None:
+        """Remember what the gateway has to know of the content."""
+        if key == b"date":
+            self.has_date = True
+        elif key == b"content-type":
+            self.event_stream = _EVENT_STREAMS[value]
+        else:
+            self.encoded = True
 
     def _read(self, special: dict[bytes, list[bytes]], visible: list[Pair], lines: list[bytes]) -> None:
         """Read the fields that mean something to the gateway itself, and finish the section for the client."""
@@ -84,11 +108,11 @@ class ResponseHead:
         if b"connection" in special:
             options = OPTIONS[b",".join(special[b"connection"])]
             self.close, self.keep_alive = options.close, options.keep_alive
+            upgrade = [token for value in special.get(b"upgrade", ()) for token in tokens(value)]
+            self.switches = self.status == 101 and options.upgrade and upgrade == [b"websocket"]
             if not options.nominated.isdisjoint(name.lower() for name, _ in visible):
                 visible[:] = [pair for pair in visible if pair[0].lower() not in options.nominated]
                 lines[:] = [render(visible)]
-        if b"upgrade" in special:
-            self.upgrade = special[b"upgrade"][0]
         if self.length >= 0 and self.status >= 200 and self.status != 204:  # RFC 9110 8.6
             length = b"%d" % self.length
             visible.append((b"content-length", length))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
+    from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 MAX_DRAIN_BYTES = 256 * 1024  # an unread body up to here is read and dropped, so that the connection can be kept
 PROBE_SECONDS = 0.5  # after a client's FIN: time for a quick answer before it is asked whether it is still there
+PROBE_AGAIN_SECONDS = 15.0  # that long a half-closed client that has shown to be there is believed
 TURN_REQUESTS = 64  # pipelined requests that are begun in one go; then other connections get their turn
 DRAIN_LINGER_SECONDS = 1.0  # a gateway that stops waits no longer for a client to close
 JOIN_BYTES = 16384  # larger pieces are not copied into one string with their chunk's size
@@ -52,13 +54,15 @@ class ClientConnection(asyncio.Protocol):
 
     Attributes:
         deadline: when `check` has to look at it (`time.monotonic`).
+        due: when `check` has to look at its exchange.
         exchange: the exchange under way, if any.
     """
 
     __slots__ = (
         "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds",
         "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme",
-        "_serving", "_tls", "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "exchange",
+        "_serving", "_switched", "_tls", "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "due",
+        "exchange",
     )  # fmt: skip
 
     def __init__(
@@ -89,9 +93,10 @@ class ClientConnection(asyncio.Protocol):
         self._keep = True
         self._blank = self._chunking = self._closing = self._half_closed = self._head_begun = False
         self._holds: frozenset[object] = _NOBODY
-        self._owes_continue = self._probed = self._serving = self._turn_over = self._write_stalled = False
+        self._owes_continue = self._probed = self._serving = self._switched = self._turn_over = False
+        self._write_stalled = False
         self._unsent = 0
-        self.deadline = inf
+        self.deadline = self.due = inf
         self.exchange: Exchange | None = None
 
     def __repr__(self) -> str:
@@ -114,6 +119,7 @@ class ClientConnection(asyncio.Protocol):
             self._scheme = b"https"
             self._admission = self._tls.admit
         intake = self._intake
+        transport.set_write_buffer_limits(high=intake.snapshot.limits.write_buffer)  # type: ignore[attr-defined]
         if intake.full:
             intake.connections.add(self)
             self._refuse(GatewayError("admit.connections", headers={"retry-after": "1"}))
@@ -151,7 +157,7 @@ class ClientConnection(asyncio.Protocol):
         self._closing = True
         self.deadline = inf
         self._intake.forget(self)
-        if self.exchange is not None:
+        if self.exchange is not None and not self._switched:
             self.exchange.fail(GatewayError("relay.client_gone"))
 
     def pause_writing(self) -> None:
@@ -425,6 +431,19 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
         self._holds = _NOBODY
 
+    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+        """Send a 101 and hand the connection over."""
+        early, self._buffer = self._buffer, b""
+        self._keep = False
+        self._switched = True
+        self.deadline = inf
+        transport = self._transport
+        if transport is not None:
+            transport.write(b"%b%bupgrade: websocket\r\nconnection: upgrade\r\n\r\n" % (line, block))
+            self._release_all()
+            end.take_over(transport, self, stalled=self._write_stalled, ended=self._half_closed)
+        return early
+
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is incomplete."""
         self._closing = True
@@ -454,6 +473,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _connection_field(self) -> bytes:
         """Decide whether the connection is kept, and say so (RFC 9112 9.3)."""
+        if self._buffer and self.exchange is not None and self.exchange.fields.websocket:
+            self._keep = False  # what follows a handshake that failed are frames, and no request
         if self._keep and self._reader is not None and not self._can_drain():
             self._keep = False
         if self._intake.draining:
@@ -534,9 +555,11 @@ class ClientConnection(asyncio.Protocol):
         self._release_all()
         transport.write_eof()
 
-    def drain(self) -> None:
-        """Close if nothing is under way; otherwise behind the next answer."""
-        if self.exchange is None and self._reader is None and not self._closing:
+    def drain(self, stream_end: float) -> None:
+        """Close if nothing is under way; otherwise behind the next answer, which is ended if it is an event stream."""
+        if self.exchange is not None:
+            self.exchange.end_stream(stream_end)
+        elif self._reader is None and not self._closing:
             self._close()
 
     # deadlines
@@ -544,6 +567,7 @@ class ClientConnection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
         x = self.exchange
+        self.due = inf
         if x is not None:
             x.check(now)
         if self.deadline > now:
@@ -576,19 +600,24 @@ class ClientConnection(asyncio.Protocol):
     def _probe(self, x: Exchange, now: float) -> None:
         """Find out whether a client that sent a FIN still waits, or went away.
 
-        A FIN says only that no more comes. An interim response is harmless to a client that waits (RFC 9110 15.2);
-        the system of one that is gone answers it with a reset, which then stands in the socket's error.
+        A FIN says only that no more comes. An interim response is harmless to a client that waits (RFC 9110 15.2), and
+        so is a comment in an event stream; the system of a client that is gone answers it with a reset, which then
+        stands in the socket's error.
         """
-        transport = self._transport
+        transport, stream = self._transport, x.event_stream
         if transport is None:
             return
+        self.deadline = now
         if self._probed:
             sock = transport.get_extra_info("socket")
             if sock is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self.abort()
                 x.fail(GatewayError("relay.client_gone"))
-                return
+            elif stream is not None:
+                self._probed = False
+                self.deadline = now + PROBE_AGAIN_SECONDS
+        elif stream is not None:
+            self._probed = stream.comment()
         elif x.status == 0 and self._minor == 1:
             self._probed = True
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.deadline = now

@@ -15,6 +15,8 @@ from propylon.http.request_head import HOSTS, RequestFields, RequestLine
 from propylon.http.request_id import RequestIds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from propylon.engine.sides import Client
     from propylon.engine.snapshot import Snapshot
     from propylon.http.host import Host
@@ -28,9 +30,11 @@ class Connection(Protocol):
 
     Attributes:
         deadline: when `check` has to look at it (`time.monotonic`).
+        due: when `check` has to look at its exchange.
     """
 
     deadline: float
+    due: float
 
     @property
     def exchange(self) -> Exchange | None:
@@ -39,8 +43,11 @@ class Connection(Protocol):
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
 
-    def drain(self) -> None:
-        """Close if nothing is under way; otherwise behind the next answer."""
+    def drain(self, stream_end: float) -> None:
+        """Close if nothing is under way; otherwise behind the next answer.
+
+        An event stream would go on for ever: it is ended behind an event at `stream_end` (`time.monotonic`).
+        """
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -102,6 +109,15 @@ class Intake:
         if not self.connections and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 
+    def drain(self, now: float, seconds: float, random: Callable[[], float]) -> None:
+        """Take no further requests; close what rests, and end event streams, spread over the next `seconds`.
+
+        They are spread because their clients connect again at once: `random` returns a number from 0 to 1.
+        """
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain(now + seconds * random())
+
     async def emptied(self) -> None:
         """Wait until every connection is closed."""
         if self.connections:
@@ -109,8 +125,11 @@ class Intake:
             await self._empty
 
     def sweep(self, now: float) -> None:
-        """Act on every deadline that has passed; the only timer there is."""
-        for connection in [each for each in self.connections if each.deadline <= now or each.exchange is not None]:
+        """Act on every deadline that has passed; the only timer there is.
+
+        Of a connection that has nothing due only two numbers are looked at: there may be tens of thousands.
+        """
+        for connection in [each for each in self.connections if each.deadline <= now or each.due <= now]:
             try:
                 connection.check(now)
             except Exception:  # one connection's defect must not take all others their deadlines
@@ -123,6 +142,8 @@ def _check_together(line: RequestLine, fields: RequestFields) -> Host | None:
     if line.minor == 0:
         if fields.chunked:
             raise Refusal("read.bad_framing", "Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1)")
+        if fields.websocket:
+            raise Refusal("upgrade.bad_handshake", "a WebSocket needs HTTP/1.1 (RFC 6455 4.1)")
     elif fields.host is None:
         raise Refusal("read.bad_host", "no Host field in an HTTP/1.1 request (RFC 9112 3.2)")
     if line.authority is None:

@@ -166,6 +166,7 @@ class ProxyPreface(asyncio.Protocol):
     __slots__ = ("_factory", "_intake", "_parser", "_transport", "_trusts", "deadline")
 
     exchange = None  # there never is one before the header
+    due = inf
 
     def __init__(
         self,
@@ -227,7 +228,7 @@ class ProxyPreface(asyncio.Protocol):
         if self.deadline <= now:
             self.abort()
 
-    def drain(self) -> None:
+    def drain(self, stream_end: float) -> None:
         """End: there is no request under way."""
         self.abort()
 

@@ -95,6 +95,7 @@ class TlsHandshake(asyncio.Protocol):
     __slots__ = ("_begun", "_engine", "_factory", "_intake", "_line", "_tls", "_transport", "_waits", "deadline")
 
     exchange = None  # there never is one before the handshake
+    due = inf
 
     def __init__(
         self, intake: Intake, line: HandshakeLine, tls: ListenerTls, factory: Callable[[], asyncio.Protocol]
@@ -214,7 +215,7 @@ class TlsHandshake(asyncio.Protocol):
         else:
             self._end("timeout")
 
-    def drain(self) -> None:
+    def drain(self, stream_end: float) -> None:
         """End: there is no request under way."""
         self.abort()
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,8 +42,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """Carries one protocol over TLS. `get_extra_info("tls")` is its `TlsSession`."""
 
     __slots__ = (
-        "_backlog", "_backlog_bytes", "_closing", "_decrypt", "_encrypt", "_eof_due", "_failures", "_incoming", "_outgoing", "_paused",
-        "_peer_done", "_protocol", "_raw", "_raw_full", "_session", "_shut", "_stalled", "_tls",
+        "_backlog", "_backlog_bytes", "_closing", "_decrypt", "_encrypt", "_eof_due", "_failures", "_incoming",
+        "_outgoing", "_paused", "_peer_done", "_protocol", "_raw", "_raw_full", "_session", "_shut", "_stalled", "_tls",
     )  # fmt: skip
 
     def __init__(self, raw: asyncio.Transport, engine: Engine, session: TlsSession, failures: TlsFailures) -> None:
@@ -300,8 +300,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Let another protocol have what comes from now on."""
-        assert isinstance(protocol, asyncio.Protocol)
-        self._protocol = protocol
+        self._protocol = cast("asyncio.Protocol", protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol that gets the plaintext."""

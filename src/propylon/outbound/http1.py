@@ -17,11 +17,13 @@ from propylon.http.chunked import LAST_CHUNK, ChunkedDecoder
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
+from propylon.http.websocket import accept_of
 
 if TYPE_CHECKING:
     from propylon.engine.body import Source
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Client
+    from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
     from propylon.outbound.pool import Pool
 
@@ -313,9 +315,12 @@ class EndpointConnection(asyncio.Protocol):
             rest = data[end + 4 :]
             if head.status >= 200:
                 break
+            if head.status == 101:
+                self._hold_switch(head, rest, x)
+                return
             self._interim += 1
-            if head.status == 101 or self._interim > MAX_INTERIM:
-                raise Refusal("head.bad", "a switch of protocols nobody asked for, or too many 1xx responses")
+            if self._interim > MAX_INTERIM:
+                raise Refusal("head.bad", "too many 1xx responses")
             if head.status != 100:
                 x.client.send_interim(head)  # 100 is for the gateway's own Expect, and it sends none
             data = rest
@@ -323,6 +328,29 @@ class EndpointConnection(asyncio.Protocol):
         self._begin_body(head, rest, x)
         self.head = head
         x.notify()
+
+    def _hold_switch(self, head: ResponseHead, rest: bytes, x: Exchange) -> None:
+        """Take a 101, if it answers this handshake (RFC 6455 4.1); what follows it waits for `switch`."""
+        key = x.fields.first(b"sec-websocket-key") if x.fields.websocket else None
+        accepts = [value for name, value in head.visible if name.lower() == b"sec-websocket-accept"]
+        if key is None or not head.switches:
+            raise Refusal("head.bad", "a switch of protocols nobody asked for (RFC 9110 7.8)")
+        if accepts != [accept_of(key)]:
+            raise Refusal("head.bad", "Sec-WebSocket-Accept does not answer the key (RFC 6455 4.1)")
+        self._reusable = False
+        self._buffer = rest
+        self.hold(self)
+        self.head = head
+        x.notify()
+
+    def switch(self, end: End) -> bytes:
+        """Hand the connection over behind a 101."""
+        early, self._buffer = self._buffer, b""
+        self.complete = True  # no response is under way any more
+        if self._transport is not None:
+            end.take_over(self._transport, self, stalled=self.stalled, ended=self._eof)
+            self.release(self)
+        return early
 
     def _begin_body(self, head: ResponseHead, rest: bytes, x: Exchange) -> None:
         """Decide where the body ends (RFC 9112 6.3)."""

@@ -6,8 +6,8 @@
 
 A function is an `on_request` policy: it may change `exchange.request`, and a `Response` that it returns answers at
 once. An object may have any of the methods on_request, on_attempt, on_response, on_request_chunk, on_response_chunk,
-on_error and on_done. Each may be `def` or `async def`. The module is looked for where Python looks for modules, the
-folder of the configuration file included.
+on_message, on_error and on_done. Each may be `def` or `async def`. The module is looked for where Python looks for
+modules, the folder of the configuration file included.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@
 `response` runs from the last byte of the request to the head of the response, `idle` between two reads or writes of a
 body, `total` from the request's head to the response's. None of them ends a response that flows. What passes is
 answered with 504. A later `timeout` on the same way changes only what it names; `none` switches one off.
+
+An event stream may be silent for as long as it likes, unless `idle` or `event_stream` is set here: `idle` counts for
+event streams too, and `event_stream` instead of it.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ class Config(BaseModel):
     connect: OptionalDuration = Field(default=None, description="To connect to an endpoint, TLS included.")
     response: OptionalDuration = Field(default=None, description="From the request's end to the response's head.")
     idle: OptionalDuration = Field(default=None, description="Between two reads or writes of a body.")
+    event_stream: OptionalDuration = Field(default=None, description="Between two reads of an event stream.")
     total: OptionalDuration = Field(default=None, description="From the request's head to the response's head.")
     policy: OptionalDuration = Field(default=None, description="For one async policy in one phase.")
 
@@ -40,7 +44,7 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _sets_something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("no time is set: give connect, response, idle, total or policy")
+            raise ValueError("no time is set: give connect, response, idle, event_stream, total or policy")
         return self
 
 

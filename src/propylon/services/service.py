@@ -27,12 +27,14 @@ class ServiceSettings:
         tls: the context for `https` endpoints.
         server_name: the name to check in TLS, if it is not the endpoint's own.
         limits: of each endpoint's pool.
+        write_buffer: bytes that a connection holds for an endpoint that does not take them, before the client waits.
     """
 
     host: bytes | None = None
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
     limits: PoolLimits = field(default_factory=PoolLimits)
+    write_buffer: int = 256 * 1024
 
 
 class Endpoint:
@@ -68,7 +70,7 @@ class Endpoint:
         return f"<Endpoint {self.url} {self.pool!r}>"
 
     async def _open(self, pool: Pool, timeout: float | None) -> EndpointConnection:
-        _, connection = await connect(
+        transport, connection = await connect(
             self._address,
             lambda: EndpointConnection(pool),
             resolver=self._resolver,
@@ -76,6 +78,7 @@ class Endpoint:
             server_name=self._settings.server_name,
             timeout=timeout,
         )
+        transport.set_write_buffer_limits(high=self._settings.write_buffer)
         return connection
 
 

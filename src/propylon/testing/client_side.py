@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.exchange import Exchange
+    from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
     from propylon.inbound.intake import Intake
@@ -35,6 +37,7 @@ class MemoryClient(Flow):
         self.client_certificate = certificate
         self._address, self._scheme = address.encode("ascii"), scheme
         self._done = asyncio.Event()
+        self.due = inf
         self.block = b""
         self.received = bytearray()
         self.complete = False
@@ -105,6 +108,10 @@ class MemoryClient(Flow):
     def end_body(self, trailers: list[Pair]) -> None:
         """Take the end of the body."""
         self.complete = True
+
+    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+        """Services in memory answer no 101."""
+        return b""
 
     def abort(self) -> None:
         """Remember that the response is incomplete."""

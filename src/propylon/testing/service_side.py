@@ -23,6 +23,7 @@ from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, Stre
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
+    from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
     from propylon.outbound.http1 import EndpointConnection
     from propylon.services.service import Endpoint
@@ -72,6 +73,10 @@ class MemoryUpstream(Flow):
         if x is not None:
             x.arm(x.timeouts.response, "head.timeout")
         self._serve(*self._head_sent, bytes(self._body_sent))
+
+    def switch(self, end: End) -> bytes:
+        """Services in memory answer no 101."""
+        return b""
 
     def progressed(self) -> bool:
         """Everything is taken at once."""

@@ -1,7 +1,7 @@
 """`routes`: what a route matches, where it goes, and what changes on the way."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
@@ -102,6 +102,10 @@ class RouteConfig(Model):
     )
     query: FieldMatches = Field(default={}, description="Query parameters, in the same way.")
     clients: tuple[Cidr, ...] = Field(default=(), description="Networks of the clients; without it all of them.")
+    websocket: Literal["allow", "only", "refuse"] = Field(
+        default="allow",
+        description="WebSockets pass (allow), nothing else matches (only), or they are answered with 403 (refuse).",
+    )
     priority: Int = Field(
         default=0, description="Routes of a higher priority are tried first, before the more specific ones."
     )

@@ -42,7 +42,7 @@ class FieldNamesConfig(Model):
 
 
 class LimitsConfig(Model):
-    """How much a client may send before the body, and how many may connect."""
+    """How much a client may send before the body, how much is held, and how many may connect."""
 
     request_line: Size = Field(default=8 * 1024, description="Size of the request line; more is answered with 414.")
     header_block: Size = Field(
@@ -53,6 +53,10 @@ class LimitsConfig(Model):
     )
     pipeline_buffer: Size = Field(
         default=64 * 1024, description="Bytes of further requests that are held while one is being answered."
+    )
+    write_buffer: Size = Field(
+        default=256 * 1024,
+        description="Bytes written to a connection that its peer has not taken yet; beyond it, the source is not read.",
     )
     connections: OptionalCount = Field(
         default=None, description="Client connections of a worker, or none for no limit."

@@ -1,0 +1,68 @@
+"""The bodies of service mode's own answers: `{"error": ..., "message": ...}`.
+
+Rules of the file: a message is made of what the client sent itself; which endpoint failed, and how, is for the log.
+Failures that have no body here are told as problem details, as everywhere (`engine/error_page.py`).
+"""
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import unquote
+
+from propylon.engine.errors import GatewayError
+from propylon.engine.exchange import Exchange
+from propylon.engine.message import Response
+
+_SERVICE_FAILED: Final = frozenset({"choose", "connect", "attempt", "head"})
+_GATEWAY_TIMEOUT: Final = 504
+
+
+def error_response(status: int, error: str, message: str) -> Response:
+    """Make an answer; `error` is the word programs look at, `message` the sentence for people."""
+    return Response(status, json={"error": error, "message": message}, headers={"cache-control": "no-store"})
+
+
+def unknown_service(x: Exchange) -> Response:
+    """Answer for a service that `UPSTREAMS` does not name."""
+    name = unquote(x.params["service"], errors="replace")
+    return error_response(404, "unknown_service", f"No upstream configured for service: {name}")
+
+
+def no_websocket(_: Exchange) -> Response:
+    """Answer a request for `/ws/NAME` that does not ask for a WebSocket (RFC 9110 15.5.22)."""
+    return error_response(426, "upgrade_required", "This is a WebSocket: the request needs Upgrade: websocket")
+
+
+def no_path(x: Exchange) -> Response:
+    """Refuse `/api/NAME`: the path of a service begins behind another '/'."""
+    raise GatewayError("match.no_route", f"a service is below its name: {x.request.path}/")
+
+
+class OtherMethod:
+    """Refuses the methods that a known service is not asked with; without it they would look like unknown services."""
+
+    def __init__(self, methods: Iterable[str]) -> None:
+        self._allow = ", ".join(sorted(methods))
+
+    def on_request(self, x: Exchange) -> Response:
+        """Refuse."""
+        raise GatewayError("match.method", headers={"allow": self._allow})
+
+
+class ServiceErrors:
+    """Tells clients of services that fail, and of bodies that are too large, as they are used to it."""
+
+    def on_error(self, x: Exchange, error: GatewayError) -> Response | None:
+        """Answer what has a body of its own here."""
+        if error.code == "request.body_too_large":
+            body = {
+                "statusCode": 413,
+                "code": "FST_ERR_CTP_BODY_TOO_LARGE",
+                "error": "Payload Too Large",
+                "message": "Request body is too large",
+            }
+            return Response(413, json=body, headers={"cache-control": "no-store"})
+        if error.code.partition(".")[0] not in _SERVICE_FAILED:
+            return None
+        if error.status == _GATEWAY_TIMEOUT:
+            return error_response(504, "upstream_timeout", "Upstream request timed out")
+        return error_response(502, "upstream_unavailable", "Failed to reach upstream")

@@ -1,0 +1,244 @@
+"""One side of a tunnel: the protocol of a transport that carries WebSocket frames and no HTTP any more.
+
+It decides nothing: what it sees it tells the `Tunnel`, and what it is told it writes where a frame may begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from math import inf
+from typing import TYPE_CHECKING
+
+from propylon.http import websocket as ws
+from propylon.http.websocket import Close, WebSocketError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from propylon.engine.tunnel import Tunnel
+    from propylon.http.frames import FrameReader
+
+
+class End(asyncio.Protocol):
+    """Reads what its peer sends, and writes what the other end has read.
+
+    Attributes:
+        other: the other side.
+        reader: follows the peer's frames.
+        write: writes to the peer; does nothing once it is gone.
+        close_sent: the peer has been sent a Close frame, ours or the other side's.
+        gone: its connection is closed, or cannot be used any more.
+        masks: frames made here are masked, as those of a client must be (RFC 6455 5.1).
+        stall_at: when a peer that takes nothing is given up (`time.monotonic`); `inf` while it does.
+    """
+
+    __slots__ = (
+        "_ended", "_holds", "_owner", "_pending", "_seen", "_stalled", "_transport", "_tunnel", "_unsent", "close_sent",
+        "gone", "masks", "other", "reader", "stall_at", "write",
+    )  # fmt: skip
+
+    other: End
+
+    def __init__(self, tunnel: Tunnel, reader: FrameReader, masks: bool) -> None:
+        self._tunnel = tunnel
+        self.masks = masks
+        self._holds: frozenset[object] = frozenset()
+        self._owner: asyncio.Protocol | None = None
+        self._transport: asyncio.Transport | None = None
+        self._pending: Close | None = None
+        self._ended = self._stalled = False
+        self._seen = 0
+        self._unsent = 0
+        self.reader = reader
+        self.write: Callable[[bytes], None] = _drop
+        self.close_sent = self.gone = False
+        self.stall_at = inf
+
+    def __repr__(self) -> str:
+        side = "endpoint" if self.masks else "client"
+        return f"<End {side} {'gone' if self.gone else 'closing' if self.close_sent else 'open'}>"
+
+    def take_over(
+        self, transport: asyncio.Transport, owner: asyncio.Protocol, *, stalled: bool, ended: bool
+    ) -> None:
+        """Read and write `transport` from now on, in place of `owner`.
+
+        Parameters:
+            stalled: the peer does not take what was written before.
+            ended: the peer has sent its FIN already.
+        """
+        self._owner = owner
+        self._transport = transport
+        self._stalled, self._ended = stalled, ended
+        self.write = transport.write
+        if (limit := self._tunnel.settings.max_buffered) is not None:
+            transport.set_write_buffer_limits(high=limit)
+        transport.set_protocol(self)
+
+    def begin(self, early: bytes) -> None:
+        """Take what happened before both sides were handed over; `early` has arrived meanwhile."""
+        if self._transport is None:
+            self._tunnel.lost(self)
+            return
+        if self._stalled:
+            self.pause_writing()
+        if early:
+            self.data_received(early)
+        if self._ended:
+            self._tunnel.lost(self)
+
+    # the transport's side
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what has arrived."""
+        reader = self.reader
+        try:
+            passed = reader.feed(data)
+        except WebSocketError as error:
+            self.other.write(error.passed)
+            self._tunnel.broken(self, error)
+            return
+        if passed:
+            self.other.write(passed)
+        if reader.event:
+            reader.event = False
+            self._tunnel.noticed(self)
+
+    def eof_received(self) -> bool:
+        """A WebSocket is not half-closed; only a peer that has said Close may still wait for the answer to it."""
+        if self.reader.close is not None and not self.close_sent:
+            return True
+        self._tunnel.lost(self)
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the connection that was here before, and the tunnel."""
+        self._transport = None
+        self.write = _drop
+        if self._owner is not None:
+            self._owner.connection_lost(error)
+        self._tunnel.lost(self)
+
+    def pause_writing(self) -> None:
+        """The peer does not take what is written."""
+        self._unsent = self._unsent_bytes()
+        self._tunnel.stalled(self)
+
+    def resume_writing(self) -> None:
+        """The peer takes it again."""
+        self.stall_at = inf
+        self.other.release(self)
+
+    # the tunnel's side
+
+    def say(self, close: Close) -> None:
+        """Send a Close frame, as soon as the frame under way has ended; nothing is sent behind it."""
+        if self.gone or self.close_sent:
+            return
+        self.other.reader.mute()
+        if self.other.between_frames:
+            self._pending = None
+            self.close_sent = True
+            self.write(self._frame(ws.CLOSE, ws.close_payload(close)))
+        elif self.other.gone:  # the frame will never end
+            self.finish()
+        else:
+            self._pending = close
+
+    def say_pending(self) -> None:
+        """Say what had to wait for the end of a frame."""
+        if self._pending is not None:
+            self.say(self._pending)
+
+    def silent(self) -> bool:
+        """Tell whether nothing has come from the peer since this was asked last."""
+        before, self._seen = self._seen, self.reader.bytes
+        return self._seen == before
+
+    def heard(self) -> bool:
+        """Tell whether anything has come since `silent` was asked."""
+        return self.reader.bytes != self._seen
+
+    def ping(self, token: bytes) -> bool:
+        """Ping the peer, if a frame may begin now, and it is read and written at all; say whether it was pinged."""
+        if self.held or self.stall_at < inf or not self.other.between_frames:
+            return False
+        self.reader.token = token
+        self.write(self._frame(ws.PING, token))
+        return True
+
+    @property
+    def held(self) -> bool:
+        """Whether the peer is not read for now."""
+        return bool(self._holds)
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether what the other side has got of this peer ends with a frame."""
+        return self.reader.between_frames
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether what the other side has got of this peer ends with a message."""
+        return self.reader.between_messages
+
+    def hold(self, owner: object) -> None:
+        """Do not read the peer until `owner` releases it."""
+        if not self._holds and self._transport is not None:
+            self._transport.pause_reading()
+        self._holds = self._holds | {owner}
+
+    def release(self, owner: object) -> None:
+        """Read the peer again, if nobody else holds it."""
+        if owner in self._holds:
+            self._holds = self._holds - {owner}
+            if not self._holds and self._transport is not None:
+                self._transport.resume_reading()
+
+    def release_all(self) -> None:
+        """Read the peer again, whoever holds it: nothing of what it sends is passed on any more."""
+        for owner in self._holds:
+            self.release(owner)
+
+    def progressed(self) -> bool:
+        """Tell whether any of what is still to be written has left since this was asked last."""
+        before, self._unsent = self._unsent, self._unsent_bytes()
+        return self._unsent < before
+
+    def finish(self) -> None:
+        """Close the connection once everything is written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def linger(self) -> None:
+        """Close our direction: bytes that nobody reads would turn what was said into a reset (RFC 6455 7.1.1)."""
+        transport = self._transport
+        if transport is None:
+            return
+        self.release_all()
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def leave(self) -> None:
+        """Take nothing more from the peer and send nothing more to it."""
+        self.gone = True
+        self.write = _drop
+        self.finish()
+
+    def _frame(self, opcode: int, payload: bytes) -> bytes:
+        return ws.control_frame(opcode, payload, os.urandom(4) if self.masks else None)
+
+    def _unsent_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+
+def _drop(data: bytes) -> None:
+    """What a peer that is gone would get."""

@@ -1,0 +1,231 @@
+"""Messages of a tunnel as policies see them: whole, unmasked and inflated (`on_message`).
+
+Only routes whose policies ask for it pay for this. Frames are checked and followed as everywhere (`http/frames.py`);
+what passes is put together here by the websockets library, shown to the hooks in order, and sent on as one frame. An
+async hook makes the messages behind it wait, and their sender with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
+
+from propylon.engine.errors import GatewayError
+from propylon.engine.message import Message
+from propylon.engine.pipeline import NamedHook, failed, is_awaitable, start_task
+from propylon.engine.tunnel_end import End
+from propylon.http import websocket as ws
+from propylon.http.websocket import WebSocketError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.tunnel import Tunnel
+    from propylon.http.frames import FrameReader
+
+DEFAULT_MAX_BYTES: Final = 1024 * 1024  # of a message, inflated, unless `max_message` says otherwise
+MIN_DEFLATE_BYTES: Final = 64  # shorter messages hardly shrink
+_WINDOW_BITS: Final = 15  # RFC 7692 7.1.2: unless less was agreed on
+_ZLIB_WINDOW_BITS: Final = 9  # zlib cannot compress with less, though RFC 7692 allows 8
+
+
+class Deflate:
+    """What client and endpoint have agreed on about compression (RFC 7692 7.1), for the sides of both."""
+
+    def __init__(self, parameters: dict[str, str | None]) -> None:
+        self._parameters = parameters
+
+    def side(self, *, of_client: bool) -> PerMessageDeflate:
+        """Return what reads from a peer and writes to it."""
+        remote, local = ("client", "server") if of_client else ("server", "client")
+        return PerMessageDeflate(
+            f"{remote}_no_context_takeover" in self._parameters,
+            f"{local}_no_context_takeover" in self._parameters,
+            self._bits(remote),
+            max(self._bits(local), _ZLIB_WINDOW_BITS),
+        )
+
+    def may_compress(self, *, for_client: bool) -> bool:
+        """Say whether zlib can write for the window that this peer has."""
+        return self._bits("server" if for_client else "client") >= _ZLIB_WINDOW_BITS
+
+    def _bits(self, side: str) -> int:
+        value = self._parameters.get(f"{side}_max_window_bits")
+        return int(value) if value is not None and value.isdigit() and 8 <= int(value) <= 15 else _WINDOW_BITS
+
+
+def agreed(extensions: bytes) -> Deflate | None:
+    """Read a Sec-WebSocket-Extensions that only permessage-deflate can stand in (RFC 6455 9.1)."""
+    name, *parameters = (part.strip() for part in extensions.decode("latin-1").lower().split(";"))
+    if name != "permessage-deflate":
+        return None
+    pairs = (parameter.partition("=") for parameter in parameters)
+    return Deflate({name.strip(): value.strip(' "') if equals else None for name, equals, value in pairs})
+
+
+class MessageReader:
+    """Puts frames together to messages; control frames come out between them."""
+
+    def __init__(self, masked: bool, deflate: PerMessageDeflate | None, max_bytes: int) -> None:
+        self._stream = StreamReader()
+        self._masked = masked
+        self._extensions: Sequence[PerMessageDeflate] = () if deflate is None else (deflate,)
+        self._max = max_bytes
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._text = False
+        self._found: list[Message | Frame] = []
+        self._work = self._parse()
+        next(self._work)
+
+    def feed(self, data: bytes) -> list[Message | Frame]:
+        """Take frames, or parts of them. Raises `WebSocketError`."""
+        self._stream.feed_data(data)
+        try:
+            next(self._work)
+        except ProtocolError:
+            raise WebSocketError(ws.PROTOCOL_ERROR, "bad frame or compression") from None
+        except PayloadTooBig:
+            raise WebSocketError(ws.TOO_BIG, "message_too_big") from None
+        except UnicodeDecodeError:
+            raise WebSocketError(ws.INVALID_DATA, "text is not UTF-8") from None
+        found, self._found = self._found, []
+        return found
+
+    def _parse(self) -> Generator[None, None, None]:
+        while True:
+            frame = yield from Frame.parse(
+                self._stream.read_exact,
+                mask=self._masked,
+                max_size=max(self._max - self._size, ws.MAX_CONTROL_BYTES),
+                extensions=self._extensions,
+            )
+            if frame.opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG):
+                self._found.append(frame)
+                continue
+            if frame.opcode is not Opcode.CONT:
+                self._text = frame.opcode is Opcode.TEXT
+            self._pieces.append(bytes(frame.data))
+            self._size += len(frame.data)
+            if self._size > self._max:
+                raise PayloadTooBig(self._size, self._max)
+            if frame.fin:
+                whole = b"".join(self._pieces)
+                self._found.append(Message(whole.decode() if self._text else whole))
+                self._pieces.clear()
+                self._size = 0
+
+
+class InspectedEnd(End):
+    """An end whose messages go through hooks."""
+
+    __slots__ = ("_deflate", "_direction", "_exchange", "_hooks", "_messages", "_task", "_waiting")
+
+    def __init__(self, tunnel: Tunnel, reader: FrameReader, masks: bool, x: Exchange, extensions: bytes) -> None:
+        super().__init__(tunnel, reader, masks)
+        of_client = not masks
+        deflate = agreed(extensions)
+        self._exchange = x
+        self._hooks: tuple[NamedHook, ...] = x.route.pipeline.on_message
+        self._direction = "client" if of_client else "service"
+        side = deflate.side(of_client=of_client) if deflate is not None else None
+        self._deflate = side if deflate is not None and deflate.may_compress(for_client=of_client) else None
+        self._messages = MessageReader(of_client, side, tunnel.settings.limits.message or DEFAULT_MAX_BYTES)
+        self._waiting: deque[tuple[Message | Frame, int]] = deque()
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def between_frames(self) -> bool:
+        """What is passed on is whole messages, whatever is under way here."""
+        return True
+
+    between_messages = between_frames
+
+    def data_received(self, data: bytes) -> None:
+        """Put messages together and let the hooks have them."""
+        try:
+            try:
+                passed = self.reader.feed(data)
+            except WebSocketError as error:
+                self._take(error.passed)
+                raise
+            self._take(passed)
+        except WebSocketError as error:
+            self._tunnel.broken(self, error)
+
+    def send(self, message: Message) -> None:
+        """Write a message to the peer, as one frame."""
+        data = message.data
+        opcode, content = (Opcode.TEXT, data.encode()) if isinstance(data, str) else (Opcode.BINARY, data)
+        shrinks = self._deflate is not None and len(content) >= MIN_DEFLATE_BYTES
+        extensions = (self._deflate,) if self._deflate is not None and shrinks else ()
+        self.write(Frame(opcode, content).serialize(mask=self.masks, extensions=extensions))
+
+    def leave(self) -> None:
+        """End an async hook with its side."""
+        super().leave()
+        self._waiting.clear()
+        self._exchange.disarm_policy(self)
+        if self._task is not None:
+            self._task.cancel()
+
+    def _take(self, data: bytes) -> None:
+        self._waiting.extend((found, 0) for found in self._messages.feed(data))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Let hook after hook have message after message, until an async one makes them wait."""
+        while self._waiting and self._task is None:
+            found, number = self._waiting.popleft()
+            if isinstance(found, Frame):
+                self.other.write(found.serialize(mask=self.other.masks))
+            elif found.dropped or self.reader.muted:
+                continue
+            elif number < len(self._hooks):
+                self._run(found, number)
+            else:
+                other = self.other
+                assert isinstance(other, InspectedEnd)
+                other.send(found)
+        if self._task is None and self.reader.event:
+            self.reader.event = False
+            self._tunnel.noticed(self)
+
+    def _run(self, message: Message, number: int) -> None:
+        hook, name = self._hooks[number]
+        try:
+            result = hook(self._exchange, self._direction, message)
+        except (Exception, asyncio.CancelledError) as error:
+            self._fail(name, error)
+            return
+        self._waiting.appendleft((message, number + 1))
+        if is_awaitable(result):
+            self.hold(self)
+            self._exchange.arm_policy(self)
+            self._task = start_task(result, name)
+            self._task.add_done_callback(lambda task: self._resume(task, name))
+
+    def _resume(self, task: asyncio.Task[Any], name: str) -> None:
+        self._task = None
+        self._exchange.disarm_policy(self)
+        if task.cancelled() or self.gone:
+            return
+        if (error := task.exception()) is not None:
+            self._fail(name, error)
+        else:
+            self._go_on()
+        if self._task is None:
+            self.release(self)
+
+    def _fail(self, name: str, error: BaseException) -> None:
+        self._waiting.clear()
+        if not isinstance(error, GatewayError):
+            error = failed(self._exchange, name, "tunnel.policy_failed", error)
+        self._tunnel.refuse(error)

@@ -1,0 +1,133 @@
+"""The opening handshake of a WebSocket: an ordinary request until the endpoint has answered it with 101 (RFC 6455 4).
+
+Before that, every failure is an HTTP response; behind it, the exchange is carried by a `Tunnel`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from propylon.engine.errors import GatewayError
+from propylon.engine.message import Response
+from propylon.engine.pipeline import run_all
+from propylon.engine.response_out import head_block, own_fields, send, sent
+from propylon.engine.tunnel import Tunnel, TunnelSettings
+from propylon.http.websocket import VERSION, is_key
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import Upstream
+    from propylon.http.request_head import RequestFields
+    from propylon.http.response_head import ResponseHead
+
+_DEFAULTS = TunnelSettings()
+_EXTENSIONS = "sec-websocket-extensions"
+_AGREED = (b"sec-websocket-extensions", b"sec-websocket-protocol")
+
+
+def check_handshake(method: bytes, fields: RequestFields) -> None:
+    """Check a request that asks for a WebSocket (RFC 6455 4.2.1); that it is HTTP/1.1 has been seen before.
+
+    Raises:
+        GatewayError: upgrade.bad_handshake, upgrade.version.
+    """
+    if not fields.upgrade:
+        raise GatewayError("upgrade.bad_handshake", "no 'upgrade' in the Connection field (RFC 6455 4.2.1)")
+    if method != b"GET":
+        raise GatewayError("upgrade.bad_handshake", "the method is not GET (RFC 6455 4.2.1)")
+    if fields.chunked or fields.length > 0:
+        raise GatewayError("upgrade.bad_handshake", "a handshake has no body (CVE-2026-69243)")
+    versions = fields.all(b"sec-websocket-version")
+    if versions != [VERSION]:
+        headers = {"sec-websocket-version": VERSION.decode("ascii")}
+        raise GatewayError("upgrade.version", "Sec-WebSocket-Version is not 13 (RFC 6455 4.2.1)", headers=headers)
+    keys = fields.all(b"sec-websocket-key")
+    if len(keys) != 1 or not is_key(keys[0]):
+        raise GatewayError("upgrade.bad_handshake", "Sec-WebSocket-Key is not 16 bytes in base64 (RFC 6455 4.2.1)")
+
+
+def limit_offer(x: Exchange) -> None:
+    """Offer the endpoint no extension that the gateway could not carry.
+
+    Policies that look into messages understand permessage-deflate and nothing else. Where another endpoint may take
+    over, there is none at all: what it would compress or inflate refers to messages that the first one had.
+    """
+    settings = x.tunnel_settings
+    none = settings is not None and settings.reconnect is not None
+    if not none and not x.route.pipeline.on_message:
+        return
+    headers = x.request.headers
+    offers = [offer.strip() for value in headers.get_all(_EXTENSIONS) for offer in value.split(",")]
+    headers.remove(_EXTENSIONS)
+    for offer in offers:
+        if not none and offer.partition(";")[0].strip().lower() == "permessage-deflate":
+            headers.add(_EXTENSIONS, offer)
+
+
+async def tunnel(x: Exchange, upstream: Upstream, attempt: Callable[[Exchange], Awaitable[Upstream]]) -> None:
+    """Pass the 101 on, and what follows, until both sides have closed (steps 6 and 7).
+
+    Args:
+        attempt: asks an endpoint, should another one have to take over.
+
+    Raises:
+        GatewayError: tunnel.* for an end that was nobody's wish, response.policy_failed.
+    """
+    x.disarm()
+    head = upstream.head
+    assert head is not None
+    block = head.block
+    if x.route.pipeline.on_response:
+        response = x.response = Response.of_service(head, b"")
+        await run_all(x, x.route.pipeline.on_response)
+        if x.response is not response or response.status != 101:
+            await _refuse(x, upstream)
+            return
+        block = head_block(response)
+    x.status = 101
+    made = x.tunnel = Tunnel(x, x.tunnel_settings or _DEFAULTS, _field(head, b"sec-websocket-extensions"))
+    from_client = x.client.switch(head.line, own_fields(x, block, head.has_date), made.client)
+    made.begin(from_client, upstream.switch(made.endpoint))
+    while not made.done:
+        if made.wants_endpoint:
+            await _reconnect(x, made, head, attempt)
+        else:
+            await x.pause()
+    if made.error is not None:
+        raise made.error
+
+
+async def _refuse(x: Exchange, upstream: Upstream) -> None:
+    """Answer what a policy has put in the place of a 101."""
+    upstream.finish()
+    x.upstream = None
+    assert x.response is not None
+    send(x, x.response)
+    await sent(x)
+
+
+async def _reconnect(
+    x: Exchange, tunnel: Tunnel, first: ResponseHead, attempt: Callable[[Exchange], Awaitable[Upstream]]
+) -> None:
+    """Let another endpoint take over, if it opens the same WebSocket as the first one did."""
+    if x.upstream is not None:
+        x.upstream.finish()
+        x.upstream = None
+    try:
+        upstream = await attempt(x)
+        head = upstream.head
+        assert head is not None
+        if head.status != 101 or any(_field(head, name) != _field(first, name) for name in _AGREED):
+            raise GatewayError("tunnel.endpoint_lost", log="another endpoint did not open the same WebSocket")
+    except GatewayError as error:
+        tunnel.retry(error)
+        return
+    if not tunnel.done:
+        early = upstream.switch(tunnel.replace_endpoint())
+        tunnel.resume(early)
+
+
+def _field(head: ResponseHead, name: bytes) -> bytes:
+    return b",".join(value for key, value in head.visible if key.lower() == name)

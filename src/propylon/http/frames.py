@@ -1,0 +1,262 @@
+"""Where WebSocket frames begin and end: one direction of a connection, followed without holding it back (RFC 6455 5).
+
+Rules of this file: bytes in, bytes out. What a frame carries is passed on as it comes and never copied; only a header
+that is not complete, and control frames, wait until they are whole. Every rule that can be checked from headers is
+checked before the first byte of a frame is passed on, and what breaks one raises `WebSocketError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from propylon.http.websocket import (
+    ABNORMAL,
+    CLOSE,
+    MAX_CONTROL_BYTES,
+    PONG,
+    PROTOCOL_ERROR,
+    TOO_BIG,
+    Close,
+    WebSocketError,
+    apply_mask,
+    read_close,
+)
+
+# What the first byte of a frame says, given whether a fragmented message is under way.
+_BAD, _WHOLE, _FIRST, _MIDDLE, _LAST, _CONTROL = range(6)
+_FINAL: Final = 0x80
+_RSV: Final = 0x70
+_RSV1: Final = 0x40
+_MASKED: Final = 0x80
+_NO_FAST_WAY: Final = bytes(256)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLimits:
+    """How large a frame and a message may be, in bytes; None for any size the protocol knows."""
+
+    frame: int | None = None
+    message: int | None = None
+
+
+def _kinds(extensions: bytes, inside: bool) -> bytes:
+    """Say for every first byte what it means; `extensions` are those that were agreed on.
+
+    permessage-deflate uses RSV1 on the first frame of a message (RFC 7692 6). Extensions unknown here may use any bit.
+    """
+    known = extensions.strip().lower()
+    foreign = bool(known) and any(not name.strip().startswith(b"permessage-deflate") for name in known.split(b","))
+    table = bytearray(256)
+    for first in range(256):
+        opcode, reserved, final = first & 0x0F, first & _RSV, first & _FINAL
+        if opcode in (8, 9, 10):
+            allowed, kind = 0, _CONTROL if final else _BAD
+        elif inside:
+            allowed, kind = 0, (_LAST if final else _MIDDLE) if opcode == 0 else _BAD
+        else:
+            allowed, kind = _RSV1 if known else 0, (_WHOLE if final else _FIRST) if opcode in (1, 2) else _BAD
+        if foreign or not reserved & ~allowed:
+            table[first] = kind
+    return bytes(table)
+
+
+class FrameReader:
+    """Follows the frames of one peer.
+
+    Attributes:
+        messages: data messages that have begun.
+        bytes: bytes that have arrived, headers included.
+        close: what the peer's Close frame said, once it has come. What follows it is dropped (RFC 6455 5.5.1).
+        pongs: pongs with the payload `token` that have come; they are not passed on.
+        token: the payload of the gateway's own ping.
+        event: a Close frame has come, or a muted reader has reached the end of a frame, since whoever looks at this has
+            set it back.
+    """
+
+    __slots__ = (
+        "_fast", "_fresh", "_head", "_inside", "_left", "_limits", "_masked", "_message", "_muted", "_overhead",
+        "_passing", "_short", "_skipping", "_table", "bytes", "close", "event", "messages", "pongs", "token",
+    )  # fmt: skip
+
+    def __init__(self, masked: bool, extensions: bytes, limits: FrameLimits) -> None:
+        """`masked`: the peer is a client, and must mask; a server must not (RFC 6455 5.1)."""
+        self._fresh, self._inside = _kinds(extensions, False), _kinds(extensions, True)
+        self._table = self._fresh
+        self._limits = limits
+        self._masked = _MASKED if masked else 0
+        self._overhead = 6 if masked else 2
+        # Frames that take the fast way have 125 bytes at the most: they fit under any limit but a tiny one.
+        self._short = self._fresh if min(limits.frame or 126, limits.message or 126) > 125 else _NO_FAST_WAY
+        self._fast = self._short
+        self._head = b""
+        self._left = 0
+        self._message = 0
+        self._muted = self._skipping = False
+        self._passing = True
+        self.messages = self.bytes = self.pongs = 0
+        self.close: Close | None = None
+        self.token = b""
+        self.event = False
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether what has been passed on ends with a frame, so that another one may follow."""
+        return not self._left or not self._passing
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether what has been passed on ends with a message."""
+        return self.between_frames and (self._table is self._fresh or self._skipping)
+
+    @property
+    def muted(self) -> bool:
+        """Whether `mute` was called."""
+        return self._muted
+
+    def ignore(self) -> None:
+        """Drop whatever else comes: the peer broke the protocol, so nobody knows where its next frame begins."""
+        self._left = 0
+        self.close = Close(ABNORMAL)
+        self.mute()
+
+    def skip_message(self) -> None:
+        """Pass on nothing more of a message that is under way; the next one is passed on again."""
+        if not self.between_messages:
+            self._skipping = True
+            self._passing = False
+
+    def mute(self) -> None:
+        """Pass on no further frame; the one under way is still passed on to its end."""
+        self._muted = True
+        self._fast = _NO_FAST_WAY
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived, and return what of it is to be passed on.
+
+        Raises:
+            WebSocketError: a rule was broken; its `passed` is still to be passed on.
+        """
+        size = len(data)
+        self.bytes += size
+        # The common case: one short message in one frame, and nothing else.
+        if size > 1 and self._fast[data[0]] == _WHOLE and not self._left and not self._head:
+            length = data[1] ^ self._masked
+            if length < 126 and length + self._overhead == size:
+                self.messages += 1
+                return data
+        return self._walk(data)
+
+    def _walk(self, data: bytes) -> bytes:
+        """Follow frame by frame; what is passed on is made of runs of whole and half frames."""
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        size, at = len(data), 0
+        run = 0 if self._passing else -1  # where the run of bytes begins that are passed on; -1 outside of one
+        pieces: list[bytes] = []
+        try:
+            while at < size:
+                if self._left:
+                    step = min(self._left, size - at)
+                    self._left -= step
+                    self.event |= self._muted and not self._left
+                elif self.close is not None:
+                    break
+                else:
+                    step, passing = self._begin(data, at, size)
+                    if not step:
+                        self._head = data[at:]
+                        break
+                    if passing != self._passing:
+                        self._passing = passing
+                        if passing:
+                            run = at
+                        else:
+                            pieces.append(data[run:at])
+                            run = -1
+                at += step
+        except WebSocketError as error:
+            error.passed = b"".join(pieces) + (data[run:at] if run >= 0 else b"")
+            raise
+        if run >= 0:
+            pieces.append(data[run:at])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _begin(self, data: bytes, at: int, size: int) -> tuple[int, bool]:
+        """Read the header at `at`: how far to go on (0: not complete yet), and whether to pass the frame on.
+
+        A control frame is gone over as a whole, of any other the header: `_left` says what is to come.
+        """
+        if size - at < 2:
+            return 0, False
+        kind = self._table[data[at]]
+        if kind == _BAD:
+            raise WebSocketError(PROTOCOL_ERROR, "bad opcode, reserved bit or fragment")
+        short = data[at + 1] ^ self._masked
+        if short > 127:
+            raise WebSocketError(PROTOCOL_ERROR, "frame is not masked" if self._masked else "frame is masked")
+        head = self._overhead
+        if short < 126:
+            length = short
+        elif kind == _CONTROL:
+            raise WebSocketError(PROTOCOL_ERROR, f"control frame over {MAX_CONTROL_BYTES} bytes")
+        else:
+            more = 2 if short == 126 else 8
+            head += more
+            if size - at < 2 + more:
+                return 0, False
+            length = int.from_bytes(data[at + 2 : at + 2 + more], "big")
+            self._check_length(length, more)
+        if size - at < head:
+            return 0, False
+        if kind != _CONTROL:
+            self._count(kind, length)
+            self._left = length
+            if kind in (_WHOLE, _FIRST):
+                self._skipping = False
+            return head, not self._muted and not self._skipping
+        if size - at < head + length:
+            return 0, False
+        passing = self._control(data[at : at + head + length], head)
+        return head + length, passing and not self._muted
+
+    def _check_length(self, length: int, size: int) -> None:
+        """A long length is written in as few bytes as can be, and is no negative number (RFC 6455 5.2)."""
+        if length < (126 if size == 2 else 65536) or length >> 63:
+            raise WebSocketError(PROTOCOL_ERROR, "bad frame length")
+
+    def _count(self, kind: int, length: int) -> None:
+        """Keep the state of fragmentation (RFC 6455 5.4), and hold a data frame against the limits."""
+        if kind in (_WHOLE, _FIRST):
+            self._message = 0
+        self._message += length
+        limits = self._limits
+        if (limits.frame is not None and length > limits.frame) or (
+            limits.message is not None and self._message > limits.message
+        ):
+            raise WebSocketError(TOO_BIG, "message_too_big")
+        if kind in (_WHOLE, _FIRST):
+            self.messages += 1
+        if kind == _FIRST:
+            self._table = self._inside
+            self._fast = _NO_FAST_WAY
+        elif kind == _LAST:
+            self._table = self._fresh
+            if not self._muted:
+                self._fast = self._short
+
+    def _control(self, frame: bytes, head: int) -> bool:
+        """Look into a whole control frame; say whether it is passed on."""
+        opcode = frame[0] & 0x0F
+        if opcode == CLOSE:
+            self.close = read_close(self._payload(frame, head))
+            self.event = True
+            self._fast = _NO_FAST_WAY
+        elif opcode == PONG and self.token and self._payload(frame, head) == self.token:
+            self.pongs += 1
+            return False
+        return True
+
+    def _payload(self, frame: bytes, head: int) -> bytes:
+        return apply_mask(frame[head:], frame[head - 4 : head]) if self._masked else frame[head:]

@@ -1,0 +1,121 @@
+"""The rules of WebSockets without I/O: the opening handshake, frames the gateway makes itself, close codes (RFC 6455).
+
+Where the frames of others begin and end is told in `frames.py`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+from base64 import b64encode
+from typing import Final, NamedTuple
+
+VERSION: Final = b"13"
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
+_KEY_BYTES: Final = 16
+
+CONTINUATION: Final = 0
+TEXT: Final = 1
+BINARY: Final = 2
+CLOSE: Final = 8
+PING: Final = 9
+PONG: Final = 10
+
+MAX_CONTROL_BYTES: Final = 125  # RFC 6455 5.5
+
+NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
+PROTOCOL_ERROR: Final = 1002
+NO_STATUS: Final = 1005
+ABNORMAL: Final = 1006
+INVALID_DATA: Final = 1007
+POLICY_VIOLATION: Final = 1008
+TOO_BIG: Final = 1009
+INTERNAL_ERROR: Final = 1011
+SERVICE_RESTART: Final = 1012
+TRY_AGAIN_LATER: Final = 1013
+
+# What may stand in a Close frame: registered codes without those that only stand for "no frame" (RFC 6455 7.4).
+_SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
+
+
+class Close(NamedTuple):
+    """What a Close frame says; `NO_STATUS` stands for a frame without a code."""
+
+    code: int
+    reason: str = ""
+
+
+class WebSocketError(Exception):
+    """A peer broke a rule of the protocol.
+
+    Attributes:
+        code: the close code it is told.
+        detail: which rule, as the reason it is told.
+        passed: what of the data before it was right, and is to be passed on.
+    """
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(f"{code} {detail}")
+        self.code = code
+        self.detail = detail
+        self.passed = b""
+
+
+def accept_of(key: bytes) -> bytes:
+    """Return the Sec-WebSocket-Accept that answers `key` (RFC 6455 4.2.2)."""
+    return b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def is_key(value: bytes | None) -> bool:
+    """Tell whether a Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455 4.2.1)."""
+    if value is None:
+        return False
+    try:
+        return len(binascii.a2b_base64(value, strict_mode=True)) == _KEY_BYTES
+    except binascii.Error:
+        return False
+
+
+def may_be_sent(code: int) -> bool:
+    """Tell whether a Close frame may have this code (RFC 6455 7.4)."""
+    return code in _SENDABLE or 3000 <= code <= 4999
+
+
+def read_close(payload: bytes) -> Close:
+    """Read the payload of a Close frame (RFC 6455 5.5.1).
+
+    Raises:
+        WebSocketError: 1002 for half a code or one that may not be sent, 1007 for a reason that is not UTF-8.
+    """
+    if not payload:
+        return Close(NO_STATUS)
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or not may_be_sent(code):
+        raise WebSocketError(PROTOCOL_ERROR, "bad close code")
+    try:
+        return Close(code, payload[2:].decode())
+    except UnicodeDecodeError:
+        raise WebSocketError(INVALID_DATA, "close reason is not UTF-8") from None
+
+
+def close_payload(close: Close) -> bytes:
+    """Write the payload of a Close frame; a reason that is too long is cut between two characters."""
+    if close.code == NO_STATUS:
+        return b""
+    reason = close.reason.encode()[: MAX_CONTROL_BYTES - 2].decode(errors="ignore")
+    return close.code.to_bytes(2, "big") + reason.encode()
+
+
+def control_frame(opcode: int, payload: bytes, mask: bytes | None) -> bytes:
+    """Make a control frame; `mask` is four random bytes towards an endpoint, None towards a client (RFC 6455 5.3)."""
+    if mask is None:
+        return bytes((0x80 | opcode, len(payload))) + payload
+    return bytes((0x80 | opcode, 0x80 | len(payload))) + mask + apply_mask(payload, mask)
+
+
+def apply_mask(payload: bytes, mask: bytes) -> bytes:
+    """Mask or unmask the short payload of a control frame (RFC 6455 5.3)."""
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
