@@ -14,6 +14,7 @@ import pytest
 
 from propylon.inbound import tls_handshake
 from tests.e2e.test_tls_listener import client, listening
+from tests.outbound.conftest import OPENSSL
 from tests.support.deadline import settle, within
 from tests.support.front import Fronts
 from tests.support.tls import Certificates, MemoryPeer
@@ -101,6 +102,34 @@ async def test_a_handshake_that_stands_still_is_cut_in_time(
     writer.close()
     assert f.gateway._worker is not None
     assert f.gateway._worker.connections == 0
+
+
+async def test_a_renegotiation_is_refused_in_words(front: Fronts, certificates: Certificates) -> None:
+    """A client that may ask for handshake after handshake makes the gateway work more than itself."""
+    assert OPENSSL is not None
+    f = await front(answer(ok(b"hi")), listen=listening(certificates))
+    arguments = ["s_client", "-tls1_2", "-connect", f"127.0.0.1:{f.port}", "-CAfile", certificates.path("ca")]
+    process = await asyncio.create_subprocess_exec(
+        OPENSSL,
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"R\n")
+    try:
+        async with within(5, "the client learns that there is no renegotiation"):
+            said = b""
+            while b"no renegotiation" not in said:
+                piece = await process.stdout.read(65536)
+                assert piece, said
+                said += piece
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 async def test_an_oversize_record_and_one_cut_off_end_the_connection(front: Fronts, certificates: Certificates) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
 
 from propylon import Exchange, Gateway, Response
 from propylon.config.build import BuildError
@@ -161,6 +163,23 @@ async def test_a_handshake_on_a_plain_port_is_told_to_use_http(front: Fronts) ->
     reply = await plain.reply()
     assert assert_problem(reply, 400) == "read.bad_request_line"
     assert "use http://" in reply.json()["detail"]
+
+
+@BOTH_LOOPS
+async def test_a_websocket_passes_over_tls(certificates: Certificates) -> None:
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with serve(echo, "127.0.0.1", 0) as service:
+        gateway = Gateway(listen=listening(certificates), timeouts={"drain": "1s"})
+        gateway.route("/*", target=f"http://127.0.0.1:{service.sockets[0].getsockname()[1]}")
+        async with gateway, connect(f"wss://localhost:{gateway.port}/", ssl=certificates.client()) as websocket:
+            for message in ("text", b"binary" * 100_000):
+                await websocket.send(message)
+                assert await websocket.recv() == message
+            await websocket.close(3000, "enough")
+            assert websocket.close_code == 3000
 
 
 # certificates by name

@@ -313,15 +313,6 @@ def test_what_is_no_record_ends_the_connection(line: Line, record: bytes) -> Non
     assert sum(line.failures.counts.values()) == 1
 
 
-def test_a_renegotiation_is_refused(certificates: Certificates) -> None:
-    """With TLS 1.2 a client may ask for another handshake; it costs the server more than the client (RFC 5746)."""
-    line = Line(certificates, maximum_version=ssl.TLSVersion.TLSv1_2)
-    hello = b"\x16\x03\x03\x00\x04\x01\x00\x00\x00"  # in the clear, where only encrypted records may come
-    line.arrive(hello)
-    assert line.raw.closing
-    assert line.above.received == b""
-
-
 def test_an_abort_is_at_once_and_tells_the_protocol_once(line: Line) -> None:
     line.transport.write(b"x")
     line.transport.abort()
