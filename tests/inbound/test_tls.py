@@ -25,7 +25,7 @@ def shaken(
     session: ssl.SSLSession | None = None,
 ) -> tuple[TlsSession, MemoryPeer]:
     """Shake hands; raises `ssl.SSLError` of the side that refuses, the listener first."""
-    peer, engine = MemoryPeer(context, name, session), Engine(listener.wrap)
+    peer, engine = MemoryPeer(context, name, session), Engine(listener)
     done = False
     while not (peer.ready and done):
         engine.incoming.write(peer.take())
@@ -34,7 +34,8 @@ def shaken(
             done = True
         except ssl.SSLWantReadError:
             pass
-        peer.give(engine.outgoing.read())
+        finally:
+            peer.give(engine.outgoing.read())
     engine.incoming.write(peer.take())
     engine.tls.write(b"x")  # what comes behind the tickets of TLS 1.3 makes the client read them
     peer.give(engine.outgoing.read())
@@ -81,7 +82,7 @@ def test_strict_sni_refuses_other_names(certificates: Certificates, name: str | 
     if not refused:
         assert shaken(listener, context, name)
         return
-    peer, engine = MemoryPeer(context, name), Engine(listener.wrap)
+    peer, engine = MemoryPeer(context, name), Engine(listener)
     engine.incoming.write(peer.take())
     with pytest.raises(ssl.SSLError):
         engine.tls.do_handshake()

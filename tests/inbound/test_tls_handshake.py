@@ -229,6 +229,7 @@ async def test_tls_1_1_is_refused_with_an_alert(door: Door, certificates: Certif
     handshake.data_received(bytes(old))
     await asyncio.sleep(0)
     assert raw.take() == b"\x15\x03\x02\x00\x02\x02\x46", "protocol_version"
+    assert door.tls.outgoing.pending == 0, "the next connection writes there"
     assert raw.closing
     assert door.tls.failures.counts == {"unsupported_protocol": 1}
 

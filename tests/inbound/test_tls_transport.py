@@ -52,9 +52,9 @@ class Line:
     """A connection whose handshake is over: a peer, the transport, and the protocol above."""
 
     def __init__(self, certificates: Certificates, **client: Any) -> None:
-        listener = ListenerTls(certificates.config("a"), "listener")
+        self.listener = listener = ListenerTls(certificates.config("a"), "listener")
         self.peer = MemoryPeer(certificates.client(**client))
-        engine = Engine(listener.wrap)
+        engine = Engine(listener)
         while not self.peer.ready:
             engine.incoming.write(self.peer.take())
             try:
@@ -106,8 +106,8 @@ def test_data_goes_both_ways(certificates: Certificates, version: ssl.TLSVersion
 
 def test_what_came_with_the_end_of_the_handshake_is_delivered_first(certificates: Certificates) -> None:
     line = Line(certificates)
-    engine = Engine(lambda *_: line.transport._tls)
-    engine.incoming, engine.outgoing = line.transport._incoming, line.transport._outgoing
+    engine = Engine(line.listener)
+    engine.incoming, engine.tls = line.transport._incoming, line.transport._tls
     engine.incoming.write(line.peer.send(b"early"))
     above = Above()
     TlsTransport(cast("Any", line.raw), engine, line.transport._session, line.failures).start(above)
@@ -293,7 +293,7 @@ def test_an_end_without_close_notify_is_noticed(line: Line) -> None:
 def test_a_broken_record_ends_the_connection_with_an_alert(line: Line) -> None:
     good, record = line.peer.send(b"good"), bytearray(line.peer.send(b"broken"))
     record[-1] ^= 1
-    line.arrive(good + bytes(record))
+    line.arrive(good, bytes(record))
     assert line.above.received == b"good"
     assert line.failures.counts == {"decryption_failed_or_bad_record_mac": 1}
     assert line.raw.closing
@@ -321,6 +321,26 @@ def test_an_abort_is_at_once_and_tells_the_protocol_once(line: Line) -> None:
     line.transport.connection_lost(None)
     line.transport.connection_lost(None)
     assert line.above.calls == ["made", "lost"]
+
+
+async def test_whatever_happens_to_a_connection_its_records_reach_no_other(certificates: Certificates) -> None:
+    """All connections of a listener write to one buffer: every end of one is followed by a write of another."""
+    broken = b"\x17\x03\x03\x00\x20" + bytes(32)
+    ends = [
+        lambda line: line.arrive(broken),
+        lambda line: line.arrive(line.peer.goodbye()),
+        lambda line: (line.transport.pause_writing(), line.arrive(broken)),
+        lambda line: (line.transport.abort(), line.transport.close()),
+        lambda line: line.transport.close(),
+        lambda line: (line.raw.close(), line.transport.close()),
+        lambda line: line.transport.write_eof(),
+        lambda line: (line.transport.write(bytes(2 * STEP_BYTES)), line.transport.abort()),
+        lambda line: line.transport.connection_lost(None),
+    ]
+    for end in ends:
+        line = Line(certificates)
+        end(line)
+        assert line.listener.outgoing.pending == 0
 
 
 def test_another_protocol_can_take_over(line: Line) -> None:

@@ -108,13 +108,18 @@ class ServerSide(ssl.SSLObject):
 
 
 class ListenerTls:
-    """TLS of one listener: its door, its certificates, its failures."""
+    """TLS of one listener: its door, its certificates, its failures.
 
-    __slots__ = ("_config", "_door", "failures", "identities")
+    Attributes:
+        outgoing: the buffer that OpenSSL writes to, for all connections (see `tls_transport.py`).
+    """
+
+    __slots__ = ("_config", "_door", "failures", "identities", "outgoing")
 
     def __init__(self, config: ListenerTlsConfig, address: str) -> None:
         """Read all files of `config`; `address` names the listener in the log. Raises `TlsError`."""
         self._config = config
+        self.outgoing = ssl.MemoryBIO()
         self.failures = TlsFailures(address)
         self.identities = Identities(config)
         self._door = self._new_door()
@@ -130,9 +135,9 @@ class ListenerTls:
         authorities = [] if asked is None else [str(asked.ca)]
         return [*authorities, *(path for identity in self.identities.certificates for path in identity.files)]
 
-    def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
-        """Begin a connection between two buffers."""
-        return self._door.wrap_bio(incoming, outgoing, server_side=True)
+    def wrap(self, incoming: ssl.MemoryBIO) -> ssl.SSLObject:
+        """Begin a connection that reads from `incoming`."""
+        return self._door.wrap_bio(incoming, self.outgoing, server_side=True)
 
     def session(self, tls: ssl.SSLObject) -> TlsSession:
         """Return what is known of a connection whose handshake is over."""

@@ -140,7 +140,7 @@ class TlsHandshake(asyncio.Protocol):
                 self._refuse(transport, data)
                 return
             self._begun = True
-            self._engine = Engine(self._tls.wrap)
+            self._engine = Engine(self._tls)
         engine = self._engine
         if engine is None:  # refused already, and what still comes is dropped
             return

@@ -4,7 +4,10 @@ Rules of the file:
 
 - OpenSSL works between two memory buffers and never touches the socket, so nothing here blocks, and a request costs
   four calls of it: records in, plaintext out; plaintext in, records out.
-- What OpenSSL has to say by itself (alerts, key updates; RFC 8446 4.6.3) leaves after every read.
+- The buffer that OpenSSL writes to is one for all connections of a listener: a buffer never shrinks, and one that was
+  used a moment ago is in the processor's cache. So it is emptied before anything else can run: behind every call of
+  OpenSSL stands a read of `outgoing`. What OpenSSL has to say by itself (alerts, RFC 8446 6) leaves in this way too.
+- What arrives is fed to OpenSSL in pieces of `FEED_BYTES`, which it takes whole, so that buffer stays small.
 - At most `STEP_BYTES` are encrypted in one turn of the loop; what is written beyond that waits as plaintext, and the
   protocol is told to pause, as by any transport whose buffer is full.
 - A connection that ends without close_notify was cut off (RFC 8446 6.1): it is counted, and its protocol is told that
@@ -19,23 +22,25 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from propylon.inbound.tls import ListenerTls
     from propylon.inbound.tls_failures import TlsFailures
     from propylon.inbound.tls_session import TlsSession
 
 STEP_BYTES = 256 * 1024  # encrypted in one turn; about a quarter of a millisecond, and what uvloop reads in one piece
+FEED_BYTES = 32 * 1024
 RECORD_BYTES = 16384  # plaintext of one record at the most (RFC 8446 5.1)
 
 
 class Engine:
-    """OpenSSL's half of a connection: the object, and the buffers it reads records from and writes them to."""
+    """OpenSSL's half of a connection: the object, the buffer it reads records from, and the one it writes them to."""
 
     __slots__ = ("incoming", "outgoing", "tls")
 
-    def __init__(self, wrap: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]) -> None:
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = wrap(self.incoming, self.outgoing)
+    def __init__(self, listener: ListenerTls) -> None:
+        self.incoming, self.outgoing = ssl.MemoryBIO(), listener.outgoing
+        self.tls = listener.wrap(self.incoming)
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
@@ -74,13 +79,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take records; give the protocol, in one piece, what is whole; behind a close_notify comes no more."""
         incoming = self._incoming
-        incoming.write(data)
         if self._paused or self._peer_done or self._closing:
+            incoming.write(data)
             return
+        rest = memoryview(data)[FEED_BYTES:] if len(data) > FEED_BYTES else None
+        incoming.write(data if rest is None else data[:FEED_BYTES])
         try:
             plain = self._decrypt(RECORD_BYTES)
-            if incoming.pending and plain:
-                plain = self._take_more(plain)
+            if (rest is not None or incoming.pending) and plain:
+                plain = self._take_more(plain, rest)
         except ssl.SSLWantReadError:
             plain = None
         except ssl.SSLError as error:
@@ -127,30 +134,33 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     # reading
 
-    def _take_more(self, data: bytes) -> bytes:
+    def _take_more(self, data: bytes, rest: memoryview | None) -> bytes:
         """Decrypt further records; what is there is bounded by what the socket gives at once."""
         pieces = [data]
         read, incoming = self._decrypt, self._incoming
-        try:
-            while incoming.pending and data:
-                data = read(RECORD_BYTES)
-                pieces.append(data)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as error:  # what came before it is good
-            self._protocol.data_received(b"".join(pieces))
-            raise error from None
+        while data:
+            try:
+                while incoming.pending and data:
+                    data = read(RECORD_BYTES)
+                    pieces.append(data)
+            except ssl.SSLWantReadError:
+                pass
+            if not rest:
+                break
+            incoming.write(rest[:FEED_BYTES])
+            rest = rest[FEED_BYTES:]
         self._peer_done = not data
         return b"".join(pieces)
 
     def _fail(self, error: ssl.SSLError) -> None:
         """End a connection whose records are broken; OpenSSL has written the alert that says so."""
         self._failures.count_error(error)
-        if self._raw_full or not self._outgoing.pending:
+        alert = self._outgoing.read()
+        if self._raw_full or not alert:
             self.abort()
             return
         self._closing = True
-        self._raw.write(self._outgoing.read())
+        self._raw.write(alert)
         self._raw.close()
 
     def pause_reading(self) -> None:
@@ -284,8 +294,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._tls.unwrap()
         except ssl.SSLError:
             pass  # it waits for the client's own close_notify, and nobody else does
-        if self._outgoing.pending and not self._raw.is_closing():
-            self._raw.write(self._outgoing.read())
+        goodbye = self._outgoing.read()
+        if goodbye and not self._raw.is_closing():
+            self._raw.write(goodbye)
 
     def abort(self) -> None:
         """Cut the connection at once."""
