@@ -84,9 +84,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         rest = memoryview(data)[FEED_BYTES:] if len(data) > FEED_BYTES else None
         incoming.write(data if rest is None else data[:FEED_BYTES])
+        size = incoming.pending  # a record's plaintext is shorter, unless OpenSSL has the record's beginning already
+        if not size:
+            return
         try:
-            plain = self._decrypt(RECORD_BYTES)
-            if (rest is not None or incoming.pending) and plain:
+            plain = self._decrypt(size)
+            if (rest is not None or incoming.pending or len(plain) == size) and plain:
                 plain = self._take_more(plain, rest)
         except ssl.SSLWantReadError:
             plain = None
@@ -137,10 +140,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _take_more(self, data: bytes, rest: memoryview | None) -> bytes:
         """Decrypt further records; what is there is bounded by what the socket gives at once."""
         pieces = [data]
-        read, incoming = self._decrypt, self._incoming
+        read, incoming, tls = self._decrypt, self._incoming, self._tls
         while data:
             try:
-                while incoming.pending and data:
+                while data and (incoming.pending or tls.pending()):
                     data = read(RECORD_BYTES)
                     pieces.append(data)
             except ssl.SSLWantReadError:
