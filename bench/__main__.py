@@ -6,19 +6,21 @@ import argparse
 import json
 import signal
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from types import FrameType
 
 from bench import report
-from bench.bars import verdicts
-from bench.peers import PEERS, propylon
+from bench.bars import peers_of, verdicts
+from bench.peers import ALL, propylon
 from bench.peers.peer import Peer
 from bench.results import medians, take
-from bench.scenarios import SCENARIOS, Scenario
+from bench.scenarios import GROUPS, SCENARIOS
+from bench.scenarios.scenario import Scenario
 from bench.session import Options, Session, session
 from bench.tools import BENCH, require_system, say
 
-QUICK = Options(seconds=2, runs=1, huge_bytes=128_000_000, idle_clients=1000)
+QUICK = Options(seconds=2, runs=1, huge_bytes=128_000_000, idle_clients=1000, streams=1000, events=5)
 RESULTS = BENCH / "results"
 
 
@@ -29,10 +31,10 @@ def main() -> None:
     require_system()
     options = QUICK if arguments.quick else Options()
     if arguments.seconds:
-        options = Options(arguments.seconds, options.runs, options.huge_bytes, options.idle_clients)
+        options = replace(options, seconds=arguments.seconds)
     try:
         with session(options) as current:
-            text = measured(current, arguments.scenario, arguments.only)
+            text = measured(current, arguments.scenario, Rows(arguments.only, arguments.quick))
     except KeyboardInterrupt:
         raise SystemExit("interrupted; everything it started has been ended") from None
     print(text, end="")
@@ -42,10 +44,29 @@ def main() -> None:
         say(f"saved {path.relative_to(BENCH.parent)}")
 
 
-def measured(current: Session, names: Sequence[str], only: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Which rows are measured: the peers asked for by name; else, for a look, those that a bar compares; else all."""
+
+    only: Sequence[str] | None
+    quick: bool
+
+    def of(self, scenario: Scenario) -> list[Peer]:
+        if self.only is not None:
+            return [peer for peer in scenario.peers if self.name(peer) in self.only]
+        compared = peers_of(scenario.name) if self.quick else set()
+        return [peer for peer in scenario.peers if not compared or peer in {*compared, scenario.peers[0]}]
+
+    @staticmethod
+    def name(peer: Peer) -> str:
+        """What a row is asked for by: Propylon's variants go with Propylon."""
+        return peer.name if peer in ALL else propylon.PEER.name
+
+
+def measured(current: Session, names: Sequence[str], rows: Rows) -> str:
     """Run the chosen scenarios, write `results/latest.json`, return the report."""
     chosen = [scenario for scenario in SCENARIOS if scenario.name in names]
-    tables = [take(scenario, current, peers) for scenario in chosen if (peers := rows(scenario, only))]
+    tables = [take(scenario, current, peers) for scenario in chosen if (peers := rows.of(scenario))]
     found = verdicts(medians(tables))
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(report.document(tables, found, current), indent=2)
@@ -53,29 +74,21 @@ def measured(current: Session, names: Sequence[str], only: Sequence[str]) -> str
     return report.markdown(tables, found, current)
 
 
-def rows(scenario: Scenario, only: Sequence[str]) -> list[Peer]:
-    """The peers of a scenario that were asked for; Propylon's variants go with Propylon."""
-    mine = not any(peer in PEERS for peer in scenario.peers)
-    if mine:
-        return list(scenario.peers) if propylon.PEER.name in only else []
-    return [peer for peer in scenario.peers if peer.name in only]
-
-
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="bench", description="Propylon beside its peers.")
-    made.add_argument("--quick", action="store_true", help="one short run a row, smaller bodies, fewer clients")
+    made.add_argument("--quick", action="store_true", help="one short run a row, and only the rows a bar compares")
     made.add_argument("--seconds", type=seconds, help="seconds of load a run (default 5, quick 2)")
     made.add_argument(
         "--only",
         type=peer_names,
-        default=[peer.name for peer in PEERS],
-        help="peers, separated by commas: " + ", ".join(peer.name for peer in PEERS),
+        help="peers, separated by commas: " + ", ".join(peer.name for peer in ALL),
     )
     made.add_argument(
         "--scenario",
         type=scenario_names,
         default=[scenario.name for scenario in SCENARIOS],
-        help="scenarios, separated by commas: " + ", ".join(scenario.name for scenario in SCENARIOS),
+        help="scenarios and groups of them, separated by commas: "
+        + "; ".join(f"{group}: {', '.join(item.name for item in items)}" for group, items in GROUPS.items()),
     )
     made.add_argument("--save", action="store_true", help="write the report to bench/results, to be committed")
     return made
@@ -88,11 +101,13 @@ def seconds(text: str) -> int:
 
 
 def peer_names(text: str) -> list[str]:
-    return names(text, [peer.name for peer in PEERS])
+    return names(text, [peer.name for peer in ALL])
 
 
 def scenario_names(text: str) -> list[str]:
-    return names(text, [scenario.name for scenario in SCENARIOS])
+    """The scenarios of a list in which a group stands for its own."""
+    asked = names(text, [*GROUPS, *(scenario.name for scenario in SCENARIOS)])
+    return [item for name in asked for item in ([found.name for found in GROUPS[name]] if name in GROUPS else [name])]
 
 
 def names(text: str, known: Sequence[str]) -> list[str]:

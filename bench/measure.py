@@ -1,4 +1,4 @@
-"""Figures read from outside: what the kernel counted for a process, and what wrk and curl report.
+"""Figures read from outside: what the kernel counted for a process, and what the programs of the load report.
 
 CPU time is utime + stime of every process of a session, with that of the children they have waited for (proc(5),
 /proc/pid/stat fields 14 to 17): the kernel's work for the gateway's sockets counts, as it does on the bill.
@@ -37,6 +37,32 @@ class Transfer:
     seconds: float
     sent: int
     received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Echoes:
+    """Messages that came back over WebSockets. Latencies in milliseconds."""
+
+    messages: int
+    seconds: float
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Handshakes:
+    """TLS handshakes by all clients together."""
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """Of one client, in milliseconds."""
+
+    p50: float
+    p99: float
 
 
 def session(leader: int) -> list[int]:
@@ -111,3 +137,29 @@ def parse_curl(output: str) -> Transfer:
     """Read what curl printed for `CURL_FORMAT`."""
     status, seconds, sent, received = output.split()
     return Transfer(int(status), float(seconds), int(sent), int(received))
+
+
+def parse_echoes(output: str) -> Echoes:
+    """Read what `load/sockets.c` prints; ValueError when that is no JSON, because it gave up."""
+    figures = json.loads(output)
+    return Echoes(figures["messages"], figures["seconds"], figures["p50"] / 1e3, figures["p99"] / 1e3)
+
+
+def parse_fan_out(output: str) -> float:
+    """Read the median that `load/readers.c` prints, in milliseconds; ValueError when that is no JSON."""
+    return float(json.loads(output)["p50"])
+
+
+def parse_latencies(output: str) -> Latencies:
+    """Read what `load/kept_client.py` prints; ValueError when that is no JSON."""
+    figures = json.loads(output)
+    return Latencies(figures["p50"], figures["p99"])
+
+
+def parse_s_time(output: str) -> int:
+    """The handshakes that one `openssl s_time` tells; ValueError when it tells none."""
+    for line in output.splitlines():
+        count, _, rest = line.partition(" connections in ")
+        if rest.endswith("bytes read per connection") and int(count):
+            return int(count)
+    raise ValueError(f"openssl s_time made no handshake: {output.strip()[-200:]}")

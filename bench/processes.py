@@ -15,11 +15,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
 from bench import measure
 from bench.errors import Unavailable
+from bench.identity import Identity
 from bench.tools import executable
 
 GATEWAY_CORE = 0
@@ -39,19 +40,20 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A started program: the id of its session, its port, and the file with what it printed."""
+    """A started program: the id of its session, its port, the file with what it printed, its identity if it has TLS."""
 
     process: subprocess.Popen[bytes]
     port: int
     output: Path
     started: float
+    identity: Identity | None = None
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{'https' if self.identity else 'http'}://127.0.0.1:{self.port}{path}"
 
     def last_words(self) -> str:
         lines = self.output.read_text(errors="replace").strip().splitlines()
@@ -59,7 +61,9 @@ class Running:
 
 
 @contextmanager
-def running(command: Command, port: int, core: int, output: Path) -> Iterator[Running]:
+def running(
+    command: Command, port: int, core: int, output: Path, identity: Identity | None = None
+) -> Iterator[Running]:
     """Start a program on a core; end its whole session when the block is left, however that happens."""
     arguments = [executable("taskset"), "-c", str(core), *command.arguments]
     with output.open("wb") as log:
@@ -74,7 +78,7 @@ def running(command: Command, port: int, core: int, output: Path) -> Iterator[Ru
             start_new_session=True,
         )
     try:
-        yield Running(process, port, output, started)
+        yield Running(process, port, output, started, identity)
     finally:
         end(process)
 
@@ -107,7 +111,7 @@ def answered(program: Running, path: str) -> float:
         if program.process.poll() is not None:
             raise Unavailable("ended", program.last_words())
         try:
-            status, _ = get(program.port, path)
+            status, _ = get(program, path)
         except (OSError, HTTPException) as error:
             last = str(error) or type(error).__name__
         else:
@@ -118,8 +122,13 @@ def answered(program: Running, path: str) -> float:
     raise Unavailable("silent", f"{last}; {program.last_words()}")
 
 
-def get(port: int, path: str) -> tuple[int, bytes]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+def get(program: Running, path: str) -> tuple[int, bytes]:
+    if program.identity:
+        connection: HTTPConnection = HTTPSConnection(
+            "127.0.0.1", program.port, timeout=5, context=program.identity.client_context()
+        )
+    else:
+        connection = HTTPConnection("127.0.0.1", program.port, timeout=5)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.bars import Verdict
-from bench.peers import PEERS
+from bench.peers import ALL
 from bench.results import Row, Table
 from bench.session import ADDED_HEADERS, Session
 
-# figure -> heading, digits after the point
+# figure -> heading with its unit, digits after the point; kB and MB are 1000 and 1000 000 bytes
 COLUMNS = {
     "cpu_us": ("CPU us/request", 1),
     "rate": ("requests/s", 0),
@@ -26,6 +26,17 @@ COLUMNS = {
     "client": ("RSS kB/client", 1),
     "first": ("first answer ms", 0),
     "import": ("import ms", 0),
+    "message_us": ("CPU us/message", 1),
+    "messages": ("messages/s", 0),
+    "direct_p99": ("p99 ms directly", 2),
+    "added": ("added to p99 ms", 2),
+    "stream": ("RSS kB/stream", 1),
+    "direct": ("ms directly", 1),
+    "through": ("ms through it", 1),
+    "times": ("times", 2),
+    "handshake_us": ("CPU us/handshake", 0),
+    "handshakes": ("handshakes/s", 0),
+    "alone": ("p99 ms alone", 2),
 }
 
 
@@ -72,7 +83,8 @@ def conditions(session: Session) -> str:
     return (
         f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}. "
         f"{options.seconds} s of load a run, {runs(options.runs)}; huge bodies of "
-        f"{options.huge_bytes / 1e6:,.0f} MB, {options.idle_clients:,} idle clients."
+        f"{options.huge_bytes / 1e6:,.0f} MB, {options.idle_clients:,} idle clients, "
+        f"{options.streams:,} idle streams."
     )
 
 
@@ -82,7 +94,7 @@ def runs(number: int) -> str:
 
 def notes(session: Session) -> str:
     """Versions, and which peers were seen to do less than the same job."""
-    known = {peer.name for peer in PEERS}
+    known = {peer.name for peer in ALL}
     versions = "; ".join(f"{peer}: {version}" for peer, version in session.versions.items() if peer in known)
     less = [
         f"{peer} does not add {', '.join(name for name in ADDED_HEADERS if name not in added)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bench.errors import Unavailable
 from bench.peers.peer import Peer
-from bench.scenarios import Figures, Scenario
+from bench.scenarios.scenario import Figures, Scenario
 from bench.session import Session
 from bench.tools import say
 

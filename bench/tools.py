@@ -1,7 +1,8 @@
 """Where the programs of a run come from: the system, the benchmark's own Python environment, its node_modules.
 
 What is missing is installed: system packages through apt-get when run by root, all else below `bench/.cache`, which is
-git-ignored. Versions are pinned, because a ratio to a peer means something only when it says which peer.
+git-ignored. The load's C programs are compiled there. Versions are pinned, because a ratio to a peer means something
+only when it says which peer.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ BENCH = Path(__file__).resolve().parent
 REPOSITORY = BENCH.parent
 CACHE = BENCH / ".cache"
 PROGRAMS = BENCH / "peers" / "programs"
+LOAD = BENCH / "load"
 PYTHON = CACHE / "venv" / "bin" / "python"
 NODE = CACHE / "node"
 PROJECT_PYTHON = REPOSITORY / ".venv" / "bin" / "python"
@@ -32,14 +34,22 @@ SYSTEM = {
     "nginx": "nginx",
     "curl": "curl",
     "taskset": "util-linux",
+    "chrt": "util-linux",
+    "openssl": "openssl",
+    "cc": "gcc libc6-dev",
     "haproxy": "haproxy",
     "node": "nodejs",
     "npm": "npm",
 }
-REQUIRED = ("wrk", "nginx", "curl", "taskset")
+REQUIRED = ("wrk", "nginx", "curl", "taskset", "openssl")
 NODE_PACKAGES = {
     "private": True,
-    "dependencies": {"fast-gateway": "5.0.1", "fastify": "5.12.8", "@fastify/http-proxy": "11.6.3"},
+    "dependencies": {
+        "fast-gateway": "5.0.1",
+        "fastify": "5.12.8",
+        "@fastify/http-proxy": "11.6.3",
+        "http-proxy": "1.18.1",
+    },
     # fast-gateway 5.0.1 asks for a version of this one that was never published.
     "overrides": {"fast-proxy-lite": "1.1.2"},
 }
@@ -106,6 +116,19 @@ def node_packages() -> Path:
             manifest.unlink()
             raise
     return NODE
+
+
+@cache
+def c_program(name: str) -> str:
+    """The path of a program of `load/`, compiled when a source is newer; Unavailable("absent") when it cannot be."""
+    program = CACHE / "load" / name
+    newest = max(source.stat().st_mtime for source in LOAD.glob("*.[ch]"))
+    if not program.exists() or program.stat().st_mtime < newest:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        say(f"compiling {name}.c")
+        options = ["-std=gnu11", "-O2", "-Wall", "-Wextra"]
+        install([executable("cc"), *options, "-o", str(program), str(LOAD / f"{name}.c")])
+    return str(program)
 
 
 def installed_python() -> dict[str, str]:

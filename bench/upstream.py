@@ -1,4 +1,4 @@
-"""What the gateways forward to, on the load's core: nginx for answers and downloads, a sink of our own for uploads.
+"""What the gateways forward to, on the load's core: nginx for answers and downloads, programs of our own for the rest.
 
 nginx is no sink: it discards a request body in reads of 4 KiB and may answer before the body has come, so it would
 measure itself, and a gateway could stop sending. `sink.py` reads as fast as its socket gives, and counts.
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.processes import LOAD_CORE, Command, Running, answered, free_port, running
-from bench.tools import BENCH, executable
+from bench.tools import LOAD, c_program, executable
 
 SMALL = b"Hello World!"
 LARGE_BYTES = 100_000
@@ -87,8 +87,17 @@ def upstream(directory: Path, huge_bytes: int) -> Iterator[Running]:
 def sink(directory: Path) -> Iterator[Running]:
     """The program that swallows uploads and answers with their length."""
     port = free_port()
-    command = Command([sys.executable, str(BENCH / "load" / "sink.py"), str(port)])
+    command = Command([sys.executable, str(LOAD / "sink.py"), str(port)])
     with running(command, port, LOAD_CORE, directory / "sink.output") as program:
+        answered(program, "/service/get")
+        yield program
+
+
+@contextmanager
+def streams(directory: Path) -> Iterator[Running]:
+    """The program that echoes WebSockets and publishes events."""
+    port = free_port()
+    with running(Command([c_program("streams"), str(port)]), port, LOAD_CORE, directory / "streams.output") as program:
         answered(program, "/service/get")
         yield program
 

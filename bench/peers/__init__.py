@@ -16,3 +16,5 @@ PEERS = (
     python.AIOHTTP_PROXY,
     python.HTTPX_PROXY,
 )
+# Those that some tables have and others have not.
+ALL = (*PEERS, node.HTTP_PROXY)

@@ -17,7 +17,8 @@ CONFIGURATION = """
     level ERROR
   }}
 }}
-http://127.0.0.1:{port} {{
+{scheme}://127.0.0.1:{port} {{
+  {tls}
   handle /service/* {{
     reverse_proxy 127.0.0.1:{upstream_port} {{
       header_up X-Request-ID {{http.request.uuid}}
@@ -37,7 +38,13 @@ def install() -> str:
 
 def command(place: Place) -> Command:
     program = python_packages(PIN).with_name("caddy")
-    text = CONFIGURATION.format(port=place.port, upstream_port=place.upstream_port)
+    identity = place.identity
+    text = CONFIGURATION.format(
+        port=place.port,
+        upstream_port=place.upstream_port,
+        scheme="https" if identity else "http",
+        tls=f"tls {identity.certificate} {identity.key}" if identity else "",
+    )
     home = str(place.directory)
     environment = {"GOMAXPROCS": "1", "HOME": home, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home}
     return Command([str(program), "run", "--config", place.write("Caddyfile", text)], environment)

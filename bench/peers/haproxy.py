@@ -18,14 +18,19 @@ defaults
   timeout client 600s
   timeout server 600s
 frontend front
-  bind 127.0.0.1:{port} backlog 4096
+  bind 127.0.0.1:{port} backlog 4096 {tls}
   option forwardfor
   unique-id-format %[uuid()]
   unique-id-header X-Request-ID
-  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Proto {scheme}
+  use_backend events if {{ path_beg /service/events }}
   use_backend service if {{ path_beg /service/ }}
 backend service
   http-reuse always
+  server one 127.0.0.1:{upstream_port}
+backend events
+  # Otherwise it holds small chunks back for 200 ms.
+  option http-no-delay
   server one 127.0.0.1:{upstream_port}
 """
 
@@ -36,7 +41,12 @@ def install() -> str:
 
 
 def command(place: Place) -> Command:
-    text = CONFIGURATION.format(port=place.port, upstream_port=place.upstream_port)
+    text = CONFIGURATION.format(
+        port=place.port,
+        upstream_port=place.upstream_port,
+        tls=f"ssl crt {place.identity.both} ssl-min-ver TLSv1.3" if place.identity else "",
+        scheme="https" if place.identity else "http",
+    )
     return Command([executable("haproxy"), "-db", "-f", place.write("haproxy.cfg", text)])
 
 

@@ -1,4 +1,7 @@
-"""The gateways of Node.js, fast-gateway and @fastify/http-proxy: one process each, started as documented."""
+"""The gateways of Node.js, fast-gateway, @fastify/http-proxy, http-proxy: one process each, started as documented.
+
+http-proxy is measured as a relay of WebSockets alone, which is what it is known for.
+"""
 
 from __future__ import annotations
 
@@ -24,3 +27,4 @@ def command(program: str, place: Place) -> Command:
 
 FAST_GATEWAY = Peer("fast-gateway", partial(install, "fast-gateway"), partial(command, "fast_gateway.js"))
 FASTIFY = Peer("@fastify/http-proxy", partial(install, "@fastify/http-proxy"), partial(command, "fastify.js"))
+HTTP_PROXY = Peer("http-proxy", partial(install, "http-proxy"), partial(command, "http_proxy.js"))

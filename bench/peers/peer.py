@@ -6,16 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.identity import Identity
 from bench.processes import Command
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a peer is started: an empty directory for its files, the port to listen on, the port to forward to."""
+    """Where a peer is started: an empty directory for its files, the port to listen on, the port to forward to.
+
+    With an identity it listens with TLS; peers that are not measured so need not look at it.
+    """
 
     directory: Path
     port: int
     upstream_port: int
+    identity: Identity | None = None
 
     @property
     def upstream(self) -> str:

@@ -1,4 +1,4 @@
-"""Propylon, and its variants: many routes, plain policies, an async policy.
+"""Propylon, with TLS or without, and its variants: many routes, plain policies, an async policy.
 
 Routes are measured from a YAML file, in which 5,000 routes share one service; policies from a Python program, in which
 they are what a user writes. Each variant stands beside a twin that differs in nothing else.
@@ -35,7 +35,7 @@ gateway = Gateway(listen="127.0.0.1:{port}")
 gateway.route("/service/*", target="{upstream}", policies=[{policies}])
 """
 FILE = """
-listen: 127.0.0.1:{port}
+listen: {listen}
 services:
   service:
     endpoints: ["{upstream}"]
@@ -52,8 +52,15 @@ def install() -> str:
 
 def from_file(paths: tuple[str, ...], place: Place) -> Command:
     routes = "\n".join(f'  - {{path: "{path}", service: service}}' for path in paths)
-    text = FILE.format(port=place.port, upstream=place.upstream, routes=routes)
+    text = FILE.format(listen=listener(place), upstream=place.upstream, routes=routes)
     return run(place.write("propylon.yaml", text), place)
+
+
+def listener(place: Place) -> str:
+    address = f"127.0.0.1:{place.port}"
+    if place.identity is None:
+        return address
+    return f"{{address: {address}, tls: {{certificate: {place.identity.certificate}, key: {place.identity.key}}}}}"
 
 
 def from_program(policies: str, place: Place) -> Command:

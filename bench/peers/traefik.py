@@ -19,14 +19,8 @@ def install() -> str:
 
 def command(place: Place) -> Command:
     program = python_packages(PIN).with_name("traefik")
-    routing = {
-        "http": {
-            "routers": {"front": {"rule": "PathPrefix(`/service/`)", "service": "service", "entryPoints": ["front"]}},
-            "services": {"service": {"loadBalancer": {"servers": [{"url": place.upstream}]}}},
-        }
-    }
     # JSON is YAML.
-    rules = place.write("routing.yml", json.dumps(routing))
+    rules = place.write("routing.yml", json.dumps(routing(place)))
     static = {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "ERROR"},
@@ -40,6 +34,21 @@ def command(place: Place) -> Command:
     }
     options = f"--configfile={place.write('traefik.yml', json.dumps(static))}"
     return Command([str(program), options], {"GOMAXPROCS": "1"})
+
+
+def routing(place: Place) -> dict[str, object]:
+    router: dict[str, object] = {
+        "rule": "PathPrefix(`/service/`)",
+        "service": "service",
+        "entryPoints": ["front"],
+    }
+    service = {"loadBalancer": {"servers": [{"url": place.upstream}]}}
+    rules: dict[str, object] = {"http": {"routers": {"front": router}, "services": {"service": service}}}
+    if place.identity:
+        files = {"certFile": str(place.identity.certificate), "keyFile": str(place.identity.key)}
+        router["tls"] = {}
+        rules["tls"] = {"stores": {"default": {"defaultCertificate": files}}}
+    return rules
 
 
 PEER = Peer("Traefik", install, command)

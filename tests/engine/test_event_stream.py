@@ -14,8 +14,9 @@ from propylon.engine import exchange as exchange_module
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import MAX_HELD_BYTES
-from propylon.engine.exchange import Exchange
+from propylon.engine.exchange import Ending, Exchange
 from propylon.engine.forward import forward
+from propylon.engine.tunnel import DRAINED
 from propylon.http.sse import BOM, COMMENT, HEARTBEAT
 from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 
@@ -312,10 +313,10 @@ def test_an_old_stream_is_ended_behind_the_event_under_way(clock: Clock, whole: 
 
 def test_a_stream_is_ended_when_the_gateway_stops_also_if_it_begins_later(clock: Clock) -> None:
     stream = Stream(max_age=60.0).feed(ONE)
-    stream.x.end_stream(clock.now + 5)
+    stream.x.end_by(Ending(clock.now + 5, DRAINED))
     stream.check(clock.now + 5)
     assert stream.ended
 
-    late = Stream(lambda x: x.end_stream(clock.now + 5)).feed(ONE)
+    late = Stream(lambda x: x.end_by(Ending(clock.now + 5, DRAINED))).feed(ONE)
     late.check(clock.now + 5)
     assert late.ended

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from propylon import Response
 from propylon.engine import exchange as exchange_module
 from propylon.engine.body import Body
-from propylon.engine.exchange import Exchange
+from propylon.engine.exchange import Ending, Exchange
 from propylon.engine.snapshot import ClientLimits, ClientTimeouts
+from propylon.engine.tunnel import DRAINED
 from propylon.http.response_head import ResponseHead
 from propylon.inbound import http1 as module
 from propylon.inbound.http1 import (
@@ -731,7 +732,7 @@ def test_a_draining_worker_closes_what_rests_and_answers_what_is_under_way() -> 
     busy.feed(GET % 1)
     resting.intake.draining = True
     for wire in (resting, busy):
-        wire.connection.drain(inf)
+        wire.connection.drain(Ending(inf, DRAINED))
     assert resting.transport.closing
     assert not busy.transport.closing
     resting.upstream.answer(OK + b"content-length: 0\r\n")
@@ -754,7 +755,7 @@ def test_a_connection_whose_answer_had_begun_before_the_draining_is_closed_behin
     wire = Wire().feed(POST % 9 + b"abc" if unread else GET % 1)
     wire.upstream.begin_answer(OK + b"content-length: 3\r\n", b"abc")
     wire.intake.draining = True
-    wire.connection.drain(inf)
+    wire.connection.drain(Ending(inf, DRAINED))
     end(wire)
     assert wire.transport.eof or wire.transport.closing
 
@@ -762,11 +763,12 @@ def test_a_connection_whose_answer_had_begun_before_the_draining_is_closed_behin
 def test_a_draining_worker_ends_event_streams_and_closes_their_connections(clock: Clock) -> None:
     wire = Wire().feed(GET % 1)
     wire.upstream.begin_answer(EVENTS, b"data: 1\n\n")
-    wire.intake.drain(clock.now, 10.0, lambda: 0.5)
-    wire.intake.sweep(clock.now + 4.9)
+    wire.upstream.body.feed(b"data: 2\n")
+    wire.intake.drain(clock.now, 10.0, DRAINED)
+    wire.intake.sweep(clock.now)
     assert not wire.transport.eof
-    wire.intake.sweep(clock.now + 5)
-    assert wire.transport.written.endswith(b"data: 1\n\n\r\n0\r\n\r\n")
+    wire.upstream.body.feed(b"\ndata: 3\n\n")
+    assert wire.transport.written.endswith(b"data: 3\n\n\r\n0\r\n\r\n")
     assert wire.transport.eof
     assert wire.upstream.finished == 1
 

@@ -7,6 +7,10 @@ from math import inf
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from propylon.engine.exchange import Ending
+from propylon.engine.tunnel import DRAINED
 from propylon.http.request_id import is_safe
 from propylon.inbound.intake import Intake
 from tests.support.deadline import settle
@@ -17,13 +21,16 @@ class Connection(SimpleNamespace):
     """As much of a connection as a sweep sees."""
 
     def __init__(self, deadline: float, due: float = inf) -> None:
-        super().__init__(deadline=deadline, due=due, checked=[])
+        super().__init__(deadline=deadline, due=due, checked=[], exchange=None, ending=None)
 
     def __hash__(self) -> int:
         return id(self)
 
     def check(self, now: float) -> None:
         self.checked.append(now)
+
+    def drain(self, ending: Ending) -> None:
+        self.ending = ending
 
 
 def intake(*connections: Connection) -> Intake:
@@ -53,15 +60,17 @@ def test_a_connection_may_close_during_the_sweep() -> None:
     assert made.connections == set()
 
 
-def test_draining_spreads_the_ends_of_event_streams() -> None:
-    ends: list[float] = []
-    connections = [Connection(inf) for _ in range(3)]
-    for connection in connections:
-        connection.drain = ends.append
-    made = intake(*connections)
-    numbers = iter((0.0, 0.25, 1.0))
-    made.drain(100.0, 8.0, lambda: next(numbers))
-    assert ends == [100.0, 102.0, 108.0]
+@pytest.mark.parametrize(("seconds", "pause"), [(60.0, 0.002), (0.003, 0.001)])
+def test_draining_ends_what_is_under_way_one_after_the_other(seconds: float, pause: float) -> None:
+    busy, resting = [Connection(inf) for _ in range(3)], [Connection(inf) for _ in range(5)]
+    for connection in busy:
+        connection.exchange = cast("Any", object())
+    made = intake(*busy, *resting)
+    made.drain(100.0, seconds, DRAINED)
+    ends = sorted(connection.ending for connection in busy if connection.ending is not None)
+    assert [end.when for end in ends] == pytest.approx([100.0, 100 + pause, 100 + 2 * pause])
+    assert {end.close for end in ends} == {DRAINED}
+    assert [connection.ending for connection in resting] == [Ending(100.0, DRAINED)] * 5
     assert made.draining
 
 

@@ -64,7 +64,8 @@ class EventStream:
         self._mark: bytes | None = b""  # what may be a byte order mark in front of everything; None behind it
         self._spoken = self._flowing = self._ending = self._ended = False
         self._passed_at = monotonic()
-        self._end_at = x.stream_end if rules.max_age is None else min(x.stream_end, self._passed_at + rules.max_age)
+        end = inf if x.ending is None else x.ending.when
+        self._end_at = end if rules.max_age is None else min(end, self._passed_at + rules.max_age)
         self.due = inf
         x.event_stream = self
         self._rearm()
@@ -123,7 +124,8 @@ class EventStream:
             self._held.clear()
 
     def _pass(self, data: bytes | bytearray) -> None:
-        self._passed_at = monotonic()
+        if self._heartbeat < inf:
+            self._passed_at = monotonic()
         self._exchange.client.write_body(bytes(data))
 
     # what the gateway says

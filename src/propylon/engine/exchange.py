@@ -19,7 +19,7 @@ from asyncio import CancelledError
 from dataclasses import dataclass, replace
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import NO_RULES
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from propylon.http.forwarded import Origin
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
+    from propylon.http.websocket import Close
     from propylon.services.service import Endpoint, Service
 
 log = logging.getLogger("propylon.engine")
@@ -66,6 +67,18 @@ class Timeouts:
     policy: float | None = 30.0
 
 
+class Ending(NamedTuple):
+    """How a gateway that stops ends what would go on for long.
+
+    Attributes:
+        when: the moment (`time.monotonic`) from which on an event stream ends behind its next event.
+        close: what both sides of a WebSocket are told then.
+    """
+
+    when: float
+    close: Close
+
+
 class Exchange:
     """What every step and every policy of one request shares.
 
@@ -86,7 +99,7 @@ class Exchange:
         body_limit: the largest request body in bytes, or `None`.
         event_stream: what passes the response on, if it is an event stream in plain text.
         stream_rules: what is done with event streams; replace it with `set_stream_rules`.
-        stream_end: when an event stream is to be ended, as the gateway stops.
+        ending: how it is to be ended if it goes on for long, as the gateway stops.
         deadline: when it fails with `expiry`, unless it is armed anew before.
     """
 
@@ -106,6 +119,7 @@ class Exchange:
         "chosen",
         "client",
         "deadline",
+        "ending",
         "endpoint",
         "error",
         "event_stream",
@@ -128,7 +142,6 @@ class Exchange:
         "snapshot",
         "started",
         "status",
-        "stream_end",
         "stream_rules",
         "timeouts",
         "total_deadline",
@@ -161,7 +174,7 @@ class Exchange:
         self.transform: Transform | None = None
         self.event_stream: EventStream | None = None
         self.stream_rules: StreamRules = NO_RULES
-        self.stream_end = inf
+        self.ending: Ending | None = None
         self.tunnel: Tunnel | None = None
         self.tunnel_settings: TunnelSettings | None = None
         self.attempts = 0
@@ -363,8 +376,12 @@ class Exchange:
     def arm_relay(self, upstream: Upstream) -> None:
         """Let the response's next bytes arrive in `timeouts.idle`, once the whole request is out."""
         if upstream.request_sent and not upstream.complete:
-            quiet = upstream.head is not None and upstream.head.event_stream
-            self.arm(self.timeouts.event_stream if quiet else self.timeouts.idle, "relay.idle_timeout")
+            seconds = self.timeouts.idle
+            if upstream.head is not None and upstream.head.event_stream:
+                seconds = self.timeouts.event_stream
+                if seconds is None and self.deadline == inf:
+                    return  # the common case of events, of which there are many
+            self.arm(seconds, "relay.idle_timeout")
 
     def arm_policy(self, owner: object) -> None:
         """Let what `owner` stands for take at most `timeouts.policy`."""
@@ -385,11 +402,13 @@ class Exchange:
         self.expiry = "attempt.total_timeout"
         self.check_by(self.deadline)
 
-    def end_stream(self, when: float) -> None:
-        """End the response behind an event at `when` (`time.monotonic`) if it is an event stream, or becomes one."""
-        self.stream_end = when
+    def end_by(self, ending: Ending) -> None:
+        """End what would go on for long, if the exchange is that or becomes it."""
+        self.ending = ending
         if self.event_stream is not None:
-            self.event_stream.end_at(when)
+            self.event_stream.end_at(ending.when)
+        if self.tunnel is not None:
+            self.tunnel.close_at(*ending)
 
     def check_by(self, when: float) -> None:
         """Be checked at `when` (`time.monotonic`), or before: a check that comes too early does nothing."""

@@ -88,6 +88,8 @@ async def tunnel(x: Exchange, upstream: Upstream, attempt: Callable[[Exchange], 
         block = head_block(response)
     x.status = 101
     made = x.tunnel = Tunnel(x, x.tunnel_settings or _DEFAULTS, _field(head, b"sec-websocket-extensions"))
+    if x.ending is not None:
+        made.close_at(*x.ending)
     from_client = x.client.switch(head.line, own_fields(x, block, head.has_date), made.client)
     made.begin(from_client, upstream.switch(made.endpoint))
     while not made.done:

@@ -30,6 +30,9 @@ _LINE = re.compile(
 )
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 LAST_CHUNK = b"0\r\n\r\n"
+_LF = 10
+_SIZES = {form % size: size for size in range(1, 4096) for form in (b"%x", b"%X")}
+"""The sizes that are written in up to three digits, without zeros in front."""
 
 
 class _State(Enum):
@@ -65,6 +68,11 @@ class ChunkedDecoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what arrived and return the payload in it. Raises `Refusal` at the first wrong byte."""
+        # The common case of a stream: one chunk, as it was flushed, and nothing else.
+        if self._state is _State.SIZE and not self._buffer and (size := _SIZES.get(line := data[:4].partition(b"\r")[0])):
+            start = len(line) + 2
+            if len(data) == start + size + 2 and data[start - 1] == _LF and data.endswith(b"\r\n"):
+                return [data[start:-2]]
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from propylon.engine.client_certificate import ClientCertificate
-    from propylon.engine.exchange import Exchange
+    from propylon.engine.exchange import Ending, Exchange
     from propylon.engine.snapshot import Snapshot
     from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
@@ -555,10 +555,10 @@ class ClientConnection(asyncio.Protocol):
         self._release_all()
         transport.write_eof()
 
-    def drain(self, stream_end: float) -> None:
+    def drain(self, ending: Ending) -> None:
         """Close if nothing is under way; otherwise behind the next answer, which is ended if it is an event stream."""
         if self.exchange is not None:
-            self.exchange.end_stream(stream_end)
+            self.exchange.end_by(ending)
         elif self._reader is None and not self._closing:
             self._close()
 

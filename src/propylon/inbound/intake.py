@@ -9,18 +9,19 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.exchange import Exchange
+from propylon.engine.exchange import Ending, Exchange
 from propylon.http.refusal import Refusal
 from propylon.http.request_head import HOSTS, RequestFields, RequestLine
 from propylon.http.request_id import RequestIds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from propylon.engine.sides import Client
     from propylon.engine.snapshot import Snapshot
     from propylon.http.host import Host
+    from propylon.http.websocket import Close
 
+
+ENDINGS_PER_SECOND = 500  # of event streams and WebSockets when the worker stops; more if it has little time
 
 log = logging.getLogger("propylon.inbound")
 
@@ -43,11 +44,8 @@ class Connection(Protocol):
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
 
-    def drain(self, stream_end: float) -> None:
-        """Close if nothing is under way; otherwise behind the next answer.
-
-        An event stream would go on for ever: it is ended behind an event at `stream_end` (`time.monotonic`).
-        """
+    def drain(self, ending: Ending) -> None:
+        """Close if nothing is under way; otherwise behind the next answer, and what goes on for long by `ending`."""
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -109,14 +107,22 @@ class Intake:
         if not self.connections and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 
-    def drain(self, now: float, seconds: float, random: Callable[[], float]) -> None:
-        """Take no further requests; close what rests, and end event streams, spread over the next `seconds`.
+    def drain(self, now: float, seconds: float, close: Close) -> None:
+        """Take no further requests; close what rests.
 
-        They are spread because their clients connect again at once: `random` returns a number from 0 to 1.
+        Event streams and WebSockets are ended one after the other, in at most `seconds`: their clients connect again at
+        once, and shall not do so all in the same moment.
+
+        Args:
+            close: what both sides of a WebSocket are told.
         """
         self.draining = True
-        for connection in list(self.connections):
-            connection.drain(now + seconds * random())
+        busy = [connection for connection in self.connections if connection.exchange is not None]
+        pause = min(1 / ENDINGS_PER_SECOND, seconds / max(1, len(busy)))
+        for number, connection in enumerate(busy):
+            connection.drain(Ending(now + number * pause, close))
+        for connection in self.connections.difference(busy):
+            connection.drain(Ending(now, close))
 
     async def emptied(self) -> None:
         """Wait until every connection is closed."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from propylon.engine.exchange import Ending
     from propylon.inbound.intake import Intake
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -228,7 +229,7 @@ class ProxyPreface(asyncio.Protocol):
         if self.deadline <= now:
             self.abort()
 
-    def drain(self, stream_end: float) -> None:
+    def drain(self, ending: Ending) -> None:
         """End: there is no request under way."""
         self.abort()
 

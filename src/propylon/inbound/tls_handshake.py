@@ -23,6 +23,7 @@ from propylon.inbound.tls_transport import Engine, TlsTransport
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from propylon.engine.exchange import Ending
     from propylon.inbound.intake import Intake
     from propylon.inbound.tls import ListenerTls
 
@@ -215,7 +216,7 @@ class TlsHandshake(asyncio.Protocol):
         else:
             self._end("timeout")
 
-    def drain(self, stream_end: float) -> None:
+    def drain(self, ending: Ending) -> None:
         """End: there is no request under way."""
         self.abort()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from functools import partial
 from math import inf
 from time import monotonic
@@ -28,12 +27,9 @@ if TYPE_CHECKING:
 
     from propylon.config.schema import ListenerConfig
     from propylon.engine.snapshot import Snapshot
-    from propylon.http.websocket import Close
 
 SWEEP_SECONDS = 0.1  # how late a deadline may be noticed
 CERTIFICATE_TICKS = round(LOOK_SECONDS / SWEEP_SECONDS)
-STREAMS_END_SECONDS = 15.0  # event streams are not ended later than this, however long the worker may drain
-CLOSES_PER_SECOND = 500  # of WebSockets when the worker stops, or more if the drain time is short
 POOL_SWEEP_TICKS = 10  # kept connections to endpoints rest for many seconds: once a second will do
 
 log = logging.getLogger("propylon.worker")
@@ -86,16 +82,15 @@ class Worker:
     async def stop(self, restart: bool = False) -> None:
         """Stop: take no more connections, let exchanges under way end, then close everything.
 
-        Event streams are ended during the first half of the snapshot's drain time; exchanges that take longer than all
-        of it are cut off.
+        Event streams and WebSockets are ended during the first half of the snapshot's drain time; exchanges that take
+        longer than all of it are cut off.
 
         Parameters:
             restart: WebSockets are told that the gateway comes back (1012), and not that it goes away (1001).
         """
         self._close_listeners()
         drain = self.snapshot.client_timeouts.drain
-        self._intake.drain(monotonic(), min(drain / 2, STREAMS_END_SECONDS), random.random)
-        self._close_tunnels(RESTARTED if restart else DRAINED)
+        self._intake.drain(monotonic(), drain / 2, RESTARTED if restart else DRAINED)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain if drain < inf else None):
                 await self._intake.emptied()
@@ -109,20 +104,6 @@ class Worker:
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.sleep(0)  # transports that were aborted tell their protocols in the next turn of the loop
-
-    def _close_tunnels(self, close: Close) -> None:
-        """Close WebSockets one after the other, so that their clients do not all come back in the same moment."""
-        tunnels = [
-            connection.exchange.tunnel
-            for connection in self._intake.connections
-            if connection.exchange is not None and connection.exchange.tunnel is not None
-        ]
-        now = monotonic()
-        pause = 1 / CLOSES_PER_SECOND
-        if tunnels:
-            pause = min(pause, self.snapshot.client_timeouts.drain / 2 / len(tunnels))
-        for number, tunnel in enumerate(tunnels):
-            tunnel.close_at(now + number * pause, close)
 
     def _factory(self, settings: ListenerConfig) -> Callable[[], asyncio.Protocol]:
         """Say what a new connection begins with: PROXY protocol header, TLS handshake, request, in this order."""

@@ -1,18 +1,11 @@
-"""What is measured, a function each: it starts the gateway, does one run, and returns its figures by name.
-
-Units of the figures: `cpu_us` microseconds a request, `rate` requests a second, `p50` and `p99` milliseconds, `rss` and
-`growth` MB, `throughput` MB a second, `cpu_ms` milliseconds of CPU a GB, `busy` percent of the gateway's core,
-`client` kB, `first` and `import` milliseconds. kB and MB are 1000 and 1000 000 bytes.
-"""
+"""Requests, bodies, idle clients and the start, without TLS."""
 
 from __future__ import annotations
 
-import resource
 import statistics
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from bench import drive, measure
@@ -21,32 +14,16 @@ from bench.errors import Unavailable
 from bench.peers import PEERS, envoy, nginx, propylon
 from bench.peers.peer import Peer
 from bench.processes import GATEWAY_CORE, Running
-from bench.session import Session
+from bench.scenarios.scenario import MB, Figures, Scenario
+from bench.session import Session, require_files
 from bench.tools import PROJECT_PYTHON, executable
 from bench.upstream import LARGE_BYTES, sink
 
-Figures = dict[str, float]
-MB = 1e6
 IMPORTS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """A table: its name on the command line, its title, its rows, how a row is measured, its columns.
-
-    The ratio column compares `ratio_of` with the row of the first peer.
-    """
-
-    name: str
-    title: str
-    peers: tuple[Peer, ...]
-    measure: Callable[[Session, Peer], Figures]
-    columns: tuple[str, ...]
-    ratio_of: str
-
-
 def requests(shape: Shape, session: Session, peer: Peer) -> Figures:
-    with session.gateway(peer) as (program, _):
+    with session.gateway(peer, secure=shape.secure) as (program, _):
         directory = session.new_directory("wrk")
         drive.wrk(program, shape, drive.WARM_UP_SECONDS, directory)
         before = measure.cpu_seconds(program.pid)
@@ -63,9 +40,9 @@ def requests(shape: Shape, session: Session, peer: Peer) -> Figures:
         }
 
 
-def download(session: Session, peer: Peer) -> Figures:
+def download(session: Session, peer: Peer, secure: bool = False) -> Figures:
     size = session.options.huge_bytes
-    with session.gateway(peer) as (program, _):
+    with session.gateway(peer, secure=secure) as (program, _):
         return transfer(program, size, lambda: drive.download(program, "/service/huge", size))
 
 
@@ -91,8 +68,7 @@ def transfer(program: Running, size: int, go: Callable[[], measure.Transfer]) ->
 
 def idle(session: Session, peer: Peer) -> Figures:
     clients = session.options.idle_clients
-    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2 * clients:
-        raise Unavailable("limit", f"{clients} clients need more open files than this machine allows")
+    require_files(2 * clients)
     with session.gateway(peer) as (program, _):
         directory = session.new_directory("idle")
         drive.wrk(program, SMALL, drive.WARM_UP_SECONDS, directory)

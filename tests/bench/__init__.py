@@ -1,0 +1,1 @@
+"""The benchmark: how it reads what it measured, and how it judges it."""
