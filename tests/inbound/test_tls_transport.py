@@ -281,6 +281,13 @@ def test_a_protocol_that_still_answers_keeps_the_connection_behind_a_close_notif
     assert line.failures.counts == {}
 
 
+def test_what_comes_behind_a_close_notify_is_dropped_and_not_kept(line: Line) -> None:
+    line.above.stays_open = True
+    line.arrive(line.peer.goodbye(), b"x" * 100_000)
+    assert line.transport._incoming.pending == 0
+    assert line.above.received == b""
+
+
 def test_an_end_without_close_notify_is_noticed(line: Line) -> None:
     line.transport.eof_received()
     assert line.raw.aborted

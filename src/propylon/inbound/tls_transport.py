@@ -79,7 +79,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take records; give the protocol, in one piece, what is whole; behind a close_notify comes no more."""
         incoming = self._incoming
-        if self._paused or self._peer_done or self._closing:
+        if self._peer_done or self._closing:
+            return
+        if self._paused:
             incoming.write(data)
             return
         rest = memoryview(data)[FEED_BYTES:] if len(data) > FEED_BYTES else None
