@@ -741,3 +741,21 @@ async def until(ready: Callable[[], bool]) -> None:
 async def assert_no_connection(gateway: Gateway) -> None:
     """Every client connection is freed."""
     await until(lambda: gateway_connections(gateway) == 0)
+
+
+async def test_what_has_passed_is_counted_for_on_done() -> None:
+    counted: list[tuple[tuple[int, int], tuple[int, int]]] = []
+
+    class Counting:
+        def on_done(self, x: Exchange) -> None:
+            assert x.tunnel is not None
+            counted.append((tuple(x.tunnel.from_client), tuple(x.tunnel.from_service)))
+
+    async with gateway_for(echo, Counting()) as gateway:
+        async with connect(url(gateway), compression=None) as socket:
+            for message in ("one", b"two", "x" * 300):
+                await socket.send(message)
+                await socket.recv()
+        await until(lambda: bool(counted))
+    # Three messages with their headers, and a Close frame with a code: masked from the client, plain from the service.
+    assert counted == [((3, 306 + 2 * 6 + 8 + 8), (3, 306 + 2 * 2 + 4 + 4))]

@@ -19,7 +19,7 @@ import os
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.tunnel_end import End
@@ -40,6 +40,13 @@ TOO_OLD: Final = Close(ws.GOING_AWAY, "max_age")
 POLICY_FAILED: Final = Close(ws.INTERNAL_ERROR, "internal_error")
 DRAINED: Final = Close(ws.GOING_AWAY, "going_away")
 RESTARTED: Final = Close(ws.SERVICE_RESTART, "service_restart")
+
+
+class Traffic(NamedTuple):
+    """What has come from one side: data messages that have begun, and bytes with all their framing."""
+
+    messages: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,16 @@ class Tunnel:
         self.endpoint.begin(from_endpoint)
 
     # what policies and the worker use
+
+    @property
+    def from_client(self) -> Traffic:
+        """What has come from the client so far."""
+        return Traffic(self.client.reader.messages, self.client.reader.bytes)
+
+    @property
+    def from_service(self) -> Traffic:
+        """What has come from the service so far, whichever endpoint it was."""
+        return Traffic(self.endpoint.reader.messages, self.endpoint.reader.bytes)
 
     def close(self, code: int, reason: str = "") -> None:
         """Close both sides. Raises `ValueError` for a code that no Close frame may have (RFC 6455 7.4)."""
