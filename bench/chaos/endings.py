@@ -80,6 +80,14 @@ class Endings:
         """Note, when a stream has ended for its client, how it must end for its service."""
         self._awaited[token] = Awaited(service, allowed, since, monotonic(), within, optional)
 
+    def missing(self, entries: Iterable[Entry]) -> bool:
+        """Say whether a service that lives has still to write something down."""
+        written = {entry.token for entry in entries}
+        return any(
+            token not in written and not awaited.optional and awaited.service == "steady"
+            for token, awaited in self._awaited.items()
+        )
+
     def reconcile(self, entries: Iterable[Entry]) -> None:
         """Hold what the services wrote down against what they had to."""
         written: dict[str, list[Entry]] = {}

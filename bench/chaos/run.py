@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 from bench.chaos import journal
 from bench.chaos.hostile_roles import HOSTILE_ROLES
+from bench.chaos.journal import Entry
 from bench.chaos.load import ChaosLoad
 from bench.chaos.settings import Ports, Settings, write_configuration
 from bench.chaos.socket_roles import SOCKET_ROLES
@@ -49,11 +50,18 @@ class ChaosRun(Run):
 
     async def look_back(self) -> None:
         """Compare what clients and services saw; count what the gateway still holds."""
-        self._endings.reconcile(entry for path in self._journals.values() for entry in journal.read(path))
+        for _ in range(int(self.settings.settle_seconds)):
+            if not self._endings.missing(self._entries()):
+                break
+            await asyncio.sleep(1)
+        self._endings.reconcile(self._entries())
         left = await asyncio.to_thread(self._census)
         self.verdict.lines.append(f"left in the gateway: {left}")
         if any(left.values()):
             self.verdict.faults.append(f"the gateway still holds {left}")
+
+    def _entries(self) -> list[Entry]:
+        return [entry for path in self._journals.values() for entry in journal.read(path)]
 
     def _census(self) -> dict[str, int]:
         with urlopen(f"http://127.0.0.1:{self.gateway.port}/census", timeout=10) as answer:
