@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bench.chaos.endings import CUT
 from bench.chaos.socket_roles import CLIENT_GONE, CLOSE_SECONDS, GIVEN_UP, NO_CLOSE, SLACK_SECONDS
 from bench.chaos.websocket import handshake
+from bench.chaos.wire import client_hello, connect
 from bench.soak.ledger import is_problem
 from bench.soak.programs import ROOT
 
@@ -49,6 +50,21 @@ async def cutting(load: ChaosLoad) -> None:
         if at == len(whole):  # it was a WebSocket, if only for a moment
             load.endings.service(token, CLIENT_GONE, NO_CLOSE, since=since, optional=True)
         load.ledger.count("handshakes cut")
+
+
+async def cutting_tls(load: ChaosLoad) -> None:
+    """Cuts the first message of a TLS handshake behind each of its bytes, one after the other."""
+    hello = client_hello()
+    for at in range(1, len(hello) + 1):
+        await load.turn()
+        if load.stopping:
+            return
+        connection = await connect(load.tls_port, None)
+        await connection.send(hello[:at])
+        if load.choose.random() < 0.5:
+            await asyncio.sleep(0.002)
+        connection.reset() if load.choose.random() < 0.3 else connection.close()
+        load.ledger.count("TLS handshakes cut")
 
 
 async def wrong_handshake(load: ChaosLoad) -> None:
@@ -116,5 +132,5 @@ async def frozen(load: ChaosLoad) -> None:
         await process.wait()
 
 
-HOSTILE_ROLES: dict[Role, int] = {cutting: 1, wrong_handshake: 1, half_open: 2, frozen: 2}
+HOSTILE_ROLES: dict[Role, int] = {cutting: 1, cutting_tls: 1, wrong_handshake: 1, half_open: 2, frozen: 2}
 """How many clients play each role at a time."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from bench.chaos import journal
+from bench.chaos.body_roles import BODY_ROLES
 from bench.chaos.hostile_roles import HOSTILE_ROLES
 from bench.chaos.journal import Entry
 from bench.chaos.load import ChaosLoad
@@ -38,7 +39,7 @@ class ChaosRun(Run):
         steady = self._service("steady", ports.steady_sockets, ports.steady, folder)
         shaky = self._service("shaky", ports.shaky_sockets, ports.shaky, folder)
         roles = dict[Role, int]()
-        for more in (PLAIN_ROLES, SOCKET_ROLES, STREAM_ROLES, HOSTILE_ROLES):
+        for more in (PLAIN_ROLES, BODY_ROLES, SOCKET_ROLES, STREAM_ROLES, HOSTILE_ROLES):
             roles.update(more)
         super().__init__(settings, Cast(gateway, steady, shaky, ports.services, load, roles))
         self._endings = load.endings

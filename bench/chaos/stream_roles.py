@@ -66,9 +66,7 @@ async def listening(load: ChaosLoad) -> None:
     size = load.choose.choice((30, 300, LARGE))
     words = f"count={count}&every={every}&size={size}"
     async with opened(load, "listens", service, words) as (token, reader, since):
-        last = await follow(load, reader, token, size, count)
-        if not reader.how:
-            await reader.event()
+        last = await follow(load, reader, token, size, count + 1)  # behind the last one may be a failure
         if reader.how == WHOLE and last != count:
             load.ledger.violation(f"{token}: {last} of {count} events, and the end")
         if every > 600 and reader.how == WHOLE and not reader.comments:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 
 from bench.soak.wire import Connection
 
@@ -25,6 +26,14 @@ def trusting() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def client_hello() -> bytes:
+    """Make what a client of TLS says first."""
+    said = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        trusting().wrap_bio(ssl.MemoryBIO(), said, server_hostname="chaos").do_handshake()
+    return said.read()
 
 
 async def connect(port: int, tls: ssl.SSLContext | None, receive_buffer: int | None = None) -> Connection:
