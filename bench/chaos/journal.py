@@ -28,13 +28,14 @@ class Journal:
     """Appends to a file; each line is one write, so that a process that is killed leaves whole lines."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)
+        self._path = path
 
     def write(self, token: str, how: str) -> None:
         """Write down how a stream ended."""
-        self._file.write(orjson.dumps([token, how, monotonic()]) + b"\n")
+        with self._path.open("ab", buffering=0) as file:
+            file.write(orjson.dumps([token, how, monotonic()]) + b"\n")
 
 
 def read(path: Path) -> list[Entry]:
     """Read what was written."""
-    return [Entry(*orjson.loads(line)) for line in path.read_bytes().splitlines()]
+    return [Entry(*orjson.loads(line)) for line in path.read_bytes().splitlines()] if path.exists() else []
