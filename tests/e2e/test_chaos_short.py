@@ -13,7 +13,7 @@ from bench.chaos.run import chaos
 from bench.chaos.settings import Settings
 from bench.soak.ledger import Ledger
 
-SHORT = Settings(seconds=20.0, rate=100.0, outage_every=4.0, outage_seconds=0.5, write_seconds=2.0, pong_seconds=2.0)
+SHORT = Settings(seconds=20.0, rate=100.0, outage_every=4.0, outage_seconds=0.5, write_seconds=2.0)
 
 
 def test_a_short_chaos_finds_nothing() -> None:
