@@ -107,6 +107,23 @@ async def test_a_request_that_comes_with_the_last_flight_is_not_lost(door: Door,
     assert door.spoken[0].received == b"GET / HTTP/1.1\r\n"
 
 
+async def test_an_upload_behind_the_last_flight_is_read_on_with_when_its_turn_comes(
+    door: Door, certificates: Certificates
+) -> None:
+    handshake, raw = door.connect()
+    peer = MemoryPeer(certificates.client())
+    handshake.data_received(peer.take())
+    await asyncio.sleep(0)
+    peer.give(raw.take())
+    upload = bytes(range(256)) * (MAX_WAITING_BYTES // 256 + 1)
+    handshake.data_received(peer.take() + peer.send(upload))
+    assert not raw.reading, "no more of it until then"
+    await asyncio.sleep(0)
+    assert raw.reading
+    assert door.spoken[0].received == upload
+    assert door.tls.failures.counts == {}
+
+
 async def test_many_handshakes_are_spread_over_turns_of_the_loop(
     monkeypatch: pytest.MonkeyPatch, door: Door, certificates: Certificates
 ) -> None:
@@ -194,8 +211,25 @@ async def test_a_handshake_without_end_is_cut(door: Door) -> None:
     """A message may say that it has 16 MiB; nobody waits for them."""
     handshake, raw = door.connect()
     record = b"\x16\x03\x01\x40\x00" + b"\x01\xff\xff\xff" + bytes(16380)
-    for _ in range(MAX_WAITING_BYTES // len(record) + 1):
+    while raw.reading:
         handshake.data_received(record)
+    await asyncio.sleep(0)
+    assert raw.closing
+    assert door.tls.failures.counts == {"excessive_message_size": 1}
+
+
+async def test_records_that_a_handshake_leaves_do_not_pile_up(
+    monkeypatch: pytest.MonkeyPatch, door: Door, certificates: Certificates
+) -> None:
+    def take_nothing(tls: ssl.SSLObject) -> None:
+        raise ssl.SSLWantReadError
+
+    monkeypatch.setattr(module, "_shake_hands", take_nothing)
+    handshake, raw = door.connect()
+    hello = MemoryPeer(certificates.client()).take()
+    while raw.reading:
+        handshake.data_received(hello)
+    await asyncio.sleep(0)
     assert raw.aborted
     assert door.tls.failures.counts == {"bad_record": 1}
     await asyncio.sleep(0)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 HANDSHAKE_SECONDS: Final = 10.0  # as long as a request's head may take
 SLICE_SECONDS: Final = 0.002  # of handshakes in one turn of the loop
-MAX_WAITING_BYTES: Final = 128 * 1024  # of a handshake; a ClientHello has 1 to 2 KiB, client certificates some more
+MAX_WAITING_BYTES: Final = 128 * 1024  # then it is not read until its turn; a ClientHello has 1 to 2 KiB
 GOODBYE_SECONDS: Final = 1.0  # for a client that spoke plain HTTP to read that it should not
 
 _HANDSHAKE_RECORD: Final = 0x16  # RFC 8446 5.1
@@ -146,9 +146,9 @@ class TlsHandshake(asyncio.Protocol):
         if engine is None:  # refused already, and what still comes is dropped
             return
         engine.incoming.write(data)
-        if engine.incoming.pending > MAX_WAITING_BYTES:
-            self._end("bad_record")
-        elif not self._waits:
+        if engine.incoming.pending > MAX_WAITING_BYTES:  # an upload may stand right behind the client's last flight
+            transport.pause_reading()
+        if not self._waits:
             self._waits = True
             self._line.add(self)
 
@@ -175,6 +175,10 @@ class TlsHandshake(asyncio.Protocol):
         except ssl.SSLWantReadError:
             if engine.outgoing.pending:
                 transport.write(engine.outgoing.read())
+            if engine.incoming.pending > MAX_WAITING_BYTES:  # OpenSSL leaves less than a record
+                self._end("bad_record")
+            else:
+                transport.resume_reading()
             return
         except ssl.SSLError as error:
             self._tls.failures.count_error(error)
@@ -190,6 +194,7 @@ class TlsHandshake(asyncio.Protocol):
             transport.write(engine.outgoing.read())
         self._intake.connections.discard(self)
         self._transport = None
+        transport.resume_reading()
         over = TlsTransport(transport, engine, self._tls.session(engine.tls), self._tls.failures)
         transport.set_protocol(over)
         over.start(self._factory())
