@@ -130,12 +130,14 @@ class ClientConnection(asyncio.Protocol):
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        """End what is under way: there is nobody to answer."""
+        """End what is under way: there is nobody to answer. A tunnel still has to tell its endpoint."""
         self._transport = None
         self._closing = True
         self.deadline = inf
+        if self.exchange is not None and self._switched:
+            return  # it needs the sweep for its deadlines until it is done
         self._intake.forget(self)
-        if self.exchange is not None and not self._switched:
+        if self.exchange is not None:
             self.exchange.fail(GatewayError("relay.client_gone"))
 
     def pause_writing(self) -> None:
@@ -419,7 +421,10 @@ class ClientConnection(asyncio.Protocol):
     def exchange_done(self, x: Exchange) -> None:
         """Go on to the next request, or close."""
         self.exchange = None
-        if self._transport is None or self._closing:
+        if self._transport is None:
+            self._intake.forget(self)
+            return
+        if self._closing:
             return
         if x.status == 0:
             self.abort()
