@@ -124,10 +124,13 @@ class Relay:
         head: bytes = SWITCH,
         from_client: bytes = b"",
         from_endpoint: bytes = b"",
+        transport: FakeTransport | None = None,
         **settings: Any,
     ) -> None:
+        """`transport`: of the client's connection, if it is a special one; `settings`: those of the tunnel."""
         self.clock = clock
         self.client, self.endpoint = Peer(self, is_client=True), Peer(self, is_client=False)
+        self.client.transport = transport or self.client.transport
         self.upstreams = [FakeUpstream() for _ in range(upstreams)]
         for upstream in self.upstreams[1:]:
             upstream.transport = Peer(self, is_client=False).transport
