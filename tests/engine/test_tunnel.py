@@ -481,17 +481,20 @@ def test_a_frame_that_had_to_wait_goes_on_before_the_close_frame() -> None:
     assert relay.done
 
 
-def test_a_peer_that_stalls_by_its_close_frame_does_not_keep_the_other_from_answering() -> None:
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_peer_that_stalls_by_its_close_frame_does_not_keep_the_other_from_answering(side: int) -> None:
     relay = Relay()
-    write, transport = relay.client.transport.write, relay.client.transport
+    slow, other = both(relay)[side]
+    write, end = slow.transport.write, slow.transport.protocol
 
     def full(data: bytes) -> None:
         write(data)
-        transport.protocol.pause_writing()
+        end.pause_writing()
 
-    relay.tunnel.client.write = full
+    end.write = full
     relay.close()
-    assert relay.endpoint.transport.reading
+    assert opcodes(slow) == [8]
+    assert other.transport.reading
 
 
 # another endpoint
