@@ -404,19 +404,22 @@ class ClientConnection(asyncio.Protocol):
         early, self._buffer = self._buffer, b""
         self._keep = False
         self._switched = True
-        self.deadline = inf
         transport = self._transport
         if transport is not None:
             transport.write(b"%b%bupgrade: websocket\r\nconnection: upgrade\r\n\r\n" % (line, block))
             self._release_all()
             end.take_over(transport, self, stalled=self._write_stalled, ended=self._half_closed)
+        self._write_stalled = False
+        self.deadline = inf
         return early
 
     def abort(self) -> None:
-        """Cut the connection, so that the client sees that the response is incomplete."""
+        """Cut the connection, so that the client sees that the response is incomplete; of a tunnel, both."""
         self._closing = True
         if self._transport is not None:
             self._transport.abort()
+        if self.exchange is not None and self.exchange.tunnel is not None:
+            self.exchange.tunnel.abort()
 
     def exchange_done(self, x: Exchange) -> None:
         """Go on to the next request, or close."""
