@@ -183,9 +183,14 @@ class Tunnel:
         return Traffic(self.endpoint.reader.messages, self.endpoint.reader.bytes)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close both sides. Raises `ValueError` for a code that no Close frame may have (RFC 6455 7.4)."""
+        """Close both sides; nothing happens if that has begun.
+
+        Raises:
+            ValueError: a code that no Close frame may have (RFC 6455 7.4), or a reason that UTF-8 cannot say.
+        """
         if not ws.may_be_sent(code):
             raise ValueError(f"{code} is no code of a Close frame: it has 1000, 1001, ... or 3000 to 4999")
+        reason.encode()
         self._close(Close(code, reason), Close(code, reason))
 
     def close_at(self, moment: float, close: Close) -> None:
