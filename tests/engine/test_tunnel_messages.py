@@ -210,6 +210,20 @@ async def test_a_side_that_goes_away_ends_its_hook(side: str) -> None:
     assert gate.waiting[0].cancelled()
 
 
+async def test_no_hook_sees_what_nobody_is_left_to_get() -> None:
+    gate = Gate()
+    relay = Relay(gate)
+    relay.client.send(frame(1, b"1") + frame(1, b"2"), frame(1, b"3"))
+    await turn(relay)
+    relay.endpoint.reset()
+    relay.client.send(close_frame(1011))
+    await turn(relay)
+    assert gate.seen == [("client", "1")]
+    assert gate.waiting[0].cancelled()
+    assert relay.client.closed_with == (1011, "upstream_error")
+    assert relay.done
+
+
 async def test_a_hook_that_never_ends_has_the_time_of_policies(clock: Clock) -> None:
     gate = Gate()
     relay = Relay(gate, clock=clock, ping=None)

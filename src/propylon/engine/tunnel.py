@@ -254,6 +254,7 @@ class Tunnel:
             else:  # there is nobody left to find another endpoint for
                 self._exchange.fail(error)
             return
+        other.reader.mute()  # nobody is left to get it, so no policy need see it
         if other.reader.close is not None:
             other.say(other.reader.close)  # it waits for an answer that will not come
         elif not other.close_sent:
