@@ -500,6 +500,21 @@ async def test_a_message_that_a_hook_has_while_the_endpoint_changes_goes_to_the_
     assert relay.endpoint.frames() == [Frame(1, b"1"), Frame(1, b"2")]
 
 
+async def test_a_hook_that_never_ends_ends_the_search_for_an_endpoint_too(clock: Clock) -> None:
+    gate = Gate()
+    relay = Relay(gate, clock=clock, upstreams=2, ping=None, reconnect=Reconnect(2, 1.0, 1.0))
+    relay.client.send(frame(1, b"x"))
+    await turn(relay)
+    relay.check(10.0)
+    relay.endpoint.reset()
+    relay.check(20.1)
+    assert relay.client.closed_with == (1011, "internal_error")
+    relay.check(CLOSE_SECONDS + 0.1)
+    await settle()
+    assert (relay.done, relay.error) == (True, "request.policy_timeout")
+    assert gate.waiting[0].cancelled()
+
+
 # however it is cut
 
 

@@ -307,6 +307,9 @@ class Tunnel:
         """Learn that the endpoint has gone, or that no other one could be had: try later, or give up."""
         reconnect = self.settings.reconnect
         self.wants_endpoint = False
+        if error.code in _FAILED:  # of on_message perhaps, and then it would never end
+            self.refuse(error)
+            return
         if reconnect is None or self.ending or self.client.gone or self._tries >= reconnect.attempts:
             if self.error is None and not self._closing:
                 self.error = error
