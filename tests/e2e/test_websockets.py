@@ -1,4 +1,4 @@
-"""WebSockets through a whole gateway: real clients and services of the websockets library, and raw bytes on both sides."""
+"""WebSockets through a whole gateway: clients and services of the websockets library, and raw bytes on both sides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from propylon import Exchange, Gateway, GatewayError, Message, Response
 from propylon.config.schema import PolicyEntry
 from tests.conftest import BOTH_LOOPS
 from tests.support.checks import assert_nothing_upstream, assert_problem, assert_still_serves
-from tests.support.deadline import within
+from tests.support.deadline import until, within
 from tests.support.frames import SWITCH, close_frame, frame, handshake
 from tests.support.front import Front, Fronts
 from tests.support.sockets import RawSocket
@@ -58,11 +58,14 @@ def url(gateway: Gateway, path: str = "/") -> str:
 async def closed(socket: Any) -> tuple[int, str]:
     """What the Close frame said that ends this side."""
     with pytest.raises(ConnectionClosed) as caught:
-        async with within(5, "a Close frame"):
-            while True:
-                await socket.recv()
+        await asyncio.wait_for(_receive_all(socket), 5)
     assert caught.value.rcvd is not None, "no Close frame came"
     return caught.value.rcvd.code, caught.value.rcvd.reason
+
+
+async def _receive_all(socket: Any) -> None:
+    while True:
+        await socket.recv()
 
 
 # with real clients
@@ -99,9 +102,7 @@ async def test_the_clients_close_reaches_the_service(code: int) -> None:
 
     async with gateway_for(handler) as gateway, connect(url(gateway)) as socket:
         await socket.close(code, "genug")
-        async with within(3, "the service sees the close"):
-            while not seen:
-                await asyncio.sleep(0)
+        await until(lambda: bool(seen), "the service sees the close")
     assert seen == [(code, "genug")]
 
 
@@ -157,6 +158,24 @@ async def test_a_gateway_that_stops_tells_both_sides(restart: bool) -> None:
         assert [await closed(socket) for socket in sockets] == [expected] * 3
         await stopping
         await until(lambda: seen == [expected[0]] * 3)
+
+
+async def test_what_has_passed_is_counted_for_on_done() -> None:
+    counted: list[tuple[tuple[int, int], tuple[int, int]]] = []
+
+    class Counting:
+        def on_done(self, x: Exchange) -> None:
+            assert x.tunnel is not None
+            counted.append((tuple(x.tunnel.from_client), tuple(x.tunnel.from_service)))
+
+    async with gateway_for(echo, Counting()) as gateway:
+        async with connect(url(gateway), compression=None) as socket:
+            for message in ("one", b"two", "x" * 300):
+                await socket.send(message)
+                await socket.recv()
+        await until(lambda: bool(counted))
+    # Three messages with their headers, and a Close frame with a code: masked from the client, plain from the service.
+    assert counted == [((3, 306 + 2 * 6 + 8 + 8), (3, 306 + 2 * 2 + 4 + 4))]
 
 
 # before the 101: HTTP
@@ -247,15 +266,15 @@ async def test_origins_are_checked_on_the_handshake(origin: str | None, allowed:
 
 
 async def test_connections_are_counted_and_counted_down() -> None:
-    async with gateway_for(echo, websocket(max_connections=2)) as gateway:
-        async with connect(url(gateway)), connect(url(gateway)) as second:
-            response = await refusal(gateway)
-            assert response.status_code == 503
-            assert response.headers["retry-after"] == "5"
-            await second.close()
-            await until(lambda: gateway_connections(gateway) == 1)
-            async with connect(url(gateway)):
-                pass
+    policy = websocket(max_connections=2)
+    async with gateway_for(echo, policy) as gateway, connect(url(gateway)), connect(url(gateway)) as second:
+        response = await refusal(gateway)
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "5"
+        await second.close()
+        await until(lambda: gateway_connections(gateway) == 1)
+        async with connect(url(gateway)):
+            pass
 
 
 async def test_large_messages_are_closed_with_1009() -> None:
@@ -607,9 +626,10 @@ async def test_the_gateway_serves_on_after_every_ending(front: Fronts) -> None:
 
 # handshakes that are none
 
+KEY_LINE = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 HANDSHAKES = {
     "no connection": (handshake().replace(b"connection: upgrade\r\n", b""), 400, "upgrade.bad_handshake"),
-    "no key": (handshake().replace(b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b""), 400, "upgrade.bad_handshake"),
+    "no key": (handshake().replace(KEY_LINE, b""), 400, "upgrade.bad_handshake"),
     "short key": (handshake(key="c2hvcnQ="), 400, "upgrade.bad_handshake"),
     "key with high bytes": (
         handshake(key="KEY").replace(b"KEY", b"\xff\xfe\xc3\x28"), 400, "upgrade.bad_handshake",
@@ -743,30 +763,6 @@ def gateway_connections(gateway: Gateway) -> int:
     return gateway._worker.connections
 
 
-async def until(ready: Callable[[], bool]) -> None:
-    async with within(5, "what must happen soon"):
-        while not ready():
-            await asyncio.sleep(0)
-
-
 async def assert_no_connection(gateway: Gateway) -> None:
     """Every client connection is freed."""
     await until(lambda: gateway_connections(gateway) == 0)
-
-
-async def test_what_has_passed_is_counted_for_on_done() -> None:
-    counted: list[tuple[tuple[int, int], tuple[int, int]]] = []
-
-    class Counting:
-        def on_done(self, x: Exchange) -> None:
-            assert x.tunnel is not None
-            counted.append((tuple(x.tunnel.from_client), tuple(x.tunnel.from_service)))
-
-    async with gateway_for(echo, Counting()) as gateway:
-        async with connect(url(gateway), compression=None) as socket:
-            for message in ("one", b"two", "x" * 300):
-                await socket.send(message)
-                await socket.recv()
-        await until(lambda: bool(counted))
-    # Three messages with their headers, and a Close frame with a code: masked from the client, plain from the service.
-    assert counted == [((3, 306 + 2 * 6 + 8 + 8), (3, 306 + 2 * 2 + 4 + 4))]

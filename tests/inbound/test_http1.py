@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from math import inf
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from propylon.engine import exchange as exchange_module
 from propylon.engine.body import Body
 from propylon.engine.exchange import Ending, Exchange
 from propylon.engine.snapshot import ClientLimits, ClientTimeouts
-from propylon.engine.tunnel import DRAINED
+from propylon.engine.tunnel import CLOSE_SECONDS, DRAINED
 from propylon.http.response_head import ResponseHead
 from propylon.inbound import http1 as module
 from propylon.inbound.http1 import (
@@ -30,6 +31,7 @@ from propylon.inbound.http1 import (
 )
 from propylon.inbound.intake import Intake
 from tests.support.fakes import OK, Clock, FakeEndpoint, FakeTransport, FakeUpstream, snapshot
+from tests.support.frames import handshake
 
 EVENTS = OK + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
 GET = b"GET /%d HTTP/1.1\r\nhost: a.example\r\n\r\n"
@@ -386,6 +388,21 @@ def test_a_client_that_is_lost_ends_its_exchange() -> None:
     assert wire.intake.connections == set()
     assert repr(wire.connection) == "<ClientConnection 192.0.2.1 closed>"
     wire.connection.check(inf)
+
+
+def test_a_websocket_is_swept_until_its_endpoint_has_gone_too() -> None:
+    wire = Wire().feed(handshake())
+    wire.upstream.transport = endpoint = FakeTransport()
+    wire.upstream.open()
+    tunnel = wire.transport.protocol
+    tunnel.connection_lost(ConnectionResetError())
+    assert endpoint.written[:1] == b"\x88"  # it is told, and does not answer
+    assert wire.intake.connections == {wire.connection}
+    wire.intake.sweep(monotonic() + CLOSE_SECONDS + 1)
+    assert endpoint.aborted
+    endpoint.protocol.connection_lost(None)
+    assert wire.connection.exchange is None
+    assert not wire.intake.connections
 
 
 def test_a_half_closed_client_is_probed(clock: Clock) -> None:

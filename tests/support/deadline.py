@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 PATIENCE = 3.0  # seconds a test waits for what must happen "at once", generous for a busy machine
@@ -23,6 +23,13 @@ async def settle(turns: int = 20) -> None:
     """Let everything that is ready in this event loop run: enough turns for a few socket round trips on loopback."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+async def until(ready: Callable[[], bool], what: str = "what must happen soon", seconds: float = PATIENCE) -> None:
+    """Wait until `ready()`, looked at in each turn of the event loop."""
+    async with within(seconds, what):
+        while not ready():
+            await settle(1)
 
 
 async def real_time(seconds: float) -> None:

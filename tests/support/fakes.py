@@ -25,11 +25,13 @@ from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.router import Router, Rule
 from propylon.engine.snapshot import CompiledRoute, Snapshot
+from propylon.engine.tunnel_end import End
 from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Pair
 from propylon.http.request_head import HeadRules, RequestFields, RequestReader
 from propylon.http.response_head import ResponseHead
 from propylon.outbound.pool import Ticket
+from tests.support.frames import SWITCH
 
 TOLD = b"x-forwarded-for: 192.0.2.1\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -49,10 +51,17 @@ class Clock:
 
 
 class FakeTransport:
-    """Remembers what a connection does to it; a test that wants `pause_writing` calls it."""
+    """Remembers what a connection does to it; a test that wants `pause_writing` calls it.
+
+    What is written counts as unsent while it is `full`. As with a real one, nothing may be written behind `write_eof`,
+    and what is written behind `close` is dropped.
+    """
 
     def __init__(self) -> None:
         self.written = bytearray()
+        self.protocol: Any = None
+        self.full = False
+        self.unsent = 0
         self.reading = True
         self.closing = self.aborted = self.eof = False
         self.high = 0
@@ -61,14 +70,21 @@ class FakeTransport:
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self.extra.get(name, default)
 
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
     def write(self, data: bytes) -> None:
-        self.written += data
+        if self.eof:
+            raise RuntimeError("write behind write_eof")
+        if not self.closing:
+            self.written += data
+            self.unsent += len(data) if self.full else 0
 
     def writelines(self, pieces: Sequence[bytes]) -> None:
-        self.written += b"".join(pieces)
+        self.write(b"".join(pieces))
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent
 
     def set_write_buffer_limits(self, high: int) -> None:
         self.high = high
@@ -104,9 +120,12 @@ class FakeTransport:
 
 
 class FakeClient:
-    """The client side: a list of what it was told."""
+    """The client side: a list of what it was told. With a `transport` it can become one end of a tunnel."""
 
     def __init__(self) -> None:
+        self.transport: FakeTransport | None = None
+        self.early = b""
+        self.stalled = self.ended = False
         self.calls: list[tuple[Any, ...]] = []
         self.due = inf
         self.done: list[Exchange] = []
@@ -159,8 +178,20 @@ class FakeClient:
     def release(self, owner: object) -> None:
         self.holds.discard(owner)
 
+    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+        self.calls.append(("switch", line, block))
+        if self.transport is not None:
+            end.take_over(cast("Any", self.transport), cast("Any", self), stalled=self.stalled, ended=self.ended)
+        return self.early
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.calls.append(("connection_lost",))
+        self.transport = None
+
     def abort(self) -> None:
         self.calls.append(("abort",))
+        if self.transport is not None:
+            self.transport.abort()
 
     def exchange_done(self, x: Exchange) -> None:
         self.done.append(x)
@@ -175,6 +206,9 @@ class FakeUpstream:
         self.complete = self.heard = self.request_sent = self.usable = self.stalled = False
         self.error: GatewayError | None = None
         self.fresh = fresh
+        self.transport: FakeTransport | None = None
+        self.early = b""
+        self.ended = False
         self.exchange: Exchange | None = None
         self.sent: list[tuple[Any, ...]] = []
         self.finished = 0
@@ -221,6 +255,17 @@ class FakeUpstream:
     def finish(self) -> None:
         self.finished += 1
         self.exchange = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    def switch(self, end: End) -> bytes:
+        self.complete = True
+        if self.transport is not None:
+            end.take_over(cast("Any", self.transport), cast("Any", self), stalled=self.stalled, ended=self.ended)
+        return self.early
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
 
     @property
     def paused(self) -> bool:
@@ -242,6 +287,12 @@ class FakeUpstream:
         """Answer as a whole."""
         self.heard = self.complete = True
         self.head, self.body = ResponseHead(head), body
+        self._notify()
+
+    def open(self, head: bytes = SWITCH) -> None:
+        """Answer a handshake with 101."""
+        self.heard = True
+        self.head = ResponseHead(head.removesuffix(b"\r\n"))
         self._notify()
 
     def begin_answer(self, head: bytes, body: bytes = b"") -> Body:

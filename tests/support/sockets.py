@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
 from .client import RawClient, Reply
 from .deadline import PATIENCE
-from .frames import ACCEPT, MASK, close_frame, frame, handshake
-
-
-@dataclass(slots=True)
-class Frame:
-    """One frame as it came."""
-
-    opcode: int
-    payload: bytes
-    final: bool = True
-    rsv: int = 0
-
-    @property
-    def close(self) -> tuple[int, str]:
-        """Code and reason of a Close frame."""
-        assert self.opcode == 8, self
-        return int.from_bytes(self.payload[:2], "big"), self.payload[2:].decode()
+from .frames import ACCEPT, MASK, Frame, close_frame, frame, handshake
 
 
 class RawSocket:

@@ -260,13 +260,18 @@ class Message:
 
     @property
     def data(self) -> str | bytes:
-        """Its content: `str` for a text message, `bytes` for a binary one. Setting raises `TypeError` for others."""
+        """Its content: `str` for a text message, `bytes` for a binary one.
+
+        Setting raises `TypeError` for others, and `ValueError` for text that UTF-8 cannot say (half a surrogate pair).
+        """
         return self._data
 
     @data.setter
     def data(self, value: str | bytes) -> None:
         if not isinstance(value, str | bytes):
             raise TypeError(f"a message is text or bytes, not {value!r}")
+        if isinstance(value, str):
+            value.encode()
         self._data = value
 
     def drop(self) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
 
 CLOSE_SECONDS: Final = 5.0  # for a peer to answer a Close frame, and to take what was written before it
+STEADY_SECONDS: Final = 10.0  # an endpoint that is lost before counts as one more failed try, or it would be for ever
 TOKEN_BYTES: Final = 8  # of the gateway's own pings: two gateways in a row must not take each other's pongs
 
 CLIENT_GONE: Final = Close(ws.GOING_AWAY, "client_gone")
@@ -40,6 +41,8 @@ TOO_OLD: Final = Close(ws.GOING_AWAY, "max_age")
 POLICY_FAILED: Final = Close(ws.INTERNAL_ERROR, "internal_error")
 DRAINED: Final = Close(ws.GOING_AWAY, "going_away")
 RESTARTED: Final = Close(ws.SERVICE_RESTART, "service_restart")
+
+_FAILED = frozenset(("tunnel.policy_failed", "request.policy_timeout"))  # of which no peer is told more than 1011
 
 
 class Traffic(NamedTuple):
@@ -109,6 +112,7 @@ class Tunnel:
         "_pinged",
         "_pong_at",
         "_reason",
+        "_resumed_at",
         "_retry_at",
         "_token",
         "_tries",
@@ -136,6 +140,7 @@ class Tunnel:
         self._token = b""
         self._closing = self.wants_endpoint = False
         self._retry_at = inf
+        self._resumed_at = -inf
         self._tries = 0
         self.error: GatewayError | None = None
         self.deadline = inf
@@ -155,6 +160,11 @@ class Tunnel:
         """Whether both connections are closed."""
         return self.client.gone and self.endpoint.gone
 
+    @property
+    def ending(self) -> bool:
+        """Whether a side has closed, or was told to."""
+        return self._cut_at < inf
+
     def begin(self, from_client: bytes, from_endpoint: bytes) -> None:
         """Begin, when both connections have been handed over, with what has come from each meanwhile."""
         self.client.begin(from_client)
@@ -173,9 +183,14 @@ class Tunnel:
         return Traffic(self.endpoint.reader.messages, self.endpoint.reader.bytes)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close both sides. Raises `ValueError` for a code that no Close frame may have (RFC 6455 7.4)."""
+        """Close both sides; nothing happens if that has begun.
+
+        Raises:
+            ValueError: a code that no Close frame may have (RFC 6455 7.4), or a reason that UTF-8 cannot say.
+        """
         if not ws.may_be_sent(code):
             raise ValueError(f"{code} is no code of a Close frame: it has 1000, 1001, ... or 3000 to 4999")
+        reason.encode()
         self._close(Close(code, reason), Close(code, reason))
 
     def close_at(self, moment: float, close: Close) -> None:
@@ -193,7 +208,7 @@ class Tunnel:
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
         if self._cut_at <= now:
-            self._cut_at = inf
+            self._cut_at = now + CLOSE_SECONDS
             self.abort()
         elif self._close_at <= now:
             self._close_at = inf
@@ -218,34 +233,35 @@ class Tunnel:
             return
         if not end.reader.muted:  # so it was passed on
             other.close_sent = True
-        self._cut_at = min(self._cut_at, monotonic() + CLOSE_SECONDS)
-        for each in (end, other):
-            if each.close_sent and each.reader.close is not None:
-                each.finish()
-        self._rearm()
+        self._end_soon()
 
     def lost(self, end: End) -> None:
         """The connection of `end` has ended; the other side is told."""
         if end.gone:
             return
         end.leave()
-        if end is self.endpoint and self._may_reconnect():
-            self.retry(GatewayError("tunnel.endpoint_lost"))
-            return
         other = end.other
-        if other.gone:
-            self._exchange.notify()
+        if end is self.endpoint and self._may_reconnect():
+            if monotonic() >= self._resumed_at + STEADY_SECONDS:
+                self._tries = 0
+            self.retry(GatewayError("tunnel.endpoint_lost"))
+            other.release(end)
             return
-        self._cut_at = min(self._cut_at, monotonic() + CLOSE_SECONDS)
-        other.release_all()
+        error = GatewayError("tunnel.client_lost" if end is self.client else "tunnel.endpoint_lost")
+        if other.gone:
+            if self.ending:
+                self._exchange.notify()
+            else:  # there is nobody left to find another endpoint for
+                self._exchange.fail(error)
+            return
+        other.reader.mute()  # nobody is left to get it, so no policy need see it
         if other.reader.close is not None:
             other.say(other.reader.close)  # it waits for an answer that will not come
-            other.finish()
         elif not other.close_sent:
             if not self._closing and self.error is None:
-                self.error = GatewayError("tunnel.client_lost" if end is self.client else "tunnel.endpoint_lost")
+                self.error = error
             other.say(CLIENT_GONE if end is self.client else ENDPOINT_GONE)
-        self._rearm()
+        self._end_soon()
 
     def broken(self, end: End, error: WebSocketError) -> None:
         """What `end` sent breaks the protocol or a limit: it is told which, and the other side that it is gone."""
@@ -255,21 +271,24 @@ class Tunnel:
         told, gone = Close(error.code, error.detail), CLIENT_GONE if end is self.client else ENDPOINT_GONE
         self._close(*((told, gone) if end is self.client else (gone, told)))
         end.reader.ignore()
+        end.other.say_pending()
+        end.release_all()
         end.linger()
 
     def refuse(self, error: GatewayError) -> None:
-        """A policy does not accept a message, or failed on it."""
+        """A policy does not accept a message, or failed on it, or took too long over it."""
         self.error = self.error or error
-        failed = error.code == "tunnel.policy_failed"
-        close = POLICY_FAILED if failed else Close(ws.POLICY_VIOLATION, error.code)
+        close = POLICY_FAILED if error.code in _FAILED else Close(ws.POLICY_VIOLATION, error.code)
         self._close(close, close)
 
     def stalled(self, end: End) -> None:
         """The peer of `end` does not take what is written to it."""
+        if end.close_sent:  # nothing more of the other side goes there
+            return
+        end.other.hold(end)
         if self.settings.max_buffered is not None:
             self._give_up()
             return
-        end.other.hold(end)
         end.stall_at = monotonic() + self.settings.write
         self._rearm()
 
@@ -279,7 +298,7 @@ class Tunnel:
         """Say whether a client would not notice: nothing is half said to it, and nobody has begun to close."""
         return (
             self.settings.reconnect is not None
-            and self._cut_at == inf
+            and not self.ending
             and not self.client.gone
             and self.endpoint.between_messages
         )
@@ -288,8 +307,10 @@ class Tunnel:
         """Learn that the endpoint has gone, or that no other one could be had: try later, or give up."""
         reconnect = self.settings.reconnect
         self.wants_endpoint = False
-        if reconnect is None or self._cut_at < inf or self._tries >= reconnect.attempts:
-            self.client.release_all()
+        if error.code in _FAILED:  # of on_message perhaps, and then it would never end
+            self.refuse(error)
+            return
+        if reconnect is None or self.ending or self.client.gone or self._tries >= reconnect.attempts:
             if self.error is None and not self._closing:
                 self.error = error
             self._close(ENDPOINT_GONE, ENDPOINT_GONE)
@@ -297,7 +318,7 @@ class Tunnel:
         self.client.hold(self)
         pause = reconnect.interval * reconnect.decay ** (self._tries - 1) if self._tries else 0.0
         self._tries += 1
-        self._retry_at = monotonic() + pause
+        self._retry_at = monotonic() + pause if pause else inf
         self.wants_endpoint = not pause
         self._rearm()
         self._exchange.notify()
@@ -306,7 +327,7 @@ class Tunnel:
         """Return a new end for another endpoint; what the last one did not get of a message is lost."""
         self.wants_endpoint = False
         before = self.endpoint.reader
-        self.client.reader.skip_message()
+        self.client.skip_message()
         made = self.endpoint = self._end(of_client=False)
         made.reader.messages, made.reader.bytes = before.messages, before.bytes
         made.other, self.client.other = self.client, made
@@ -314,10 +335,12 @@ class Tunnel:
 
     def resume(self, early: bytes) -> None:
         """Go on with the new endpoint, with what has come from it already."""
-        self._tries = 0
-        self._retry_at = inf
-        self.endpoint.begin(early)
+        self._resumed_at = monotonic()
+        self.error = None
+        if self.client.stall_at < inf:
+            self.endpoint.hold(self.client)
         self.client.release(self)
+        self.endpoint.begin(early)
         self._rearm()
 
     # ending
@@ -326,10 +349,25 @@ class Tunnel:
         if self._closing:
             return
         self._closing = True
+        self.client.say(to_client)
+        self.endpoint.say(to_endpoint)
+        self._end_soon()
+        self._retry_at = inf
+        if self.wants_endpoint:
+            self._exchange.fail(GatewayError("tunnel.endpoint_lost"))
+
+    def _end_soon(self) -> None:
+        """Close what is said and answered; the rest has a few seconds.
+
+        An end of which nothing is passed on any more is read, whoever holds it: its answer may come. One whose last
+        frame is still under way waits for the other side, as ever.
+        """
         self._cut_at = min(self._cut_at, monotonic() + CLOSE_SECONDS)
-        for end, close in ((self.client, to_client), (self.endpoint, to_endpoint)):
-            end.say(close)
-            end.release_all()  # nothing of it is passed on any more, but its answer is
+        for end in (self.client, self.endpoint):
+            if end.other.close_sent or end.other.gone:
+                end.release_all()
+            if end.close_sent and end.reader.close is not None:
+                end.finish()
         self._rearm()
 
     def _give_up(self) -> None:
@@ -358,8 +396,8 @@ class Tunnel:
     def _check_pings(self, now: float) -> None:
         if self._ping_at > now or self.settings.ping is None:
             return
-        if self._cut_at < inf:
-            self._ping_at = inf  # it ends anyway
+        if self.ending:
+            self._ping_at = inf
             return
         if self._pong_at < inf:
             self._ping_at = self._pong_at  # one question at a time
@@ -375,7 +413,7 @@ class Tunnel:
             return
         self._pong_at = inf
         for end in self._pinged:
-            if not end.heard() and not end.held and not end.gone:
+            if not end.heard() and not end.held and not end.gone and end.stall_at == inf:
                 code = "tunnel.client_silent" if end is self.client else "tunnel.endpoint_silent"
                 self.error = self.error or GatewayError(code)
                 end.abort()

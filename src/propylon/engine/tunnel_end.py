@@ -34,8 +34,8 @@ class End(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_ended", "_holds", "_owner", "_pending", "_seen", "_stalled", "_transport", "_tunnel", "_unsent", "close_sent",
-        "gone", "masks", "other", "reader", "stall_at", "write",
+        "_begun", "_ended", "_holds", "_lingers", "_owner", "_pending", "_seen", "_stalled", "_transport", "_tunnel",
+        "_unsent", "close_sent", "gone", "masks", "other", "reader", "stall_at", "write",
     )  # fmt: skip
 
     other: End
@@ -47,7 +47,7 @@ class End(asyncio.Protocol):
         self._owner: asyncio.Protocol | None = None
         self._transport: asyncio.Transport | None = None
         self._pending: Close | None = None
-        self._ended = self._stalled = False
+        self._begun = self._ended = self._lingers = self._stalled = False
         self._seen = 0
         self._unsent = 0
         self.reader = reader
@@ -72,12 +72,13 @@ class End(asyncio.Protocol):
         self._transport = transport
         self._stalled, self._ended = stalled, ended
         self.write = transport.write
-        if (limit := self._tunnel.settings.max_buffered) is not None:
-            transport.set_write_buffer_limits(high=limit)
         transport.set_protocol(self)
+        if (limit := self._tunnel.settings.max_buffered) is not None:
+            transport.set_write_buffer_limits(high=limit)  # it may find at once that more is unsent
 
     def begin(self, early: bytes) -> None:
         """Take what happened before both sides were handed over; `early` has arrived meanwhile."""
+        self._begun = True
         if self._transport is None:
             self._tunnel.lost(self)
             return
@@ -106,8 +107,11 @@ class End(asyncio.Protocol):
             self._tunnel.noticed(self)
 
     def eof_received(self) -> bool:
-        """A WebSocket is not half-closed; only a peer that has said Close may still wait for the answer to it."""
-        if self.reader.close is not None and not self.close_sent:
+        """A WebSocket is not half-closed; only a peer that has said Close may still wait for the answer to it.
+
+        With TLS there is no half: the transport closes whatever is returned.
+        """
+        if self.reader.close is not None and not self.close_sent and self._may_half_close():
             return True
         self._tunnel.lost(self)
         return False
@@ -122,11 +126,15 @@ class End(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The peer does not take what is written."""
+        if not self._begun:
+            self._stalled = True
+            return
         self._unsent = self._unsent_bytes()
         self._tunnel.stalled(self)
 
     def resume_writing(self) -> None:
         """The peer takes it again."""
+        self._stalled = False
         self.stall_at = inf
         self.other.release(self)
 
@@ -141,6 +149,8 @@ class End(asyncio.Protocol):
             self._pending = None
             self.close_sent = True
             self.write(self._frame(ws.CLOSE, ws.close_payload(close)))
+            if self._lingers:
+                self._close_half()
         elif self.other.gone:  # the frame will never end
             self.finish()
         else:
@@ -212,15 +222,13 @@ class End(asyncio.Protocol):
             self._transport.close()
 
     def linger(self) -> None:
-        """Close our direction: bytes that nobody reads would turn what was said into a reset (RFC 6455 7.1.1)."""
-        transport = self._transport
-        if transport is None:
-            return
-        self.release_all()
-        if transport.can_write_eof():
-            transport.write_eof()
-        else:
-            transport.close()
+        """Close our direction behind the Close frame, and go on reading until the peer closes too.
+
+        Bytes that nobody reads would turn what was said into a reset (RFC 6455 7.1.1).
+        """
+        self._lingers = True
+        if self.close_sent:
+            self._close_half()
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -231,7 +239,23 @@ class End(asyncio.Protocol):
         """Take nothing more from the peer and send nothing more to it."""
         self.gone = True
         self.write = _drop
+        self.stall_at = inf
         self.finish()
+
+    def skip_message(self) -> None:
+        """Pass on nothing more of a message that is under way: whoever had its beginning is gone."""
+        self.reader.skip_message()
+
+    def _may_half_close(self) -> bool:
+        return self._transport is not None and self._transport.can_write_eof()
+
+    def _close_half(self) -> None:
+        if self._may_half_close():
+            assert self._transport is not None
+            self._transport.write_eof()
+            self.write = _drop
+        else:
+            self.finish()
 
     def _frame(self, opcode: int, payload: bytes) -> bytes:
         return ws.control_frame(opcode, payload, os.urandom(4) if self.masks else None)
@@ -241,4 +265,4 @@ class End(asyncio.Protocol):
 
 
 def _drop(data: bytes) -> None:
-    """What a peer that is gone would get."""
+    """What a peer would get that is gone, or to which everything has been said."""

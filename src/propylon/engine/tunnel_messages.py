@@ -8,7 +8,7 @@ async hook makes the messages behind it wait, and their sender with them.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
@@ -18,13 +18,13 @@ from websockets.streams import StreamReader
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Message
-from propylon.engine.pipeline import NamedHook, failed, is_awaitable, start_task
+from propylon.engine.pipeline import BLOCKING_SECONDS, NamedHook, blocked, failed, is_awaitable, start_task
 from propylon.engine.tunnel_end import End
 from propylon.http import websocket as ws
 from propylon.http.websocket import WebSocketError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Awaitable, Generator, Sequence
 
     from propylon.engine.exchange import Exchange
     from propylon.engine.tunnel import Tunnel
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 DEFAULT_MAX_BYTES: Final = 1024 * 1024  # of a message, inflated, unless `max_message` says otherwise
 MIN_DEFLATE_BYTES: Final = 64  # shorter messages hardly shrink
 _WINDOW_BITS: Final = 15  # RFC 7692 7.1.2: unless less was agreed on
+_BITS: Final = frozenset(str(bits) for bits in range(8, 16))
 _ZLIB_WINDOW_BITS: Final = 9  # zlib cannot compress with less, though RFC 7692 allows 8
+_OWN_WINDOW_BITS: Final = 12  # at the most: with the memory level below, 32 KiB a side and not 256
+_MEMORY_LEVEL: Final = 5
 
 
 class Deflate:
@@ -49,7 +52,8 @@ class Deflate:
             f"{remote}_no_context_takeover" in self._parameters,
             f"{local}_no_context_takeover" in self._parameters,
             self._bits(remote),
-            max(self._bits(local), _ZLIB_WINDOW_BITS),
+            min(max(self._bits(local), _ZLIB_WINDOW_BITS), _OWN_WINDOW_BITS),
+            {"memLevel": _MEMORY_LEVEL},
         )
 
     def may_compress(self, *, for_client: bool) -> bool:
@@ -58,7 +62,7 @@ class Deflate:
 
     def _bits(self, side: str) -> int:
         value = self._parameters.get(f"{side}_max_window_bits")
-        return int(value) if value is not None and value.isdigit() and 8 <= int(value) <= 15 else _WINDOW_BITS
+        return int(value) if value in _BITS else _WINDOW_BITS
 
 
 def agreed(extensions: bytes) -> Deflate | None:
@@ -71,62 +75,63 @@ def agreed(extensions: bytes) -> Deflate | None:
 
 
 class MessageReader:
-    """Puts frames together to messages; control frames come out between them."""
+    """Puts frames together to messages, one at a time; control frames come out between them.
+
+    What has not been asked for stays as it came: a read of compressed messages can be a thousand times as large
+    inflated.
+    """
 
     def __init__(self, masked: bool, deflate: PerMessageDeflate | None, max_bytes: int) -> None:
         self._stream = StreamReader()
         self._masked = masked
         self._extensions: Sequence[PerMessageDeflate] = () if deflate is None else (deflate,)
         self._max = max_bytes
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._whole = bytearray()  # and no list of pieces: of empty fragments there may be any number
         self._text = False
-        self._found: list[Message | Frame] = []
         self._work = self._parse()
-        next(self._work)
 
-    def feed(self, data: bytes) -> list[Message | Frame]:
-        """Take frames, or parts of them. Raises `WebSocketError`."""
+    def feed(self, data: bytes) -> None:
+        """Take frames, or parts of them."""
         self._stream.feed_data(data)
+
+    def next(self) -> Message | Frame | None:
+        """Return what comes next, once it is whole. Raises `WebSocketError`; nothing comes behind that."""
         try:
-            next(self._work)
+            return next(self._work)
         except ProtocolError:
             raise WebSocketError(ws.PROTOCOL_ERROR, "bad frame or compression") from None
         except PayloadTooBig:
             raise WebSocketError(ws.TOO_BIG, "message_too_big") from None
         except UnicodeDecodeError:
             raise WebSocketError(ws.INVALID_DATA, "text is not UTF-8") from None
-        found, self._found = self._found, []
-        return found
 
-    def _parse(self) -> Generator[None, None, None]:
+    def _parse(self) -> Generator[Message | Frame | None, None, None]:
+        whole = self._whole
         while True:
             frame = yield from Frame.parse(
                 self._stream.read_exact,
                 mask=self._masked,
-                max_size=max(self._max - self._size, ws.MAX_CONTROL_BYTES),
+                max_size=max(self._max - len(whole), ws.MAX_CONTROL_BYTES),
                 extensions=self._extensions,
             )
             if frame.opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG):
-                self._found.append(frame)
+                yield frame
                 continue
             if frame.opcode is not Opcode.CONT:
                 self._text = frame.opcode is Opcode.TEXT
-            self._pieces.append(bytes(frame.data))
-            self._size += len(frame.data)
-            if self._size > self._max:
-                raise PayloadTooBig(self._size, self._max)
+            whole += frame.data
+            if len(whole) > self._max:
+                raise PayloadTooBig(len(whole), self._max)
             if frame.fin:
-                whole = b"".join(self._pieces)
-                self._found.append(Message(whole.decode() if self._text else whole))
-                self._pieces.clear()
-                self._size = 0
+                message = Message(whole.decode() if self._text else bytes(whole))
+                whole.clear()
+                yield message
 
 
 class InspectedEnd(End):
     """An end whose messages go through hooks."""
 
-    __slots__ = ("_deflate", "_direction", "_exchange", "_hooks", "_messages", "_task", "_waiting")
+    __slots__ = ("_deflate", "_direction", "_exchange", "_hooks", "_messages", "_task")
 
     def __init__(self, tunnel: Tunnel, reader: FrameReader, masks: bool, x: Exchange, extensions: bytes) -> None:
         super().__init__(tunnel, reader, masks)
@@ -138,7 +143,6 @@ class InspectedEnd(End):
         side = deflate.side(of_client=of_client) if deflate is not None else None
         self._deflate = side if deflate is not None and deflate.may_compress(for_client=of_client) else None
         self._messages = MessageReader(of_client, side, tunnel.settings.limits.message or DEFAULT_MAX_BYTES)
-        self._waiting: deque[tuple[Message | Frame, int]] = deque()
         self._task: asyncio.Task[Any] | None = None
 
     @property
@@ -151,14 +155,18 @@ class InspectedEnd(End):
     def data_received(self, data: bytes) -> None:
         """Put messages together and let the hooks have them."""
         try:
-            try:
-                passed = self.reader.feed(data)
-            except WebSocketError as error:
-                self._take(error.passed)
-                raise
-            self._take(passed)
+            passed = self.reader.feed(data)
         except WebSocketError as error:
+            self._take(error.passed)
             self._tunnel.broken(self, error)
+        else:
+            self._take(passed)
+
+    def release(self, owner: object) -> None:
+        """Read the peer again, if nobody else holds it, and pass on what has waited."""
+        super().release(owner)
+        if not self.held:
+            self._go_on()
 
     def send(self, message: Message) -> None:
         """Write a message to the peer, as one frame."""
@@ -168,64 +176,86 @@ class InspectedEnd(End):
         extensions = (self._deflate,) if self._deflate is not None and shrinks else ()
         self.write(Frame(opcode, content).serialize(mask=self.masks, extensions=extensions))
 
+    def skip_message(self) -> None:
+        """Pass on all of it: nobody had its beginning."""
+
     def leave(self) -> None:
         """End an async hook with its side."""
         super().leave()
-        self._waiting.clear()
         self._exchange.disarm_policy(self)
         if self._task is not None:
             self._task.cancel()
 
     def _take(self, data: bytes) -> None:
-        self._waiting.extend((found, 0) for found in self._messages.feed(data))
+        if not self.reader.muted:  # the frame under way need not end: nothing of it has been passed on
+            self._messages.feed(data)
         self._go_on()
 
     def _go_on(self) -> None:
-        """Let hook after hook have message after message, until an async one makes them wait."""
-        while self._waiting and self._task is None:
-            found, number = self._waiting.popleft()
-            if isinstance(found, Frame):
-                self.other.write(found.serialize(mask=self.other.masks))
-            elif found.dropped or self.reader.muted:
-                continue
-            elif number < len(self._hooks):
-                self._run(found, number)
+        """Let message after message pass until one has to wait: for an async hook, or for the other side to take it."""
+        while not (self.held or self.reader.muted or self.gone):
+            try:
+                found = self._messages.next()
+            except WebSocketError as error:
+                self._tunnel.broken(self, error)
+                return
+            if found is None:
+                break
+            if isinstance(found, Message):
+                self._show(found, 0)
             else:
-                other = self.other
-                assert isinstance(other, InspectedEnd)
-                other.send(found)
-        if self._task is None and self.reader.event:
-            self.reader.event = False
-            self._tunnel.noticed(self)
+                self.other.write(found.serialize(mask=self.other.masks))
+                if found.opcode is Opcode.CLOSE:
+                    self._notice()
+        if self.reader.muted and self.reader.event:
+            self._notice()
 
-    def _run(self, message: Message, number: int) -> None:
-        hook, name = self._hooks[number]
-        try:
-            result = hook(self._exchange, self._direction, message)
-        except (Exception, asyncio.CancelledError) as error:
-            self._fail(name, error)
-            return
-        self._waiting.appendleft((message, number + 1))
-        if is_awaitable(result):
-            self.hold(self)
-            self._exchange.arm_policy(self)
-            self._task = start_task(result, name)
-            self._task.add_done_callback(lambda task: self._resume(task, name))
+    def _notice(self) -> None:
+        self.reader.event = False
+        self._tunnel.noticed(self)
 
-    def _resume(self, task: asyncio.Task[Any], name: str) -> None:
+    def _show(self, message: Message, number: int) -> None:
+        """Let the hooks from `number` on have a message, and send on what they make of it."""
+        for hook, name in self._hooks[number:]:
+            number += 1
+            begun = monotonic()
+            try:
+                result = hook(self._exchange, self._direction, message)
+            except (Exception, asyncio.CancelledError) as error:
+                self._fail(name, error)
+                return
+            if (seconds := monotonic() - begun) > BLOCKING_SECONDS:
+                blocked(name, seconds)
+            if is_awaitable(result):
+                self._wait(result, name, message, number)
+                return
+            if message.dropped or self.reader.muted:
+                return
+        other = self.other
+        assert isinstance(other, InspectedEnd)
+        other.send(message)
+
+    def _wait(self, work: Awaitable[Any], name: str, message: Message, number: int) -> None:
+        """Let an async hook have its time; nothing behind `message` passes meanwhile, and no more is read."""
+        self.hold(self)
+        self._exchange.arm_policy(self)
+        self._task = start_task(work, name)
+        self._task.add_done_callback(lambda task: self._resume(task, name, message, number))
+
+    def _resume(self, task: asyncio.Task[Any], name: str, message: Message, number: int) -> None:
         self._task = None
         self._exchange.disarm_policy(self)
-        if task.cancelled() or self.gone:
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if self.gone:
             return
-        if (error := task.exception()) is not None:
+        if error is not None:
             self._fail(name, error)
-        else:
-            self._go_on()
+        elif not (message.dropped or self.reader.muted):
+            self._show(message, number)
         if self._task is None:
             self.release(self)
 
     def _fail(self, name: str, error: BaseException) -> None:
-        self._waiting.clear()
         if not isinstance(error, GatewayError):
             error = failed(self._exchange, name, "tunnel.policy_failed", error)
         self._tunnel.refuse(error)

@@ -81,23 +81,28 @@ async def tunnel(x: Exchange, upstream: Upstream, attempt: Callable[[Exchange], 
     assert head is not None
     block = head.block
     if x.route.pipeline.on_response:
-        response = x.response = Response.of_service(head, b"")
+        x.response = Response.of_service(head, b"")
         await run_all(x, x.route.pipeline.on_response)
-        if x.response is not response or response.status != 101:
-            await _refuse(x, upstream)
+        response = x.response
+        assert response is not None
+        if response.status != 101:
+            await _refuse(x, upstream, response)
             return
         block = head_block(response)
-    x.status = 101
     made = x.tunnel = Tunnel(x, _settings(x), _field(head, b"sec-websocket-extensions"))
     if x.ending is not None:
         made.close_at(*x.ending)
+    x.status = 101
     from_client = x.client.switch(head.line, own_fields(x, block, head.has_date), made.client)
     made.begin(from_client, upstream.switch(made.endpoint))
     while not made.done:
         if made.wants_endpoint:
             await _reconnect(x, made, head, attempt)
-        else:
+            continue
+        try:
             await x.pause()
+        except GatewayError as error:
+            made.refuse(error)
     if made.error is not None:
         raise made.error
 
@@ -107,12 +112,11 @@ def _settings(x: Exchange) -> TunnelSettings:
     return replace(x.tunnel_settings or _DEFAULTS, write=x.snapshot.client_timeouts.write)
 
 
-async def _refuse(x: Exchange, upstream: Upstream) -> None:
+async def _refuse(x: Exchange, upstream: Upstream, response: Response) -> None:
     """Answer what a policy has put in the place of a 101."""
     upstream.finish()
     x.upstream = None
-    assert x.response is not None
-    send(x, x.response)
+    send(x, response)
     await sent(x)
 
 
@@ -120,9 +124,7 @@ async def _reconnect(
     x: Exchange, tunnel: Tunnel, first: ResponseHead, attempt: Callable[[Exchange], Awaitable[Upstream]]
 ) -> None:
     """Let another endpoint take over, if it opens the same WebSocket as the first one did."""
-    if x.upstream is not None:
-        x.upstream.finish()
-        x.upstream = None
+    _drop_upstream(x)
     try:
         upstream = await attempt(x)
         head = upstream.head
@@ -130,11 +132,17 @@ async def _reconnect(
         if head.status != 101 or any(_field(head, name) != _field(first, name) for name in _AGREED):
             raise GatewayError("tunnel.endpoint_lost", log="another endpoint did not open the same WebSocket")
     except GatewayError as error:
+        _drop_upstream(x)
+        x.disarm()
         tunnel.retry(error)
         return
-    if not tunnel.done:
-        early = upstream.switch(tunnel.replace_endpoint())
-        tunnel.resume(early)
+    tunnel.resume(upstream.switch(tunnel.replace_endpoint()))
+
+
+def _drop_upstream(x: Exchange) -> None:
+    if x.upstream is not None:
+        x.upstream.finish()
+        x.upstream = None
 
 
 def _field(head: ResponseHead, name: bytes) -> bytes:

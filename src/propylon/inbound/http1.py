@@ -152,12 +152,14 @@ class ClientConnection(asyncio.Protocol):
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        """End what is under way: there is nobody to answer."""
+        """End what is under way: there is nobody to answer. A tunnel still has to tell its endpoint."""
         self._transport = None
         self._closing = True
         self.deadline = inf
+        if self.exchange is not None and self._switched:
+            return  # it needs the sweep for its deadlines until it is done
         self._intake.forget(self)
-        if self.exchange is not None and not self._switched:
+        if self.exchange is not None:
             self.exchange.fail(GatewayError("relay.client_gone"))
 
     def pause_writing(self) -> None:
@@ -436,24 +438,30 @@ class ClientConnection(asyncio.Protocol):
         early, self._buffer = self._buffer, b""
         self._keep = False
         self._switched = True
-        self.deadline = inf
         transport = self._transport
         if transport is not None:
             transport.write(b"%b%bupgrade: websocket\r\nconnection: upgrade\r\n\r\n" % (line, block))
             self._release_all()
             end.take_over(transport, self, stalled=self._write_stalled, ended=self._half_closed)
+        self._write_stalled = False
+        self.deadline = inf
         return early
 
     def abort(self) -> None:
-        """Cut the connection, so that the client sees that the response is incomplete."""
+        """Cut the connection, so that the client sees that the response is incomplete; of a tunnel, both."""
         self._closing = True
         if self._transport is not None:
             self._transport.abort()
+        if self.exchange is not None and self.exchange.tunnel is not None:
+            self.exchange.tunnel.abort()
 
     def exchange_done(self, x: Exchange) -> None:
         """Go on to the next request, or close."""
         self.exchange = None
-        if self._transport is None or self._closing:
+        if self._transport is None:
+            self._intake.forget(self)
+            return
+        if self._closing:
             return
         if x.status == 0:
             self.abort()

@@ -349,7 +349,8 @@ class EndpointConnection(asyncio.Protocol):
         self.complete = True  # no response is under way any more
         if self._transport is not None:
             end.take_over(self._transport, self, stalled=self.stalled, ended=self._eof)
-            self.release(self)
+            self._holds = _NOBODY
+            self._transport.resume_reading()
         return early
 
     def _begin_body(self, head: ResponseHead, rest: bytes, x: Exchange) -> None:
