@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.chaos.endings import CUT, INSIDE
 from bench.chaos.settings import MESSAGE_LIMIT
-from bench.chaos.websocket import BINARY, PING, TEXT, Socket, close_frame, frame
+from bench.chaos.websocket import BINARY, PING, PONG, TEXT, Socket, close_frame, frame
 from bench.chaos.wire import widen
 from bench.soak.asks import pattern
 
@@ -206,7 +206,7 @@ async def unheard(load: ChaosLoad) -> None:
 async def reading_slowly(load: ChaosLoad) -> None:
     """Takes a flood by a small buffer and slowly, but takes it whole.
 
-    The gateway's ping stands behind what has not been read yet, so all of it takes less than `pong_seconds`.
+    The gateway's ping stands behind what has not been read yet; so it says unasked that it is there (RFC 6455 5.5.3).
     """
     where = load.choose.choice(("steady", "seen"))
     async with opened(load, "slow", where, receive_buffer=16_384) as (token, socket, since):
@@ -216,7 +216,8 @@ async def reading_slowly(load: ChaosLoad) -> None:
             if await socket.message() != pattern(f"{token}-{number}".encode(), size):
                 load.ledger.violation(f"{token}: message {number} of a flood is not the one that was sent {socket.how}")
                 break
-            await asyncio.sleep(load.choose.choice((0, 0.01, 0.05)))
+            await socket.write(frame(PONG))
+            await asyncio.sleep(load.choose.choice((0, 0.01, 0.1)))
         await socket.close(1000, "enough")
         load.endings.client(token, socket.how, "1000 enough", since=since)
         load.endings.service(token, "1000 enough", since=since)
