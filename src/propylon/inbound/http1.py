@@ -134,8 +134,10 @@ class ClientConnection(asyncio.Protocol):
         self._transport = None
         self._closing = True
         self.deadline = inf
+        if self.exchange is not None and self._switched:
+            return  # the endpoint is told, and still has deadlines that only a sweep sees
         self._intake.forget(self)
-        if self.exchange is not None and not self._switched:
+        if self.exchange is not None:
             self.exchange.fail(GatewayError("relay.client_gone"))
 
     def pause_writing(self) -> None:
@@ -422,7 +424,10 @@ class ClientConnection(asyncio.Protocol):
     def exchange_done(self, x: Exchange) -> None:
         """Go on to the next request, or close."""
         self.exchange = None
-        if self._transport is None or self._closing:
+        if self._transport is None:
+            self._intake.forget(self)
+            return
+        if self._closing:
             return
         if x.status == 0:
             self.abort()
