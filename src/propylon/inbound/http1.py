@@ -130,12 +130,12 @@ class ClientConnection(asyncio.Protocol):
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        """End what is under way: there is nobody to answer."""
+        """End what is under way: there is nobody to answer. A tunnel still has to tell its endpoint."""
         self._transport = None
         self._closing = True
         self.deadline = inf
         if self.exchange is not None and self._switched:
-            return  # the endpoint is told, and still has deadlines that only a sweep sees
+            return  # it needs the sweep for its deadlines until it is done
         self._intake.forget(self)
         if self.exchange is not None:
             self.exchange.fail(GatewayError("relay.client_gone"))
