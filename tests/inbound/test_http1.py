@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Callable
 from math import inf
-from time import monotonic
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,7 +18,8 @@ from propylon.engine import exchange as exchange_module
 from propylon.engine.body import Body
 from propylon.engine.exchange import Ending, Exchange
 from propylon.engine.snapshot import ClientLimits, ClientTimeouts
-from propylon.engine.tunnel import CLOSE_SECONDS, DRAINED
+from propylon.engine.tunnel import CLOSE_SECONDS
+from propylon.engine.tunnel import DRAINED
 from propylon.http.response_head import ResponseHead
 from propylon.inbound import http1 as module
 from propylon.inbound.http1 import (
@@ -32,6 +32,7 @@ from propylon.inbound.http1 import (
 from propylon.inbound.intake import Intake
 from tests.support.fakes import OK, Clock, FakeEndpoint, FakeTransport, FakeUpstream, snapshot
 from tests.support.frames import frame, handshake
+from tests.support.tunnels import clock_of
 
 EVENTS = OK + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
 GET = b"GET /%d HTTP/1.1\r\nhost: a.example\r\n\r\n"
@@ -791,19 +792,28 @@ def test_a_client_that_is_gone_is_handed_over_to_nobody() -> None:
     assert end.handed == {}
 
 
-def test_behind_the_101_a_lost_client_is_swept_until_its_endpoint_has_gone_too() -> None:
+def test_behind_the_101_a_lost_connection_is_the_tunnels_affair() -> None:
     wire = Wire().feed(handshake())
-    wire.upstream.transport = endpoint = FakeTransport()
+    switched(wire)
+    wire.lost()
+    assert wire.connection.exchange is not None
+    assert wire.intake.connections == {wire.connection}, "the endpoint's deadlines are still looked at"
+    wire.connection.exchange_done(wire.connection.exchange)
+    assert wire.intake.connections == set()
+
+
+def test_an_endpoint_that_does_not_answer_when_its_client_is_gone_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = clock_of(monkeypatch)
+    wire = Wire().feed(handshake())
+    endpoint = wire.upstream.transport = FakeTransport()
     wire.upstream.open()
-    tunnel = wire.transport.protocol
-    tunnel.connection_lost(ConnectionResetError())
-    assert endpoint.written[:1] == b"\x88"  # it is told, and does not answer
-    assert wire.intake.connections == {wire.connection}
-    wire.intake.sweep(monotonic() + CLOSE_SECONDS + 1)
+    wire.transport.protocol.connection_lost(None)
+    assert endpoint.written
+    clock.now += CLOSE_SECONDS + 0.1
+    wire.intake.sweep(clock.now)
     assert endpoint.aborted
     endpoint.protocol.connection_lost(None)
-    assert wire.connection.exchange is None
-    assert not wire.intake.connections
+    assert wire.intake.connections == set()
 
 
 def test_a_cut_client_takes_its_tunnel_along() -> None:
