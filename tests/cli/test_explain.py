@@ -1,6 +1,7 @@
 """`propylon explain`."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,3 +108,45 @@ def test_a_method_and_a_target_are_asked_for(run: Any, arguments: list[str]) -> 
     result = run("explain", *arguments)
     assert result.exit_code == 2
     assert "give [FILE] METHOD TARGET" in result.stderr
+
+
+SOCKETS = """
+listen: 127.0.0.1:0
+services_json: false
+routes:
+  - {name: open, path: /open, target: "http://127.0.0.1:3000"}
+  - {name: shut, path: /shut, target: "http://127.0.0.1:3000", websocket: refuse}
+  - {name: page, path: /both, respond: page}
+  - {name: live, path: /both, target: "http://127.0.0.1:3000", websocket: only}
+"""
+ASKS = [
+    "-H", "Upgrade: websocket", "-H", "Connection: upgrade", "-H", "Sec-WebSocket-Version: 13",
+    "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "asks", "status", "route"),
+    [
+        ("/open", True, None, "open"),
+        ("/shut", True, 403, "shut"),
+        ("/shut", False, None, "shut"),
+        ("/both", True, None, "live"),
+        ("/both", False, None, "page"),
+    ],
+)
+def test_a_handshake_is_explained_as_one(
+    run: Any, folder: Path, path: str, asks: bool, status: int | None, route: str
+) -> None:
+    (folder / "good.yaml").write_text(SOCKETS)
+    found = explain(run, "GET", path, *(ASKS if asks else []))
+    assert (found["status"], found["route"]) == (status, route)
+    if status == 403:
+        assert step(found, "match")["outcome"].endswith("WebSockets are answered with 403")
+    elif asks:
+        assert step(found, "relay")["outcome"].startswith("a tunnel, if the endpoint answers with 101")
+
+
+def test_a_handshake_that_is_none_is_refused_as_by_the_gateway(run: Any) -> None:
+    assert explain(run, "POST", "/users/5", *ASKS)["status"] == 400
+    assert explain(run, "GET", "/users/5", *ASKS[:4])["status"] == 426

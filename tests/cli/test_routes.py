@@ -33,3 +33,15 @@ def test_the_routes_of_a_python_gateway_in_a_process(spawn: Any) -> None:
     result = spawn("routes", "app:gateway")
     assert result.returncode == 0
     assert "/x/*" in result.stdout
+
+
+def test_a_route_tells_what_it_does_with_websockets(run: Any, folder: Path) -> None:
+    (folder / "sockets.yaml").write_text(
+        "routes:\n"
+        "  - {name: shut, path: /a, target: 'http://127.0.0.1:1', websocket: refuse}\n"
+        "  - {name: live, path: /b, target: 'http://127.0.0.1:1', websocket: only}\n"
+        "  - {name: open, path: /c, target: 'http://127.0.0.1:1'}\n"
+    )
+    found = {route["name"]: route for route in json.loads(run("routes", "sockets.yaml", "--json").output)}
+    assert len({json.dumps(found[name]["conditions"]) for name in ("shut", "live", "open")}) == 3
+    assert found["open"]["conditions"] == []

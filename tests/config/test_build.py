@@ -17,11 +17,13 @@ import pytest
 from propylon import Gateway
 from propylon.config.build import BuildError, build_snapshot
 from propylon.config.load import validate
+from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.request_out import PRESERVE
 from propylon.engine.snapshot import Snapshot
 from tests.support.fakes import FakeClient, exchange
+from tests.support.tunnels import HANDSHAKE
 
 ROUTE = {"path": "/*", "respond": "ok"}
 
@@ -287,3 +289,39 @@ def test_a_build_error_comes_out_of_the_gateway_before_anything_is_opened() -> N
     made = Gateway(listen="127.0.0.1:0", policies=[{"python": "no_such_module_at_all:x"}]).route("/*", respond="x")
     with pytest.raises(BuildError):
         made.snapshot()
+
+
+# WebSockets
+
+
+@pytest.mark.parametrize(
+    ("key", "refuses", "only"), [("allow", False, False), ("only", False, True), ("refuse", True, False)]
+)
+def test_what_a_route_does_with_websockets_arrives(key: str, refuses: bool, only: bool) -> None:
+    made = built({"name": "r", "path": "/a", "target": "http://127.0.0.1:1", "websocket": key})
+    (compiled,) = [each for each in made.routes if each.name == "r"]
+    assert compiled.refuses_websockets is refuses
+    page, socket = exchange(made, path=b"/a"), exchange(made, path=b"/a", fields=HANDSHAKE)
+    assert found(made, page) == ("match.no_route" if only else "r")
+    assert found(made, socket) == ("upgrade.refused" if refuses else "r")
+
+
+def found(made: Snapshot, x: Exchange) -> str:
+    """The name of the route, or why there is none."""
+    try:
+        return made.match(x).name
+    except GatewayError as error:
+        return error.code
+
+
+def test_without_the_library_a_policy_for_messages_is_a_problem_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Looks:
+        def on_message(self, *_: Any) -> None:
+            pass
+
+    monkeypatch.setitem(sys.modules, "propylon.engine.tunnel_messages", None)
+    gateway = Gateway().route("/a", target="http://127.0.0.1:1", policies=[Looks()])
+    with pytest.raises(BuildError, match=r"needs the websockets library: install propylon\[websocket\]"):
+        gateway.snapshot()

@@ -213,3 +213,10 @@ def test_a_policy_without_settings_has_its_defaults() -> None:
 def test_a_configuration_with_objects_of_its_own_is_accepted() -> None:
     entry = PolicyEntry.of(a_function)
     assert validate({"policies": [entry]}).policies == (entry,)
+
+
+def test_a_route_lets_websockets_pass_unless_it_says_otherwise() -> None:
+    assert route().websocket == "allow"
+    assert route(websocket="only").websocket == "only"
+    told = problem({"routes": [{"path": "/a", "target": "http://127.0.0.1:1", "websocket": "no"}]})
+    assert "routes.0.websocket" in told or "websocket" in told

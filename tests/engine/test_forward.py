@@ -21,6 +21,8 @@ from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from tests.support.deadline import settle
 from tests.support.fakes import OK, TOLD, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
+from tests.support.frames import close_frame
+from tests.support.tunnels import HANDSHAKE, Relay, clock_of
 
 DATE = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
 OWN = DATE + b"x-request-id: id-1\r\n"
@@ -751,3 +753,38 @@ async def test_a_second_failure_while_the_first_is_answered_still_ends_in_an_ans
     await settle()
     assert run.problem() == "head.timeout"
     run.ended()
+
+
+# WebSockets
+
+
+def test_a_handshake_that_is_not_answered_with_101_is_an_exchange_like_any_other() -> None:
+    run = Run(fields=HANDSHAKE).start()
+    run.upstream.answer(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 3\r\n", b"who")
+    assert run.client.body == b"who"
+    assert (run.x.tunnel, run.x.finished, run.done) == (None, True, [401])
+
+
+def test_a_dead_kept_connection_is_replaced_for_a_handshake_too() -> None:
+    run = Run(kept=1, fields=HANDSHAKE).start()
+    run.kept[0].fail("attempt.closed")
+    run.fresh[0].open()
+    assert run.client.names[0] == "switch"
+    assert run.x.attempts == 2
+
+
+def test_a_tunnel_holds_its_exchange_until_both_sides_are_closed_and_leaves_nothing() -> None:
+    relay = Relay()
+    assert relay.x.tunnel is not None
+    relay.client.send(close_frame(1000))
+    relay.endpoint.send(close_frame(1000, mask=None))
+    assert relay.done
+    assert relay.upstreams[0].finished == 1
+    assert (relay.x.tunnel, relay.x.upstream, relay.x.deadline) == (None, None, inf)
+
+
+def test_no_deadline_of_the_handshake_is_left_behind_the_101(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = clock_of(monkeypatch)
+    relay = Relay(clock=clock, ping=None)
+    relay.check(1_000_000.0)
+    assert not relay.x.finished

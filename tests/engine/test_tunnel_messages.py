@@ -415,6 +415,36 @@ def test_what_a_full_side_cannot_take_waits_compressed() -> None:
         assert len(relay.endpoint.frames()) == number
 
 
+@pytest.mark.parametrize(
+    ("message", "count", "most"), [(frame(1, deflated(b"x" * 100_000), rsv=4), 60, 3), (frame(1, b"x"), 1000, 256)]
+)
+async def test_others_have_their_turn_while_many_messages_of_one_read_pass(
+    message: bytes, count: int, most: int
+) -> None:
+    relay = Relay(policy := Looks(), head=DEFLATE.replace(b"deflate", b"deflate; client_no_context_takeover"))
+    relay.client.send(message * count)
+    assert len(policy.seen) == most
+    assert not relay.client.transport.reading
+    turns = 0
+    while len(policy.seen) < count:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= count // most - 1
+    assert len(relay.endpoint.frames()) == count
+    await settle()
+    assert relay.client.transport.reading
+
+
+async def test_a_side_that_goes_away_while_it_waits_for_its_turn_is_done() -> None:
+    relay = Relay(policy := Looks())
+    relay.client.send(frame(1, b"x") * 1000)
+    relay.client.reset()
+    relay.endpoint.send(close_frame(1001, mask=None))
+    await settle()
+    assert relay.done
+    assert len(policy.seen) == 256
+
+
 def test_fragments_without_content_cost_no_memory() -> None:
     reader = MessageReader(True, None, 100)
     empty = frame(0, b"", final=False) * 10_000

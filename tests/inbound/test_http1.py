@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Callable
 from math import inf
-from time import monotonic
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -31,7 +30,8 @@ from propylon.inbound.http1 import (
 )
 from propylon.inbound.intake import Intake
 from tests.support.fakes import OK, Clock, FakeEndpoint, FakeTransport, FakeUpstream, snapshot
-from tests.support.frames import handshake
+from tests.support.frames import frame, handshake
+from tests.support.tunnels import clock_of
 
 EVENTS = OK + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
 GET = b"GET /%d HTTP/1.1\r\nhost: a.example\r\n\r\n"
@@ -390,21 +390,6 @@ def test_a_client_that_is_lost_ends_its_exchange() -> None:
     wire.connection.check(inf)
 
 
-def test_a_websocket_is_swept_until_its_endpoint_has_gone_too() -> None:
-    wire = Wire().feed(handshake())
-    wire.upstream.transport = endpoint = FakeTransport()
-    wire.upstream.open()
-    tunnel = wire.transport.protocol
-    tunnel.connection_lost(ConnectionResetError())
-    assert endpoint.written[:1] == b"\x88"  # it is told, and does not answer
-    assert wire.intake.connections == {wire.connection}
-    wire.intake.sweep(monotonic() + CLOSE_SECONDS + 1)
-    assert endpoint.aborted
-    endpoint.protocol.connection_lost(None)
-    assert wire.connection.exchange is None
-    assert not wire.intake.connections
-
-
 def test_a_half_closed_client_is_probed(clock: Clock) -> None:
     wire = Wire().feed(GET % 1)
     wire.connection.eof_received()
@@ -738,6 +723,123 @@ def test_the_deadline_of_an_exchange_is_looked_at_too(clock: Clock) -> None:
 def test_a_sweep_passes_over_an_exchange_that_has_no_deadline(clock: Clock) -> None:
     wire = Wire(lambda x: x.set_timeouts(response=None)).feed(GET % 1)
     assert (wire.connection.deadline, wire.connection.due) == (inf, inf)
+
+
+# a WebSocket
+
+
+class Taken:
+    """Takes the place of an end of a tunnel: what it was handed."""
+
+    def __init__(self) -> None:
+        self.handed: dict[str, Any] = {}
+
+    def take_over(self, transport: Any, owner: Any, **state: bool) -> None:
+        self.handed = {"transport": transport, "owner": owner, **state}
+
+
+def switched(wire: Wire) -> tuple[Taken, bytes]:
+    end = Taken()
+    return end, wire.connection.switch(b"HTTP/1.1 101 x\r\n", b"a: b\r\n", cast("Any", end))
+
+
+def test_a_101_is_sent_and_the_connection_handed_over_with_what_has_come_behind_the_request() -> None:
+    wire = Wire().feed(handshake() + frame(1, b"early"))
+    assert bytes(wire.upstream.sent[0][2]).count(b"early") == 0
+    end, early = switched(wire)
+    assert wire.transport.written == b"HTTP/1.1 101 x\r\na: b\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+    assert early == frame(1, b"early")
+    assert end.handed == {
+        "transport": wire.transport, "owner": wire.connection, "stalled": False, "ended": False,
+    }  # fmt: skip
+    assert wire.connection.deadline == inf
+
+
+def test_a_client_that_has_sent_much_before_the_101_is_read_again_behind_it() -> None:
+    wire = Wire(limits=ClientLimits(pipeline_buffer=100)).feed(handshake(), b"x" * 200)
+    assert not wire.transport.reading
+    _, early = switched(wire)
+    assert early == b"x" * 200
+    assert wire.transport.reading
+
+
+def test_a_stall_and_a_fin_before_the_101_are_handed_over_too_and_their_deadlines_end(clock: Clock) -> None:
+    wire = Wire().feed(handshake())
+    wire.connection.eof_received()
+    wire.connection.pause_writing()
+    end, _ = switched(wire)
+    assert (end.handed["stalled"], end.handed["ended"]) == (True, True)
+    assert wire.connection.deadline == inf
+
+
+def test_a_101_that_fills_the_buffer_is_a_stall_and_no_deadline_of_this_side_is_left(clock: Clock) -> None:
+    wire = Wire().feed(handshake())
+    wire.transport.write = lambda data: wire.connection.pause_writing()  # type: ignore[method-assign]
+    end, _ = switched(wire)
+    assert end.handed["stalled"]
+    assert wire.connection.deadline == inf
+    clock.now += 1000
+    wire.connection.check(clock.now)
+    assert not wire.transport.aborted
+
+
+def test_a_client_that_is_gone_is_handed_over_to_nobody() -> None:
+    wire = Wire().feed(handshake())
+    wire.transport.closing = True
+    wire.connection._transport = None
+    end, _ = switched(wire)
+    assert end.handed == {}
+
+
+def test_behind_the_101_a_lost_connection_is_the_tunnels_affair() -> None:
+    wire = Wire().feed(handshake())
+    switched(wire)
+    wire.lost()
+    assert wire.connection.exchange is not None
+    assert wire.intake.connections == {wire.connection}, "the endpoint's deadlines are still looked at"
+    wire.connection.exchange_done(wire.connection.exchange)
+    assert wire.intake.connections == set()
+
+
+def test_an_endpoint_that_does_not_answer_when_its_client_is_gone_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = clock_of(monkeypatch)
+    wire = Wire().feed(handshake())
+    endpoint = wire.upstream.transport = FakeTransport()
+    wire.upstream.open()
+    wire.transport.protocol.connection_lost(None)
+    assert endpoint.written
+    clock.now += CLOSE_SECONDS + 0.1
+    wire.intake.sweep(clock.now)
+    assert endpoint.aborted
+    endpoint.protocol.connection_lost(None)
+    assert wire.intake.connections == set()
+
+
+def test_a_cut_client_takes_its_tunnel_along() -> None:
+    wire = Wire().feed(handshake())
+    wire.upstream.transport = FakeTransport()
+    wire.upstream.open()
+    endpoint = wire.upstream.transport
+    wire.connection.abort()
+    assert wire.transport.aborted
+    assert endpoint.aborted
+
+
+@pytest.mark.parametrize("behind", [b"", frame(1, b"early"), GET % 1])
+def test_bytes_behind_a_handshake_that_failed_are_no_request(behind: bytes) -> None:
+    wire = Wire(lambda x: None, upstreams=2).feed(handshake() + behind)
+    wire.answers(0)
+    assert wire.statuses() == [200]
+    assert wire.transport.eof is bool(behind)
+    assert wire.upstreams[1].sent == []
+
+
+def test_requests_in_front_of_a_handshake_are_answered_first() -> None:
+    wire = Wire(upstreams=2).feed(GET % 1 + handshake() + frame(1, b"early"))
+    assert wire.upstreams[1].sent == []
+    wire.answers(0)
+    assert wire.upstreams[1].sent
+    assert switched(wire)[1] == frame(1, b"early")
 
 
 # draining

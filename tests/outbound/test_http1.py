@@ -13,8 +13,10 @@ from propylon.engine import exchange as exchange_module
 from propylon.engine.body import HIGH_WATER_BYTES, Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
+from propylon.http.request_head import HeadRules, RequestFields
 from propylon.outbound.http1 import MAX_HEAD_BYTES, MAX_INTERIM, EndpointConnection
 from tests.support.fakes import Clock, FakeClient, FakeTransport, exchange
+from tests.support.frames import SWITCH, frame, handshake
 
 
 class Pool:
@@ -552,3 +554,122 @@ def test_a_connection_error_is_only_for_the_log() -> None:
     assert isinstance(error, GatewayError)
     assert error.log == "10.0.0.7 reset"
     assert error.detail == ""
+
+
+# a WebSocket
+
+
+class Taken:
+    """Takes the place of an end of a tunnel: what it was handed."""
+
+    def __init__(self) -> None:
+        self.handed: dict[str, Any] = {}
+
+    def take_over(self, transport: Any, owner: Any, **state: bool) -> None:
+        self.handed = {"transport": transport, "owner": owner, **state}
+
+
+def shaken(*pieces: bytes, asked: bytes = handshake()) -> Wire:
+    """A connection on which a handshake was sent, and what was answered."""
+    wire = Wire()
+    wire.x.fields = RequestFields(asked.partition(b"\r\n")[2][:-2], HeadRules())
+    return wire.feed(*pieces)
+
+
+@pytest.mark.parametrize("cut", [1, 40, len(SWITCH) - 1, len(SWITCH), len(SWITCH) + 3])
+def test_a_101_is_told_and_what_follows_it_waits(cut: int) -> None:
+    data = SWITCH + frame(1, b"early", mask=None)
+    wire = shaken(data[:cut], data[cut:])
+    assert wire.connection.head is not None
+    assert wire.connection.head.status == 101
+    assert wire.connection.switch(cast("Any", Taken())) == frame(1, b"early", mask=None)
+
+
+def test_behind_a_101_nothing_is_read_until_it_is_taken() -> None:
+    wire = shaken(SWITCH)
+    assert wire.notified == 1
+    assert not wire.transport.reading
+    assert not wire.connection.complete
+
+
+def test_it_is_handed_over_with_what_has_come_behind_the_101() -> None:
+    wire = shaken(SWITCH + frame(1, b"early", mask=None))
+    end = Taken()
+    assert wire.connection.switch(cast("Any", end)) == frame(1, b"early", mask=None)
+    assert end.handed == {
+        "transport": wire.transport, "owner": wire.connection, "stalled": False, "ended": False,
+    }  # fmt: skip
+    assert wire.transport.reading
+
+
+def test_a_stall_is_handed_over_and_no_hold_is_left_behind() -> None:
+    wire = shaken()
+    wire.connection.pause_writing()
+    wire.feed(SWITCH)
+    wire.connection.hold(wire.client)  # the client was full when its 101 was written
+    end = Taken()
+    wire.connection.switch(cast("Any", end))
+    assert end.handed["stalled"]
+    assert wire.transport.reading
+
+
+def test_a_connection_that_is_lost_behind_the_101_is_handed_over_to_nobody() -> None:
+    wire = shaken(SWITCH)
+    wire.eof()
+    end = Taken()
+    wire.connection.switch(cast("Any", end))
+    assert end.handed == {}
+    assert wire.pool.lost_count == 1
+
+
+def test_it_never_goes_back_to_the_pool() -> None:
+    wire = shaken(SWITCH)
+    wire.connection.switch(cast("Any", Taken()))
+    wire.connection.finish()
+    assert wire.pool.given_back == []
+    assert wire.transport.aborted
+    wire.connection.connection_lost(None)
+    assert wire.pool.lost_count == 1
+    assert wire.connection.error is None
+
+
+def test_101_may_follow_other_interim_responses_and_a_final_one_is_no_switch() -> None:
+    wire = shaken(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + SWITCH)
+    assert wire.client.calls == [("send_interim", 103)]
+    assert wire.connection.head is not None
+    wire = shaken(LENGTH)
+    wire.connection.finish()
+    assert len(wire.pool.given_back) == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        SWITCH.replace(b"s3pP", b"XXXX"),
+        SWITCH.replace(b"sec-websocket-accept", b"x-accept"),
+        SWITCH.replace(b"\r\n\r\n", b"\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
+        SWITCH.replace(b"upgrade: websocket\r\n", b""),
+        SWITCH.replace(b"upgrade: websocket", b"upgrade: h2c"),
+        SWITCH.replace(b"upgrade: websocket", b"upgrade: websocket, h2c"),
+        SWITCH.replace(b"connection: Upgrade\r\n", b""),
+        SWITCH.replace(b"connection: Upgrade", b"connection: Upgrade, sec-websocket-accept"),
+        SWITCH.replace(b"\r\n\r\n", b"\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"),
+    ],
+)
+def test_rfc6455_4_1_a_101_that_does_not_answer_the_handshake_is_none(head: bytes) -> None:
+    wire = shaken(head)
+    assert wire.code == "head.bad"
+    assert wire.transport.closing
+
+
+def test_rfc9110_7_8_a_101_that_nobody_asked_for_is_none() -> None:
+    wire = Wire().feed(SWITCH)
+    assert wire.code == "head.bad"
+    assert wire.transport.closing
+
+
+def test_the_framing_of_a_101_means_nothing() -> None:
+    wire = shaken(SWITCH.replace(b"\r\n\r\n", b"\r\ncontent-length: 5\r\n\r\n") + frame(1, b"x", mask=None))
+    assert wire.connection.head is not None
+    assert b"content-length" not in wire.connection.head.block
+    assert wire.connection.switch(cast("Any", Taken())) == frame(1, b"x", mask=None)

@@ -18,6 +18,10 @@ from propylon.runtime import worker as module
 from propylon.runtime.worker import Worker
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import settle, within
+from tests.support.frames import SWITCH, close_frame, handshake
+from tests.support.front import Fronts
+from tests.support.sockets import RawSocket
+from tests.support.upstream import UpstreamConnection
 
 
 def gateway(*policies: Any, **keys: Any) -> Gateway:
@@ -171,3 +175,64 @@ async def test_a_proxy_protocol_listener_believes_only_whom_it_was_told_to() -> 
     async with running(made) as port, RawClient(port) as client:
         await client.send(b"PROXY TCP4 192.0.2.7 192.0.2.9 1234 443\r\n" + request_bytes(b"/"))
         assert bytes((await client.reply()).body) == b"192.0.2.7"
+
+
+# WebSockets
+
+
+@pytest.mark.parametrize(("restart", "told"), [(False, (1001, "going_away")), (True, (1012, "service_restart"))])
+async def test_stopping_tells_websockets_whether_to_come_back(
+    front: Fronts, restart: bool, told: tuple[int, str]
+) -> None:
+    f = await front(open_websocket)
+    f.upstream.tolerant = True
+    sockets = [await RawSocket(await f.client()).open() for _ in range(3)]
+    stopping = asyncio.ensure_future(f.gateway.stop(restart=restart))
+    for each in sockets:
+        assert (await each.frame()).close == told
+        await each.close(1000)
+    for connection in f.upstream.connections:
+        connection.send(close_frame(1000, mask=None))
+    async with within(2, "the worker stops once all have answered"):
+        await stopping
+
+
+async def test_stopping_cuts_both_sides_of_a_websocket_that_does_not_answer(front: Fronts) -> None:
+    f = await front(open_websocket, timeouts={"drain": "200ms"})
+    f.upstream.tolerant = True
+    socket = await RawSocket(await f.client()).open()
+    async with within(2, "the worker stops"):
+        await f.gateway.stop()
+    await socket.client.until_closed()
+    await f.upstream.connections[0].gone(seconds=1)
+
+
+async def test_a_handshake_under_way_when_it_stops_becomes_a_websocket_that_is_closed(front: Fronts) -> None:
+    gate = asyncio.Event()
+
+    async def late(connection: UpstreamConnection) -> None:
+        await connection.head()
+        await gate.wait()
+        connection.send(SWITCH)
+
+    f = await front(late, timeouts={"drain": "2s"})
+    f.upstream.tolerant = True
+    client = await f.client()
+    await client.send(handshake())
+    await f.upstream.until(lambda: bool(f.upstream.requests), "the handshake")
+    stopping = asyncio.ensure_future(f.gateway.stop())
+    await settle()
+    gate.set()
+    await client.read_until(b"\r\n\r\n")
+    socket = RawSocket(client)
+    assert (await socket.frame()).close == (1001, "going_away")
+    await socket.close(1000)
+    f.upstream.connections[0].send(close_frame(1000, mask=None))
+    async with within(1, "the worker stops"):
+        await stopping
+
+
+async def open_websocket(connection: UpstreamConnection) -> None:
+    """A service that answers the handshake, and keeps what it reads."""
+    await connection.head()
+    connection.send(SWITCH)

@@ -386,7 +386,9 @@ class EndpointConnection(asyncio.Protocol):
 
     def _read_body(self, data: bytes) -> None:
         body = self.body
-        assert isinstance(body, Body)
+        if not isinstance(body, Body):  # behind a 101 that has not been taken yet
+            self._buffer += data
+            return
         if self._left >= 0:
             size = len(data)
             if size > self._left:
