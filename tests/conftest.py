@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 import pytest_asyncio
 import uvloop
@@ -16,6 +17,9 @@ import uvloop
 if TYPE_CHECKING:
     from tests.support.front import Fronts
     from tests.support.tls import Certificates
+
+hypothesis.settings.register_profile("propylon", deadline=None)  # speed is measured in bench/, never asserted here
+hypothesis.settings.load_profile("propylon")
 
 LIMIT = 15.0  # seconds a coroutine test may run
 BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
