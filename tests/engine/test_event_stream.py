@@ -14,9 +14,10 @@ from propylon.engine import exchange as exchange_module
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import MAX_HELD_BYTES
-from propylon.engine.exchange import Ending, Exchange
+from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
-from propylon.engine.tunnel import DRAINED
+from propylon.engine.timing import Ending
+from propylon.engine.tunnel_settings import DRAINED
 from propylon.http.sse import BOM, COMMENT, HEARTBEAT
 from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 

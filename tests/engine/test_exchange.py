@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from propylon.engine import exchange as module
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.exchange import Exchange, Timeouts
+from propylon.engine.exchange import Exchange
+from propylon.engine.timing import Timeouts
 from tests.support.fakes import Clock, FakeClient, FakeEndpoint, FakeService, exchange, snapshot
 
 GONE = GatewayError("relay.client_gone")

@@ -18,8 +18,9 @@ from propylon.engine import tunnel_messages as module
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.message import Message
-from propylon.engine.tunnel import CLOSE_SECONDS, Reconnect
+from propylon.engine.tunnel import CLOSE_SECONDS
 from propylon.engine.tunnel_messages import DEFAULT_MAX_BYTES, Deflate, MessageReader, agreed
+from propylon.engine.tunnel_settings import Reconnect
 from propylon.http.frames import FrameLimits
 from propylon.http.websocket import WebSocketError
 from tests.support.deadline import settle

@@ -10,9 +10,10 @@ import pytest
 
 from propylon import Response
 from propylon.engine.errors import GatewayError
-from propylon.engine.exchange import Ending, Exchange
+from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
-from propylon.engine.tunnel import Reconnect, TunnelSettings
+from propylon.engine.timing import Ending
+from propylon.engine.tunnel_settings import Reconnect, TunnelSettings
 from propylon.engine.upgrade import check_handshake
 from propylon.http.request_head import HeadRules, RequestFields
 from propylon.http.websocket import Close

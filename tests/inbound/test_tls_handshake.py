@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from propylon.engine.exchange import Ending
 from propylon.engine.snapshot import ClientLimits
-from propylon.engine.tunnel import DRAINED
+from propylon.engine.timing import Ending
+from propylon.engine.tunnel_settings import DRAINED
 from propylon.inbound import tls_handshake as module
 from propylon.inbound.intake import Intake
 from propylon.inbound.tls import ListenerTls

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.exchange import Exchange, Timeouts
+from propylon.engine.exchange import Exchange
 from propylon.engine.request_out import new_connection
+from propylon.engine.timing import Timeouts
 from propylon.outbound import pool as module
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool, PoolLimits, Ticket

@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 from pydantic import ValidationError
 
-from propylon.engine.exchange import Timeouts
+from propylon.engine.timing import Timeouts
 from propylon.policies.timeout import Config, Policy
 from tests.support.fakes import exchange
 

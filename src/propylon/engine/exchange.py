@@ -16,10 +16,10 @@ from __future__ import annotations
 import logging
 import types
 from asyncio import CancelledError
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import NO_RULES
@@ -35,48 +35,16 @@ if TYPE_CHECKING:
     from propylon.engine.event_stream import EventStream, StreamRules
     from propylon.engine.sides import Client, Upstream
     from propylon.engine.snapshot import CompiledRoute, Snapshot
+    from propylon.engine.timing import Ending, Timeouts
     from propylon.engine.transform import Transform
-    from propylon.engine.tunnel import Tunnel, TunnelSettings
+    from propylon.engine.tunnel import Tunnel
+    from propylon.engine.tunnel_settings import TunnelSettings
     from propylon.http.forwarded import Origin
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
-    from propylon.http.websocket import Close
     from propylon.services.service import Endpoint, Service
 
 log = logging.getLogger("propylon.engine")
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long an exchange waits for its endpoint, in seconds; `None` waits for ever.
-
-    Attributes:
-        connect: to connect, TLS included.
-        response: from the request's last byte to the response's head.
-        idle: between two reads or writes of a body.
-        event_stream: the same of an event stream, which may rest for long.
-        total: for the exchange as a whole, up to the response's head.
-        policy: for one async policy in one phase.
-    """
-
-    connect: float | None = 5.0
-    response: float | None = 60.0
-    idle: float | None = 60.0
-    event_stream: float | None = None
-    total: float | None = None
-    policy: float | None = 30.0
-
-
-class Ending(NamedTuple):
-    """How a gateway that stops ends what would go on for long.
-
-    Attributes:
-        when: the moment (`time.monotonic`) from which on an event stream ends behind its next event.
-        close: what both sides of a WebSocket are told then.
-    """
-
-    when: float
-    close: Close
 
 
 class Exchange:

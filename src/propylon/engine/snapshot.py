@@ -10,9 +10,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.exchange import Timeouts
 from propylon.engine.pipeline import Pipeline
 from propylon.engine.router import Found, Router, WrongMethod
+from propylon.engine.timing import Timeouts
 from propylon.http.request_head import RequestFields
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.engine.pipeline import run_all
 from propylon.engine.response_out import head_block, own_fields, send, sent
-from propylon.engine.tunnel import Tunnel, TunnelSettings
+from propylon.engine.tunnel import Tunnel
+from propylon.engine.tunnel_settings import TunnelSettings
 from propylon.http.websocket import VERSION, is_key
 
 if TYPE_CHECKING:

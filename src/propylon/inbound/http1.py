@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from propylon.engine.client_certificate import ClientCertificate
-    from propylon.engine.exchange import Ending, Exchange
+    from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
+    from propylon.engine.timing import Ending
     from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
     from propylon.http.host import Host

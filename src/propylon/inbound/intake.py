@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.exchange import Ending, Exchange
+from propylon.engine.exchange import Exchange
+from propylon.engine.timing import Ending
 from propylon.http.refusal import Refusal
 from propylon.http.request_head import HOSTS, RequestFields, RequestLine
 from propylon.http.request_id import RequestIds

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from propylon.engine.exchange import Ending
+    from propylon.engine.timing import Ending
     from propylon.inbound.intake import Intake
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"

@@ -23,7 +23,7 @@ from propylon.inbound.tls_transport import Engine, TlsTransport
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from propylon.engine.exchange import Ending
+    from propylon.engine.timing import Ending
     from propylon.inbound.intake import Intake
     from propylon.inbound.tls import ListenerTls
 

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from propylon.engine.pipeline import settled
-from propylon.engine.tunnel import DRAINED, RESTARTED
+from propylon.engine.tunnel_settings import DRAINED, RESTARTED
 from propylon.http.forwarded import TrustedProxies
 from propylon.inbound.http1 import ClientConnection
 from propylon.inbound.intake import Intake
