@@ -18,8 +18,7 @@ from propylon.engine import exchange as exchange_module
 from propylon.engine.body import Body
 from propylon.engine.exchange import Ending, Exchange
 from propylon.engine.snapshot import ClientLimits, ClientTimeouts
-from propylon.engine.tunnel import CLOSE_SECONDS
-from propylon.engine.tunnel import DRAINED
+from propylon.engine.tunnel import CLOSE_SECONDS, DRAINED
 from propylon.http.response_head import ResponseHead
 from propylon.inbound import http1 as module
 from propylon.inbound.http1 import (
