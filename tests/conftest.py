@@ -15,6 +15,7 @@ import uvloop
 
 if TYPE_CHECKING:
     from tests.support.front import Fronts
+    from tests.support.tls import Certificates
 
 LIMIT = 15.0  # seconds a coroutine test may run
 BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
@@ -42,6 +43,14 @@ def _limited(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[No
             await test(*args, **kwargs)
 
     return limited
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates for listeners and clients; see tests/support/tls.py."""
+    from tests.support.tls import Certificates
+
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest_asyncio.fixture

@@ -45,6 +45,10 @@ class Ledger:
         """Note that it answers again."""
         self._outages[-1][1] = monotonic() + GRACE_SECONDS
 
+    def in_outage(self, since: float, until: float) -> bool:
+        """Say whether the shaky service was dead at some time between two moments."""
+        return any(begin <= until and since <= end for begin, end in self._outages)
+
     def violation(self, sentence: str) -> None:
         """Keep something that must not be."""
         self.broken += 1
@@ -82,7 +86,7 @@ class Ledger:
 
     def _excused(self, ask: Ask, reply: Reply | None, since: float) -> bool:
         """Say whether the service was down meanwhile: then there is a 5xx, or an answer that breaks off."""
-        if ask.service != "shaky" or not any(begin <= monotonic() and since <= end for begin, end in self._outages):
+        if ask.service != "shaky" or not self.in_outage(since, monotonic()):
             return False
         if reply is None:
             return False

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.soak.wire import Connection
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from bench.soak.ledger import Ledger
     from bench.soak.settings import Settings
 
-Role = Callable[["Load"], Awaitable[None]]
+Role = Callable[[Any], Awaitable[None]]
+"""One client's life; it takes the load of its run."""
 
 
 class Load:

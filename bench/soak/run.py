@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,8 @@ from time import monotonic
 from bench.processes import free_port
 from bench.soak import programs, samples
 from bench.soak.ledger import Ledger
-from bench.soak.load import Load, forever
+from bench.soak.load import Load, Role, forever
+from bench.soak.programs import Program
 from bench.soak.roles import ROLES
 from bench.soak.settings import Settings, write_configuration
 from bench.soak.wire import SECONDS
@@ -38,20 +40,35 @@ class Verdict:
         )
 
 
-class Run:
-    """The parts of one run."""
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who takes part in a run.
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    Attributes:
+        steady: the services that live through it.
+        shaky: the one that is killed again and again.
+        service_ports: where services listen.
+        roles: how many clients play each role at a time.
+    """
+
+    gateway: Program
+    steady: Program
+    shaky: Program
+    service_ports: set[int]
+    load: Load
+    roles: Mapping[Role, int]
+
+
+class Run:
+    """One run, whoever takes part."""
+
+    def __init__(self, settings: Settings, cast: Cast) -> None:
         self.settings = settings
-        ports = set[int]()
-        while len(ports) < 3:
-            ports.add(free_port())
-        port, steady, shaky = ports
-        self.gateway = programs.gateway(write_configuration(settings, folder, port, steady, shaky), port)
-        self.steady = programs.service("steady", steady, folder)
-        self.shaky = programs.service("shaky", shaky, folder)
-        self.ledger = Ledger()
-        self.load = Load(port, self.ledger, settings)
+        self.gateway, self.steady, self.shaky = cast.gateway, cast.steady, cast.shaky
+        self.service_ports = cast.service_ports
+        self.load = cast.load
+        self.ledger = cast.load.ledger
+        self.roles = cast.roles
         self.samples: list[samples.Sample] = []
         self.began = monotonic()
         self.verdict = Verdict()
@@ -65,15 +82,21 @@ class Run:
             at_rest = samples.descriptors(self.gateway.pid)
             await self._load(stop)
             await self._settle(at_rest)
+            await self.look_back()
             code = await self.gateway.end()
         self._judge(code)
         return self.verdict
+
+    async def look_back(self) -> None:
+        """Add what else is to be judged when the load has ended and the gateway is at rest."""
 
     async def _load(self, stop: asyncio.Event) -> None:
         """Let all clients play until the time is over."""
         self.began = monotonic()
         clients = [
-            asyncio.create_task(forever(role, self.load)) for role, number in ROLES.items() for _ in range(number)
+            asyncio.create_task(forever(role, self.load), name=role.__name__)
+            for role, number in self.roles.items()
+            for _ in range(number)
         ]
         others = [asyncio.create_task(self._outages()), asyncio.create_task(self._sample())]
         stopped = asyncio.create_task(stop.wait())
@@ -90,7 +113,8 @@ class Run:
         for client in late:
             client.cancel()
         if late:
-            self.verdict.faults.append(f"{len(late)} clients were still waiting {SECONDS:g} s behind the end")
+            names = ", ".join(sorted(client.get_name() for client in late))
+            self.verdict.faults.append(f"still waiting {SECONDS:g} s behind the end: {names}")
 
     async def _outages(self) -> None:
         """Kill the shaky service and start it again, for ever."""
@@ -114,7 +138,7 @@ class Run:
                 print(self._progress(), flush=True)
 
     def _look(self) -> samples.Sample:
-        return samples.take(self.gateway.pid, self.gateway.port, {self.steady.port, self.shaky.port})
+        return samples.take(self.gateway.pid, self.gateway.port, self.service_ports)
 
     def _progress(self) -> str:
         last, seconds = self.samples[-1], monotonic() - self.began
@@ -161,7 +185,28 @@ class Run:
             faults.append("nothing was answered")
 
 
+def soak_cast(settings: Settings, folder: Path) -> Cast:
+    """Make those who take part in the soak run."""
+    port, steady, shaky = free_ports(3)
+    return Cast(
+        programs.gateway(write_configuration(settings, folder, port, steady, shaky), port),
+        programs.service("steady", steady, folder),
+        programs.service("shaky", shaky, folder),
+        {steady, shaky},
+        Load(port, Ledger(), settings),
+        ROLES,
+    )
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return so many different ports on which nobody listens."""
+    ports = set[int]()
+    while len(ports) < count:
+        ports.add(free_port())
+    return tuple(ports)
+
+
 async def soak(settings: Settings, stop: asyncio.Event | None = None) -> Verdict:
     """Carry out a run in a folder of its own; every program it starts has ended when it returns."""
     with tempfile.TemporaryDirectory(prefix="propylon-soak-") as folder:
-        return await Run(settings, Path(folder)).carry_out(stop or asyncio.Event())
+        return await Run(settings, soak_cast(settings, Path(folder))).carry_out(stop or asyncio.Event())

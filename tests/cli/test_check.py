@@ -4,6 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from tests.support.tls import Certificates
+
 
 def test_a_good_file_is_ok(run: Any) -> None:
     result = run("check", "good.yaml")
@@ -41,7 +45,36 @@ def test_problems_have_a_form_for_json(run: Any) -> None:
 
 def test_a_good_file_has_a_form_for_json(run: Any) -> None:
     found = json.loads(run("check", "good.yaml", "--json").stdout)
-    assert found == {"target": "good.yaml", "ok": True, "problems": [], "routes": 4, "services": 2}
+    assert found == {
+        "target": "good.yaml",
+        "ok": True,
+        "problems": [],
+        "listeners": [{"address": "127.0.0.1:0", "redirect_https": None, "tls": None}],
+        "routes": 4,
+        "services": 2,
+    }
+
+
+def test_the_tls_of_listeners_is_told(run: Any, folder: Path, certificates: Certificates) -> None:
+    asked = {"ca": certificates.path("ca"), "mode": "optional"}
+    tls = certificates.tls("b", "past", min_version=1.3, client_certificates=asked)
+    tls["certificates"][1] = certificates.pair("c")
+    listen = [{"address": ":8443", "tls": tls}, {"address": ":8080", "redirect_https": True}, "127.0.0.1:8081"]
+    (folder / "tls.yaml").write_text(yaml.safe_dump({"listen": listen, "routes": []}))
+    told = run("check", "tls.yaml").output.splitlines()
+    assert told[1] == "  :8443: TLS 1.3 and newer, client certificates optional"
+    assert told[2].startswith("    ECDSA certificate for b.test, *.wild.test, until 20")
+    assert told[3].startswith("    ECDSA certificate for deep.wild.test, until 20")
+    assert told[4:] == ["  :8080: redirects to https, port 443"]
+    found = json.loads(run("check", "tls.yaml", "--json").stdout)["listeners"]
+    assert found[0]["tls"]["certificates"][0]["names"] == ["b.test", "*.wild.test"]
+    assert [each["redirect_https"] for each in found] == [None, 443, None]
+
+
+def test_an_expired_certificate_is_warned_of(run: Any, folder: Path, certificates: Certificates) -> None:
+    listen = {"address": ":8443", "tls": certificates.pair("past")}
+    (folder / "tls.yaml").write_text(yaml.safe_dump({"listen": listen, "routes": []}))
+    assert "has expired on 2021-01-01" in run("check", "tls.yaml").output
 
 
 def test_a_module_that_a_policy_needs_is_missed(run: Any, folder: Path) -> None:

@@ -604,6 +604,17 @@ async def test_max_buffered_closes_both_with_1013(front: Fronts) -> None:
     assert received.close == (1013, "backpressure")
 
 
+async def test_who_takes_nothing_for_the_write_timeout_is_closed_with_1013(front: Fronts) -> None:
+    f, socket = await raw(front, timeouts={"write": "200ms"})
+    service = f.upstream.connections[0]
+    for _ in range(200):  # 20 MB: more than the gateway and all sockets hold
+        service.send(frame(2, b"x" * 100_000, mask=None))
+    await f.upstream.until(lambda: told(service, b"backpressure"), "the Close frame")
+    while (received := await socket.frame()).opcode == 2:
+        pass
+    assert received.close == (1013, "backpressure")
+
+
 async def test_the_gateway_serves_on_after_every_ending(front: Fronts) -> None:
     f, socket = await raw(front)
     socket.client.reset()

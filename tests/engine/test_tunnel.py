@@ -185,6 +185,14 @@ def test_close_takes_no_code_that_must_not_be_sent(code: int) -> None:
     assert relay.client.frames() == []
 
 
+def test_close_takes_no_reason_that_cannot_be_said_and_is_as_open_as_before() -> None:
+    relay = Relay()
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        relay.close(4000, "\ud800")
+    relay.close(4000, "fine")
+    assert relay.client.closed_with == relay.endpoint.closed_with == (4000, "fine")
+
+
 def test_nothing_passes_behind_the_gateways_own_close_frame() -> None:
     relay = Relay()
     relay.close()

@@ -210,6 +210,20 @@ async def test_a_side_that_goes_away_ends_its_hook(side: str) -> None:
     assert gate.waiting[0].cancelled()
 
 
+async def test_no_hook_sees_what_nobody_is_left_to_get() -> None:
+    gate = Gate()
+    relay = Relay(gate)
+    relay.client.send(frame(1, b"1") + frame(1, b"2"), frame(1, b"3"))
+    await turn(relay)
+    relay.endpoint.reset()
+    relay.client.send(close_frame(1011))
+    await turn(relay)
+    assert gate.seen == [("client", "1")]
+    assert gate.waiting[0].cancelled()
+    assert relay.client.closed_with == (1011, "upstream_error")
+    assert relay.done
+
+
 async def test_a_hook_that_never_ends_has_the_time_of_policies(clock: Clock) -> None:
     gate = Gate()
     relay = Relay(gate, clock=clock, ping=None)
@@ -401,6 +415,36 @@ def test_what_a_full_side_cannot_take_waits_compressed() -> None:
         assert len(relay.endpoint.frames()) == number
 
 
+@pytest.mark.parametrize(
+    ("message", "count", "most"), [(frame(1, deflated(b"x" * 100_000), rsv=4), 60, 3), (frame(1, b"x"), 1000, 256)]
+)
+async def test_others_have_their_turn_while_many_messages_of_one_read_pass(
+    message: bytes, count: int, most: int
+) -> None:
+    relay = Relay(policy := Looks(), head=DEFLATE.replace(b"deflate", b"deflate; client_no_context_takeover"))
+    relay.client.send(message * count)
+    assert len(policy.seen) == most
+    assert not relay.client.transport.reading
+    turns = 0
+    while len(policy.seen) < count:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= count // most - 1
+    assert len(relay.endpoint.frames()) == count
+    await settle()
+    assert relay.client.transport.reading
+
+
+async def test_a_side_that_goes_away_while_it_waits_for_its_turn_is_done() -> None:
+    relay = Relay(policy := Looks())
+    relay.client.send(frame(1, b"x") * 1000)
+    relay.client.reset()
+    relay.endpoint.send(close_frame(1001, mask=None))
+    await settle()
+    assert relay.done
+    assert len(policy.seen) == 256
+
+
 def test_fragments_without_content_cost_no_memory() -> None:
     reader = MessageReader(True, None, 100)
     empty = frame(0, b"", final=False) * 10_000
@@ -484,6 +528,21 @@ async def test_a_message_that_a_hook_has_while_the_endpoint_changes_goes_to_the_
     assert relay.endpoint.frames() == [Frame(1, b"1")]
     await gate.open(relay)
     assert relay.endpoint.frames() == [Frame(1, b"1"), Frame(1, b"2")]
+
+
+async def test_a_hook_that_never_ends_ends_the_search_for_an_endpoint_too(clock: Clock) -> None:
+    gate = Gate()
+    relay = Relay(gate, clock=clock, upstreams=2, ping=None, reconnect=Reconnect(2, 1.0, 1.0))
+    relay.client.send(frame(1, b"x"))
+    await turn(relay)
+    relay.check(10.0)
+    relay.endpoint.reset()
+    relay.check(20.1)
+    assert relay.client.closed_with == (1011, "internal_error")
+    relay.check(CLOSE_SECONDS + 0.1)
+    await settle()
+    assert (relay.done, relay.error) == (True, "request.policy_timeout")
+    assert gate.waiting[0].cancelled()
 
 
 # however it is cut

@@ -19,6 +19,7 @@ from typing import Any, cast
 import pytest
 
 from propylon.engine.body import Body
+from propylon.engine.client_certificate import ClientCertificate
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
@@ -66,8 +67,8 @@ class FakeTransport:
         self.high = 0
         self.extra: dict[str, Any] = {"peername": ("192.0.2.1", 50000), "sockname": ("192.0.2.9", 8080)}
 
-    def get_extra_info(self, name: str) -> Any:
-        return self.extra.get(name)
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.extra.get(name, default)
 
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol
@@ -130,6 +131,7 @@ class FakeClient:
         self.done: list[Exchange] = []
         self.holds: set[object] = set()
         self.on_write: Callable[[bytes], None] = lambda data: None
+        self.client_certificate: ClientCertificate | None = None
 
     @property
     def body(self) -> bytes:

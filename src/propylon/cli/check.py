@@ -1,8 +1,12 @@
 """`propylon check`: every problem of a configuration, or that there is none."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from propylon.config.schema import GatewayConfig
 
 
 @click.command()
@@ -14,6 +18,7 @@ def command(target: str | None, as_json: bool, schema: bool) -> None:
 
     Without FILE the environment is checked, if UPSTREAMS is set.
     """
+    from propylon.cli._listeners import listener_as_dict, listener_lines
     from propylon.cli._output import count, echo_json, fail_with_problems
     from propylon.cli._target import shown
     from propylon.config.problems import ConfigError
@@ -24,7 +29,7 @@ def command(target: str | None, as_json: bool, schema: bool) -> None:
         echo_json(json_schema())
         return
     try:
-        routes, services = _counted(target)
+        config, routes, services = _read(target)
     except ConfigError as error:
         if not as_json:
             fail_with_problems(error.problems)
@@ -32,14 +37,18 @@ def command(target: str | None, as_json: bool, schema: bool) -> None:
         echo_json({"target": shown(target), "ok": False, "problems": problems})
         sys.exit(1)
     if as_json:
-        echo_json({"target": shown(target), "ok": True, "problems": [], "routes": routes, "services": services})
-    else:
-        click.echo(f"{shown(target)}: ok ({count(routes, 'route')}, {count(services, 'service')})")
+        listeners = [listener_as_dict(listener) for listener in config.listen]
+        numbers = {"routes": routes, "services": services}
+        echo_json({"target": shown(target), "ok": True, "problems": [], "listeners": listeners, **numbers})
+        return
+    click.echo(f"{shown(target)}: ok ({count(routes, 'route')}, {count(services, 'service')})")
+    for line in [line for listener in config.listen for line in listener_lines(listener)]:
+        click.echo(f"  {line}")
 
 
-def _counted(target: str | None) -> tuple[int, int]:
-    """Return the numbers of routes and services of a target without problems."""
+def _read(target: str | None) -> "tuple[GatewayConfig, int, int]":
+    """Return the configuration of a target without problems, and its numbers of routes and services."""
     from propylon.cli._target import read_gateway
 
     gateway = read_gateway(target)
-    return len(gateway.config.routes), len(gateway.snapshot().services)
+    return gateway.config, len(gateway.config.routes), len(gateway.snapshot().services)

@@ -28,7 +28,7 @@ from propylon.engine.snapshot import ClientLimits, ClientTimeouts, CompiledRoute
 from propylon.http.forwarded import ForwardingRules, TrustedProxies
 from propylon.http.request_head import HeadRules, RequestReader
 from propylon.http.target import PathRules
-from propylon.inbound.tls import server_context
+from propylon.inbound.tls import Identities
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.resolve import Resolver
 from propylon.outbound.tls import client_context
@@ -113,7 +113,7 @@ def _check_listeners(config: GatewayConfig) -> None:
     for number, listener in enumerate(config.listen):
         if listener.tls is not None:
             try:
-                server_context(listener.tls.certificate, listener.tls.key)
+                Identities(listener.tls)
             except TlsError as error:
                 raise BuildError(f"listen.{number}.tls: {error}") from None
 

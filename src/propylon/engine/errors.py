@@ -52,6 +52,7 @@ FAILURES: dict[str, Failure] = {
     # admit, match
     "admit.connections": Failure(503, "Too many connections", "See `limits.connections`."),
     "admit.loop": Failure(508, "Loop detected", "The request passed this gateway before: look for a route to itself."),
+    "admit.misdirected": Failure(421, "Misdirected request", "Host names another host than the TLS connection (SNI)."),
     "match.no_route": Failure(404, "Not found", "No route matches; `propylon explain` says why each lost."),
     "match.method": Failure(405, "Method not allowed", "A route matches in all but its `methods:`."),
     # the opening handshake of a WebSocket

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
     from propylon.engine.body import Body
+    from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.event_stream import EventStream, StreamRules
     from propylon.engine.sides import Client, Upstream
     from propylon.engine.snapshot import CompiledRoute, Snapshot
@@ -240,6 +241,11 @@ class Exchange:
     def client_address(self) -> bytes:
         """The client's address, counted from the right through trusted proxies."""
         return self.origin.client
+
+    @property
+    def client_certificate(self) -> ClientCertificate | None:
+        """The verified certificate that the client has shown to this gateway; `None` if it has shown none."""
+        return self.client.client_certificate
 
     @property
     def elapsed(self) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from propylon.engine.body import Body
+    from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
     from propylon.engine.tunnel_end import End
@@ -29,6 +30,10 @@ class Client(Protocol):
     """
 
     due: float
+
+    @property
+    def client_certificate(self) -> ClientCertificate | None:
+        """The verified certificate that the client has shown, if any."""
 
     def origin(self, x: Exchange) -> Origin:
         """Tell who the client is, and which forwarding fields a service gets."""

@@ -183,9 +183,14 @@ class Tunnel:
         return Traffic(self.endpoint.reader.messages, self.endpoint.reader.bytes)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close both sides. Raises `ValueError` for a code that no Close frame may have (RFC 6455 7.4)."""
+        """Close both sides; nothing happens if that has begun.
+
+        Raises:
+            ValueError: a code that no Close frame may have (RFC 6455 7.4), or a reason that UTF-8 cannot say.
+        """
         if not ws.may_be_sent(code):
             raise ValueError(f"{code} is no code of a Close frame: it has 1000, 1001, ... or 3000 to 4999")
+        reason.encode()
         self._close(Close(code, reason), Close(code, reason))
 
     def close_at(self, moment: float, close: Close) -> None:
@@ -249,6 +254,7 @@ class Tunnel:
             else:  # there is nobody left to find another endpoint for
                 self._exchange.fail(error)
             return
+        other.reader.mute()  # nobody is left to get it, so no policy need see it
         if other.reader.close is not None:
             other.say(other.reader.close)  # it waits for an answer that will not come
         elif not other.close_sent:
@@ -301,6 +307,9 @@ class Tunnel:
         """Learn that the endpoint has gone, or that no other one could be had: try later, or give up."""
         reconnect = self.settings.reconnect
         self.wants_endpoint = False
+        if error.code in _FAILED:  # of on_message perhaps, and then it would never end
+            self.refuse(error)
+            return
         if reconnect is None or self.ending or self.client.gone or self._tries >= reconnect.attempts:
             if self.error is None and not self._closing:
                 self.error = error

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from propylon.http.frames import FrameReader
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024  # of a message, inflated, unless `max_message` says otherwise
+TURN_BYTES: Final = 256 * 1024  # of messages, inflated, that pass in one go; then other connections get their turn
+MESSAGE_COST: Final = 1024  # what a message costs of that besides its content
 MIN_DEFLATE_BYTES: Final = 64  # shorter messages hardly shrink
 _WINDOW_BITS: Final = 15  # RFC 7692 7.1.2: unless less was agreed on
 _BITS: Final = frozenset(str(bits) for bits in range(8, 16))
@@ -192,8 +194,12 @@ class InspectedEnd(End):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Let message after message pass until one has to wait: for an async hook, or for the other side to take it."""
+        """Let message after message pass, until one waits for an async hook, for the other side, or for its turn."""
+        left = TURN_BYTES
         while not (self.held or self.reader.muted or self.gone):
+            if left <= 0:
+                self._wait_for_turn()
+                break
             try:
                 found = self._messages.next()
             except WebSocketError as error:
@@ -201,6 +207,7 @@ class InspectedEnd(End):
                 return
             if found is None:
                 break
+            left -= MESSAGE_COST + len(found.data)
             if isinstance(found, Message):
                 self._show(found, 0)
             else:
@@ -209,6 +216,11 @@ class InspectedEnd(End):
                     self._notice()
         if self.reader.muted and self.reader.event:
             self._notice()
+
+    def _wait_for_turn(self) -> None:
+        """Go on in the next round of the loop: a read may hold thousands of messages, or hundreds of MiB inflated."""
+        self.hold(self._messages)
+        asyncio.get_running_loop().call_soon(self.release, self._messages)
 
     def _notice(self) -> None:
         self.reader.event = False

@@ -5,6 +5,7 @@ Before that, every failure is an HTTP response; behind it, the exchange is carri
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from propylon.engine.errors import GatewayError
@@ -88,7 +89,7 @@ async def tunnel(x: Exchange, upstream: Upstream, attempt: Callable[[Exchange], 
             await _refuse(x, upstream, response)
             return
         block = head_block(response)
-    made = x.tunnel = Tunnel(x, x.tunnel_settings or _DEFAULTS, _field(head, b"sec-websocket-extensions"))
+    made = x.tunnel = Tunnel(x, _settings(x), _field(head, b"sec-websocket-extensions"))
     if x.ending is not None:
         made.close_at(*x.ending)
     x.status = 101
@@ -104,6 +105,11 @@ async def tunnel(x: Exchange, upstream: Upstream, attempt: Callable[[Exchange], 
             made.refuse(error)
     if made.error is not None:
         raise made.error
+
+
+def _settings(x: Exchange) -> TunnelSettings:
+    """The policy's settings; how long a peer may take nothing is the listener's (`timeouts.write`)."""
+    return replace(x.tunnel_settings or _DEFAULTS, write=x.snapshot.client_timeouts.write)
 
 
 async def _refuse(x: Exchange, upstream: Upstream, response: Response) -> None:

@@ -69,9 +69,10 @@ class ChunkedDecoder:
     def feed(self, data: bytes) -> list[bytes]:
         """Take what arrived and return the payload in it. Raises `Refusal` at the first wrong byte."""
         # The common case of a stream: one chunk, as it was flushed, and nothing else.
-        if self._state is _State.SIZE and not self._buffer and (size := _SIZES.get(line := data[:4].partition(b"\r")[0])):
+        if self._state is _State.SIZE and not self._buffer:
+            line = data[:4].partition(b"\r")[0]
             start = len(line) + 2
-            if len(data) == start + size + 2 and data[start - 1] == _LF and data.endswith(b"\r\n"):
+            if len(data) == start + _SIZES.get(line, -1) + 2 and data[start - 1] == _LF and data.endswith(b"\r\n"):
                 return [data[start:-2]]
         if self._buffer:
             data = self._buffer + data

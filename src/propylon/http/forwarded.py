@@ -39,13 +39,21 @@ _PATH_AND_METHOD: Final = (
     b"x-http-method-override", b"x-method-override", b"x-original-method", b"x-original-uri", b"x-original-url",
     b"x-rewrite-url",
 )  # fmt: skip
+_CLIENT_CERTIFICATE: Final = (
+    # "The client has proved to be": what this gateway writes itself, RFC 9440, and what other proxies write.
+    b"client-cert", b"client-cert-chain", b"ssl-client-cert", b"ssl-client-verify", b"x-client-cert",
+    b"x-client-cert-fingerprint", b"x-client-cert-san", b"x-client-cert-serial", b"x-client-cert-subject",
+    b"x-client-cert-verify", b"x-client-verify", b"x-forwarded-client-cert", b"x-forwarded-tls-client-cert",
+    b"x-forwarded-tls-client-cert-info", b"x-ssl-client-cert", b"x-ssl-client-dn", b"x-ssl-client-fingerprint",
+    b"x-ssl-client-s-dn", b"x-ssl-client-serial", b"x-ssl-client-verify",
+)  # fmt: skip
 _ENVIRONMENT: Final = (
     # CGI turns it into HTTP_PROXY, which HTTP clients inside the service obey (httpoxy).
     b"proxy",
 )  # fmt: skip
 
 GATEWAY_OWNED: Final[frozenset[bytes]] = frozenset(
-    _RESTATED + _IDENTITY + _SCHEME_AND_HOST + _PATH_AND_METHOD + _ENVIRONMENT
+    _RESTATED + _IDENTITY + _SCHEME_AND_HOST + _PATH_AND_METHOD + _CLIENT_CERTIFICATE + _ENVIRONMENT
 )
 """Lower-case names to drop from every request before `Origin.block` is added.
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NOT_A_METHOD = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
+_CLIENT_HELLO = b"\x16\x03"  # a handshake record of any version (RFC 8446 5.1)
 _NO_ROUTE_TO_SERVICE = {
     b"CONNECT": Refusal("read.connect_refused", "CONNECT asks for a tunnel, and this is no forward proxy"),
     b"TRACE": Refusal("read.method_refused", "TRACE would echo credentials (RFC 9110 9.3.8)"),
@@ -250,6 +251,8 @@ class RequestReader:
         Raises:
             Refusal: read.bad_request_line, read.line_too_long, read.head_too_large, or what the request line breaks.
         """
+        if data.startswith(_CLIENT_HELLO):
+            raise Refusal("read.bad_request_line", "this is TLS, and this port speaks plain HTTP: use http://")
         if data.count(b"\n") != data.count(b"\r\n"):
             raise Refusal("read.bad_request_line", "a line does not end in CRLF (RFC 9112 2.2)")
         if line_end < 0 and _NOT_A_METHOD.match(data):

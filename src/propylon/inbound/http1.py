@@ -23,6 +23,9 @@ from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_o
 from propylon.http.refusal import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.exchange import Ending, Exchange
     from propylon.engine.snapshot import Snapshot
     from propylon.engine.tunnel_end import End
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from propylon.http.request_head import RequestFields
     from propylon.http.response_head import ResponseHead
     from propylon.inbound.intake import Intake
+    from propylon.inbound.tls_session import TlsSession
+
+    Admission = Callable[[Exchange], GatewayError | None]
 
 MAX_DRAIN_BYTES = 256 * 1024  # an unread body up to here is read and dropped, so that the connection can be kept
 PROBE_SECONDS = 0.5  # after a client's FIN: time for a quick answer before it is asked whether it is still there
@@ -53,14 +59,28 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds", "_intake",
-        "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme", "_serving",
-        "_switched", "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "due", "exchange",
+        "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds",
+        "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme",
+        "_serving", "_switched", "_tls", "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "due",
+        "exchange",
     )  # fmt: skip
 
-    def __init__(self, intake: Intake, peer: bytes | None = None, port: bytes | None = None) -> None:
-        """`peer` and `port` are given by a PROXY protocol header; otherwise the socket tells them."""
+    def __init__(
+        self,
+        intake: Intake,
+        peer: bytes | None = None,
+        port: bytes | None = None,
+        admission: Admission | None = None,
+    ) -> None:
+        """Make the protocol of one connection.
+
+        Args:
+            peer, port: what a PROXY protocol header says; otherwise the socket tells them.
+            admission: what the listener asks of every request before it begins.
+        """
         self._intake = intake
+        self._admission = admission
+        self._tls: TlsSession | None = None
         self._transport: asyncio.Transport | None = None
         self._peer = peer or b""
         self._port = port or b""
@@ -94,8 +114,10 @@ class ClientConnection(asyncio.Protocol):
                 self._peer, self._port = peer[0].encode("ascii"), b"%d" % local[1]
             else:
                 self._peer, self._port = UNIX_PEER, b"80"
-            if transport.get_extra_info("sslcontext") is not None:
-                self._scheme = b"https"
+        self._tls = transport.get_extra_info("tls")
+        if self._tls is not None:
+            self._scheme = b"https"
+            self._admission = self._tls.admit
         intake = self._intake
         transport.set_write_buffer_limits(high=intake.snapshot.limits.write_buffer)  # type: ignore[attr-defined]
         if intake.full:
@@ -228,6 +250,8 @@ class ClientConnection(asyncio.Protocol):
         line = snapshot.reader.lines[data[:line_end]]
         fields = snapshot.reader.sections[data[line_end + 2 : end + 2]]
         x = self._intake.begin(self, line, fields)
+        if self._admission is not None and x.refusal is None:
+            x.refusal = self._admission(x)
         self._buffer = data[end + 4 :]
         self._minor = line.minor
         self._keep = (not fields.close if line.minor else fields.keep_alive) and not self._intake.draining
@@ -318,10 +342,20 @@ class ClientConnection(asyncio.Protocol):
             return known[2]
         host = x.host.text if x.host is not None else b""
         if x.fields.was_proxied or rules.trusted.contains(self._peer):
-            return origin(rules, self._peer, self._scheme, host, self._port, x.fields.all)
+            found = origin(rules, self._peer, self._scheme, host, self._port, x.fields.all)
+            if self._tls is not None:
+                found.block += self._tls.fields
+            return found
         found = direct_origin(rules, self._peer, self._scheme, host, self._port)
+        if self._tls is not None:
+            found.block += self._tls.fields
         self._origin = (rules, x.host, found)
         return found
+
+    @property
+    def client_certificate(self) -> ClientCertificate | None:
+        """What the client has proved to be."""
+        return None if self._tls is None else self._tls.client_certificate
 
     def send(self, line: bytes, block: bytes, body: bytes) -> None:
         """Send a whole response."""

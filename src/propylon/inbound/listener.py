@@ -12,13 +12,10 @@ import errno
 import os
 import re
 import socket
-import ssl
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
-
-from propylon.inbound.tls import HANDSHAKE_SECONDS
 
 MAX_UNIX_PATH_BYTES: Final = 107
 """Bytes of a socket path on Linux: `sun_path` has 108, with a zero at the end (unix(7))."""
@@ -97,17 +94,15 @@ async def open_listener(
     factory: Callable[[], asyncio.BaseProtocol],
     *,
     backlog: int,
-    tls: ssl.SSLContext | None = None,
 ) -> Listener:
     """Bind and accept connections; `factory` makes the protocol of each.
 
     Parameters:
         backlog: connections that the kernel holds before they are accepted (it caps this at net.core.somaxconn).
-        tls: what clients shake hands with before the protocol hears of them; None for plain connections.
 
     Raises `ListenError`.
     """
-    return await accept(address, bind(address), factory, backlog=backlog, tls=tls)
+    return await accept(address, bind(address), factory, backlog=backlog)
 
 
 async def accept(
@@ -116,11 +111,9 @@ async def accept(
     factory: Callable[[], asyncio.BaseProtocol],
     *,
     backlog: int,
-    tls: ssl.SSLContext | None = None,
 ) -> Listener:
     """Accept connections on sockets from `bind`. Raises `ListenError`, and closes all of them if one fails."""
     loop = asyncio.get_running_loop()
-    handshake = HANDSHAKE_SECONDS if tls is not None else None
     servers: list[asyncio.Server] = []
     inode: int | None = None
     real = address
@@ -134,13 +127,9 @@ async def accept(
             sock.listen(backlog)
         for sock in sockets:
             if address.unix_path is None:
-                server = await loop.create_server(
-                    factory, sock=sock, backlog=backlog, ssl=tls, ssl_handshake_timeout=handshake
-                )
+                server = await loop.create_server(factory, sock=sock, backlog=backlog)
             else:
-                server = await loop.create_unix_server(
-                    factory, sock=sock, backlog=backlog, ssl=tls, ssl_handshake_timeout=handshake
-                )
+                server = await loop.create_unix_server(factory, sock=sock, backlog=backlog)
             servers.append(server)
     except OSError as error:
         for server in servers:

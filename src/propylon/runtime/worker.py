@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -16,7 +17,10 @@ from propylon.inbound.http1 import ClientConnection
 from propylon.inbound.intake import Intake
 from propylon.inbound.listener import ListenAddress, Listener, open_listener
 from propylon.inbound.proxy_protocol import Place, ProxyPreface
-from propylon.inbound.tls import server_context
+from propylon.inbound.redirect_https import RedirectHttps
+from propylon.inbound.tls import ListenerTls
+from propylon.inbound.tls_handshake import HandshakeLine, TlsHandshake
+from propylon.inbound.tls_reload import LOOK_SECONDS, CertificateFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from propylon.engine.snapshot import Snapshot
 
 SWEEP_SECONDS = 0.1  # how late a deadline may be noticed
+CERTIFICATE_TICKS = round(LOOK_SECONDS / SWEEP_SECONDS)
 POOL_SWEEP_TICKS = 10  # kept connections to endpoints rest for many seconds: once a second will do
 
 log = logging.getLogger("propylon.worker")
@@ -37,6 +42,8 @@ class Worker:
         self._intake = Intake(snapshot)
         self._settings = listeners
         self._listeners: list[Listener] = []
+        self._handshakes = HandshakeLine()
+        self._certificates: list[CertificateFiles] = []
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
 
@@ -66,8 +73,7 @@ class Worker:
             for settings in self._settings:
                 address = ListenAddress(settings.address.host, settings.address.port, settings.address.path)
                 factory = self._factory(settings)
-                tls = None if settings.tls is None else server_context(settings.tls.certificate, settings.tls.key)
-                self._listeners.append(await open_listener(address, factory, backlog=settings.backlog, tls=tls))
+                self._listeners.append(await open_listener(address, factory, backlog=settings.backlog))
         except BaseException:
             self._close_listeners()
             raise
@@ -100,16 +106,32 @@ class Worker:
         await asyncio.sleep(0)  # transports that were aborted tell their protocols in the next turn of the loop
 
     def _factory(self, settings: ListenerConfig) -> Callable[[], asyncio.Protocol]:
-        """Say what a new connection begins with: a request, or the PROXY protocol header in front of it."""
-        if settings.proxy_protocol is None:
-            return lambda: ClientConnection(self._intake)
-        trusted = TrustedProxies([str(network) for network in settings.proxy_protocol.from_])
-        return lambda: ProxyPreface(self._intake, trusted.contains, self._accept_proxied)
+        """Say what a new connection begins with: PROXY protocol header, TLS handshake, request, in this order."""
+        admission = None if settings.redirect_https is None else RedirectHttps(settings.redirect_https).admit
 
-    def _accept_proxied(self, peer: Place | None, local: Place | None) -> asyncio.Protocol:
-        if peer is None or local is None:
-            return ClientConnection(self._intake)
-        return ClientConnection(self._intake, peer[0].encode("ascii"), b"%d" % local[1])
+        def requests(peer: Place | None = None, local: Place | None = None) -> ClientConnection:
+            if peer is None or local is None:
+                return ClientConnection(self._intake, admission=admission)
+            return ClientConnection(self._intake, peer[0].encode("ascii"), b"%d" % local[1], admission)
+
+        accept: Callable[..., asyncio.Protocol] = requests
+        if settings.tls is not None:
+            tls = ListenerTls(settings.tls, str(settings.address))
+            self._certificates.append(CertificateFiles(tls, str(settings.address)))
+            accept = partial(self._shake_hands, tls, requests)
+        if settings.proxy_protocol is None:
+            return accept
+        trusted = TrustedProxies([str(network) for network in settings.proxy_protocol.from_])
+        return lambda: ProxyPreface(self._intake, trusted.contains, accept)
+
+    def _shake_hands(
+        self,
+        tls: ListenerTls,
+        requests: Callable[..., ClientConnection],
+        peer: Place | None = None,
+        local: Place | None = None,
+    ) -> TlsHandshake:
+        return TlsHandshake(self._intake, self._handshakes, tls, partial(requests, peer, local))
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
@@ -122,6 +144,9 @@ class Worker:
         now = monotonic()
         self._intake.sweep(now)
         self._ticks += 1
+        if self._ticks % CERTIFICATE_TICKS == 0:
+            for files in self._certificates:
+                files.refresh()
         if self._ticks % POOL_SWEEP_TICKS == 0:
             for service in self.snapshot.services.values():
                 for endpoint in service.endpoints:

@@ -105,7 +105,7 @@ class TestClient:
     async def request_async(self, method: str, target: str, **options: Unpack[RequestOptions]) -> Answer:
         """Send a request from within a running event loop; many may be under way at once."""
         headers, body = _message(options, self._host)
-        client = MemoryClient(options.get("client", self._client), self._scheme)
+        client = MemoryClient(options.get("client", self._client), self._scheme, options.get("client_certificate"))
         pieces: Iterable[bytes] = ()
         try:
             x = client.begin(self._intake, f"{method} {target} HTTP/1.1".encode("latin-1"), render(headers))

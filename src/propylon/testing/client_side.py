@@ -17,6 +17,7 @@ from propylon.testing.flow import Flow
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.exchange import Exchange
     from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
@@ -31,8 +32,9 @@ _DEADLINE_SECONDS = 0.02  # how late a timeout may be noticed
 class MemoryClient(Flow):
     """The client's side of one exchange (`Client`), and the source of its body."""
 
-    def __init__(self, address: str, scheme: str) -> None:
+    def __init__(self, address: str, scheme: str, certificate: ClientCertificate | None = None) -> None:
         super().__init__()
+        self.client_certificate = certificate
         self._address, self._scheme = address.encode("ascii"), scheme
         self._done = asyncio.Event()
         self.due = inf

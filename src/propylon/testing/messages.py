@@ -13,6 +13,7 @@ from propylon.engine.message import Response
 from propylon.http.headers import Headers
 
 if TYPE_CHECKING:
+    from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.exchange import Exchange
 
 
@@ -112,12 +113,14 @@ class RequestOptions(TypedDict, total=False):
     body: bytes, text (UTF-8), or pieces that arrive one by one, without a length.
     json: a body to be encoded, with its content type.
     client: the address the request comes from, instead of the test client's.
+    client_certificate: what the client has shown in the TLS handshake.
     """
 
     headers: Mapping[str, str] | Iterable[tuple[str, str]]
     body: bytes | str | Iterable[bytes]
     json: Any
     client: str
+    client_certificate: ClientCertificate
 
 
 def fields_of(block: bytes) -> Headers:

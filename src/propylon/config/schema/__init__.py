@@ -5,7 +5,13 @@ The description of every field is its documentation: JSON Schema and the referen
 
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.gateway import DEFAULT_LISTEN, GatewayConfig
-from propylon.config.schema.listener import ListenerConfig, ProxyProtocolConfig
+from propylon.config.schema.listener import (
+    CertificateConfig,
+    ClientCertificatesConfig,
+    ListenerConfig,
+    ListenerTlsConfig,
+    ProxyProtocolConfig,
+)
 from propylon.config.schema.policy import Condition, PolicyEntry
 from propylon.config.schema.route import QueryEditConfig, RewriteConfig, RouteConfig
 from propylon.config.schema.service import EndpointConfig, ServiceConfig, ServiceConnectionsConfig, ServiceTlsConfig
@@ -22,6 +28,8 @@ from propylon.config.schema.settings import (
 
 __all__ = [
     "DEFAULT_LISTEN",
+    "CertificateConfig",
+    "ClientCertificatesConfig",
     "Condition",
     "DnsConfig",
     "EndpointConfig",
@@ -32,6 +40,7 @@ __all__ = [
     "GatewayConfig",
     "LimitsConfig",
     "ListenerConfig",
+    "ListenerTlsConfig",
     "LogConfig",
     "Model",
     "PathsConfig",

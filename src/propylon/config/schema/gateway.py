@@ -38,7 +38,7 @@ class GatewayConfig(Model):
 
     listen: Listeners = Field(
         default_factory=lambda: (ListenerConfig(address=parse_listen_address(DEFAULT_LISTEN)),),
-        description="Where clients connect: an address, {address, proxy_protocol, backlog}, or a list of these.",
+        description="Where clients connect: an address, {address, tls, proxy_protocol, ...}, or a list of these.",
     )
     name: Annotated[str, Field(pattern=TOKEN_PATTERN)] | None = Field(
         default=None, description="Pseudonym of this gateway in Via; by default derived from the host's name."

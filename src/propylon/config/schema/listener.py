@@ -1,13 +1,14 @@
 """`listen`: the addresses where clients connect."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from propylon.config.addresses import Address
 from propylon.config.schema.base import Finding, Model
-from propylon.config.types import ExistingFile, Int, ListenAddress, TrustedPeer
+from propylon.config.types import Bool, ExistingFile, Int, ListenAddress, TrustedPeer
 
 
 class ProxyProtocolConfig(Model):
@@ -18,13 +19,87 @@ class ProxyProtocolConfig(Model):
     )
 
 
-class ListenerTlsConfig(Model):
-    """The certificate that clients see."""
+class CertificateConfig(Model):
+    """A certificate and its private key."""
 
     certificate: ExistingFile = Field(description="PEM file of the certificate and its chain.")
     key: ExistingFile | None = Field(
         default=None, description="PEM file of its private key, if the certificate's file does not have it."
     )
+
+
+class ClientCertificatesConfig(Model):
+    """What clients are asked to show, whatever name they ask for."""
+
+    ca: ExistingFile = Field(description="PEM file of the authorities whose client certificates are good.")
+    mode: Literal["required", "optional"] = Field(
+        default="required", description="Without a certificate: refuse the connection, or let it in."
+    )
+    headers: Bool = Field(
+        default=False, description="Tell services about the certificate, in X-Client-Cert-Subject, -San and others."
+    )
+
+
+def _version(value: Any) -> Any:
+    """Accept 1.2 and 1.3 as YAML reads them."""
+    return str(value) if isinstance(value, float) else value
+
+
+class ListenerTlsConfig(Model):
+    """TLS of one listener: its certificates, and what is asked of clients."""
+
+    certificate: ExistingFile | None = Field(
+        default=None, description="PEM file of the certificate and its chain: short for 'certificates' with one."
+    )
+    key: ExistingFile | None = Field(
+        default=None, description="PEM file of its private key, if the certificate's file does not have it."
+    )
+    certificates: tuple[CertificateConfig, ...] = Field(
+        default=(), description="Certificates, chosen by the name a client asks for; the first is for all others."
+    )
+    strict_sni: Bool = Field(
+        default=False, description="Refuse clients that ask for no name or for one that no certificate has."
+    )
+    min_version: Annotated[Literal["1.2", "1.3"], BeforeValidator(_version)] = Field(
+        default="1.2", description="The oldest version of TLS that is spoken."
+    )
+    client_certificates: ClientCertificatesConfig | None = Field(
+        default=None, description="Ask clients for a certificate."
+    )
+
+    @property
+    def pairs(self) -> list[tuple[Path, Path | None]]:
+        """Every certificate with its key, the default first."""
+        if self.certificate is not None:
+            return [(self.certificate, self.key)]
+        return [(each.certificate, each.key) for each in self.certificates]
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """There is one certificate at least, and one way to say so."""
+        short = data.get("certificate") is not None
+        if short and data.get("certificates"):
+            yield Finding(("certificates",), "'certificate' and 'certificates' exclude each other", "list all of them")
+        elif not short and not data.get("certificates"):
+            hint = "add certificate: and key:, or certificates: [{certificate: FILE, key: FILE}]"
+            yield Finding((), "TLS needs a certificate", hint)
+        elif not short and data.get("key") is not None:
+            yield Finding(("key",), "'key' belongs to 'certificate'", "put it beside its certificate in the list")
+
+
+def _redirect_port(value: Any) -> Any:
+    """Read true, false or a port."""
+    if value is None or isinstance(value, bool):
+        return 443 if value else None
+    if isinstance(value, int) and 1 <= value <= 65535:
+        return value
+    raise ValueError("should be true, false, or a port from 1 to 65535")
+
+
+RedirectPort = Annotated[
+    int | None, PlainValidator(_redirect_port), WithJsonSchema({"type": ["boolean", "integer"], "maximum": 65535})
+]
+"""The port that clients are redirected to; None for no redirect."""
 
 
 class ListenerConfig(Model):
@@ -41,11 +116,15 @@ class ListenerConfig(Model):
         default=1024, description="How many connections the system may hold until they are accepted."
     )
 
+    redirect_https: RedirectPort = Field(
+        default=None, description="Answer everything with a redirect to https: true, or the port to redirect to."
+    )
+
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """The PROXY header would have to be read before the handshake, which is not done yet."""
-        if data.get("tls") is not None and data.get("proxy_protocol") is not None:
-            yield Finding(("tls",), "'tls' and 'proxy_protocol' exclude each other on one listener", "remove one")
+        """What already is https is not redirected there."""
+        if data.get("tls") is not None and data.get("redirect_https"):
+            yield Finding(("redirect_https",), "'tls' and 'redirect_https' exclude each other", "use two listeners")
 
 
 def _listener(value: Any) -> Any:
@@ -54,7 +133,7 @@ def _listener(value: Any) -> Any:
         return {"address": value}
     if isinstance(value, Mapping | ListenerConfig):
         return value
-    raise ValueError("should be an address, or {address, tls, proxy_protocol, backlog}")
+    raise ValueError("should be an address, or {address, tls, redirect_https, proxy_protocol, backlog}")
 
 
 def _list_of_listeners(value: Any) -> Any:

@@ -1,0 +1,53 @@
+"""What the commands show of listeners: the address, and what TLS is spoken there."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from propylon.inbound.tls import Identities
+
+if TYPE_CHECKING:
+    from propylon.config.schema import ListenerConfig, ListenerTlsConfig
+
+
+def listener_as_dict(listener: "ListenerConfig") -> dict[str, Any]:
+    """Return a listener for JSON."""
+    tls = None if listener.tls is None else _tls_as_dict(listener.tls)
+    return {"address": str(listener.address), "redirect_https": listener.redirect_https, "tls": tls}
+
+
+def _tls_as_dict(tls: "ListenerTlsConfig") -> dict[str, Any]:
+    certificates = [
+        {
+            "file": identity.certificate_path,
+            "names": [*identity.certificate.dns_names, *identity.certificate.addresses],
+            "key_type": identity.certificate.key_type,
+            "not_after": identity.certificate.not_after.isoformat(),
+            "warning": identity.warning(datetime.now(UTC)),
+        }
+        for identity in Identities(tls).certificates
+    ]
+    asked = tls.client_certificates
+    return {
+        "min_version": tls.min_version,
+        "certificates": certificates,
+        "strict_sni": tls.strict_sni,
+        "client_certificates": asked.mode if asked is not None else None,
+    }
+
+
+def listener_lines(listener: "ListenerConfig") -> list[str]:
+    """Return what is worth saying of a listener in words: nothing of a plain one."""
+    address = str(listener.address)
+    if listener.redirect_https is not None:
+        return [f"{address}: redirects to https, port {listener.redirect_https}"]
+    if listener.tls is None:
+        return []
+    told = _tls_as_dict(listener.tls)
+    asked = told["client_certificates"]
+    lines = [f"{address}: TLS {told['min_version']} and newer" + (f", client certificates {asked}" if asked else "")]
+    for certificate in told["certificates"]:
+        names = ", ".join(certificate["names"]) or "any name"
+        lines.append(f"  {certificate['key_type']} certificate for {names}, until {certificate['not_after'][:10]}")
+        if certificate["warning"] is not None:
+            lines.append(f"  warning: {certificate['warning']}")
+    return lines
