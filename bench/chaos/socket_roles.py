@@ -26,6 +26,7 @@ GIVEN_UP = ("1013 backpressure", CLIENT_GONE)  # whichever is noticed first: it 
 NO_CLOSE = "1006 "
 CLOSE_SECONDS = 5.0  # that the gateway gives a peer to answer a Close frame
 SLACK_SECONDS = 2.0  # of a busy machine
+MOST_DEATHS = 3  # of endpoints under one WebSocket; `reconnect` has 5 tries
 
 LIES: tuple[tuple[str, bytes], ...] = (
     ("1002", frame(TEXT, b"unmasked", masked=False)),
@@ -245,11 +246,16 @@ async def ageing(load: ChaosLoad) -> None:
 
 
 async def carried_over(load: ChaosLoad) -> None:
-    """Endpoints die under it, others take over: answers may be lost then, but none comes twice or late."""
+    """Endpoints die under it, others take over: answers may be lost then, but none comes twice or late.
+
+    They die less often than the gateway tries in a row; it begins to count anew only when one has lived for a while.
+    """
     async with opened(load, "carried", "both") as (token, socket, since):
         last = -1
+        deaths = 0
         for number in range(load.choose.choice((20, 60))):
-            dies = load.choose.random() < 0.05
+            dies = deaths < MOST_DEATHS and load.choose.random() < 0.05
+            deaths += dies
             await socket.send(TEXT, f"do die {load.choose.choice(('rst', 'fin'))}".encode() if dies else b"%d" % number)
             try:
                 async with asyncio.timeout(0.1):
