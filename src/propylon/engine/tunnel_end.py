@@ -10,6 +10,7 @@ import os
 from math import inf
 from typing import TYPE_CHECKING
 
+from propylon.engine.unsent import unsent_bytes
 from propylon.http import websocket as ws
 from propylon.http.websocket import Close, WebSocketError
 
@@ -129,7 +130,7 @@ class End(asyncio.Protocol):
         if not self._begun:
             self._stalled = True
             return
-        self._unsent = self._unsent_bytes()
+        self._unsent = unsent_bytes(self._transport)
         self._tunnel.stalled(self)
 
     def resume_writing(self) -> None:
@@ -213,7 +214,7 @@ class End(asyncio.Protocol):
 
     def progressed(self) -> bool:
         """Tell whether any of what is still to be written has left since this was asked last."""
-        before, self._unsent = self._unsent, self._unsent_bytes()
+        before, self._unsent = self._unsent, unsent_bytes(self._transport)
         return self._unsent < before
 
     def finish(self) -> None:
@@ -259,9 +260,6 @@ class End(asyncio.Protocol):
 
     def _frame(self, opcode: int, payload: bytes) -> bytes:
         return ws.control_frame(opcode, payload, os.urandom(4) if self.masks else None)
-
-    def _unsent_bytes(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
 
 def _drop(data: bytes) -> None:

@@ -17,6 +17,7 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.forward import forward
 from propylon.engine.sides import UNKNOWN
+from propylon.engine.unsent import unsent_bytes
 from propylon.http.body_reader import BodyReader
 from propylon.http.chunked import last_chunk
 from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_origin, origin
@@ -166,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads too slowly: its endpoint waits too."""
         self._write_stalled = True
-        self._unsent = self._unsent_bytes()
+        self._unsent = unsent_bytes(self._transport)
         self._rearm()
         if self.exchange is not None and self.exchange.upstream is not None:
             self.exchange.upstream.hold(self)
@@ -585,7 +586,7 @@ class ClientConnection(asyncio.Protocol):
         if self._closing and not self._write_stalled:
             self.abort()
         elif self._write_stalled:
-            before, self._unsent = self._unsent, self._unsent_bytes()
+            before, self._unsent = self._unsent, unsent_bytes(self._transport)
             if self._unsent < before:  # slow, but it reads
                 self._rearm()
                 return
@@ -602,9 +603,6 @@ class ClientConnection(asyncio.Protocol):
             x.fail(GatewayError("read.body_timeout", "the request's body did not arrive in time"))
         elif self._half_closed:
             self._probe(x, now)
-
-    def _unsent_bytes(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def _probe(self, x: Exchange, now: float) -> None:
         """Find out whether a client that sent a FIN still waits, or went away.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.sides import UNKNOWN
+from propylon.engine.unsent import unsent_bytes
 from propylon.http.chunked import LAST_CHUNK, ChunkedDecoder
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
@@ -173,11 +174,8 @@ class EndpointConnection(asyncio.Protocol):
 
     def progressed(self) -> bool:
         """Tell whether any of what is still to be written has left since this was asked last."""
-        before, self._unsent = self._unsent, self._unsent_bytes()
+        before, self._unsent = self._unsent, unsent_bytes(self._transport)
         return self._unsent < before
-
-    def _unsent_bytes(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def finish(self) -> None:
         """Give the exchange up: back to the pool if the connection is clean, closed otherwise."""
@@ -284,7 +282,7 @@ class EndpointConnection(asyncio.Protocol):
             source: Source | Client = x.body.source if isinstance(x.body, Body) else x.client
             source.hold(self)
             self._held_source = source
-            self._unsent = self._unsent_bytes()
+            self._unsent = unsent_bytes(self._transport)
             x.arm(x.timeouts.idle, "attempt.stalled")
 
     def resume_writing(self) -> None:
