@@ -109,7 +109,11 @@ async def frozen(load: ChaosLoad) -> None:
     kind = load.choose.choice(("socket", "flooded", "events"))
     token, since = load.token("frozen"), monotonic()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.chaos.frozen", str(load.port), kind, token, stdin=DEVNULL, stdout=PIPE, cwd=ROOT
+        *(sys.executable, "-m", "bench.chaos.frozen", str(load.port), kind, token),
+        stdin=DEVNULL,
+        stdout=PIPE,
+        cwd=ROOT,
+        start_new_session=True,  # or the end of the shell that began the run would wake it, and end it (SIGHUP)
     )
     try:
         assert process.stdout is not None
