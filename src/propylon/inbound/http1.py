@@ -45,6 +45,7 @@ PROBE_SECONDS = 0.5  # after a client's FIN: time for a quick answer before it i
 PROBE_AGAIN_SECONDS = 15.0  # that long a half-closed client that has shown to be there is believed
 TURN_REQUESTS = 64  # pipelined requests that are begun in one go; then other connections get their turn
 DRAIN_LINGER_SECONDS = 1.0  # a gateway that stops waits no longer for a client to close
+STALL_LOOKS = 4  # at a client that does not read, while `timeouts.write` passes: what it takes late counts from then
 JOIN_BYTES = 16384  # larger pieces are not copied into one string with their chunk's size
 
 _NOBODY: frozenset[object] = frozenset()
@@ -63,8 +64,8 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds",
         "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme",
-        "_serving", "_switched", "_tls", "_transport", "_turn_over", "_unsent", "_write_stalled", "deadline", "due",
-        "exchange",
+        "_serving", "_switched", "_tls", "_took_at", "_transport", "_turn_over", "_unsent", "_write_stalled",
+        "deadline", "due", "exchange",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +99,7 @@ class ClientConnection(asyncio.Protocol):
         self._owes_continue = self._probed = self._serving = self._switched = self._turn_over = False
         self._write_stalled = False
         self._unsent = 0
+        self._took_at = 0.0
         self.deadline = self.due = inf
         self.exchange: Exchange | None = None
 
@@ -168,6 +170,7 @@ class ClientConnection(asyncio.Protocol):
         """The client reads too slowly: its endpoint waits too."""
         self._write_stalled = True
         self._unsent = unsent_bytes(self._transport)
+        self._took_at = monotonic()
         self._rearm()
         if self.exchange is not None and self.exchange.upstream is not None:
             self.exchange.upstream.hold(self)
@@ -532,7 +535,8 @@ class ClientConnection(asyncio.Protocol):
         """Set the deadline that the present state calls for."""
         timeouts = self._snapshot.client_timeouts
         if self._write_stalled:
-            seconds = timeouts.write
+            left = self._took_at + timeouts.write - monotonic()
+            seconds = min(left, timeouts.write / STALL_LOOKS)
         elif self._closing:
             seconds = min(timeouts.linger, DRAIN_LINGER_SECONDS) if self._intake.draining else timeouts.linger
         elif self._reader is not None:
@@ -588,6 +592,8 @@ class ClientConnection(asyncio.Protocol):
         elif self._write_stalled:
             before, self._unsent = self._unsent, unsent_bytes(self._transport)
             if self._unsent < before:  # slow, but it reads
+                self._took_at = now
+            if now < self._took_at + self._snapshot.client_timeouts.write:
                 self._rearm()
                 return
             if x is not None:
