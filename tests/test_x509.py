@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from propylon.x509 import read_certificate, read_der
@@ -60,6 +60,7 @@ def test_what_is_no_certificate_is_a_value_error(pem: bytes) -> None:
 
 
 @given(st.integers(0, 2000), st.integers(0, 255), st.integers(0, 2000))
+@example(200, 0, 0)  # extensions without content
 def test_a_damaged_certificate_is_read_or_a_value_error(
     certificates: Certificates, at: int, byte: int, length: int
 ) -> None:

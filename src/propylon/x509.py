@@ -62,7 +62,7 @@ def read_der(der: bytes) -> Certificate:
     """Read a certificate in DER. Raises `ValueError` for what is none."""
     try:
         return _read(der)
-    except (IndexError, StopIteration, OverflowError) as error:
+    except (IndexError, OverflowError) as error:
         raise ValueError("the certificate is malformed") from error
 
 
@@ -111,8 +111,8 @@ def _values(content: bytes) -> Iterator[_Value]:
 
 def _one(content: bytes, tag: int) -> bytes:
     """Return the content of the first value in `content`, which must have this tag."""
-    value = next(_values(content))
-    if value.tag != tag:
+    value = next(_values(content), None)
+    if value is None or value.tag != tag:
         raise ValueError("the certificate is malformed")
     return value.content
 
