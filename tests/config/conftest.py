@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from propylon.policies import registry
+from propylon.plugins import POLICIES
 
 
 class Depth(BaseModel):
@@ -38,4 +38,4 @@ def colour(monkeypatch: pytest.MonkeyPatch) -> None:
     module = SimpleNamespace(Config=ColourConfig, Policy=Colour)
     broken = SimpleNamespace(Config=ColourConfig)
     points = {"colour": SimpleNamespace(load=lambda: module), "broken": SimpleNamespace(load=lambda: broken)}
-    monkeypatch.setattr(registry, "_entry_points", lambda: points)
+    monkeypatch.setattr(POLICIES, "_entry_points", points)

@@ -32,7 +32,7 @@ from propylon.inbound.tls import Identities
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.resolve import Resolver
 from propylon.outbound.tls import client_context
-from propylon.policies import registry
+from propylon.plugins import POLICIES
 from propylon.services.service import Endpoint, Service, ServiceSettings
 from propylon.tls import TlsError
 
@@ -290,7 +290,7 @@ def _uses(entries: Iterable[PolicyEntry], where: str) -> list[PolicyUse]:
 
 def _use(entry: PolicyEntry, where: str) -> PolicyUse:
     try:
-        policy = entry.instance if entry.instance is not None else registry.find(entry.name).Policy(entry.config)
+        policy = entry.instance if entry.instance is not None else POLICIES.find(entry.name).Policy(entry.config)
         condition = combine(
             [_condition(each) for each in entry.when or ()], [_condition(each) for each in entry.unless or ()]
         )

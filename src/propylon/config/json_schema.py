@@ -7,7 +7,7 @@ written here twice.
 from typing import Any, Final
 
 from propylon.config.schema import GatewayConfig
-from propylon.policies import registry
+from propylon.plugins import POLICIES, PluginBrokenError
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _ACTIONS: Final = ("redirect", "respond")
@@ -29,17 +29,17 @@ def json_schema() -> dict[str, Any]:
         "properties": {**settings, "when": entry["properties"]["when"], "unless": entry["properties"]["unless"]},
         "additionalProperties": False,
     }
-    definitions["PolicyEntry"] = {"anyOf": [{"type": "string", "enum": registry.names()}, named]}
+    definitions["PolicyEntry"] = {"anyOf": [{"type": "string", "enum": POLICIES.names()}, named]}
     return {"$schema": _DIALECT, "title": "Propylon gateway configuration", **schema}
 
 
 def _settings(definitions: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of every policy's settings, and add what they share to the definitions."""
     found: dict[str, Any] = {}
-    for name in registry.names():
+    for name in POLICIES.names():
         try:
-            module = registry.find(name)
-        except registry.PolicyBrokenError:
+            module = POLICIES.find(name)
+        except PluginBrokenError:
             found[name] = {}  # an optional dependency is missing here, and may be there where the file is used
             continue
         prefix = f"policy.{name}."

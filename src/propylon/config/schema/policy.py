@@ -16,7 +16,7 @@ from propylon.config.schema.base import Finding, Loc, Model, combined, detail, d
 from propylon.config.schema.matching import FieldName, Method, Path, PythonReference
 from propylon.config.types import FROM_FILE
 from propylon.engine.pipeline import PHASES
-from propylon.policies import registry
+from propylon.plugins import POLICIES, PluginBrokenError, PluginNotFoundError
 
 _CONDITIONS: Final = ("when", "unless")
 
@@ -127,10 +127,10 @@ def _split(model: type[Model], data: str | Mapping[str, Any]) -> tuple[str, Any,
 def _configured(name: str, settings: Any, context: Any, at: Loc = ()) -> tuple[Any, list[InitErrorDetails]]:
     """Return the policy's validated settings, and what is wrong with them."""
     try:
-        config_model = registry.find(name).Config
-    except registry.PolicyNotFoundError:
-        return None, [detail(Finding(at, f"unknown policy {name!r}", suggest(name, registry.names())))]
-    except registry.PolicyBrokenError as error:
+        config_model = POLICIES.find(name).Config
+    except PluginNotFoundError:
+        return None, [detail(Finding(at, f"unknown policy {name!r}", suggest(name, POLICIES.names())))]
+    except PluginBrokenError as error:
         return None, [detail(Finding(at, f"the policy {name!r} cannot be used: {error}"))]
     if isinstance(settings, config_model):
         return settings, []

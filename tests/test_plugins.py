@@ -7,53 +7,52 @@ from typing import Any
 
 import pytest
 
-from propylon.policies import registry
+from propylon.plugins import POLICIES, PluginBrokenError, PluginNotFoundError
 
 
-def test_built_in_policies_are_listed_without_the_registry() -> None:
-    names = registry.names()
+def test_built_in_policies_are_listed() -> None:
+    names = POLICIES.names()
     assert "headers" in names
-    assert "registry" not in names
     assert names == sorted(names)
 
 
 def test_listing_imports_no_policy() -> None:
     code = (
-        "import sys; from propylon.policies import registry; names = registry.names();"
+        "import sys; from propylon.plugins import POLICIES; names = POLICIES.names();"
         "print([name for name in names if f'propylon.policies.{name}' in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", ["nope", "registry", "os", "os.path", "..config", "headers.x", "", "_private"])
+@pytest.mark.parametrize("name", ["nope", "os", "os.path", "..config", "headers.x", "", "_private"])
 def test_an_unknown_name_is_not_found(name: str) -> None:
-    with pytest.raises(registry.PolicyNotFoundError):
-        registry.find(name)
+    with pytest.raises(PluginNotFoundError):
+        POLICIES.find(name)
 
 
 def test_every_built_in_policy_has_settings_and_behaviour() -> None:
-    for name in registry.names():
-        module = registry.find(name)
+    for name in POLICIES.names():
+        module = POLICIES.find(name)
         assert module.Config.model_config["frozen"] is True
         assert module.Config.model_config["extra"] == "forbid"
         assert callable(module.Policy)
 
 
 def with_entry_point(monkeypatch: pytest.MonkeyPatch, name: str, load: Any) -> None:
-    monkeypatch.setattr(registry, "_entry_points", lambda: {name: SimpleNamespace(load=load)})
+    monkeypatch.setattr(POLICIES, "_entry_points", {name: SimpleNamespace(load=load)})
 
 
 def test_another_package_brings_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     module = SimpleNamespace(Config=object, Policy=object)
     with_entry_point(monkeypatch, "colour", lambda: module)
-    assert registry.find("colour") is module
-    assert "colour" in registry.names()
+    assert POLICIES.find("colour") is module
+    assert "colour" in POLICIES.names()
 
 
 def test_another_package_cannot_take_over_a_built_in_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with_entry_point(monkeypatch, "headers", lambda: pytest.fail("loaded"))
-    assert registry.find("headers").__name__ == "propylon.policies.headers"  # type: ignore[attr-defined]
+    assert POLICIES.find("headers").__name__ == "propylon.policies.headers"  # type: ignore[attr-defined]
 
 
 def test_a_policy_that_cannot_be_imported_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,11 +60,11 @@ def test_a_policy_that_cannot_be_imported_says_why(monkeypatch: pytest.MonkeyPat
         raise ModuleNotFoundError("No module named 'joserfc'")
 
     with_entry_point(monkeypatch, "colour", load)
-    with pytest.raises(registry.PolicyBrokenError, match="No module named 'joserfc'"):
-        registry.find("colour")
+    with pytest.raises(PluginBrokenError, match="No module named 'joserfc'"):
+        POLICIES.find("colour")
 
 
 def test_a_module_without_its_parts_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     with_entry_point(monkeypatch, "colour", SimpleNamespace)
-    with pytest.raises(registry.PolicyBrokenError, match="has no Config and no Policy"):
-        registry.find("colour")
+    with pytest.raises(PluginBrokenError, match="has no Config and no Policy"):
+        POLICIES.find("colour")

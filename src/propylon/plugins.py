@@ -1,0 +1,89 @@
+"""Modules that are found by their name: in a package of ours, then among the entry points of other packages.
+
+Rules of the file: the name of a module is the name in the configuration, so there is no list to edit. Nothing is
+imported to list the names, and only the one module asked for is imported by `find`. A built-in name cannot be taken
+over.
+"""
+
+import importlib
+import pkgutil
+import re
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any, Final, cast
+
+import propylon.policies
+import propylon.services.balancing
+import propylon.services.discovery
+
+# Also what keeps a name from a file from reaching importlib as a dotted path.
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class PluginNotFoundError(LookupError):
+    """No module has this name."""
+
+
+class PluginBrokenError(Exception):
+    """The module exists, and cannot be imported or lacks what every module of its kind has."""
+
+
+class Plugins:
+    """All modules of one kind."""
+
+    def __init__(self, package: ModuleType, *parts: str) -> None:
+        """Make the list of a package's modules.
+
+        Args:
+            package: where ours are; `propylon.` and the last part of its name is the group of the entry points.
+            parts: what every module has, as `Config` and `Policy`.
+        """
+        self.group = f"propylon.{package.__name__.rpartition('.')[2]}"
+        self._package = package
+        self._parts = parts
+
+    def names(self) -> list[str]:
+        """Return the names of all that can be configured, sorted; imports none of them."""
+        return sorted({*self._built_in, *self._entry_points})
+
+    def find(self, name: str) -> Any:
+        """Return a module by its name.
+
+        Raises `PluginNotFoundError` for an unknown name, and `PluginBrokenError` with the reason when the module
+        cannot be used, for example because an optional dependency is not installed.
+        """
+        if name in self._built_in:
+            load = self._import_built_in
+        elif name in self._entry_points:
+            load = self._import_entry_point
+        else:
+            raise PluginNotFoundError(name)
+        try:
+            module = load(name)
+        except Exception as error:  # a third party's module may raise anything when it is imported
+            raise PluginBrokenError(f"{type(error).__name__}: {error}") from error
+        missing = [part for part in self._parts if not hasattr(module, part)]
+        if missing:
+            raise PluginBrokenError(f"its module has no {' and no '.join(missing)}")
+        return module
+
+    @cached_property
+    def _built_in(self) -> frozenset[str]:
+        found = (module.name for module in pkgutil.iter_modules(self._package.__path__))
+        return frozenset(name for name in found if _NAME.fullmatch(name))
+
+    @cached_property
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self.group) if _NAME.fullmatch(point.name)}
+
+    def _import_built_in(self, name: str) -> object:
+        return importlib.import_module(f"{self._package.__name__}.{name}")
+
+    def _import_entry_point(self, name: str) -> object:
+        return cast("object", self._entry_points[name].load())
+
+
+POLICIES: Final = Plugins(propylon.policies, "Config", "Policy")
+BALANCERS: Final = Plugins(propylon.services.balancing, "Config", "Balancer")
+PROVIDERS: Final = Plugins(propylon.services.discovery, "Config", "Provider")

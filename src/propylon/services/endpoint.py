@@ -1,0 +1,53 @@
+"""An endpoint: one address of a service, and what requests to it need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from propylon.outbound.address import EndpointAddress
+    from propylon.outbound.pool import Pool
+    from propylon.services.vitals import Vitals
+
+
+class Endpoint:
+    """One address of a service.
+
+    Attributes:
+        url: as configured or found; for logs, never for clients.
+        authority: what the Host field says by default.
+        base_path: what stands in front of every path.
+        host: the service's `host:` rule: `None` for the endpoint's own name, `PRESERVE`, or a fixed value.
+        weight: its share of the requests, relative to the others; 0 for none.
+        priority: its tier: a higher number is used only when the lower ones are not healthy enough.
+        zone: where it runs, if that is known.
+        pool: its connections.
+        vitals: what is known about its address, shared by all services that use it.
+    """
+
+    __slots__ = ("authority", "base_path", "host", "pool", "priority", "url", "vitals", "weight", "zone")
+
+    def __init__(
+        self,
+        url: str,
+        address: EndpointAddress,
+        pool: Pool,
+        vitals: Vitals,
+        *,
+        host: bytes | None = None,
+        weight: int = 1,
+        priority: int = 0,
+        zone: str | None = None,
+    ) -> None:
+        self.url = url
+        self.authority = address.authority
+        self.base_path = address.base_path
+        self.host = host
+        self.weight = weight
+        self.priority = priority
+        self.zone = zone
+        self.pool = pool
+        self.vitals = vitals
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.url} {self.pool!r}>"

@@ -1,0 +1,53 @@
+"""What is known about an address, whoever uses it: how busy it is, how fast, and whether it is well.
+
+Vitals outlive configurations: an address that stays keeps what has been learned about it.
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import Final
+
+EWMA_ALPHA: Final = 0.2
+"""Weight of a new latency in the plain average, as the Real-Time API Gateway has it."""
+
+PEAK_DECAY_SECONDS: Final = 10.0
+"""Time constant of the peak-sensitive average, as Finagle's and Linkerd's default."""
+
+
+class Vitals:
+    """Of one address.
+
+    Attributes:
+        url: the address, in its canonical spelling.
+        inflight: exchanges under way there, streams and tunnels too.
+        ewma: the plain moving average of seconds to the response's head; `None` before the first.
+    """
+
+    __slots__ = ("_peak", "_peak_at", "ewma", "inflight", "url")
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.inflight = 0
+        self.ewma: float | None = None
+        self._peak = 0.0
+        self._peak_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Vitals {self.url} inflight={self.inflight}>"
+
+    def record(self, seconds: float, now: float) -> None:
+        """Learn how long a response's head took; `now` is of `time.monotonic`."""
+        self.ewma = seconds if self.ewma is None else self.ewma + EWMA_ALPHA * (seconds - self.ewma)
+        if seconds > self._peak:
+            self._peak = seconds
+        else:
+            self._peak = seconds + (self._peak - seconds) * exp((self._peak_at - now) / PEAK_DECAY_SECONDS)
+        self._peak_at = now
+
+    def peak(self, now: float) -> float:
+        """Return the peak-sensitive average in seconds: it jumps to a slow answer, and sinks while there is none.
+
+        So an endpoint that was slow is tried again after a while (Finagle's "peak EWMA").
+        """
+        return self._peak * exp((self._peak_at - now) / PEAK_DECAY_SECONDS)
