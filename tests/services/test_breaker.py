@@ -227,6 +227,17 @@ def test_the_probe_before_a_new_opening_does_not_close_it() -> None:
     assert b.state == "open"
 
 
+def test_a_probe_from_before_a_new_opening_does_not_decide_for_the_probe_after_it() -> None:
+    b = opened()
+    assert b.begin(START + 15)
+    assert b.begin(START + 30)
+    assert b.end(True, True, 16.0, START + 31)
+    assert b.begin(START + 61)
+    assert not b.end(True, True, 32.0, START + 62)
+    assert b.state == "half_open"
+    assert b.end(True, False, 2.0, START + 63)
+
+
 def test_the_open_time_doubles_with_each_failed_probe_up_to_the_longest_and_begins_anew_after_closing() -> None:
     b = opened(open_max=50.0)
     times = []

@@ -57,6 +57,7 @@ def test_a_failure_rate_forgets_what_is_older_than_the_window() -> None:
 def test_services_that_share_an_address_count_over_the_longest_of_their_windows() -> None:
     short = {"consecutive": None, "failure_rate": 0.5, "minimum": 4, "window": 1.0}
     ejection = Ejection()
+    fail(ejection, 1, START, **short)
     fail(ejection, 1, START, **short | {"window": 30.0})
     fail(ejection, 2, START + 5, **short)
     assert fail(ejection, 1, START + 10, **short) == [True]

@@ -69,13 +69,13 @@ class Ejection:
 
         While it is ejected nothing counts: that is what was sent before, or because nothing better was left.
         """
+        if self.until:
+            return False
         if not failed:
             if self._row:
                 self._row = 0
-            if settings.failure_rate is not None and not self.until:
+            if settings.failure_rate is not None:
                 self._counts(settings).add(False, now)
-            return False
-        if self.until:
             return False
         self._row += 1
         reason = self._too_many(now, settings)
