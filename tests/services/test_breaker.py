@@ -227,6 +227,16 @@ def test_the_probe_before_a_new_opening_does_not_close_it() -> None:
     assert b.state == "open"
 
 
+def test_the_second_of_two_probes_that_fail_in_the_same_moment_changes_nothing() -> None:
+    b = opened()
+    assert b.begin(START + 15)
+    assert b.begin(START + 30)
+    assert b.end(True, True, 15.0, START + 30)
+    retry_at = b.retry_at
+    assert not b.end(True, True, 0.0, START + 30)
+    assert (b.opened, b.retry_at) == (2, retry_at)
+
+
 def test_a_probe_from_before_a_new_opening_does_not_decide_for_the_probe_after_it() -> None:
     b = opened()
     assert b.begin(START + 15)

@@ -129,7 +129,7 @@ class Breaker:
 
     def _end_probe(self, failed: bool | None, seconds: float, now: float) -> bool:
         begun = now - seconds
-        if begun < self._since:  # always so while open: nothing sent since then is a probe
+        if self.state == "open" or begun < self._since:
             return False
         if failed is None:
             # The last probe frees its place, and not one before it that took too long: those are `open` seconds apart,
