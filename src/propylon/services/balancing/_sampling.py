@@ -33,7 +33,8 @@ class Sampler:
     def __init__(self, endpoints: Sequence[Endpoint], random: Callable[[], float]) -> None:
         self.endpoints = tuple(endpoints)
         self.equal = len({endpoint.weight for endpoint in endpoints}) == 1
-        self._sums = list(accumulate(endpoint.weight for endpoint in endpoints))
+        # Floats, as what is looked up in them: comparing them with whole numbers takes several times as long.
+        self._sums = list(accumulate(float(endpoint.weight) for endpoint in endpoints))
         self.total = self._sums[-1]
         self._last = len(self.endpoints) - 1
         self._pairs = len(self.endpoints) * self._last
