@@ -22,7 +22,6 @@ import ipaddress
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
@@ -33,6 +32,8 @@ from propylon.services.discovery import DiscoveryError, Found, Place
 from propylon.services.found import MAX_WEIGHT
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
     from aiodns import DNSResolver
 
 log = logging.getLogger("propylon.discovery")
@@ -218,7 +219,7 @@ class Provider:
         return found, min(ttl, *(target.ttl for target in targets.values()))
 
     async def _targets(self, channel: DNSResolver, names: Sequence[str]) -> dict[str, _Addresses]:
-        """Resolve all targets; one that does not exist has no addresses, one that cannot be asked for fails them all."""
+        """Resolve all targets; one that does not exist has no addresses, one that fails otherwise fails them all."""
         at_once = asyncio.Semaphore(_TARGETS_AT_ONCE)
 
         async def resolve(name: str) -> _Addresses:
@@ -237,7 +238,8 @@ async def _lookup(channel: DNSResolver, name: str, family: socket.AddressFamily)
     except DNSError as error:
         if error.args[0] in (ARES_ENODATA, ARES_ENOTFOUND):
             return _Addresses((), float("inf"))
-        raise DiscoveryError(f"{name}: {error.args[-1]}") from None
+        kind = "IPv4" if family == socket.AF_INET else "IPv6"
+        raise DiscoveryError(f"{name}, {kind} addresses: {error.args[-1]}") from None
     found = tuple(ipaddress.ip_address(node.addr[0].decode("ascii")) for node in answer.nodes)
     return _Addresses(found, min((node.ttl for node in answer.nodes), default=float("inf")))
 
