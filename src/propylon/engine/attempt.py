@@ -230,11 +230,18 @@ def give_up(x: Exchange) -> None:
 
 
 async def _wait(x: Exchange, seconds: float) -> None:
+    """Let some time pass. The clock is not asked: a timer may go off a little before its time."""
+    over = False
+
+    def ring() -> None:
+        nonlocal over
+        over = True
+        x.notify()
+
     x.disarm()
-    until = monotonic() + seconds
-    timer = asyncio.get_running_loop().call_later(seconds, x.notify)
+    timer = asyncio.get_running_loop().call_later(seconds, ring)
     try:
-        while monotonic() < until:
+        while not over:
             await x.pause()
     finally:
         timer.cancel()

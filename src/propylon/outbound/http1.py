@@ -351,6 +351,7 @@ class EndpointConnection(asyncio.Protocol):
         if self._transport is not None:
             end.take_over(self._transport, self, stalled=self.stalled, ended=self._eof)
             self._holds = _NOBODY
+            self._held_source = None
             self._transport.resume_reading()
         return early
 
