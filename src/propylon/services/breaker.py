@@ -60,6 +60,7 @@ class Breaker:
     Ask `allows`; if a request is then sent, call `begin`, and exactly once `end` with what `begin` returned.
 
     Attributes:
+        settings: when it opens.
         state: closed, open, or half open: a probe has been sent since it opened.
         retry_at: when the next probe may be sent; 0 when closed.
         opened: how often it has opened.
@@ -67,8 +68,8 @@ class Breaker:
     """
 
     __slots__ = (
-        "_longest", "_open_for", "_probe_at", "_random", "_row", "_settings", "_since", "_slow", "_times", "_window",
-        "opened", "reason", "retry_at", "state",
+        "_longest", "_open_for", "_probe_at", "_random", "_row", "_since", "_slow", "_times", "_window",
+        "opened", "reason", "retry_at", "settings", "state",
     )  # fmt: skip
 
     def __init__(self, settings: BreakerSettings, random: Callable[[], float]) -> None:
@@ -77,7 +78,7 @@ class Breaker:
         self.retry_at = 0.0
         self.opened = 0
         self.reason = ""
-        self._settings = settings
+        self.settings = settings
         self._random = random
         self._slow = inf if settings.slow is None else settings.slow
         self._longest = settings.open * LONGEST if settings.open_max is None else max(settings.open_max, settings.open)
@@ -104,7 +105,7 @@ class Breaker:
             return False
         self.state = "half_open"
         self._probe_at = now
-        self.retry_at = now + self._settings.open  # a probe that never ends must not block for ever
+        self.retry_at = now + self.settings.open  # a probe that never ends must not block for ever
         return True
 
     def end(self, probe: bool, failed: bool | None, seconds: float, now: float) -> bool:
@@ -134,7 +135,7 @@ class Breaker:
         if failed is None:
             # The last probe frees its place, and not one before it that took too long: those are `open` seconds apart,
             # so half of that is far from any rounding.
-            if begun > self._probe_at - self._settings.open / 2:
+            if begun > self._probe_at - self.settings.open / 2:
                 self.retry_at = now
             return False
         if failed or seconds > self._slow:
@@ -158,7 +159,7 @@ class Breaker:
 
     def _too_many(self, now: float) -> str:
         """Return which rule is broken, or an empty text."""
-        settings = self._settings
+        settings = self.settings
         if settings.consecutive is not None and self._row >= settings.consecutive:
             return f"{self._row} failures in a row"
         times = self._times
@@ -181,7 +182,7 @@ class Breaker:
         self.state = "closed"
         self.retry_at = 0.0
         self._since = now
-        self._open_for = self._settings.open
+        self._open_for = self.settings.open
         self._row = 0
         if self._times is not None:
             self._times.clear()
