@@ -142,7 +142,7 @@ def _breaker(config: BreakerConfig) -> BreakerUse:
 def _transport(where: str, config: ServiceConfig, write_buffer: int) -> Transport:
     limits = config.connections
     tls, digest = None, ""
-    if any(endpoint.url.startswith("https:") for endpoint in config.endpoints):
+    if config.discover is not None or any(endpoint.url.startswith("https:") for endpoint in config.endpoints):
         files = [str(path) if path is not None else None for path in _files(config.tls)]
         try:
             tls = client_context(config.tls.verify, *files)

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, Wit
 from propylon.config.addresses import check_host_value
 from propylon.config.schema.balance import BalanceEntry
 from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.discover import DiscoverConfig
 from propylon.config.schema.health import Health, HealthConfig
 from propylon.config.schema.policy import Policies
 from propylon.config.schema.resilience import BreakerConfig, Concurrency, ConcurrencyConfig, Hedge, Retry, RetryConfig
@@ -94,6 +95,9 @@ class ServiceConfig(Model):
     endpoints: tuple[Endpoint, ...] = Field(
         default=(), description="Where the service runs: URLs, or mappings of url, weight, priority and zone."
     )
+    discover: DiscoverConfig | None = Field(
+        default=None, description="What finds the endpoints, instead of 'endpoints': a provider and its settings."
+    )
     balance: BalanceEntry = Field(
         default_factory=BalanceEntry.named, description="How an endpoint is chosen: an algorithm, with its settings."
     )
@@ -127,8 +131,11 @@ class ServiceConfig(Model):
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """An endpoint counts once; TLS settings without an https endpoint would protect nothing."""
-        if not data.get("endpoints"):
-            yield Finding(("endpoints",), "should not be empty")
+        if data.get("discover") is not None and data.get("endpoints"):
+            yield Finding(("discover",), "'endpoints' and 'discover' exclude each other", "remove one")
+        elif data.get("discover") is None and not data.get("endpoints"):
+            at = ("endpoints",) if "endpoints" in data else ()
+            yield Finding(at, "a service needs endpoints", "give 'endpoints', or 'discover' with what finds them")
         urls = _urls(data.get("endpoints"))
         seen: dict[EndpointAddress, int] = {}
         for index, url in enumerate(urls):
