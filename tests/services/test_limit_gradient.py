@@ -52,6 +52,12 @@ def test_it_does_not_grow_while_it_holds_nobody_back() -> None:
     for _ in range(50):
         load.second(USUAL, inflight=19)
     assert load.it.limit == 40
+    load.second(USUAL)
+    load.second(USUAL, inflight=1)
+    after = load.it.limit
+    for _ in range(50):
+        load.second(USUAL, inflight=1)
+    assert load.it.limit == after
 
 
 def test_it_shrinks_when_answers_take_longer_and_grows_again_after() -> None:

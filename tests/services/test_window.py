@@ -47,6 +47,7 @@ def test_time_that_goes_back_loses_nothing_and_keeps_nothing_for_longer() -> Non
     window.add(True, 100.0)
     window.add(True, 95.0)
     assert counts(window, 95.0) == (2, 2)
+    assert counts(window, 109.0) == (2, 2)
     assert counts(window, 110.0) == (0, 0)
 
 

@@ -74,6 +74,7 @@ FAILURES: dict[str, Failure] = {
     # the request's policies
     "request.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
     "request.policy_timeout": Failure(504, "Gateway timeout", "An async policy took longer than `timeout.policy`."),
+    "request.fault": Failure(503, "Injected fault", "The `fault` policy did it, with the status it has there."),
     "request.body_too_large": Failure(413, "Body too large", "See the `body_limit` policy."),
     "response.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
     "response.body_too_large": Failure(
