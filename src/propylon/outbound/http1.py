@@ -186,6 +186,9 @@ class EndpointConnection(asyncio.Protocol):
         self.body = b""
         self.head = None
         self._decoder = None
+        source, self._held_source = self._held_source, None
+        if source is not None:  # the body may have to go to another endpoint
+            source.release(self)
         if clean:
             self.fresh = False
             if self._holds and self._transport is not None:

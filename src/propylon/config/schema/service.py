@@ -6,9 +6,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from propylon.config.addresses import check_host_value
+from propylon.config.schema.balance import BalanceEntry
 from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.health import Health, HealthConfig
 from propylon.config.schema.policy import Policies
-from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, ServiceUrl, Text
+from propylon.config.schema.resilience import BreakerConfig, Concurrency, ConcurrencyConfig, Hedge, Retry, RetryConfig
+from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, Percent, ServiceUrl, Text
 from propylon.outbound.address import AddressError, EndpointAddress
 
 MAX_WEIGHT = 1000
@@ -23,6 +26,10 @@ class EndpointConfig(Model):
     weight: Annotated[Int, Field(ge=0, le=MAX_WEIGHT)] = Field(
         default=1, description="Share of the requests, in proportion to the other endpoints; 0 for none."
     )
+    priority: Annotated[Int, Field(ge=0, le=100)] = Field(
+        default=0, description="Its tier: a higher number is used only when the lower ones are not well."
+    )
+    zone: Text | None = Field(default=None, description="Where it runs; those in the gateway's own zone come first.")
 
 
 def _endpoint(value: Any) -> Any:
@@ -85,8 +92,27 @@ class ServiceConfig(Model):
     """A named group of endpoints."""
 
     endpoints: tuple[Endpoint, ...] = Field(
-        min_length=1,
-        description="Where the service runs: URLs, or mappings of url and weight.",
+        default=(), description="Where the service runs: URLs, or mappings of url, weight, priority and zone."
+    )
+    balance: BalanceEntry = Field(
+        default_factory=BalanceEntry.named, description="How an endpoint is chosen: an algorithm, with its settings."
+    )
+    health: Health = Field(
+        default_factory=HealthConfig, description="How it is found out which endpoints are well: a path, or settings."
+    )
+    breaker: BreakerConfig | None = Field(default=None, description="When nobody is sent to an endpoint that fails.")
+    retry: Retry = Field(
+        default_factory=RetryConfig, description="When another endpoint is tried: a number of tries, or settings."
+    )
+    hedge: Hedge | None = Field(default=None, description="Ask a second endpoint when the first one is slow.")
+    concurrency: Concurrency = Field(
+        default_factory=ConcurrencyConfig, description="How many requests may be under way: a number, or settings."
+    )
+    slow_start: Duration = Field(
+        default=0.0, description="Time in which a new or recovered endpoint gets its share step by step."
+    )
+    panic: Percent = Field(
+        default=0.0, description="Share of healthy endpoints below which all are used; 0% for when none is healthy."
     )
     host: HostField = Field(
         default="endpoint",
@@ -101,6 +127,8 @@ class ServiceConfig(Model):
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """An endpoint counts once; TLS settings without an https endpoint would protect nothing."""
+        if not data.get("endpoints"):
+            yield Finding(("endpoints",), "should not be empty")
         urls = _urls(data.get("endpoints"))
         seen: dict[EndpointAddress, int] = {}
         for index, url in enumerate(urls):
