@@ -8,6 +8,8 @@ from collections import Counter
 from time import process_time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from propylon.services.balancing._ring import Ring
 from propylon.services.endpoint import Endpoint
@@ -88,6 +90,29 @@ def test_one_that_comes_takes_its_share_of_the_keys_and_no_other_moves() -> None
 def test_the_order_of_the_endpoints_does_not_matter() -> None:
     endpoints = World().endpoints(1, 2, 3, 4)
     assert owners(ring(endpoints)) == owners(ring(endpoints[::-1]))
+
+
+@given(st.lists(st.lists(st.integers(0, 7), min_size=1, max_size=8, unique=True), min_size=1, max_size=8), st.data())
+@settings(max_examples=50, deadline=None)
+def test_nothing_of_the_past_is_left_on_the_ring(changes: list[list[int]], data: st.DataObject) -> None:
+    known = World().endpoints(*[1] * 8)
+    made = Ring()
+    for change in changes:
+        for number in change:
+            known[number].weight = data.draw(st.sampled_from([1, 2, 10, 1000]))
+        made.update([known[number] for number in change])
+    fresh = ring([known[number] for number in changes[-1]])
+    for key in KEYS[:20]:
+        assert list(made.walk(key)) == list(fresh.walk(key))
+
+
+def test_endless_changes_do_not_use_up_the_room_for_indexes() -> None:
+    endpoints = World().endpoints(*[1] * 4)
+    made = ring(endpoints)
+    for _ in range(50):
+        made.update(endpoints[:2])
+        made.update(endpoints)
+    assert sorted(made._owners) == [0, 1, 2, 3]
 
 
 def test_a_walk_goes_around_once_and_meets_everybody() -> None:
