@@ -22,10 +22,10 @@ def latencies(one: Vitals, other: Vitals, now: float) -> tuple[float, float]:
     if usual is None or usual_other is None:
         return 0.0, 0.0
     expected, expected_other = one.peak(now), other.peak(now)
-    # max() and min() written out where every request passes: they cost as much as the rest.
+    # Without max() and min(), whose calls would cost a quarter of a pick.
     if expected < expected_other:
         if expected < usual:
-            expected = min(expected_other, usual)
+            expected = usual if usual < expected_other else expected_other  # noqa: FURB136
     elif expected_other < usual_other:
-        expected_other = min(expected, usual_other)
+        expected_other = usual_other if usual_other < expected else expected  # noqa: FURB136
     return expected, expected_other
