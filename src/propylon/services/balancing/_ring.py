@@ -30,32 +30,48 @@ _INDEX: Final = (1 << _INDEX_BITS) - 1
 class Ring:
     """Endpoints on a ring."""
 
-    __slots__ = ("_endpoints", "_made", "_ring")
+    __slots__ = ("_counts", "_free", "_indexes", "_made", "_owners", "_ring")
 
     def __init__(self) -> None:
-        self._endpoints: Sequence[Endpoint] = ()
+        self._counts: dict[Endpoint, int] = {}
+        self._indexes: dict[Endpoint, int] = {}
+        self._owners: dict[int, Endpoint] = {}
+        self._free: list[int] = []
         self._made: dict[str, list[int]] = {}
         self._ring: array[int] = array("Q")
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Put `endpoints` on the ring; points of those that stay are not made again."""
-        made = self._made
-        self._made = {endpoint.url: made.get(endpoint.url) or _points(endpoint.url) for endpoint in endpoints}
+        """Put `endpoints` on the ring; the points of those that stay as they are stay where they are."""
         heaviest = max(endpoint.weight for endpoint in endpoints)
-        ring: list[int] = []
-        for index, endpoint in enumerate(endpoints):
-            count = max(1, round(POINTS * endpoint.weight / heaviest))
-            ring += [point | index for point in self._made[endpoint.url][:count]]
-        ring.sort()
-        self._ring = array("Q", ring)
-        self._endpoints = tuple(endpoints)
+        before = self._counts
+        self._counts = now = {each: max(1, round(POINTS * each.weight / heaviest)) for each in endpoints}
+        made = self._made
+        self._made = {each.url: made.get(each.url) or _points(each.url) for each in endpoints}
+        gone = {self._indexes.pop(each) for each, count in before.items() if now.get(each) != count}
+        for index in gone:
+            del self._owners[index]
+        self._free += gone
+        points = [point for point in self._ring if point & _INDEX not in gone] if gone else list(self._ring)
+        for endpoint, count in now.items():
+            if endpoint not in self._indexes:
+                index = self._place(endpoint)
+                points += [point | index for point in self._made[endpoint.url][:count]]
+        points.sort()  # what stayed is in order, so this costs little but the first time
+        self._ring = array("Q", points)
+
+    def _place(self, endpoint: Endpoint) -> int:
+        """Give an endpoint an index: one that became free, or else the next one."""
+        index = self._free.pop() if self._free else len(self._owners)
+        self._owners[index] = endpoint
+        self._indexes[endpoint] = index
+        return index
 
     def walk(self, key: bytes) -> Iterator[Endpoint]:
         """Yield the endpoint that a key belongs to, then those of the points behind it, once around."""
-        ring, endpoints = self._ring, self._endpoints
+        ring, owners = self._ring, self._owners
         begin = bisect_right(ring, int.from_bytes(blake2b(key, digest_size=8).digest(), "little"))
         for at in range(begin, begin + len(ring)):
-            yield endpoints[ring[at if at < len(ring) else at - len(ring)] & _INDEX]
+            yield owners[ring[at if at < len(ring) else at - len(ring)] & _INDEX]
 
 
 def _points(url: str) -> list[int]:

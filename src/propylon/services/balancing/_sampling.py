@@ -44,7 +44,7 @@ class Sampler:
         """Draw one endpoint."""
         if self.equal:
             return self.endpoints[int(self._random() * len(self.endpoints))]
-        return self.endpoints[bisect_right(self._sums, self._random() * self.total, 0, self._last)]
+        return self.endpoints[bisect_right(self._sums, self._random() * self.total)]
 
     def two(self) -> tuple[Endpoint, Endpoint]:
         """Draw two endpoints that differ, the second as if the first were not there. There must be two."""
@@ -55,16 +55,14 @@ class Sampler:
             if second >= first:
                 second += 1
             return endpoints[first], endpoints[second]
-        sums, last = self._sums, self._last
-        first = bisect_right(sums, self._random() * self.total, 0, last)
+        sums = self._sums
+        first = bisect_right(sums, self._random() * self.total)
         weight = endpoints[first].weight
         at = self._random() * (self.total - weight)
         if at >= sums[first] - weight:
             at += weight
-        second = bisect_right(sums, at, 0, last)
-        if second == first:  # rounding has moved it over the edge
-            second = first - 1 if first else 1
-        return endpoints[first], endpoints[second]
+        # The last one is the limit, as a sum of floats may be rounded up to the total.
+        return endpoints[first], endpoints[bisect_right(sums, at, 0, self._last)]
 
     def one_but(self, avoid: Collection[Endpoint]) -> Endpoint:
         """Draw one endpoint, one of `avoid` only if there is no other."""

@@ -56,5 +56,5 @@ class Balancer:
         if self._only is not None:
             return self._only
         first, second = self._sampler.two_but(avoid) if avoid else self._sampler.two()
-        expected = latencies(first.vitals, second.vitals, self._clock())
-        return second if expected is not None and expected[1] < expected[0] else first
+        seconds, seconds_other = latencies(first.vitals, second.vitals, self._clock())
+        return second if seconds_other < seconds else first

@@ -42,7 +42,7 @@ class Config(BaseModel):
 class Balancer:
     """Power of two choices with peak EWMA. A pick is O(1), O(log n) with unequal weights."""
 
-    __slots__ = ("_clock", "_idle", "_only", "_random", "_sampler")
+    __slots__ = ("_clock", "_idle", "_only", "_random", "_sampler", "_two")
 
     _sampler: Sampler
 
@@ -55,6 +55,7 @@ class Balancer:
     def update(self, endpoints: Sequence[Endpoint]) -> None:
         """Choose among `endpoints` from now on. What is known about them is in their vitals."""
         self._sampler = Sampler(endpoints, self._random)
+        self._two = self._sampler.two
         self._only = endpoints[0] if len(endpoints) == 1 else None
         self._idle = len(endpoints) / self._sampler.total
 
@@ -62,15 +63,13 @@ class Balancer:
         """Choose the better one of two."""
         if self._only is not None:
             return self._only
-        first, second = self._sampler.two_but(avoid) if avoid else self._sampler.two()
+        first, second = self._sampler.two_but(avoid) if avoid else self._two()
         one, other = first.vitals, second.vitals
         # A request on top counts the same for everybody, so that idle endpoints are equal whatever their weights.
         load = one.inflight / first.weight + self._idle
         load_other = other.inflight / second.weight + self._idle
-        expected = latencies(one, other, self._clock())
-        if expected is not None:
-            seconds, seconds_other = expected
-            if seconds > seconds_other * ALIKE or seconds_other > seconds * ALIKE:
-                load *= seconds
-                load_other *= seconds_other
+        seconds, seconds_other = latencies(one, other, self._clock())
+        if seconds > seconds_other * ALIKE or seconds_other > seconds * ALIKE:
+            load *= seconds
+            load_other *= seconds_other
         return second if load_other < load else first
