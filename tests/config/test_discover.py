@@ -110,7 +110,7 @@ def test_a_file_in_the_settings_is_beside_the_configuration(tmp_path: Path) -> N
         ),
         (
             "discover:\n  dns:\n    name: a.test\n    port: '80'",
-            "g.yaml:4:5: discover.dns.port: should be a whole number",
+            "g.yaml:4:11: discover.dns.port: should be a whole number",
         ),
         ("discover: {dns: {name: a.test}}", "'port' is missing: addresses have none"),
         ("discover: {consul: users, dns: {}}", "one provider a service, but here are 'consul', 'dns'"),
