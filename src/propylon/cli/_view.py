@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.match import Regex, Rule
+from propylon.outbound.address import EndpointAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,7 +100,9 @@ def policies_of(route: "CompiledRoute") -> dict[str, list[str]]:
 
 
 def _service_view(service: "Service") -> ServiceView:
-    endpoints = (EndpointView(each.url, each.weight, each.base_path) for each in service.endpoints)
+    endpoints = (
+        EndpointView(each.url, each.weight, EndpointAddress.parse(each.url).base_path) for each in service.found
+    )
     return ServiceView(service.name, tuple(endpoints))
 
 

@@ -30,9 +30,11 @@ from propylon.http.target import PathRules, TargetError, canonical_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
+    from propylon.engine.attempt import Attempt
     from propylon.engine.body import Body
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.event_stream import EventStream, StreamRules
+    from propylon.engine.replay import Replay
     from propylon.engine.sides import Client, Upstream
     from propylon.engine.snapshot import CompiledRoute, Snapshot
     from propylon.engine.timing import Ending, Timeouts
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
     from propylon.http.forwarded import Origin
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
-    from propylon.services.service import Endpoint, Service
+    from propylon.services.endpoint import Endpoint
+    from propylon.services.service import Service
 
 log = logging.getLogger("propylon.engine")
 
@@ -56,7 +59,11 @@ class Exchange:
         shows_request_id: whether the client gets it.
         route: the route that matched, if any.
         service: the service it goes to, if any.
-        endpoint: the endpoint that was chosen, once there is one.
+        endpoint: the endpoint that was chosen last, once there is one.
+        attempt: the try under way, or whose answer is passed on.
+        attempts: how many times the request was sent.
+        admitted: the service in which it has a place, if that has a limit.
+        replay: keeps a body under way, if the request may be sent to another endpoint.
         error: the gateway's own failure, if there was one.
         status: the status sent to the client; 0 before.
         transform: what the response's body passes through, if policies change it.
@@ -80,7 +87,9 @@ class Exchange:
         "_running",
         "_state",
         "_way",
+        "admitted",
         "asked",
+        "attempt",
         "attempts",
         "body",
         "body_limit",
@@ -102,6 +111,7 @@ class Exchange:
         "policy_deadlines",
         "query",
         "refusal",
+        "replay",
         "rest",
         "rewritten",
         "route",
@@ -145,7 +155,10 @@ class Exchange:
         self.ending: Ending | None = None
         self.tunnel: Tunnel | None = None
         self.tunnel_settings: TunnelSettings | None = None
+        self.attempt: Attempt | None = None
         self.attempts = 0
+        self.replay: Replay | None = None
+        self.admitted: Service | None = None
         self._response: Response | None = None
         self.error: GatewayError | None = None
         self.status = 0
