@@ -1,0 +1,118 @@
+"""What a provider found, checked: endpoints that can be used, each once, in an order that does not depend on luck.
+
+Rules of the file:
+
+- One bad endpoint takes no good one away: it is left out, and a sentence says why.
+- The order is by tier and URL. Consul and DNS shuffle their answers, and a shuffled answer is no change.
+- Nothing that a provider says makes memory or a line of the log grow without bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from propylon.outbound.address import AddressError, EndpointAddress
+from propylon.services.discovery import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MAX_ENDPOINTS: Final = 10_000
+MAX_WEIGHT: Final = 1000
+MAX_PRIORITY: Final = 65535
+"""The highest priority of an SRV record (RFC 2782)."""
+_MAX_LISTED: Final = 2 * MAX_ENDPOINTS
+"""What is looked at: addresses may be listed more than once, and a Python provider may never end."""
+_MAX_ZONE: Final = 255
+_MAX_URL: Final = 1024
+_MAX_CHANGES: Final = 20
+_MAX_SHOWN: Final = 120
+
+
+class Checker:
+    """Checks one list after the other of the same service."""
+
+    def __init__(self) -> None:
+        # URLs of the last list in their canonical spelling: parsing 10,000 of them takes 0.1 s, and few are new.
+        self._spellings: dict[str, str] = {}
+
+    def check(self, listed: Iterable[object]) -> tuple[tuple[Found, ...], list[str]]:
+        """Return the endpoints that can be used, and a sentence for each thing that was left out.
+
+        Of several entries for one address the one with the lowest priority counts, then the one with the highest
+        weight.
+        """
+        usable: dict[str, Found] = {}
+        problems: list[str] = []
+        spellings: dict[str, str] = {}
+        for each in islice(listed, _MAX_LISTED):
+            try:
+                found = self._checked(each, spellings)
+            except ValueError as error:
+                problems.append(str(error))
+                continue
+            other = usable.get(found.url)
+            if other is None or _rank(found) < _rank(other):
+                usable[found.url] = found
+        self._spellings = spellings
+        ordered = sorted(usable.values(), key=lambda found: (found.priority, found.url))
+        if len(ordered) > MAX_ENDPOINTS:
+            problems.append(f"only {MAX_ENDPOINTS} of the endpoints are used")
+        return tuple(ordered[:MAX_ENDPOINTS]), problems
+
+    def _checked(self, each: object, spellings: dict[str, str]) -> Found:
+        if not isinstance(each, Found):
+            raise ValueError(f"{shown(repr(each))} is no Found")
+        if not isinstance(each.url, str) or len(each.url) > _MAX_URL:
+            raise ValueError(f"{shown(repr(each.url))} is no URL of at most {_MAX_URL} characters")
+        _check_number("weight", each.weight, MAX_WEIGHT, each.url)
+        _check_number("priority", each.priority, MAX_PRIORITY, each.url)
+        zone = each.zone
+        if zone is not None and not (isinstance(zone, str) and 0 < len(zone) <= _MAX_ZONE and zone.isprintable()):
+            raise ValueError(
+                f"{shown(each.url)}: the zone {shown(repr(zone))} is no text of 1 to {_MAX_ZONE} characters"
+            )
+        spelling = self._spellings.get(each.url)
+        if spelling is None:
+            try:
+                spelling = str(EndpointAddress.parse(each.url))
+            except AddressError as error:
+                raise ValueError(shown(str(error), 2 * _MAX_SHOWN)) from None
+        spellings[each.url] = spelling
+        return each if spelling == each.url else replace(each, url=spelling)
+
+
+def changes(old: Sequence[Found], new: Sequence[Found]) -> str:
+    """Say what is different: `+http://10.0.0.3:80, -http://10.0.0.1:80, http://10.0.0.2:80 weight 1 -> 3`."""
+    before = {found.url: found for found in old}
+    after = {found.url: found for found in new}
+    said = [f"+{shown(url)}" for url in after if url not in before]
+    said += [f"-{shown(url)}" for url in before if url not in after]
+    for url, found in after.items():
+        if url in before and found != before[url]:
+            said.append(f"{shown(url)} {_differences(before[url], found)}")
+    more = len(said) - _MAX_CHANGES
+    return ", ".join(said[:_MAX_CHANGES]) + (f" and {more} more changes" if more > 0 else "")
+
+
+def shown(text: str, most: int = _MAX_SHOWN) -> str:
+    """Return text of others for one line of a log: printable, without line ends, and not longer than `most`."""
+    line = " ".join(text.split())
+    line = "".join(mark if mark.isprintable() else "?" for mark in line[: most + 1])
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def _rank(found: Found) -> tuple[int, int, str]:
+    return found.priority, -found.weight, found.zone or ""
+
+
+def _check_number(what: str, value: object, most: int, url: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ValueError(f"{shown(url)}: the {what} {shown(repr(value))} is no whole number of 0 to {most}")
+
+
+def _differences(old: Found, new: Found) -> str:
+    pairs = (("weight", old.weight, new.weight), ("priority", old.priority, new.priority), ("zone", old.zone, new.zone))
+    return ", ".join(f"{name} {one} -> {other}" for name, one, other in pairs if one != other)
