@@ -160,17 +160,17 @@ async def test_a_member_that_is_not_there_is_named(server: Etcd) -> None:
 
 
 async def test_another_member_takes_over_and_one_without_a_leader_is_not_believed(tmp_path: Path) -> None:
-    async with cluster(tmp_path) as members:
-        await members[0].put("/users/1", A)
-        async with watching(provider(*members)) as lists:
+    async with cluster(tmp_path) as (leader, follower, other):
+        await leader.put("/users/1", A)
+        async with watching(provider(follower, leader, other)) as lists:
             assert await lists.urls() == [A]
-            await members[0].stop()
-            await members[1].put("/users/2", B, "--command-timeout=10s")
+            await follower.stop()
+            await leader.put("/users/2", B)
             assert await lists.urls() == [A, B]
-            await members[2].stop()
-            said = await lists.failed(14)
+            await other.stop()
+            said = await lists.failed()
             assert "etcdserver: no leader" in said
-            assert members[2].url in said
+            assert leader.url in said
 
 
 async def enable_authentication(server: Etcd) -> None:
