@@ -21,7 +21,7 @@ async def served(
     """
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True, access_log=None)
+    runner = web.AppRunner(app, shutdown_timeout=0.01, handler_cancellation=True, access_log=None)
     await runner.setup()
     site: web.BaseSite
     if unix_path is not None:
