@@ -1,0 +1,126 @@
+"""`discover` of a service: one provider of endpoints with its settings, in place of a list of them.
+
+It is `{name: settings}` or `name`. In Python it may also be a callable, which is the provider `python`. The settings
+are validated by the `Config` of the provider's own module, so that a mistake in them is reported with its place like
+every other.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self, cast
+
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails
+
+from propylon.config.problems import suggest
+from propylon.config.schema.base import Finding, Loc, Model, combined, detail, details
+from propylon.config.types import FROM_FILE
+from propylon.plugins import PROVIDERS, PluginBrokenError, PluginNotFoundError
+from propylon.services.discovery import Place, Provider
+
+_PYTHON = "python"
+
+
+class DiscoverConfig(Model):
+    """Where the endpoints of a service come from: one provider by its name, with its settings."""
+
+    name: str = Field(description="Name of the provider.")
+    config: Any = Field(default=None, description="The settings, an instance of the provider's Config.")
+
+    def provider(self, place: Place) -> Provider:
+        """Make the provider; what its module raises, from `ImportError` to anything else, is passed on."""
+        return cast("Provider", PROVIDERS.find(self.name).Provider(self.config, place))
+
+    @classmethod
+    def named(cls, name: str, settings: Any, context: Any = None) -> Self:
+        """Return what a provider's name and settings stand for; the places of its errors count from the settings."""
+        config, found = _configured(name, settings, context, ())
+        if found:
+            raise combined(cls, found)
+        return cls.model_construct(name=name, config=config)
+
+    @classmethod
+    def of(cls, source: Callable[..., Any]) -> Self:
+        """Return what a Python callable stands for. Raises `ValidationError` for what is none."""
+        return cls.named(_PYTHON, {"source": source})
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _find_provider(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if isinstance(data, cls):
+            return data
+        if callable(data) and not (info.context and info.context.get(FROM_FILE)):
+            return cls.of(data)
+        if not isinstance(data, str | Mapping):
+            raise ValueError("should be {name: settings}, with the name of a provider")
+        name, settings, at = _split(cls, data)
+        config, found = _configured(name, settings, info.context, at)
+        if found:
+            raise combined(cls, found)
+        return handler({"name": name, "config": config})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe what is written, `{name: settings}` with the settings of every provider, and not what it becomes."""
+        settings: dict[str, JsonSchemaValue] = {}
+        for name in PROVIDERS.names():
+            try:
+                model = PROVIDERS.find(name).Config
+            except PluginBrokenError:
+                settings[name] = {}  # something is missing here, and may be there where the file is used
+                continue
+            settings[name] = handler(model.__pydantic_core_schema__)
+        named = {
+            "type": "object",
+            "properties": settings,
+            "additionalProperties": False,
+            "minProperties": 1,
+            "maxProperties": 1,
+        }
+        return {
+            "anyOf": [named, {"type": "string", "enum": PROVIDERS.names()}],
+            "description": cls.__doc__ or "",
+            "title": cls.__name__,
+        }
+
+
+def _split(model: type[Model], data: str | Mapping[str, Any]) -> tuple[str, Any, Loc]:
+    """Return the name, the settings and where the settings are."""
+    if isinstance(data, str):
+        return data, None, ()
+    named = [str(key) for key in data]
+    if len(named) == 1:
+        return named[0], data[named[0]], (named[0],)
+    if not named:
+        raise combined(model, [detail(Finding((), "no provider is named here", "write its name and its settings"))])
+    message = f"one provider a service, but here are {', '.join(map(repr, named))}"
+    raise combined(model, [detail(Finding((), message, "indent the settings below the name"))])
+
+
+def _configured(name: str, settings: Any, context: Any, at: Loc) -> tuple[Any, list[InitErrorDetails]]:
+    """Return the provider's validated settings, and what is wrong with them."""
+    try:
+        config_model = PROVIDERS.find(name).Config
+    except PluginNotFoundError:
+        return None, [detail(Finding(at, f"unknown provider {name!r}", _known(name)))]
+    except PluginBrokenError as error:
+        return None, [detail(Finding(at, f"the provider {name!r} cannot be used: {error}"))]
+    if isinstance(settings, config_model):
+        return settings, []
+    try:
+        return config_model.model_validate({} if settings is None else settings, context=context), []
+    except ValidationError as error:
+        return None, details(error, config_model, at)
+    except Exception as error:  # a third party's validator may raise anything
+        return None, [detail(Finding(at, f"the provider {name!r} failed: {type(error).__name__}: {error}"))]
+
+
+def _known(name: str) -> str:
+    return suggest(name, PROVIDERS.names()) or f"known are {', '.join(PROVIDERS.names())}"

@@ -1,0 +1,209 @@
+"""Endpoints from Consul: the instances of a service that are healthy, as soon as that changes.
+
+    discover:
+      consul: users                                     # short for {service: users}
+
+    discover:
+      consul:
+        service: users
+        tags: [v2]                                      # instances that have all of them
+        address: https://consul.internal:8501
+        token: ${CONSUL_TOKEN}
+        tls: {ca: consul-ca.pem}
+
+Consul holds each question until the answer has changed (a blocking query), so a change arrives within milliseconds
+and nothing is asked in between. That no instance is healthy is believed. What keeps Consul from knowing (no leader, a
+refused or too weak token, no connection) changes nothing: the last endpoints stay. The extra `discovery` is needed:
+`pip install 'propylon[discovery]'`.
+
+Source: Consul's documentation, "Health HTTP API", "Blocking Queries".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+
+from propylon.config.schema.matching import one_or_more
+from propylon.config.types import Bool, Duration, ServiceUrl, Text, short_form
+from propylon.outbound.address import AddressError, EndpointAddress
+from propylon.services.discovery import DiscoveryError, Found, Place
+from propylon.services.discovery._http import Answer, Session, TlsConfig, open_session
+from propylon.services.found import MAX_WEIGHT
+
+DEFAULT_ADDRESS: Final = "http://127.0.0.1:8500"
+MARGIN_S: Final = 10.0
+"""Seconds for an answer beyond those that Consul may hold it."""
+MIN_INTERVAL_S: Final = 1.0
+"""Seconds between two questions when the first brought nothing new; Consul's documentation asks for a limit."""
+_MAX_WAIT_S: Final = 600.0
+_INDEX: Final = "X-Consul-Index"
+_FILTERED: Final = "X-Consul-Results-Filtered-By-ACLs"
+
+
+def _token(value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("should be a token: printable ASCII characters without spaces")
+    return value
+
+
+_Token = Annotated[str, PlainValidator(_token), WithJsonSchema({"type": "string"})]
+
+
+class Config(BaseModel):
+    """Which service, and how Consul is asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
+
+    service: Text = Field(description="Name of the service in Consul.")
+    tags: Annotated[tuple[Text, ...], BeforeValidator(one_or_more, json_schema_input_type=str | list[str])] = Field(
+        default=(), description="Tags that an instance must have, all of them."
+    )
+    passing_only: Bool = Field(
+        default=True, description="Only instances whose checks all pass; false takes those that warn or fail as well."
+    )
+    address: ServiceUrl | None = Field(
+        default=None, description=f"Where Consul is; CONSUL_HTTP_ADDR of the environment, or {DEFAULT_ADDRESS}."
+    )
+    token: _Token | None = Field(
+        default=None, repr=False, description="Token of Consul's ACLs; CONSUL_HTTP_TOKEN of the environment if none."
+    )
+    datacenter: Text | None = Field(default=None, description="Data centre to ask about; that of the agent if none.")
+    namespace: Text | None = Field(default=None, description="Namespace of the service (Consul Enterprise).")
+    scheme: Literal["http", "https"] = Field(default="http", description="Scheme of the endpoints.")
+    zone_meta: Text | None = Field(
+        default=None, description="Key of the metadata of the instance, or else of its node, that has the zone."
+    )
+    wait: Annotated[Duration, Field(ge=1, le=_MAX_WAIT_S)] = Field(
+        default=60.0, description="How long Consul may hold a question while nothing changes."
+    )
+    tls: TlsConfig = Field(default_factory=TlsConfig, description="TLS towards Consul.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, data: Any) -> Any:
+        return data if isinstance(data, Mapping) else {"service": data}
+
+
+class Provider:
+    """Asks Consul with blocking queries."""
+
+    def __init__(self, config: Config, place: Place) -> None:
+        self._config = config
+        self._path = f"/v1/health/service/{quote(config.service, safe='')}"
+        self._params = [("tag", tag) for tag in config.tags]
+        optional = (
+            ("dc", config.datacenter),
+            ("ns", config.namespace),
+            ("passing", "1" if config.passing_only else None),
+        )
+        self._params += [(key, value) for key, value in optional if value is not None]
+
+    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+        """Yield the instances, and again whenever Consul knows something new."""
+        async with self._session() as session:
+            index, last = 0, None
+            while True:
+                asked = time.monotonic()
+                answer = await self._ask(session, index)
+                found = self._found(answer.data)
+                if found != last:
+                    yield found
+                    last = found
+                else:
+                    await asyncio.sleep(self._pause(asked))
+                index = next_index(index, answer.headers.get(_INDEX))
+
+    def _session(self) -> Session:
+        token = self._config.token or os.environ.get("CONSUL_HTTP_TOKEN")
+        headers = {"x-consul-token": token} if token else {}
+        address = _address(self._config.address)
+        if address.unix_path is not None:
+            return open_session("http://localhost", headers=headers, unix_path=address.unix_path)
+        return open_session(str(address), tls=self._config.tls, headers=headers)
+
+    async def _ask(self, session: Session, index: int) -> Answer:
+        wait = self._config.wait
+        params, timeout = self._params, MARGIN_S
+        if index:
+            # Consul adds up to a sixteenth of the time, so that not all who wait come back at once.
+            params, timeout = [*params, ("index", str(index)), ("wait", f"{wait:g}s")], wait + wait / 16 + MARGIN_S
+        answer = await session.get_json(self._path, params=params, timeout=timeout)
+        if answer.headers.get(_FILTERED, "").lower() == "true":
+            # The answer lacks what the token may not see, and looks like one of a service without instances.
+            raise DiscoveryError(f"{session.server}: the token may not read all of the service and its nodes")
+        return answer
+
+    def _found(self, data: object) -> list[Found]:
+        if not isinstance(data, list):
+            raise DiscoveryError(f"Consul's answer about {self._config.service} is no list")
+        try:
+            instances = [self._instance(entry) for entry in data]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DiscoveryError(
+                f"Consul's answer about {self._config.service} is none: {type(error).__name__}: {error}"
+            ) from None
+        return sorted(_scaled(instances), key=lambda found: found.url)
+
+    def _instance(self, entry: dict[str, Any]) -> Found:
+        node, service = entry["Node"], entry["Service"]
+        host = str(service.get("Address") or node["Address"])
+        if ":" in host:
+            host = f"[{host}]"
+        weights = service.get("Weights") or {}
+        warns = any(check.get("Status") == "warning" for check in entry.get("Checks") or ())
+        weight = int(weights.get("Warning" if warns else "Passing", 1))
+        zone = None
+        if self._config.zone_meta is not None:
+            metas = ((part.get("Meta") or {}) for part in (service, node))
+            zone = next((meta[self._config.zone_meta] for meta in metas if meta.get(self._config.zone_meta)), None)
+        return Found(f"{self._config.scheme}://{host}:{int(service['Port'])}", weight, zone=zone)
+
+    def _pause(self, asked: float) -> float:
+        """Return seconds until Consul is asked again, 0.5 to 1.5 since the last time: none if it has held that one."""
+        held = time.monotonic() - asked
+        return max(0.0, MIN_INTERVAL_S * (0.5 + random.random()) - held)  # noqa: S311 - no secret is made of it
+
+
+def next_index(last: int, told: str | None) -> int:
+    """Return the index to wait for, by the rules of Consul's documentation on blocking queries.
+
+    An index that goes backwards means that Consul's state was restored: everything is asked for anew, by index 0.
+    One that is not positive is a defect of some versions, and would not block: it is read as 1.
+    """
+    try:
+        index = max(1, int(told or ""))
+    except ValueError:
+        index = 1
+    return index if index >= last else 0
+
+
+def _address(configured: str | None) -> EndpointAddress:
+    """Return where Consul is: configured, of the environment in the forms that Consul's own tools know, or default."""
+    text = configured or os.environ.get("CONSUL_HTTP_ADDR") or DEFAULT_ADDRESS
+    if text.startswith("unix://"):
+        text = f"unix:{text.removeprefix('unix://')}"
+    elif "://" not in text and not text.startswith("unix:"):
+        text = f"http://{text}"
+    try:
+        return EndpointAddress.parse(text)
+    except AddressError as error:
+        raise DiscoveryError(f"CONSUL_HTTP_ADDR: {error}") from None
+
+
+def _scaled(instances: list[Found]) -> list[Found]:
+    """Bring weights, which go up to 65535 in Consul, into our range; one that is not 0 stays so."""
+    heaviest = max((found.weight for found in instances), default=0)
+    if heaviest <= MAX_WEIGHT:
+        return instances
+    return [
+        Found(found.url, max(1, found.weight * MAX_WEIGHT // heaviest) if found.weight else 0, zone=found.zone)
+        for found in instances
+    ]

@@ -1,0 +1,271 @@
+"""Endpoints from DNS: every address of a name, or the targets of its SRV records.
+
+    discover:
+      dns: {name: users.internal, port: 8080}                              # A and AAAA records
+      dns: {name: _http._tcp.users.service.consul, resolver: "127.0.0.1:8600"}   # SRV records have their ports
+
+A name is asked for again when the TTL of the answer ends, but not sooner than `min_ttl` and not later than `max_ttl`.
+SRV records (RFC 2782) give each endpoint its tier and its weight; their targets are resolved to addresses, unless
+`resolve: false` asks to connect by their names. Whatever is not a good answer (no such name, no record, a server that
+fails or is silent) changes nothing: the last endpoints stay. Only an SRV record with the target "." says that there
+are none. `refuse_private` leaves out addresses that are not public, so that a name that others control cannot point
+at your own network.
+
+With https the endpoints' certificates are checked for their addresses: name them by `tls: {server_name: ...}` of the
+service, or use `resolve: false` when each target has a certificate of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+import socket
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+
+from propylon.config.types import Bool, DnsServer, Duration, Int
+from propylon.outbound.resolve import LOOKUP_TIMEOUT_S, LOOKUP_TRIES
+from propylon.services.discovery import DiscoveryError, Found, Place
+from propylon.services.found import MAX_WEIGHT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from aiodns import DNSResolver
+
+log = logging.getLogger("propylon.discovery")
+
+MAX_RECORDS: Final = 1000
+"""Addresses and targets of one name that are used; an answer over TCP may have four times as many."""
+ROUND_TIMEOUT_S: Final = 30.0
+"""Seconds for all the queries of one round; a target is asked for like a name, 64 of them at the same time."""
+_TARGETS_AT_ONCE: Final = 64
+_MAX_NAME: Final = 253
+_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+
+_Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _name(value: object) -> str:
+    text = value.removesuffix(".") if isinstance(value, str) else ""
+    if not text or len(text) > _MAX_NAME or not all(_LABEL.fullmatch(label) for label in text.split(".")):
+        raise ValueError("not a DNS name: write for example users.internal or _http._tcp.users.internal")
+    if text.rpartition(".")[2].isdigit():
+        raise ValueError("an address needs no discovery: write it below endpoints")
+    return text
+
+
+class Config(BaseModel):
+    """Which records are asked for, where and how often, and what is made of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, PlainValidator(_name), WithJsonSchema({"type": "string", "examples": ["users.internal"]})] = (
+        Field(description="The name to ask for.")
+    )
+    type: Literal["address", "srv"] | None = Field(
+        default=None, description="A and AAAA records (address) or SRV records; srv when the name begins with '_'."
+    )
+    port: Annotated[Int, Field(ge=1, le=65535)] | None = Field(
+        default=None, description="Port of every address; SRV records have their own."
+    )
+    scheme: Literal["http", "https"] = Field(default="http", description="Scheme of the endpoints.")
+    family: Literal["any", "ipv4", "ipv6"] = Field(
+        default="any", description="Which addresses are used; any takes a machine with both for two endpoints."
+    )
+    resolver: DnsServer | None = Field(default=None, description="DNS server to ask, IP[:PORT]; the system's if none.")
+    resolve: Bool = Field(
+        default=True, description="Resolve the targets of SRV records; false connects to them by their names."
+    )
+    refuse_private: Bool = Field(
+        default=False, description="Leave out private, loopback, link-local and other addresses that are not public."
+    )
+    min_ttl: Annotated[Duration, Field(ge=0.1)] = Field(default=1.0, description="An answer is used at least so long.")
+    max_ttl: Annotated[Duration, Field(ge=0.1)] = Field(default=300.0, description="An answer is used at most so long.")
+
+    @property
+    def is_srv(self) -> bool:
+        """Whether SRV records are asked for."""
+        return self.type == "srv" or (self.type is None and self.name.startswith("_"))
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if not self.is_srv and self.port is None:
+            raise ValueError("'port' is missing: addresses have none")
+        if self.is_srv and self.port is not None:
+            raise ValueError("'port' is of no use: SRV records have their own, remove it or write type: address")
+        if not self.resolve and not self.is_srv:
+            raise ValueError("'resolve: false' is for SRV records: write the name itself below endpoints")
+        if not self.resolve and self.refuse_private:
+            raise ValueError("'refuse_private' needs the addresses: remove 'resolve: false'")
+        if self.min_ttl > self.max_ttl:
+            raise ValueError("'min_ttl' is longer than 'max_ttl'")
+        return self
+
+
+class _Addresses(NamedTuple):
+    """The addresses of one name, and seconds until the first of them expires."""
+
+    addresses: tuple[_Ip, ...]
+    ttl: float
+
+
+class Provider:
+    """Asks for one name again and again."""
+
+    def __init__(self, config: Config, place: Place) -> None:
+        self._config = config
+        self._service = place.service
+        self._was_too_long = False
+
+    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+        """Yield what each answer says, in the rhythm of its TTL."""
+        while True:
+            try:
+                async with asyncio.timeout(ROUND_TIMEOUT_S):
+                    found, ttl = await self._ask()
+            except TimeoutError:
+                raise DiscoveryError(f"{self._config.name}: no complete answer within {ROUND_TIMEOUT_S:g} s") from None
+            yield found
+            await asyncio.sleep(min(max(ttl, self._config.min_ttl), self._config.max_ttl))
+
+    async def _ask(self) -> tuple[list[Found], float]:
+        # c-ares keeps answers until their TTL ends, which may be later than max_ttl; a channel of its own has none.
+        channel = self._channel()
+        try:
+            if self._config.is_srv:
+                return await self._services(channel)
+            addresses, ttl = await self._addresses(channel, self._config.name)
+            self._refuse_nothing(addresses, self._config.name)
+            return [self._found(ip, self._config.port or 0) for ip in self._bounded(addresses)], ttl
+        finally:
+            await channel.close()
+
+    def _channel(self) -> DNSResolver:
+        import aiodns
+        import pycares
+
+        servers = None if self._config.resolver is None else [self._config.resolver]
+        try:
+            return aiodns.DNSResolver(servers, timeout=LOOKUP_TIMEOUT_S, tries=LOOKUP_TRIES)
+        except pycares.AresError as error:
+            raise DiscoveryError(f"the DNS server {self._config.resolver} cannot be used: {error.args[-1]}") from None
+
+    # addresses
+
+    async def _addresses(self, channel: DNSResolver, name: str) -> _Addresses:
+        """Return the addresses of a name, none if it has none; every other failure is a `DiscoveryError`.
+
+        The families are asked for one by one: in a common answer, the failure of one looks as if it had no address.
+        """
+        families = {"any": (socket.AF_INET, socket.AF_INET6), "ipv4": (socket.AF_INET,), "ipv6": (socket.AF_INET6,)}
+        answers = await asyncio.gather(*(_lookup(channel, name, each) for each in families[self._config.family]))
+        found = [ip for answer in answers for ip in answer.addresses]
+        if self._config.refuse_private:
+            public = [ip for ip in found if _is_public(ip)]
+            if found and not public:
+                raise DiscoveryError(f"{name}: refused, none of its {len(found)} addresses is public")
+            found = public
+        return _Addresses(tuple(found), min(answer.ttl for answer in answers))
+
+    def _refuse_nothing(self, found: Sequence[object], name: str) -> None:
+        if not found:
+            raise DiscoveryError(f"{name}: no such name, or it has no address of the family {self._config.family}")
+
+    def _found(self, ip: _Ip, port: int, weight: int = 1, priority: int = 0) -> Found:
+        host = f"[{ip}]" if ip.version == 6 else str(ip)
+        return Found(f"{self._config.scheme}://{host}:{port}", weight, priority)
+
+    def _bounded(self, records: Sequence[Any]) -> Sequence[Any]:
+        """Return at most `MAX_RECORDS`, always the same ones of the same records."""
+        too_long = len(records) > MAX_RECORDS
+        if too_long and not self._was_too_long:
+            log.warning(
+                "%s: %s has %d records, only %d are used", self._service, self._config.name, len(records), MAX_RECORDS
+            )
+        self._was_too_long = too_long
+        return sorted(records, key=str)[:MAX_RECORDS] if too_long else records
+
+    # SRV records
+
+    async def _services(self, channel: DNSResolver) -> tuple[list[Found], float]:
+        """Return an endpoint for each address of each target."""
+        name = self._config.name
+        records = await _srv_records(channel, name)
+        if not records:
+            raise DiscoveryError(f"{name}: it has no SRV records")
+        ttl = min(record.ttl for record in records)
+        services = self._bounded([record.data for record in records if record.data.target not in ("", ".")])
+        if not services:
+            return [], ttl  # RFC 2782: the service is decidedly not available at this domain
+        heaviest = max(service.weight for service in services)
+        if not self._config.resolve:
+            scheme = self._config.scheme
+            return [
+                Found(f"{scheme}://{each.target}:{each.port}", _weight(each.weight, heaviest), each.priority)
+                for each in services
+            ], ttl
+        targets = await self._targets(channel, sorted({service.target for service in services}))
+        found = [
+            self._found(ip, each.port, _weight(each.weight, heaviest), each.priority)
+            for each in services
+            for ip in targets[each.target].addresses
+        ]
+        self._refuse_nothing(found, f"{name}: its targets")
+        return found, min(ttl, *(target.ttl for target in targets.values()))
+
+    async def _targets(self, channel: DNSResolver, names: Sequence[str]) -> dict[str, _Addresses]:
+        """Resolve all targets; one that does not exist has no addresses, one that fails otherwise fails them all."""
+        at_once = asyncio.Semaphore(_TARGETS_AT_ONCE)
+
+        async def resolve(name: str) -> _Addresses:
+            async with at_once:
+                return await self._addresses(channel, name)
+
+        return dict(zip(names, await asyncio.gather(*map(resolve, names)), strict=True))
+
+
+async def _lookup(channel: DNSResolver, name: str, family: socket.AddressFamily) -> _Addresses:
+    """Ask for one family, in the hosts file and in DNS; search domains count, as for the names of endpoints."""
+    from aiodns.error import ARES_ENODATA, ARES_ENOTFOUND, DNSError
+
+    try:
+        answer = await channel.getaddrinfo(name, family=family, type=socket.SOCK_STREAM)
+    except DNSError as error:
+        if error.args[0] in (ARES_ENODATA, ARES_ENOTFOUND):
+            return _Addresses((), float("inf"))
+        kind = "IPv4" if family == socket.AF_INET else "IPv6"
+        raise DiscoveryError(f"{name}, {kind} addresses: {error.args[-1]}") from None
+    found = tuple(ipaddress.ip_address(node.addr[0].decode("ascii")) for node in answer.nodes)
+    return _Addresses(found, min((node.ttl for node in answer.nodes), default=float("inf")))
+
+
+async def _srv_records(channel: DNSResolver, name: str) -> list[Any]:
+    from aiodns.error import DNSError
+    from pycares import SRVRecordData
+
+    try:
+        answer = await channel.query_dns(name, "SRV")
+    except DNSError as error:
+        raise DiscoveryError(f"{name}: {error.args[-1]}") from None
+    return [record for record in answer.answer if isinstance(record.data, SRVRecordData)]
+
+
+def _weight(weight: int, heaviest: int) -> int:
+    """Return a weight of 1 to `MAX_WEIGHT` for one of SRV, which may be 0 ("a very small chance") to 65535."""
+    return max(1, weight * MAX_WEIGHT // heaviest if heaviest > MAX_WEIGHT else weight)
+
+
+def _is_public(ip: _Ip) -> bool:
+    """Return whether an address is public, and so is the IPv4 address that it may stand for."""
+    if ip.version == 6:
+        inside = ip.ipv4_mapped or ip.sixtofour
+        if inside is None and ip in _NAT64:
+            inside = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inside is not None:
+            return _is_public(inside)
+    return ip.is_global and not ip.is_multicast

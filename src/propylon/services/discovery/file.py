@@ -1,0 +1,172 @@
+"""Endpoints from a file that somebody else writes: YAML or JSON, read again when it changes.
+
+    discover:
+      file: users.yaml                   # beside the configuration file; short for {path: users.yaml}
+
+    - http://10.0.0.1:8080               # the file: URLs, or mappings
+    - {url: "http://10.0.0.2:8080", weight: 3, priority: 1, zone: eu-1a}
+
+The file is looked at every second, by its content. Notifications of the system (inotify) would save that second and
+tell nothing about NFS and some container mounts, and they watch the wrong file after a rename over it or after
+Kubernetes has turned the symbolic link of a ConfigMap. A content is taken when two looks in a row have found the same,
+so that half of a list that is being written is not believed. A file with any mistake changes nothing: the last good
+endpoints stay, and the log says what is wrong, once. `[]` says that there are no endpoints; an empty file is a mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from propylon.config.document import decode, parse
+from propylon.config.problems import ConfigError, Problem, Source, from_validation
+from propylon.config.resolve import Resolver
+from propylon.config.schema.base import Model
+from propylon.config.types import Duration, Int, ServiceUrl, Text, short_form
+from propylon.services.discovery import DiscoveryError, Found, Place
+from propylon.services.found import MAX_PRIORITY, MAX_WEIGHT
+
+MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+"""10,000 endpoints with all their keys have about 1 MB."""
+SETTLE_S: Final = 0.1
+"""Seconds between the two looks that must agree."""
+_MAX_PROBLEMS: Final = 3
+
+
+class Config(BaseModel):
+    """Which file, and how often it is looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
+
+    path: Text = Field(description="The file; a relative path is found beside the configuration file.")
+    interval: Annotated[Duration, Field(ge=0.1, le=3600)] = Field(
+        default=1.0, description="How often the file is looked at."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, data: Any) -> Any:
+        return data if isinstance(data, Mapping) else {"path": data}
+
+
+class _Entry(Model):
+    """One endpoint of the file."""
+
+    url: ServiceUrl
+    weight: Annotated[Int, Field(ge=0, le=MAX_WEIGHT)] = 1
+    priority: Annotated[Int, Field(ge=0, le=MAX_PRIORITY)] = 0
+    zone: Text | None = None
+
+
+def _entry(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"url": value}
+    if isinstance(value, Mapping):
+        return value
+    raise ValueError("should be a URL, or {url, weight, priority, zone}")
+
+
+_ENTRIES: Final = TypeAdapter(list[Annotated[_Entry, BeforeValidator(_entry)]])
+
+
+class Provider:
+    """Looks at a file again and again."""
+
+    def __init__(self, config: Config, place: Place) -> None:
+        self._path = Path(place.base_dir, config.path)
+        self._interval = config.interval
+        self._refused: bytes | str | None = None
+
+    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+        """Yield the endpoints of the file, and again when its content has changed."""
+        last: bytes | None = None
+        while True:
+            content = await self._settled(last)
+            # What was refused is not reported again. A run that waits here sees a repaired file within the interval;
+            # one that raised would leave that to the growing time between retries.
+            if content != last and content != self._refused:
+                yield await self._read(content)
+                self._refused = None
+                last = content if isinstance(content, bytes) else None
+            await asyncio.sleep(self._interval)
+
+    async def _settled(self, last: bytes | None) -> bytes | str:
+        """Return the content when two looks have found the same, or why there is none."""
+        content = await asyncio.to_thread(_look, self._path)
+        while content != last:
+            await asyncio.sleep(SETTLE_S)
+            before, content = content, await asyncio.to_thread(_look, self._path)
+            if content == before:
+                break
+        return content
+
+    async def _read(self, content: bytes | str) -> list[Found]:
+        try:
+            if isinstance(content, str):
+                raise DiscoveryError(f"{self._path}: {content}")
+            return await asyncio.to_thread(endpoints_of, content, str(self._path))
+        except DiscoveryError:
+            self._refused = content
+            raise
+
+
+def endpoints_of(content: bytes, name: str) -> list[Found]:
+    """Return the endpoints that a file lists.
+
+    Args:
+        content: the file, YAML or JSON.
+        name: the file, as messages name it.
+
+    Raises:
+        DiscoveryError: with the place of the first mistakes.
+    """
+    try:
+        source = _source(content, name)
+        entries = _ENTRIES.validate_python(source.data)
+    except ConfigError as error:
+        raise DiscoveryError(_in_words(error.problems)) from None
+    except ValidationError as error:
+        raise DiscoveryError(_in_words(from_validation(error, source))) from None
+    return [Found(entry.url, entry.weight, entry.priority, entry.zone) for entry in entries]
+
+
+def _source(content: bytes, name: str) -> Source:
+    """Read YAML, which JSON is nearly always. Raises `ConfigError`."""
+    try:
+        root = parse(decode(content, name), name)
+    except ConfigError:
+        # JSON may be indented with tabs, YAML may not.
+        try:
+            return Source(name, orjson.loads(content))
+        except orjson.JSONDecodeError:
+            pass
+        raise
+    if root is None:
+        raise ConfigError([Problem(name, None, None, "", "is empty", "write [] when there are no endpoints")])
+    resolver = Resolver(name, Path(), environment={})
+    source = resolver.source(root)
+    if resolver.problems:
+        raise ConfigError(resolver.problems)
+    return source
+
+
+def _look(path: Path) -> bytes | str:
+    """Return what the file has, or in words why it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if len(content) > MAX_FILE_BYTES:
+        return f"is larger than {MAX_FILE_BYTES // 2**20} MiB, which no list of endpoints is"
+    return content
+
+
+def _in_words(problems: Sequence[Problem]) -> str:
+    more = len(problems) - _MAX_PROBLEMS
+    return "; ".join(map(str, problems[:_MAX_PROBLEMS])) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,116 @@
+"""Endpoints from a Python function of yours: an async generator that yields all of them whenever they have changed.
+
+    discover:
+      python: my_registry:users          # module:function
+
+    async def users(place):              # or without arguments; place.service is the name of the service
+        while True:
+            yield ["http://10.0.0.1:8080", {"url": "http://10.0.0.2:8080", "weight": 3}]
+            await asyncio.sleep(10)
+
+An item is a URL, a mapping of url, weight, priority and zone, or a `Found`. What the function raises is logged, the
+last endpoints stay, and it is called again after a while; so it is when it ends. The module is looked for where Python
+looks for modules, the folder of the configuration file included. In a Python program the function itself may be given.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import fields
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from propylon.config.reference import import_object
+from propylon.config.schema.matching import PythonReference
+from propylon.config.types import short_form
+from propylon.services.discovery import DiscoveryError, Found, Place
+
+_KEYS = tuple(field.name for field in fields(Found))
+
+
+class Config(BaseModel):
+    """Which function is called."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
+
+    source: PythonReference = Field(
+        description="`module:function` of an async generator. In a Python program also the function itself."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, data: Any) -> Any:
+        return data if isinstance(data, Mapping) else {"source": data}
+
+
+class Provider:
+    """Passes on what a Python function yields."""
+
+    def __init__(self, config: Config, place: Place) -> None:
+        """Import the function.
+
+        Raises:
+            ImportError, AttributeError: there is no such module, or nothing of that name in it.
+            TypeError: it cannot be called, or wants other arguments than the place.
+        """
+        source: Any = import_object(config.source) if isinstance(config.source, str) else config.source
+        if not callable(source):
+            raise TypeError(f"{config.source} cannot be called: name an async generator function")
+        self._source: Callable[..., object] = source
+        self._arguments = (place,) if _wants_place(source) else ()
+
+    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+        """Yield what the function yields."""
+        lists: Any = self._source(*self._arguments)
+        if not hasattr(lists, "__aiter__"):
+            if inspect.iscoroutine(lists):
+                lists.close()
+            raise DiscoveryError(
+                f"{_name(self._source)} gives no async iterator: write it with `async def` and `yield` the endpoints"
+            )
+        if not hasattr(lists, "aclose"):
+            async for listed in lists:
+                yield _all_found(listed)
+            return
+        async with aclosing(lists):
+            async for listed in lists:
+                yield _all_found(listed)
+
+
+def _wants_place(source: Callable[..., object]) -> bool:
+    """Return whether a function takes the place; raises `TypeError` when it takes neither that nor nothing."""
+    signature = inspect.signature(source)
+    for arguments in ((object(),), ()):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return bool(arguments)
+    raise TypeError(f"{_name(source)} is called with the place or without arguments, and takes {signature}")
+
+
+def _all_found(listed: object) -> list[Found]:
+    if isinstance(listed, str | bytes | Mapping) or not isinstance(listed, Iterable):
+        raise DiscoveryError(f"yield a list of all endpoints, not {type(listed).__name__}")
+    return [_found(item) for item in listed]
+
+
+def _found(item: object) -> Found:
+    if isinstance(item, Found):
+        return item
+    if isinstance(item, str):
+        return Found(item)
+    if not isinstance(item, Mapping):
+        raise DiscoveryError(f"an endpoint is a URL, a mapping or a Found, not {type(item).__name__}")
+    unknown = [str(key) for key in item if key not in _KEYS]
+    if unknown or "url" not in item:
+        wrong = f"the unknown key {unknown[0]!r}" if unknown else "no url"
+        raise DiscoveryError(f"an endpoint has {wrong}: its keys are {', '.join(_KEYS)}")
+    return Found(**item)
+
+
+def _name(source: object) -> str:
+    return str(getattr(source, "__qualname__", type(source).__name__))
