@@ -20,8 +20,8 @@ from propylon.services.discovery import docker as module
 from propylon.services.discovery.docker import Config, Provider, parse_address
 from tests.support.deadline import real_time, until
 from tests.support.docker_engine import Engine, engine
+from tests.support.observed import HERE, observed
 from tests.support.tls import Certificates
-from tests.support.watching import HERE, watching
 from tests.support.web import served
 
 
@@ -51,7 +51,7 @@ async def test_containers_that_come_and_go_are_seen(docker: Engine, socket: Path
     docker.cut, docker.between = cut, between
     docker.run("a", "10.0.0.1")
     docker.run("other", "10.0.0.9", Labels={"propylon.service": "orders"})
-    async with watching(provider(socket)) as lists:
+    async with observed(provider(socket)) as lists:
         assert await lists.next() == [Found("http://10.0.0.1:8080")]
         docker.run("b", "10.0.0.2", Labels={"propylon.service": "users", "propylon.weight": "5"})
         assert await lists.next() == [Found("http://10.0.0.1:8080"), Found("http://10.0.0.2:8080", 5)]
@@ -65,7 +65,7 @@ async def test_only_healthy_containers_and_those_without_a_check_are_used(docker
     docker.run("a", "10.0.0.1", health="starting")
     docker.run("b", "10.0.0.2", health="unhealthy")
     docker.run("c", "10.0.0.3")
-    async with watching(provider(socket)) as lists:
+    async with observed(provider(socket)) as lists:
         assert await lists.urls() == ["http://10.0.0.3:8080"]
         docker.health("a", "healthy")
         assert await lists.urls() == ["http://10.0.0.1:8080", "http://10.0.0.3:8080"]
@@ -75,7 +75,7 @@ async def test_only_healthy_containers_and_those_without_a_check_are_used(docker
 
 async def test_a_paused_container_is_left_out(docker: Engine, socket: Path) -> None:
     made = docker.run("a")
-    async with watching(provider(socket)) as lists:
+    async with observed(provider(socket)) as lists:
         assert len(await lists.next()) == 1
         made["status"] = "paused"
         docker.tell("container", "pause", "a")
@@ -84,7 +84,7 @@ async def test_a_paused_container_is_left_out(docker: Engine, socket: Path) -> N
 
 async def test_a_container_that_changes_its_network_is_found_there(docker: Engine, socket: Path) -> None:
     made = docker.run("a")
-    async with watching(provider(socket)) as lists:
+    async with observed(provider(socket)) as lists:
         await lists.next()
         made["NetworkSettings"] = {"Networks": {"blue": {"IPAddress": "10.5.0.1"}}}
         docker.tell("network", "connect", "blue")
@@ -101,13 +101,13 @@ async def test_what_happens_between_list_and_stream_is_not_missed(docker: Engine
             late.append(docker.run("b", "10.0.0.2"))
         return await real(request)
 
-    async with served(answer) as base, watching(provider(address=base.replace("http", "tcp"))) as lists:
+    async with served(answer) as base, observed(provider(address=base.replace("http", "tcp"))) as lists:
         assert await lists.urls() == ["http://10.0.0.1:8080"]
         assert await lists.urls() == ["http://10.0.0.1:8080", "http://10.0.0.2:8080"]
 
 
 async def test_many_events_are_one_list_and_what_does_not_matter_is_none(docker: Engine, socket: Path) -> None:
-    async with watching(provider(socket)) as lists:
+    async with observed(provider(socket)) as lists:
         assert await lists.next() == []
         for number in range(50):
             docker.run(f"c{number}", f"10.0.1.{number}")
@@ -128,7 +128,7 @@ async def test_many_events_are_one_list_and_what_does_not_matter_is_none(docker:
 async def test_containers_are_listed_from_time_to_time_without_any_event(docker: Engine, socket: Path) -> None:
     watched = provider(socket)
     watched._refresh_s = 0.1
-    async with watching(watched) as lists:
+    async with observed(watched) as lists:
         assert await lists.next() == []
         docker.run("a", quiet=True)
         assert len(await lists.next()) == 1
@@ -136,7 +136,7 @@ async def test_containers_are_listed_from_time_to_time_without_any_event(docker:
 
 async def test_the_version_of_the_engine_is_spoken_with_filters_for_what_matters(docker: Engine, socket: Path) -> None:
     docker.api_version = "1.41"
-    async with watching(provider(socket)) as lists:
+    async with observed(provider(socket)) as lists:
         await lists.next()
         await until(lambda: len(docker.requests) >= 3)
     ping, listed, events = docker.requests[:3]
@@ -155,25 +155,25 @@ async def test_an_engine_that_cannot_be_spoken_with_is_an_error_in_words(
     docker: Engine, socket: Path, version: str | None, says: str
 ) -> None:
     docker.api_version = version
-    async with watching(provider(socket)) as lists:
+    async with observed(provider(socket)) as lists:
         assert says in await lists.failed()
 
 
 async def test_an_engine_that_ends_or_is_not_there_is_an_error_in_words(docker: Engine, socket: Path) -> None:
-    async with watching(provider(socket)) as lists:
+    async with observed(provider(socket)) as lists:
         await lists.next()
         await until(lambda: len(docker.requests) == 3)
         await asyncio.sleep(0)
         docker.end_streams()
         assert await lists.failed() == "the engine ended the stream of events"
-    async with watching(provider(socket.with_name("other.sock"))) as lists:
+    async with observed(provider(socket.with_name("other.sock"))) as lists:
         assert "Cannot connect to unix socket" in await lists.failed()
 
 
 async def test_an_engine_that_is_killed_is_an_error_in_words(socket: Path) -> None:
     async with AsyncExitStack() as stack:
         docker, _ = await stack.enter_async_context(engine(unix_path=str(socket)))
-        async with watching(provider(socket)) as lists:
+        async with observed(provider(socket)) as lists:
             await lists.next()
             await until(lambda: len(docker.requests) == 3)
             await stack.aclose()
@@ -186,7 +186,7 @@ async def test_what_cannot_be_used_is_logged_once_and_is_no_empty_list(
     docker.run("a", Ports=[])
     watched = provider(socket)
     for _ in range(2):
-        async with watching(watched) as lists:
+        async with observed(watched) as lists:
             assert "none of the service's containers can be used: container a: it exposes no" in await lists.failed()
     assert [record.getMessage() for record in caplog.records] == [
         "users: container a: it exposes no TCP port: give it the label propylon.port; it is left out"
@@ -197,7 +197,7 @@ async def test_lists_in_another_form_are_an_error_in_words() -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.json_response([{"Names": []}], headers={"Api-Version": "1.44"})
 
-    async with served(answer) as base, watching(provider(address=base.replace("http", "tcp"))) as lists:
+    async with served(answer) as base, observed(provider(address=base.replace("http", "tcp"))) as lists:
         assert "in a form that is not Docker's" in await lists.failed()
 
 
@@ -212,9 +212,9 @@ async def test_a_remote_engine_is_asked_over_tls_and_published_ports_are_on_its_
         docker.run("a", Ports=[{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 32768, "Type": "tcp"}])
         address = base.replace("https", "tcp")
         tls = {"ca": certificates.path("ca"), **certificates.pair("client")}
-        async with watching(provider(address=address, tls=tls, published=True)) as lists:
+        async with observed(provider(address=address, tls=tls, published=True)) as lists:
             assert await lists.urls() == ["http://127.0.0.1:32768"]
-        async with watching(provider(address=address, tls={"ca": certificates.path("ca")})) as lists:
+        async with observed(provider(address=address, tls={"ca": certificates.path("ca")})) as lists:
             await lists.failed()
 
 

@@ -21,8 +21,8 @@ from propylon.services.watch import Watch
 from tests.outbound.conftest import openssl
 from tests.support.deadline import real_time, settle, until
 from tests.support.etcd import Etcd, cluster, etcd
+from tests.support.observed import HERE, NOW, observed
 from tests.support.tls import Certificates
-from tests.support.watching import HERE, NOW, watching
 from tests.support.web import served
 
 A, B, C = "http://10.0.0.1:8080", "http://10.0.0.2:8080", "http://10.0.0.3:8080"
@@ -46,7 +46,7 @@ def test_it_is_found_by_its_name() -> None:
 async def test_keys_that_are_written_and_deleted_are_seen_at_once(server: Etcd) -> None:
     await server.put("/users/1", A)
     await server.put("/users2/1", "http://10.9.9.9:80")
-    async with watching(provider(server)) as lists:
+    async with observed(provider(server)) as lists:
         assert await lists.next() == [Found(A)]
         await server.put("/users/2", json.dumps({"url": B, "weight": 3, "priority": 1, "zone": "a"}))
         assert await lists.next() == [Found(A), Found(B, 3, 1, "a")]
@@ -64,14 +64,14 @@ async def test_keys_that_are_written_and_deleted_are_seen_at_once(server: Etcd) 
 
 
 async def test_a_prefix_without_keys_has_no_endpoints(server: Etcd) -> None:
-    async with watching(provider(server)) as lists:
+    async with observed(provider(server)) as lists:
         assert await lists.next() == []
 
 
 async def test_several_changes_of_one_transaction_are_one_list(server: Etcd) -> None:
     await server.put("/users/1", A)
     await server.put("/users/2", B)
-    async with watching(provider(server)) as lists:
+    async with observed(provider(server)) as lists:
         await lists.next()
         await server.ctl("del", "--prefix", "/users/")
         assert await lists.next() == []
@@ -82,7 +82,7 @@ async def test_a_key_ends_with_its_lease(server: Etcd) -> None:
     lease = (await server.ctl("lease", "grant", "1")).split()[1]
     await server.put("/users/1", A)
     await server.put("/users/2", B, f"--lease={lease}")
-    async with watching(provider(server)) as lists:
+    async with observed(provider(server)) as lists:
         assert await lists.urls() == [A, B]
         assert await lists.urls() == [A]
 
@@ -94,7 +94,7 @@ async def test_a_value_that_is_no_endpoint_is_left_out_and_named_once(
     await server.put("/users/2", '{"url": "http://10.0.0.2:8080", "wieght": 2}')
     watched = provider(server)
     for _ in range(2):
-        async with watching(watched) as lists:
+        async with observed(watched) as lists:
             assert await lists.urls() == [A]
     assert [record.getMessage() for record in caplog.records] == [
         "etcd: the value of /users/2 has the unknown key 'wieght': write url, weight, priority or zone; it is left out"
@@ -103,7 +103,7 @@ async def test_a_value_that_is_no_endpoint_is_left_out_and_named_once(
 
 async def test_keys_without_any_endpoint_are_a_mistake_and_not_no_endpoints(server: Etcd) -> None:
     await server.put("/users/1", "{}")
-    async with watching(provider(server)) as lists:
+    async with observed(provider(server)) as lists:
         assert "none of the keys" in await lists.failed()
 
 
@@ -111,7 +111,7 @@ async def test_a_watch_that_was_silent_is_opened_again_and_misses_nothing(
     server: Etcd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "IDLE_S", 0.02)
-    async with watching(provider(server)) as lists:
+    async with observed(provider(server)) as lists:
         assert await lists.next() == []
         for number in range(5):
             await server.put(f"/users/{number}", A)
@@ -121,7 +121,7 @@ async def test_a_watch_that_was_silent_is_opened_again_and_misses_nothing(
 
 async def test_what_etcd_has_forgotten_is_read_again(server: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IDLE_S", 0.3)
-    async with watching(provider(server)) as lists:
+    async with observed(provider(server)) as lists:
         assert await lists.next() == []
         for number in range(3):
             await server.put("/other", str(number))
@@ -155,14 +155,14 @@ async def test_a_member_that_is_killed_takes_nothing_away_and_is_asked_again_whe
 
 async def test_a_member_that_is_not_there_is_named(server: Etcd) -> None:
     await server.stop()
-    async with watching(provider(server)) as lists:
+    async with observed(provider(server)) as lists:
         assert f"Cannot connect to host {server.url.removeprefix('http://')}" in await lists.failed()
 
 
 async def test_another_member_takes_over_and_one_without_a_leader_is_not_believed(tmp_path: Path) -> None:
     async with cluster(tmp_path) as (leader, follower, other):
         await leader.put("/users/1", A)
-        async with watching(provider(follower, leader, other)) as lists:
+        async with observed(provider(follower, leader, other)) as lists:
             assert await lists.urls() == [A]
             await follower.stop()
             await leader.put("/users/2", B)
@@ -187,19 +187,19 @@ async def test_a_user_with_a_password_reads_what_it_may(server: Etcd) -> None:
     await server.put("/users/1", A)
     await enable_authentication(server)
     root = "--user=root:pw-root"
-    async with watching(provider(server, user="gateway", password="pw-gateway")) as lists:
+    async with observed(provider(server, user="gateway", password="pw-gateway")) as lists:
         assert await lists.urls() == [A]
         await server.put("/users/2", B, root)
         assert await lists.urls() == [A, B]
-    async with watching(provider(server, user="root", password="pw-root")) as lists:
+    async with observed(provider(server, user="root", password="pw-root")) as lists:
         assert await lists.urls() == [A, B]
-    async with watching(provider(server, user="gateway", password="pw-wrong")) as lists:
+    async with observed(provider(server, user="gateway", password="pw-wrong")) as lists:
         said = await lists.failed()
         assert "invalid user ID or password" in said
         assert "pw-wrong" not in said
-    async with watching(provider(server)) as lists:
+    async with observed(provider(server)) as lists:
         assert "user name is empty" in await lists.failed()
-    async with watching(provider(server, user="gateway", password="pw-gateway", prefix="/secret/")) as lists:
+    async with observed(provider(server, user="gateway", password="pw-gateway", prefix="/secret/")) as lists:
         assert "permission denied" in await lists.failed()
 
 
@@ -208,7 +208,7 @@ async def test_a_token_that_was_lost_is_renewed(server: Etcd, monkeypatch: pytes
     monkeypatch.setattr(module, "IDLE_S", 0.2)
     await enable_authentication(server)
     root = "--user=root:pw-root"
-    async with watching(provider(server, user="gateway", password="pw-gateway")) as lists:
+    async with observed(provider(server, user="gateway", password="pw-gateway")) as lists:
         assert await lists.next() == []
         await server.ctl("user", "add", "another:pw", root)
         await real_time(0.5)
@@ -224,7 +224,7 @@ async def test_a_token_that_expires_is_renewed(tmp_path: Path, monkeypatch: pyte
     tokens = f"jwt,pub-key={public},priv-key={key},sign-method=RS256,ttl=1s"
     async with etcd(tmp_path, "--auth-token", tokens) as server:
         await enable_authentication(server)
-        async with watching(provider(server, user="gateway", password="pw-gateway")) as lists:
+        async with observed(provider(server, user="gateway", password="pw-gateway")) as lists:
             assert await lists.next() == []
             await real_time(1.6)
             await server.put("/users/1", A, "--user=root:pw-root")
@@ -240,9 +240,9 @@ async def test_members_are_asked_over_tls(tmp_path: Path, certificates: Certific
     async with etcd(tmp_path, *arguments, scheme="https") as server:
         await server.ready(*trusted)
         await server.put("/users/1", A, *trusted)
-        async with watching(provider(server, tls={"ca": certificates.path("ca"), **client})) as lists:
+        async with observed(provider(server, tls={"ca": certificates.path("ca"), **client})) as lists:
             assert await lists.urls() == [A]
-        async with watching(provider(server)) as lists:
+        async with observed(provider(server)) as lists:
             assert "certificate" in (await lists.failed()).lower()
 
 
@@ -254,7 +254,7 @@ async def test_a_server_that_is_no_etcd_is_an_error_in_words_and_is_asked_once()
         asked += 1
         return web.json_response({"kvs": [{"key": 1}]})
 
-    async with served(answer) as base, watching(provider(base)) as lists:
+    async with served(answer) as base, observed(provider(base)) as lists:
         assert "in a form that is not etcd's" in await lists.failed()
         await settle()
     assert asked == 1
@@ -269,7 +269,7 @@ async def test_each_member_is_asked_once_before_the_failure_is_told() -> None:
 
     async with served(answer) as one, served(answer) as other:
         watched = provider(one, other)
-        async with watching(watched) as lists:
+        async with observed(watched) as lists:
             said = await lists.failed()
         assert one in said
         assert other in said

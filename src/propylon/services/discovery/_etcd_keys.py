@@ -76,13 +76,13 @@ class Keys:
         if answer.get("more") or int(answer.get("count", 0)) > MAX_KEYS:
             raise DiscoveryError(f"more than {MAX_KEYS} keys begin with the prefix")
         before, self._entries = self._entries, {}
-        for pair in answer.get("kvs", ()):
+        for pair in answer.get("kvs") or ():
             self._put(pair, before)
         self.revision = int(answer["header"]["revision"])
 
     def apply(self, result: Any) -> bool:
         """Take one message of a watch, and return whether it has changes."""
-        events = result.get("events", ())
+        events = result.get("events") or ()
         for event in events:
             pair = event["kv"]
             if event.get("type") == "DELETE":
