@@ -316,8 +316,9 @@ async def test_answers_in_another_form_are_errors_in_words(tmp_path: Path) -> No
     [
         ({"service": "Users"}, "write small letters, digits and -"),
         ({"namespace": "a/b"}, "write small letters, digits and -"),
-        ({"port": 0}, "greater than or equal to 1"),
-        ({"port": "HTTP"}, "write small letters, digits and -"),
+        ({"port": 0}, "write its name, for example http, or a number"),
+        ({"port": True}, "write its name, for example http, or a number"),
+        ({"port": "HTTP"}, "write its name, for example http, or a number"),
         ({"context": "dev"}, "'context' is of no use without 'kubeconfig'"),
         ({"kubeconfig": "/nonexistent"}, "cannot be read"),
         ({"family": "ipv5"}, "'ipv4' or 'ipv6'"),

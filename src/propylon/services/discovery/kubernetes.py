@@ -24,9 +24,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
-from propylon.config.types import ExistingFile, Int, Text
+from propylon.config.types import ExistingFile, Text
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._kubernetes_access import Access, AccessError, from_kubeconfig, in_cluster
 from propylon.services.discovery._kubernetes_slices import MAX_SLICES, ExpiredError, Slices, Wanted
@@ -56,7 +56,18 @@ def _name(value: str) -> str:
     return value
 
 
+def _port(value: object) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+        return value
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    raise ValueError("not a port: write its name, for example http, or a number of 1 to 65535")
+
+
 Name = Annotated[Text, AfterValidator(_name)]
+Port = Annotated[
+    int | str, PlainValidator(_port), WithJsonSchema({"type": ["integer", "string"], "examples": ["http", 8080]})
+]
 
 
 class Config(BaseModel):
@@ -70,7 +81,7 @@ class Config(BaseModel):
     namespace: Name | None = Field(
         default=None, description="Namespace of the service; not set, that of the pod or of the kubeconfig's context."
     )
-    port: Annotated[Int, Field(ge=1, le=65535)] | Name | None = Field(
+    port: Port | None = Field(
         default=None, description="Name of the service's port, or number of the pods' port; not set, the only one."
     )
     scheme: Literal["http", "https"] | None = Field(
