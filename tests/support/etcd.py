@@ -74,13 +74,14 @@ class Etcd:
             self._process.send_signal(number)
             await self._process.wait()
 
-    async def ctl(self, *arguments: str, check: bool = True) -> str:
-        """Run etcdctl and return what it prints."""
+    async def ctl(self, *arguments: str, check: bool = True, given: str = "") -> str:
+        """Run etcdctl, give it some text to read, and return what it prints."""
         process = await asyncio.create_subprocess_exec(
             _program("etcdctl", "etcd-client"), "--endpoints", self.url, "--dial-timeout", "1s", *arguments,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=os.environ | {"ETCDCTL_API": "3"},
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            env=os.environ | {"ETCDCTL_API": "3"},
         )  # fmt: skip
-        output = (await process.communicate())[0].decode()
+        output = (await process.communicate(given.encode()))[0].decode()
         assert not check or process.returncode == 0, output
         return output
 

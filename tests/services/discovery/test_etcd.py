@@ -204,13 +204,13 @@ async def test_a_user_with_a_password_reads_what_it_may(server: Etcd) -> None:
 
 
 async def test_a_token_that_was_lost_is_renewed(server: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change of users makes all tokens old, and the next watch is refused."""
+    """A new password, though it is the same, makes the tokens of the user void, and the next watch is refused."""
     monkeypatch.setattr(module, "IDLE_S", 0.2)
     await enable_authentication(server)
     root = "--user=root:pw-root"
     async with observed(provider(server, user="gateway", password="pw-gateway")) as lists:
         assert await lists.next() == []
-        await server.ctl("user", "add", "another:pw", root)
+        await server.ctl("user", "passwd", "gateway", "--interactive=false", root, given="pw-gateway\n")
         await real_time(0.5)
         await server.put("/users/1", A, root)
         assert await lists.urls() == [A]

@@ -28,7 +28,7 @@ from propylon.outbound.address import AddressError, EndpointAddress
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._etcd_keys import MAX_KEYS, Keys, prefix_end
 from propylon.services.discovery._http import TlsConfig
-from propylon.services.discovery._watch_stream import JsonStream, RefusedError, WatchSession
+from propylon.services.discovery._watch_stream import JsonStream, WatchSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -131,15 +131,9 @@ class _Member:
 
     async def range(self) -> Any:
         """Return all keys and the revision they are of."""
-        body = {**self._keys, "limit": MAX_KEYS}
         if self._token is None:
             await self._log_in()
-        try:
-            return await self._session.ask_json("/v3/kv/range", body=body, headers=self._headers())
-        except RefusedError as error:
-            if not self._is_old_token(error.text):
-                raise
-        await self._log_in()
+        body = {**self._keys, "limit": MAX_KEYS}
         return await self._session.ask_json("/v3/kv/range", body=body, headers=self._headers())
 
     async def changes(self, keys: Keys) -> AsyncGenerator[None]:
