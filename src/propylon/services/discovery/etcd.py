@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 IDLE_S: Final = 60.0
 """Seconds without a message until the watch is opened again: a connection that died silently is noticed by that."""
-_AFTER_COMPACTION_S: Final = 0.5
+_PAUSE_S: Final = 0.5  # before a watch that was refused is tried again, so that no server makes this a busy loop
 # What etcd says when a token has expired, when etcd was started anew, and when users were changed.
 _OLD_TOKEN: Final = ("invalid auth token", "auth store is old", "user name is empty")
 # Asks that a watch ends when the member loses its leader, and its keys may be old (clientv3: WithRequireLeader).
@@ -114,7 +114,7 @@ class Provider:
                     async with aclosing(etcd.changes(self._keys)) as changes:
                         async for _ in changes:
                             yield self._keys.found()
-                    await asyncio.sleep(_AFTER_COMPACTION_S)
+                    await asyncio.sleep(_PAUSE_S)
             except (KeyError, TypeError, AttributeError, ValueError) as error:
                 raise DiscoveryError(f"{member} answers in a form that is not etcd's: {error!r}") from None
 
@@ -154,6 +154,7 @@ class _Member:
             reason = str(result.get("cancel_reason", "it gives no reason"))
             if logged_in or not self._is_old_token(reason):
                 raise DiscoveryError(f"{self._session.server} ended the watch: {reason}")
+            await asyncio.sleep(_PAUSE_S)
             await self._log_in()
             logged_in = True
 
