@@ -127,14 +127,20 @@ async def attempt(x: Exchange) -> Upstream:
             assert head is not None
             made.answered(head.status)
             if head.status not in retry.statuses:
-                x.deadline = x.total_deadline = inf
-                return upstream
+                return _accept(x, service, upstream)
             wait = _retry_in(x, service, retry, tried, True, _seconds(head.first(b"retry-after")))
             if wait is None:
-                x.deadline = x.total_deadline = inf
-                return upstream
+                return _accept(x, service, upstream)
         give_up(x)
         await _wait(x, wait)
+
+
+def _accept(x: Exchange, service: Service, upstream: Upstream) -> Upstream:
+    """Take an answer as the one to pass on, with what the balancing adds to it."""
+    x.deadline = x.total_deadline = inf
+    if service.fields is not None and x.endpoint is not None and not x.status:  # a 101 is sent only once
+        x.extra_fields += service.fields(x, x.endpoint)
+    return upstream
 
 
 async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:

@@ -73,6 +73,7 @@ class Exchange:
         timeouts: how long its endpoint may take; replace it with `set_timeouts`.
         body_limit: the largest request body in bytes, or `None`.
         event_stream: what passes the response on, if it is an event stream in plain text.
+        extra_fields: lines for the header section of the client's answer, each with its CRLF.
         stream_rules: what is done with event streams; replace it with `set_stream_rules`.
         ending: how it is to be ended if it goes on for long, as the gateway stops.
         deadline: when it fails with `expiry`, unless it is armed anew before.
@@ -101,6 +102,7 @@ class Exchange:
         "error",
         "event_stream",
         "expiry",
+        "extra_fields",
         "fields",
         "finished",
         "host",
@@ -152,6 +154,7 @@ class Exchange:
         self.transform: Transform | None = None
         self.event_stream: EventStream | None = None
         self.stream_rules: StreamRules = NO_RULES
+        self.extra_fields = b""
         self.ending: Ending | None = None
         self.tunnel: Tunnel | None = None
         self.tunnel_settings: TunnelSettings | None = None

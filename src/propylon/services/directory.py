@@ -150,6 +150,7 @@ class Directory:
             endpoint.pool.close()
 
     def _recovered(self, vitals: Vitals) -> None:
+        vitals.forget()
         for service in tuple(vitals.users):
             service.recovered(vitals.url)
 

@@ -268,6 +268,7 @@ class Service:
         _log_circuit(f"endpoint {endpoint.url} of {self.name}", breaker, now)
         if breaker.state == "closed":
             self._open.discard(endpoint)
+            endpoint.vitals.forget()
             self._warm_up(endpoint, now)
         else:
             self._open.add(endpoint)
