@@ -144,7 +144,8 @@ class Gateway:
         if self._snapshot is None:
             from propylon.config.build import build_snapshot
 
-            self._snapshot = build_snapshot(self.config)
+            base_dir = Path() if self._modules is None else self._modules.folder
+            self._snapshot = build_snapshot(self.config, base_dir=base_dir)
         return self._snapshot
 
     # running

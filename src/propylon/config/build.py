@@ -9,13 +9,23 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import socket
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from propylon.config.build_service import NOTHING_RUNS, BuildError, build_service, build_target, retry_settings
+from propylon.config.build_service import (
+    HERE,
+    NOTHING_RUNS,
+    BuildError,
+    Scope,
+    build_service,
+    build_target,
+    retry_settings,
+)
+from propylon.config.build_split import build_split
 from propylon.config.reference import import_object
 from propylon.config.schema.policy import check_policy
 from propylon.engine.condition import combine, one_condition
@@ -48,36 +58,29 @@ if TYPE_CHECKING:
     from propylon.services.service import Service
 
 
-def build_snapshot(config: GatewayConfig, running: Mapping[str, Service] = NOTHING_RUNS) -> Snapshot:
+def build_snapshot(
+    config: GatewayConfig, running: Mapping[str, Service] = NOTHING_RUNS, base_dir: Path = HERE
+) -> Snapshot:
     """Compile a configuration.
 
     Args:
         running: the services that are at work now: those whose configuration stays are used again as they are.
+        base_dir: the folder of the configuration file, where providers look for theirs.
 
     Raises:
         BuildError: a module that cannot be imported, a policy that cannot be made, a certificate that cannot be read.
     """
     _check_listeners(config)
+    scope = Scope(config, running, base_dir)
     gateway_uses = _uses(config.policies, "policies")
-    services = {name: build_service(name, service, config, running) for name, service in config.services.items()}
+    services = {name: build_service(name, service, scope) for name, service in config.services.items()}
     service_uses = {
         name: _uses(service.policies, f"services.{name}.policies") for name, service in config.services.items()
     }
     urls = dict.fromkeys(route.target for route in config.routes if route.target)
-    targets = {url: build_target(url, config, running) for url in urls}
-    pipelines: dict[tuple[int, ...], Pipeline] = {}
-    rules = []
-    for number, route in enumerate(config.routes):
-        where = f"routes.{number}"
-        service = services[route.service] if route.service is not None else targets.get(route.target or "")
-        uses = [*gateway_uses, *service_uses.get(route.service or "", []), *_uses(route.policies, f"{where}.policies")]
-        uses += [_use(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
-        # Thousands of routes mostly have the same policies; one pipeline for them stays in the processor's cache.
-        pipeline = pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
-        if pipeline.on_message:
-            _check_messages(where)
-        fallback = _fallback(route, services, where)
-        rules.append(_rule(route, number, _compiled(route, service, uses, pipeline, fallback)))
+    targets = {url: build_target(url, scope) for url in urls}
+    parts = _Parts(services, targets, gateway_uses, service_uses)
+    rules = [_rule(route, number, parts.route(route, f"routes.{number}")) for number, route in enumerate(config.routes)]
     routes = tuple(rule.route for rule in rules)
     if config.services_json is not None:
         rules.append(_services_json(config.services_json, routes, gateway_uses, len(rules)))
@@ -160,6 +163,47 @@ def _error_page(status: str, path: Path) -> ErrorPage:
 # routes
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What routes are put together of.
+
+    Attributes:
+        gateway_uses: the policies of every route.
+        service_uses: the policies of every route to a service, by its name.
+        pipelines: those made so far: thousands of routes mostly have the same policies, and one pipeline for them stays
+            in the processor's cache.
+    """
+
+    services: Mapping[str, Service]
+    targets: Mapping[str, Service]
+    gateway_uses: list[PolicyUse]
+    service_uses: Mapping[str, list[PolicyUse]]
+    pipelines: dict[tuple[int, ...], Pipeline] = field(default_factory=dict)
+
+    def route(self, route: RouteConfig, where: str) -> CompiledRoute:
+        """Compile a route; one that is split with a variant for each of its services."""
+        own = _uses(route.policies, f"{where}.policies")
+        own += [_use(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
+        bare = _compiled(route, _fallback(route, self.services, where))
+        if route.split is not None:
+            variants = {name: self._through(bare, own, self.services[name], where) for name in route.split.services}
+            return replace(self._through(bare, own, None, where), split=build_split(route.split, variants))
+        if route.service is not None:
+            return self._through(bare, own, self.services[route.service], where)
+        return self._through(bare, own, self.targets.get(route.target or ""), where)
+
+    def _through(
+        self, bare: CompiledRoute, own: list[PolicyUse], service: Service | None, where: str
+    ) -> CompiledRoute:
+        """Add a service, and the policies."""
+        of_service = self.service_uses.get(service.name, ()) if service is not None else ()
+        uses = [*self.gateway_uses, *of_service, *own]
+        pipeline = self.pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
+        if pipeline.on_message:
+            _check_messages(where)
+        return replace(bare, pipeline=pipeline, policies=tuple(uses), service=service)
+
+
 def _check_messages(where: str) -> None:
     """Find out now whether messages of WebSockets can be looked into, and not when the first one comes."""
     try:
@@ -195,15 +239,11 @@ def _fallback(route: RouteConfig, services: Mapping[str, Service], where: str) -
     return Fallback(services[route.fallback.service or ""])
 
 
-def _compiled(
-    route: RouteConfig, service: Service | None, uses: list[PolicyUse], pipeline: Pipeline, fallback: Fallback | None
-) -> CompiledRoute:
+def _compiled(route: RouteConfig, fallback: Fallback | None) -> CompiledRoute:
+    """Make a route without policies and service."""
     edit = route.query_edit
     return CompiledRoute(
         name=route.name or " ".join(route.path or (route.path_regex or "",)),
-        pipeline=pipeline,
-        policies=tuple(uses),
-        service=service,
         rewrite=_rewrite(route),
         query_edit=QueryEdit(edit.set, edit.add, edit.remove) if edit is not None else None,
         entry=_entries(route),

@@ -62,6 +62,7 @@ class Exchange:
         endpoint: the endpoint that was chosen last, once there is one.
         attempt: the try under way, or whose answer is passed on.
         attempts: how many times the request was sent.
+        admitted: the service in which it has a place, if that has a limit.
         replay: keeps a body under way, if the request may be sent to another endpoint.
         error: the gateway's own failure, if there was one.
         status: the status sent to the client; 0 before.
@@ -72,6 +73,7 @@ class Exchange:
         timeouts: how long its endpoint may take; replace it with `set_timeouts`.
         body_limit: the largest request body in bytes, or `None`.
         event_stream: what passes the response on, if it is an event stream in plain text.
+        extra_fields: lines for the header section of the client's answer, each with its CRLF.
         stream_rules: what is done with event streams; replace it with `set_stream_rules`.
         ending: how it is to be ended if it goes on for long, as the gateway stops.
         deadline: when it fails with `expiry`, unless it is armed anew before.
@@ -86,6 +88,7 @@ class Exchange:
         "_running",
         "_state",
         "_way",
+        "admitted",
         "asked",
         "attempt",
         "attempts",
@@ -99,6 +102,7 @@ class Exchange:
         "error",
         "event_stream",
         "expiry",
+        "extra_fields",
         "fields",
         "finished",
         "host",
@@ -150,12 +154,14 @@ class Exchange:
         self.transform: Transform | None = None
         self.event_stream: EventStream | None = None
         self.stream_rules: StreamRules = NO_RULES
+        self.extra_fields = b""
         self.ending: Ending | None = None
         self.tunnel: Tunnel | None = None
         self.tunnel_settings: TunnelSettings | None = None
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.replay: Replay | None = None
+        self.admitted: Service | None = None
         self._response: Response | None = None
         self.error: GatewayError | None = None
         self.status = 0

@@ -54,6 +54,8 @@ def own_fields(x: Exchange, block: bytes, has_date: bool) -> bytes:
     """Add what the gateway itself puts on every response (RFC 9110 6.6.1: Date where it is missing)."""
     if not has_date:
         block = b"%bdate: %b\r\n" % (block, http_date())
+    if x.extra_fields:
+        block += x.extra_fields
     return b"%bx-request-id: %b\r\n" % (block, x.id) if x.shows_request_id else block
 
 
@@ -159,8 +161,11 @@ def _told(hook: Hook, error: GatewayError, x: Exchange) -> object:
 
 
 def _log(x: Exchange, error: GatewayError) -> None:
-    """Tell the operator: what the client did wrong is worth a debug line, what broke here a warning."""
-    level = logging.WARNING if error.status >= 500 else logging.DEBUG
+    """Tell the operator: what the client did wrong is worth a debug line, what broke here a warning.
+
+    An open circuit is told when it opens, and not with each request that it stops.
+    """
+    level = logging.WARNING if error.status >= 500 and error.code != "choose.broken" else logging.DEBUG
     if log.isEnabledFor(level):
         log.log(
             level,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
     from propylon.engine.rewrite import QueryEdit, Rewrite
+    from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_head import RequestReader
     from propylon.services.retry import RetrySettings
@@ -87,7 +88,8 @@ class CompiledRoute:
         name: its name, or what it matches.
         pipeline: the hooks of all its policies.
         policies: the same policies as a list, for people.
-        service: where it goes; `None` if a policy answers.
+        service: where it goes; `None` if a policy answers, or it is split.
+        split: picks the variant of it that an exchange takes, each with a service and all else of its own.
         rewrite: how the path changes on the way to the service.
         query_edit: how the query changes.
         entry: what `/services.json` tells about it.
@@ -100,6 +102,7 @@ class CompiledRoute:
     pipeline: Pipeline = field(default_factory=Pipeline)
     policies: tuple[PolicyUse, ...] = ()
     service: Service | None = None
+    split: Split | None = None
     rewrite: Rewrite | None = None
     query_edit: QueryEdit | None = None
     entry: tuple[dict[str, Any], ...] = ()
@@ -152,7 +155,10 @@ class Snapshot:
         else:
             found = self.router.find(host.name, host.port, x.path, x.method, x)
         if isinstance(found, Found):
-            route = x.route = found.route
+            route = found.route
+            if route.split is not None:
+                route = route.split.pick(x)
+            x.route = route
             x.path_params, x.rest, x.service = found.params, found.rest, route.service
             if route.refuses_websockets and x.is_websocket:
                 raise GatewayError("upgrade.refused")

@@ -30,12 +30,16 @@ _folders: set[Path] = set()
 
 
 class Modules:
-    """The modules beside one configuration."""
+    """The modules beside one configuration.
+
+    Attributes:
+        folder: where they are.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         """Let modules in `folder` be found by `import`."""
-        self._folder = Path(folder).resolve()
-        _look_in(self._folder)
+        self.folder = Path(folder).resolve()
+        _look_in(self.folder)
 
     @property
     def files(self) -> frozenset[Path]:
@@ -64,7 +68,7 @@ class Modules:
         found = {}
         for name, module in tuple(sys.modules.items()):
             loader = getattr(module, "__loader__", None)
-            if isinstance(loader, _SourceLoader) and _is_beside(loader.path, self._folder):
+            if isinstance(loader, _SourceLoader) and _is_beside(loader.path, self.folder):
                 found[name] = (module, loader)
         return found
 

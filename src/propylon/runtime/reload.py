@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -190,15 +191,16 @@ class Reloader:
             given_up = True
 
     def _compile(self, read: Callable[[], Loaded], services: dict[str, Service]) -> Compiled:
-        loaded = read()
-        digests = {} if self._modules is None else self._modules.digests()
-        known = {} if self._modules is None else self._modules.forget()
+        modules = self._modules
+        digests = {} if modules is None else modules.digests()
+        known = {} if modules is None else modules.forget()
         try:
-            made = build_snapshot(loaded.config, services)
+            loaded = read()
+            made = build_snapshot(loaded.config, services, Path() if modules is None else modules.folder)
             plan = self._worker.listeners.stage(loaded.config.listen)
             found = changes(self.loaded, loaded)
-            if self._modules is not None:
-                found += _changed_modules(digests, self._modules.digests())
+            if modules is not None:
+                found += _changed_modules(digests, modules.digests())
         except BaseException:
             self._restore(known)
             raise

@@ -72,7 +72,12 @@ class Worker:
             TlsError: a certificate that cannot be used.
         """
         plan = self.listeners.stage(self._settings)
-        await self.listeners.open(plan)
+        await self.directory.providers.start()
+        try:
+            await self.listeners.open(plan)
+        except BaseException:
+            await self.directory.providers.close()
+            raise
         self.listeners.commit(plan)
         self._tick()
 
@@ -126,6 +131,7 @@ class Worker:
         for retiring in tuple(self._retiring):
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self.directory.providers.close()
         await self.directory.resolver.close()
         if self._timer is not None:
             self._timer.cancel()

@@ -82,6 +82,9 @@ class GatewayConfig(Model):
         known = [str(name) for name in services] if isinstance(services, Mapping) else []
         for index, route in enumerate(routes):
             yield from _service_finding(("routes", index, "service"), _get(route, "service"), known)
+            shares = _get(_get(route, "split"), "services")
+            for name in shares if isinstance(shares, Mapping) else ():
+                yield from _service_finding(("routes", index, "split", "services", name), name, known)
             fallback = _get(_get(route, "fallback"), "service")
             yield from _service_finding(("routes", index, "fallback", "service"), fallback, known)
         yield from _name_findings([_get(route, "name") for route in routes])

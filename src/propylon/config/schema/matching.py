@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, PlainValidator, Strict, WithJsonSchema
 
+from propylon.config.reference import REFERENCE
 from propylon.config.schema.base import complete
 from propylon.engine.match import Regex as RegexMatch
 from propylon.engine.pattern import HostPattern, PathPattern, RuleError
@@ -100,7 +101,7 @@ Host = Annotated[str, PlainValidator(_host_pattern), _TEXT_SCHEMA]
 FieldName = Annotated[str, Strict(), Field(pattern=TOKEN_PATTERN)]
 """The name of a header field."""
 
-PythonReference = Annotated[str | Callable[..., Any], PlainValidator(_python_reference), _TEXT_SCHEMA]
+PythonReference = Annotated[str | Callable[..., Any], PlainValidator(_python_reference), _TEXT_SCHEMA, REFERENCE]
 """`module:function`, or in Python the function itself."""
 
 FieldMatches = dict[

@@ -9,11 +9,12 @@ from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.matching import FieldMatches, Method, OneOrMoreHosts, OneOrMorePaths, Regex, one_or_more
 from propylon.config.schema.policy import Policies, PolicyEntry
 from propylon.config.schema.resilience import Retry
+from propylon.config.schema.split import SplitConfig
 from propylon.config.types import Cidr, Int, ServiceUrl, Text
 from propylon.engine import rewrite
 from propylon.engine.match import Rule, captures
 
-DESTINATIONS: Final = ("service", "target", "redirect", "respond")
+DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond")
 # Keys that change what is sent to a service, and would do nothing without one.
 _FOR_SERVICES: Final = ("strip", "rewrite", "query_edit", "retry", "fallback")
 
@@ -126,6 +127,9 @@ class RouteConfig(Model):
         default=0, description="Routes of a higher priority are tried first, before the more specific ones."
     )
     service: Text | None = Field(default=None, description="Name of the service to send requests to.")
+    split: SplitConfig | None = Field(
+        default=None, description="Several services, each with its share of the requests, instead of 'service'."
+    )
     target: ServiceUrl | None = Field(
         default=None, description="Short for a service of its own with this one endpoint."
     )
