@@ -43,11 +43,14 @@ async def aside(work: Callable[[], T], name: str) -> T:
             done.set_result(result)  # type: ignore[arg-type]  # what `work` returned, which may be None
 
     def run() -> None:
-        result, error = None, None
         try:
             result = work()
-        except BaseException as failure:
-            error = failure
+        except BaseException as error:
+            send(None, error)
+        else:
+            send(result, None)
+
+    def send(result: T | None, error: BaseException | None) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(tell, result, error)
 

@@ -15,6 +15,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Final
 
 from propylon.config.build import build_snapshot
@@ -158,6 +159,7 @@ class Reloader:
             except Exception as error:  # modules and policies are anybody's code
                 self._failed = True
                 _tell(error)
+                _release(error)
                 raise
             self._failed = False
             return done
@@ -248,3 +250,10 @@ def _tell(error: Exception) -> None:
     told = "\n".join(map(str, error.problems)) if isinstance(error, ConfigError) else str(error)
     expected = isinstance(error, ConfigError | BuildError | TlsError | ListenError | OSError)
     log.error("the configuration stays as it was:\n%s", told, exc_info=None if expected else error)
+
+
+def _release(error: BaseException | None) -> None:
+    """Let go of what the functions that failed had in hand: half a configuration, in cycles with their traceback."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
