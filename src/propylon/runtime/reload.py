@@ -214,7 +214,8 @@ class Reloader:
         known = {} if modules is None else modules.forget()
         try:
             loaded = read()
-            self._sources |= _sources(loaded)  # also when it cannot be used: what is wrong may be put right in any
+            sources = _sources(loaded)
+            self._sources |= sources  # also when it cannot be used: what is wrong may be put right in any of them
             made = build_snapshot(loaded.config, services, Path() if modules is None else modules.folder)
             plan = self._worker.listeners.stage(loaded.config.listen)
             found = changes(self.loaded, loaded)
@@ -226,7 +227,7 @@ class Reloader:
         running = self._worker.snapshot.reader
         if running.rules == made.reader.rules:
             made = replace(made, reader=running)  # what it remembers is still true
-        return Compiled(loaded, made, plan, known, found, _sources(loaded))
+        return Compiled(loaded, made, plan, known, found, sources)
 
     def _restore(self, known: dict[str, ModuleType]) -> None:
         if self._modules is not None:
