@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from propylon.config.build_service import NOTHING_RUNS, BuildError, build_service, build_target, retry_settings
+from propylon.config.build_service import (
+    HERE,
+    NOTHING_RUNS,
+    BuildError,
+    Scope,
+    build_service,
+    build_target,
+    retry_settings,
+)
 from propylon.config.build_split import build_split
 from propylon.config.reference import import_object
 from propylon.config.schema.policy import check_policy
@@ -50,23 +58,27 @@ if TYPE_CHECKING:
     from propylon.services.service import Service
 
 
-def build_snapshot(config: GatewayConfig, running: Mapping[str, Service] = NOTHING_RUNS) -> Snapshot:
+def build_snapshot(
+    config: GatewayConfig, running: Mapping[str, Service] = NOTHING_RUNS, base_dir: Path = HERE
+) -> Snapshot:
     """Compile a configuration.
 
     Args:
         running: the services that are at work now: those whose configuration stays are used again as they are.
+        base_dir: the folder of the configuration file, where providers look for theirs.
 
     Raises:
         BuildError: a module that cannot be imported, a policy that cannot be made, a certificate that cannot be read.
     """
     _check_listeners(config)
+    scope = Scope(config, running, base_dir)
     gateway_uses = _uses(config.policies, "policies")
-    services = {name: build_service(name, service, config, running) for name, service in config.services.items()}
+    services = {name: build_service(name, service, scope) for name, service in config.services.items()}
     service_uses = {
         name: _uses(service.policies, f"services.{name}.policies") for name, service in config.services.items()
     }
     urls = dict.fromkeys(route.target for route in config.routes if route.target)
-    targets = {url: build_target(url, config, running) for url in urls}
+    targets = {url: build_target(url, scope) for url in urls}
     parts = _Parts(services, targets, gateway_uses, service_uses)
     rules = [_rule(route, number, parts.route(route, f"routes.{number}")) for number, route in enumerate(config.routes)]
     routes = tuple(rule.route for rule in rules)

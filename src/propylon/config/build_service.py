@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import random
 from math import inf
+from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
@@ -16,7 +17,7 @@ from propylon.outbound.tls import client_context
 from propylon.plugins import BALANCERS
 from propylon.services.balancing import Chance
 from propylon.services.breaker import BreakerSettings
-from propylon.services.discovery import Found
+from propylon.services.discovery import Found, Place
 from propylon.services.ejection import EjectionSettings
 from propylon.services.retry import RetrySettings
 from propylon.services.service import Service
@@ -31,13 +32,14 @@ from propylon.services.settings import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from propylon.config.schema import GatewayConfig, ServiceTlsConfig
     from propylon.config.schema.health import HealthConfig
     from propylon.config.schema.resilience import BreakerConfig, RetryConfig
 
 NOTHING_RUNS: Final[Mapping[str, Service]] = MappingProxyType({})
+
+HERE: Final = Path()
 
 CHANCE: Final = Chance(monotonic, random.random)
 
@@ -46,36 +48,47 @@ class BuildError(ValueError):
     """A configuration whose keys are right and that cannot be carried out; the message says where and why."""
 
 
-def build_service(name: str, config: ServiceConfig, gateway: GatewayConfig, running: Mapping[str, Service]) -> Service:
+class Scope(NamedTuple):
+    """What services are built within.
+
+    Attributes:
+        gateway: the whole configuration.
+        running: the services that are at work now: one whose configuration stays is used again as it is.
+        base_dir: the folder of the configuration file.
+    """
+
+    gateway: GatewayConfig
+    running: Mapping[str, Service]
+    base_dir: Path
+
+
+def build_service(name: str, config: ServiceConfig, scope: Scope) -> Service:
     """Make a service, or return the one of this name that runs, if nothing of it has changed.
 
     Raises:
-        BuildError: a certificate that cannot be read, an algorithm that cannot be made.
+        BuildError: a certificate that cannot be read, an algorithm or a provider that cannot be made.
     """
     where = f"services.{name}"
-    settings = _settings(where, config, gateway)
+    settings = _settings(where, config, scope.gateway)
     found = tuple(Found(each.url, each.weight, each.priority, each.zone) for each in config.endpoints)
-    return _made_or_running(name, settings, found, running)
-
-
-def build_target(url: str, gateway: GatewayConfig, running: Mapping[str, Service]) -> Service:
-    """Make the service of a `target:`; routes to the same one share it."""
-    settings = _settings("target", ServiceConfig.model_validate({"endpoints": [url]}), gateway)
-    return _made_or_running(url, settings, (Found(url),), running)
-
-
-def _made_or_running(
-    name: str, settings: ServiceSettings, found: tuple[Found, ...], running: Mapping[str, Service]
-) -> Service:
-    known = running.get(name)
+    known = scope.running.get(name)
     if known is not None and known.settings == settings and known.configured == found:
         return known
-    algorithm, config = settings.balance
     try:
-        balancer = BALANCERS.find(algorithm).Balancer(config, CHANCE)
-    except Exception as error:  # an algorithm is anybody's code
-        raise BuildError(f"services.{name}.balance: {algorithm}: {error}") from error
-    return Service(name, settings, found, balancer, CHANCE)
+        provider = None if config.discover is None else config.discover.provider(Place(name, scope.base_dir))
+    except Exception as error:  # a provider is anybody's code
+        raise BuildError(f"{where}.discover: {error}") from error
+    algorithm, balance = settings.balance
+    try:
+        balancer = BALANCERS.find(algorithm).Balancer(balance, CHANCE)
+    except Exception as error:  # so is an algorithm
+        raise BuildError(f"{where}.balance: {error}") from error
+    return Service(name, settings, found, balancer, CHANCE, provider)
+
+
+def build_target(url: str, scope: Scope) -> Service:
+    """Make the service of a `target:`; routes to the same one share it."""
+    return build_service(url, ServiceConfig.model_validate({"endpoints": [url]}), scope)
 
 
 def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> ServiceSettings:
@@ -85,6 +98,7 @@ def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> Serv
     return ServiceSettings(
         host=host,
         transport=_transport(where, config, gateway.limits.write_buffer),
+        discover=None if config.discover is None else (config.discover.name, config.discover.config),
         balance=(config.balance.name, config.balance.config),
         retry=retry_settings(config.retry),
         budget=(budget.ratio, budget.per_second),

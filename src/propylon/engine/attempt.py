@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.engine.hedge import first_answer_of_two, hedge_delay
 from propylon.engine.pipeline import run_all
 from propylon.engine.replay import Replay
 from propylon.engine.request_out import new_connection, send_request
@@ -98,16 +99,23 @@ async def attempt(x: Exchange) -> Upstream:
     retry = x.route.retry or service.settings.retry
     if retry.per_try is not None and (x.timeouts.response is None or retry.per_try < x.timeouts.response):
         x.set_timeouts(response=retry.per_try)
+    if service.admission is not None and x.admitted is not service:
+        await service.admission.enter(x)
+        x.admitted = service
     service.budget.deposit(x.started)
     if isinstance(x.body, Body) and x.replay is None:
         _keep_body(x, service, retry)
-    tried: tuple[Endpoint, ...] = ()
+    tried: list[Endpoint] = []
     while True:
         endpoint = x.endpoint = x.chosen or service.choose(x, tried)
         x.attempt = made = Attempt(x, service, endpoint)
-        tried = (*tried, endpoint)
+        tried.append(endpoint)
         try:
-            upstream = await _try(x, made, retry)
+            if service.settings.hedging is None:
+                upstream = await _try(x, made, retry)
+            else:
+                upstream = await _hedged(x, service, retry, tried)
+                made = x.attempt
         except GatewayError as error:
             made.blame(error)
             wait = _retry_in(x, service, retry, tried, error.failure.cause in retry.on)
@@ -171,6 +179,32 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
         repeated = True
         upstream.finish()
         upstream = x.upstream = None
+
+
+async def _hedged(x: Exchange, service: Service, retry: RetrySettings, tried: list[Endpoint]) -> Upstream:
+    """Do what `_try` does, and ask a second endpoint if the first one is slow and the request allows it."""
+    first = x.attempt
+    assert first is not None
+    delay = hedge_delay(x, service, retry)
+    if delay is None:
+        return await _try(x, first, retry)
+
+    def second() -> Attempt | None:
+        if not service.has_other(tried):
+            return None
+        try:
+            endpoint = service.choose(x, tried)
+        except GatewayError:  # the first one may still answer
+            return None
+        if endpoint.pool.full or not service.budget.withdraw(monotonic()):  # nobody stands in line for a second answer
+            return None
+        tried.append(endpoint)
+        return Attempt(x, service, endpoint)
+
+    leg = await first_answer_of_two(x, first, delay, second)
+    x.attempt, x.endpoint, x.upstream = leg.attempt, leg.attempt.endpoint, leg.upstream
+    assert leg.upstream is not None
+    return leg.upstream
 
 
 def _keep_body(x: Exchange, service: Service, retry: RetrySettings) -> None:

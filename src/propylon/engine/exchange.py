@@ -62,6 +62,7 @@ class Exchange:
         endpoint: the endpoint that was chosen last, once there is one.
         attempt: the try under way, or whose answer is passed on.
         attempts: how many times the request was sent.
+        admitted: the service in which it has a place, if that has a limit.
         replay: keeps a body under way, if the request may be sent to another endpoint.
         error: the gateway's own failure, if there was one.
         status: the status sent to the client; 0 before.
@@ -87,6 +88,7 @@ class Exchange:
         "_running",
         "_state",
         "_way",
+        "admitted",
         "asked",
         "attempt",
         "attempts",
@@ -159,6 +161,7 @@ class Exchange:
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.replay: Replay | None = None
+        self.admitted: Service | None = None
         self._response: Response | None = None
         self.error: GatewayError | None = None
         self.status = 0

@@ -91,6 +91,11 @@ class Pool:
         """Exchanges in line."""
         return len(self._line)
 
+    @property
+    def full(self) -> bool:
+        """Whether who asks for a connection has to wait in line."""
+        return not self._idle and self._open >= self._limits.max
+
     def take(self) -> EndpointConnection | None:
         """Take the connection that was used last, if any rests."""
         while self._idle:

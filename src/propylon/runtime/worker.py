@@ -77,6 +77,7 @@ class Worker:
             ListenError: an address that cannot be listened on.
             TlsError: a certificate that cannot be used.
         """
+        await self.directory.providers.start()
         try:
             for settings in self._settings:
                 address = ListenAddress(settings.address.host, settings.address.port, settings.address.path)
@@ -84,6 +85,7 @@ class Worker:
                 self._listeners.append(await open_listener(address, factory, backlog=settings.backlog))
         except BaseException:
             self._close_listeners()
+            await self.directory.providers.close()
             raise
         self._tick()
 
@@ -107,6 +109,7 @@ class Worker:
             log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
             connection.abort()
         self.directory.close()
+        await self.directory.providers.close()
         await self.directory.resolver.close()
         if self._timer is not None:
             self._timer.cancel()

@@ -15,6 +15,7 @@ from propylon.outbound.http1 import EndpointConnection
 from propylon.outbound.pool import Pool
 from propylon.services.breaker import Breaker
 from propylon.services.endpoint import Endpoint
+from propylon.services.providers import Providers
 from propylon.services.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ class Directory:
     Attributes:
         services: those of the current snapshot, by name.
         resolver: finds the addresses of endpoints.
+        providers: find the endpoints of services that say so.
     """
 
     def __init__(self, resolver: Resolver, clock: Callable[[], float]) -> None:
         self.services: dict[str, Service] = {}
         self.resolver = resolver
+        self.providers = Providers()
         self._clock = clock
         self._endpoints: dict[tuple[str, str], tuple[Transport, Endpoint]] = {}
         self._vitals: dict[str, Vitals] = {}
@@ -51,6 +54,7 @@ class Directory:
         started = [service for name, service in services.items() if old.get(name) is not service]
         for service in started:
             service.start(self, old.get(service.name))
+        self.providers.enter(services.values())
         for service in set(old.values()).difference(services.values()):
             service.stop()
             self._restless.discard(service)
@@ -146,6 +150,7 @@ class Directory:
             endpoint.pool.close()
 
     def _recovered(self, vitals: Vitals) -> None:
+        vitals.forget()
         for service in tuple(vitals.users):
             service.recovered(vitals.url)
 

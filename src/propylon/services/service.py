@@ -7,9 +7,11 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
+from propylon.services.admission import Admission
 from propylon.services.breaker import Breaker
 from propylon.services.budget import Budget
 from propylon.services.candidates import Rules, candidates
+from propylon.services.percentile import Percentile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.services.balancing import Balancer, Chance
     from propylon.services.directory import Directory
-    from propylon.services.discovery import Found
+    from propylon.services.discovery import Found, Provider
     from propylon.services.endpoint import Endpoint
     from propylon.services.settings import ServiceSettings
 
@@ -39,13 +41,22 @@ class Service:
         configured: its endpoints as the configuration names them.
         found: its endpoints as the configuration or the provider names them now.
         endpoints: the same with connections and health; empty before `start`.
+        provider: what finds its endpoints, if they are not configured.
         budget: what it may spend on retries.
+        admission: its limit of concurrency, if it has one.
+        latencies: what its answers take, if that decides when a second endpoint is asked.
         breaker: the circuit of the service as a whole, if it has one.
         fields: what adds lines to the answer's header section for its balancing, if anything does.
     """
 
     def __init__(
-        self, name: str, settings: ServiceSettings, found: Sequence[Found], balancer: Balancer, chance: Chance
+        self,
+        name: str,
+        settings: ServiceSettings,
+        found: Sequence[Found],
+        balancer: Balancer,
+        chance: Chance,
+        provider: Provider | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -54,6 +65,11 @@ class Service:
         self.budget = Budget(*settings.budget)
         use = settings.breaker
         self.breaker = Breaker(use.settings, chance.random) if use is not None and use.service else None
+        limits = settings.concurrency
+        limited = limits.max is not None or limits.per_endpoint is not None
+        self.admission = Admission(limits) if limited else None
+        self.latencies = Percentile() if settings.hedging is not None and settings.hedging.delay is None else None
+        self.provider = provider
         self.balancer = balancer
         self.fields = getattr(balancer, "fields", None)
         self.random = chance.random
@@ -88,6 +104,10 @@ class Service:
                 self.budget = previous.budget
             if previous.settings.breaker == self.settings.breaker:
                 self.breaker = previous.breaker
+            if previous.settings.concurrency == self.settings.concurrency:
+                self.admission = previous.admission
+            if self.provider is not None:
+                self.found = previous.found
         self.apply(self.found, cold=False)
 
     def stop(self) -> None:
@@ -124,6 +144,8 @@ class Service:
         self._probes = [each for each in self._probes if each in self._open]
         if found:
             self.balancer.update(found)
+        if self.admission is not None:
+            self.admission.endpoints_changed(len(found))
         plain = len(found) == 1 and self.breaker is None and self.settings.concurrency.per_endpoint is None
         self._only = found[0] if plain and not self._probes else None
 
@@ -206,7 +228,10 @@ class Service:
     def answered(self, attempt: Attempt, status: int, now: float) -> None:
         """Learn that the head of an answer has come."""
         endpoint = attempt.endpoint
-        endpoint.vitals.record(now - attempt.began, now)
+        if status < 500:  # failing may be fast, and must not look so
+            endpoint.vitals.record(now - attempt.began, now)
+            if self.latencies is not None:
+                self.latencies.add(now - attempt.began)
         passive = self.settings.passive
         if passive is not None and endpoint.vitals.ejection.record(status in passive.statuses, now, passive.ejection):
             self._ejected(endpoint, now)
@@ -243,6 +268,7 @@ class Service:
         _log_circuit(f"endpoint {endpoint.url} of {self.name}", breaker, now)
         if breaker.state == "closed":
             self._open.discard(endpoint)
+            endpoint.vitals.forget()
             self._warm_up(endpoint, now)
         else:
             self._open.add(endpoint)

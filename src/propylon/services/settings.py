@@ -107,6 +107,7 @@ class ServiceSettings:
 
     Attributes:
         host: the `host:` rule: `None` for the endpoint's own name, `PRESERVE`, or a fixed value.
+        discover: name and settings of the provider, if one finds the endpoints.
         balance: name and settings of the balancing algorithm.
         panic: share of healthy endpoints below which all are used; 0 for only when none is healthy.
         zone: the gateway's own zone, whose endpoints come first.
@@ -116,6 +117,7 @@ class ServiceSettings:
 
     host: bytes | None = None
     transport: Transport = field(default_factory=Transport)
+    discover: Any = None
     balance: tuple[str, Any] = ("p2c", None)
     retry: RetrySettings = field(default_factory=RetrySettings)
     budget: tuple[float, float] = (0.2, 3.0)

@@ -56,6 +56,11 @@ class Vitals:
             self._peak = seconds + (self._peak - seconds) * exp((self._peak_at - now) / PEAK_DECAY_SECONDS)
         self._peak_at = now
 
+    def forget(self) -> None:
+        """Forget latencies: it was ill, and what it took then says nothing about what it takes now."""
+        self.ewma = None
+        self._peak = 0.0
+
     def peak(self, now: float) -> float:
         """Return the peak-sensitive average in seconds: it jumps to a slow answer, and sinks while there is none.
 

@@ -167,7 +167,7 @@ class Provider:
         return Found(f"{self._config.scheme}://{host}:{int(service['Port'])}", weight, zone=zone)
 
     def _pause(self, asked: float) -> float:
-        """Return seconds until Consul is asked again: half of them by chance, none if it held the question."""
+        """Return seconds until Consul is asked again, 0.5 to 1.5 since the last time: none if it has held that one."""
         held = time.monotonic() - asked
         return max(0.0, MIN_INTERVAL_S * (0.5 + random.random()) - held)  # noqa: S311 - no secret is made of it
 

@@ -1,0 +1,238 @@
+"""What providers that watch over HTTP share: requests of any kind, and streams of JSON objects that never end.
+
+Rules of the file:
+
+- A stream is JSON objects one after the other, with or without line ends between them, cut anywhere by the network:
+  etcd and Kubernetes write one a line, Docker promises only that they follow each other.
+- One object has a greatest size, and whoever waits for one says for how long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from propylon.services.discovery import DiscoveryError
+from propylon.services.discovery._http import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, Session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import aiohttp
+
+MAX_OBJECT_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of one object; etcd and the Kubernetes API take no request above 1.5 MiB, and JSON adds some to that."""
+REQUEST_TIMEOUT_S: Final = 10.0
+"""Seconds for a request with a whole answer, and for the head of a stream."""
+_MAX_REFUSAL_BYTES: Final = 64 * 1024
+_MAX_SHOWN: Final = 200
+# Outside of a string only its beginning and braces count; inside of one, its end and what a backslash escapes.
+_OUTSIDE: Final = re.compile(rb'["{}]')
+_INSIDE: Final = re.compile(rb'"|\\.?', re.DOTALL)
+_BLANK: Final = b" \t\r\n"
+
+
+class StreamError(ValueError):
+    """Bytes that are no JSON objects, or an object that is too large."""
+
+
+class Splitter:
+    """Cuts a stream of bytes into JSON objects.
+
+    Attributes:
+        limit: bytes of one object at the most.
+    """
+
+    def __init__(self, limit: int = MAX_OBJECT_BYTES) -> None:
+        self.limit = limit
+        self._held = bytearray()
+        self._scanned = 0
+        self._depth = 0
+        self._in_string = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of a further object has come yet."""
+        return not self._held.strip(_BLANK)
+
+    def feed(self, data: bytes) -> list[Any]:
+        """Return the objects that are whole with these bytes. Raises `StreamError`."""
+        self._held += data
+        found = []
+        while (end := self._end_of_object()) is not None:
+            found.append(_parse(bytes(self._held[:end])))
+            del self._held[:end]
+            self._scanned = 0
+        if len(self._held) > self.limit:
+            raise StreamError(f"an object of more than {self.limit} bytes")
+        return found
+
+    def _end_of_object(self) -> int | None:
+        """Go on where the last call ended, and return the place behind the first whole object."""
+        if self._depth == 0:
+            self._check_beginning()
+        while mark := (_INSIDE if self._in_string else _OUTSIDE).search(self._held, self._scanned):
+            token = mark[0]
+            if token == b"\\":  # what it escapes has not come yet
+                self._scanned = mark.start()
+                return None
+            self._scanned = mark.end()
+            if token == b'"':
+                self._in_string = not self._in_string
+            elif token == b"{":
+                self._depth += 1
+            elif token == b"}":
+                self._depth -= 1
+                if self._depth == 0:
+                    return self._scanned
+        self._scanned = len(self._held)
+        return None
+
+    def _check_beginning(self) -> None:
+        start = self._held.lstrip(_BLANK)
+        if start and not start.startswith(b"{"):
+            raise StreamError(f"{bytes(start[:20])!r} where a JSON object begins")
+        self._held[:] = start
+
+
+class JsonStream:
+    """The objects of one response, as they come."""
+
+    def __init__(self, response: aiohttp.ClientResponse, limit: int = MAX_OBJECT_BYTES) -> None:
+        self._content = response.content
+        self._splitter = Splitter(limit)
+        self._ready: deque[Any] = deque()
+
+    async def next(self, seconds: float) -> Any:
+        """Return the next object, or None when the server has ended the stream.
+
+        Args:
+            seconds: how long to wait for a whole object; what has come of one is kept.
+
+        Raises:
+            TimeoutError: none came in this time; the stream may be read further.
+            DiscoveryError: what comes is no stream of objects.
+        """
+        async with asyncio.timeout(seconds):
+            while not self._ready:
+                data = await self._content.readany()
+                try:
+                    self._ready.extend(self._splitter.feed(data))
+                except StreamError as error:
+                    raise DiscoveryError(f"the stream of changes cannot be read: {error}") from None
+                if not data and not self._ready:
+                    if not self._splitter.empty:
+                        raise DiscoveryError("the stream of changes ended within an object")
+                    return None
+        return self._ready.popleft()
+
+
+class RefusedError(DiscoveryError):
+    """The server answered with a status that is not 2xx.
+
+    Attributes:
+        status: the status.
+        text: what the server says about it, in one line.
+    """
+
+    def __init__(self, message: str, status: int, text: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.text = text
+
+
+class WatchSession(Session):
+    """A session whose requests may have a body and headers of their own, and whose refusals can be told apart."""
+
+    @asynccontextmanager
+    async def ask(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request and give its response once the head is there; nothing limits how long the body may take.
+
+        Args:
+            path: begins with `/` and is percent-encoded already.
+            params: the query.
+            body: sent as JSON by POST; None sends a GET.
+            headers: besides those of the session.
+
+        Raises:
+            RefusedError: for a status that is not 2xx.
+            DiscoveryError: for what fails until the end of the block.
+        """
+        import aiohttp
+        from yarl import URL
+
+        assert self._http is not None, "a session is entered first"
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
+        url = URL(self._base + path, encoded=True).extend_query(params or {})
+        data = None if body is None else orjson.dumps(body)
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                response = await self._http.request(
+                    "GET" if data is None else "POST", url, data=data, headers=headers, timeout=timeout,
+                    allow_redirects=False, server_hostname=self._tls.server_name,
+                )  # fmt: skip
+            async with response:
+                if not 200 <= response.status < 300:
+                    raise await self._refused(path, response)
+                yield response
+        except TimeoutError:
+            raise DiscoveryError(f"{self.server} did not answer {path} in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise DiscoveryError(f"{self.server}{path}: {str(error) or type(error).__name__}") from None
+
+    async def ask_json(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Return the JSON document that answers a request; the parameters are those of `ask`."""
+        async with self.ask(path, params=params, body=body, headers=headers) as response:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                raw = await _bounded(response, MAX_ANSWER_BYTES)
+        if len(raw) > MAX_ANSWER_BYTES:
+            raise DiscoveryError(f"{self.server} answered {path} with more than {MAX_ANSWER_BYTES} bytes")
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise DiscoveryError(f"{self.server} answered {path} with what is no JSON: {error}") from None
+
+    async def _refused(self, path: str, response: aiohttp.ClientResponse) -> RefusedError:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            raw = await _bounded(response, _MAX_REFUSAL_BYTES)
+        text = " ".join(raw[:_MAX_REFUSAL_BYTES].decode("utf-8", "replace").split())
+        shown = "".join(mark for mark in text if mark.isprintable())[:_MAX_SHOWN]
+        what = f"{response.status} {response.reason or ''}".rstrip()
+        message = f"{self.server} answered {path} with {what}" + (f": {shown}" if shown else "")
+        return RefusedError(message, response.status, text)
+
+
+async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Return the body, and of a longer one something more than `limit` bytes."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            break
+    return bytes(body)
+
+
+def _parse(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise StreamError(f"what is no JSON: {error}") from None

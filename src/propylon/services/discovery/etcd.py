@@ -1,0 +1,193 @@
+"""Find endpoints in etcd 3.4 or newer: each key below a prefix is one endpoint.
+
+    discover:
+      etcd:
+        endpoints: [http://10.0.0.1:2379, http://10.0.0.2:2379]
+        prefix: /services/users/
+
+A value is a URL, or JSON: `{"url": "http://10.0.0.3:80", "weight": 2, "priority": 0, "zone": "a"}`. Keys under a lease
+disappear with it, so an instance that keeps its lease alive is found as long as it lives.
+
+The keys are read once, and watched from the next revision, so no change is missed. When etcd has forgotten that
+revision (compaction), they are read again. A member that fails, or has lost its leader, is replaced by the next one.
+
+Source: etcd's pages "Why gRPC gateway" (the JSON form of the API), "API" (Range, Watch), and "Authentication".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from propylon.config.types import Text
+from propylon.outbound.address import AddressError, EndpointAddress
+from propylon.services.discovery import DiscoveryError
+from propylon.services.discovery._etcd_keys import MAX_KEYS, Keys, prefix_end
+from propylon.services.discovery._http import TlsConfig
+from propylon.services.discovery._watch_stream import JsonStream, WatchSession
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+    from propylon.services.discovery import Found, Place
+
+IDLE_S: Final = 60.0
+"""Seconds without a message until the watch is opened again: a connection that died silently is noticed by that."""
+_PAUSE_S: Final = 0.5  # before a watch that was refused is tried again, so that no server makes this a busy loop
+# What etcd says when a token has expired, when etcd was started anew, and when users were changed.
+_OLD_TOKEN: Final = ("invalid auth token", "auth store is old", "user name is empty")
+# Asks that a watch ends when the member loses its leader, and its keys may be old (clientv3: WithRequireLeader).
+_REQUIRE_LEADER: Final = {"grpc-metadata-hasleader": "true"}
+
+
+def _member_url(value: str) -> str:
+    try:
+        address = EndpointAddress.parse(value)
+    except AddressError as error:
+        raise ValueError(str(error)) from None
+    if address.unix_path is not None or address.base_path:
+        raise ValueError("not the address of a member: write http://host:2379 or https://host:2379")
+    return value.rstrip("/")
+
+
+class Config(BaseModel):
+    """Where etcd is, and what to read there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoints: tuple[Annotated[Text, AfterValidator(_member_url)], ...] = Field(
+        default=("http://127.0.0.1:2379",), min_length=1, max_length=16,
+        description="URLs of the cluster's members; the next one is asked when one fails.",
+    )  # fmt: skip
+    prefix: Text = Field(
+        description="How the keys begin; end it with `/`, or `users` is also the beginning of `users2`."
+    )
+    user: Text | None = Field(default=None, description="Name of an etcd user, when authentication is on.")
+    password: Text | None = Field(default=None, repr=False, description="The user's password.")
+    tls: TlsConfig = Field(default=TlsConfig(), description="TLS with the members.")
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("'user' and 'password' belong together: give both or none")
+        if "tls" in self.model_fields_set and not all(url.lower().startswith("https:") for url in self.endpoints):
+            raise ValueError("'tls' is for endpoints with https://: write https:// in all of them")
+        return self
+
+
+class Provider:
+    """Watches the keys below one prefix."""
+
+    def __init__(self, config: Config, place: Place) -> None:
+        self._config = config
+        self._turn = 0
+        self._keys = Keys()
+
+    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+        """Yield the endpoints at each change; ends with an error when each member has failed once."""
+        last: tuple[Found, ...] | None = None
+        failures = []
+        for _ in self._config.endpoints:
+            member = self._config.endpoints[self._turn % len(self._config.endpoints)]
+            try:
+                async with aclosing(self._follow(member)) as lists:
+                    async for found in lists:
+                        if found != last:
+                            last = found
+                            yield found
+            except DiscoveryError as error:
+                failures.append(str(error))
+                self._turn += 1
+        raise DiscoveryError("; ".join(failures))
+
+    async def _follow(self, member: str) -> AsyncGenerator[tuple[Found, ...]]:
+        async with WatchSession(member, self._config.tls, {}, None) as session:
+            etcd = _Member(session, self._config)
+            try:
+                while True:
+                    self._keys.replace(await etcd.range())
+                    yield self._keys.found()
+                    async with aclosing(etcd.changes(self._keys)) as changes:
+                        async for _ in changes:
+                            yield self._keys.found()
+                    await asyncio.sleep(_PAUSE_S)
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise DiscoveryError(f"{member} answers in a form that is not etcd's: {error!r}") from None
+
+
+class _Member:
+    """One member of the cluster, with a token for it."""
+
+    def __init__(self, session: WatchSession, config: Config) -> None:
+        self._session = session
+        self._config = config
+        self._token: str | None = None
+        key = config.prefix.encode()
+        self._keys = {"key": _base64(key), "range_end": _base64(prefix_end(key))}
+
+    async def range(self) -> Any:
+        """Return all keys and the revision they are of."""
+        if self._token is None:
+            await self._log_in()
+        body = {**self._keys, "limit": MAX_KEYS}
+        return await self._session.ask_json("/v3/kv/range", body=body, headers=self._headers())
+
+    async def changes(self, keys: Keys) -> AsyncGenerator[None]:
+        """Apply changes to `keys` as they come, and tell of each; ends when etcd has forgotten some (compaction)."""
+        logged_in = False
+        while True:
+            async with self._watch(keys.revision + 1) as stream:
+                while (result := await self._next(stream)) is not None:
+                    if result.get("canceled"):
+                        break
+                    logged_in = False
+                    if keys.apply(result):
+                        yield
+            if result is None:
+                continue
+            if int(result.get("compact_revision", 0)):
+                return
+            reason = str(result.get("cancel_reason", "it gives no reason"))
+            if logged_in or not self._is_old_token(reason):
+                raise DiscoveryError(f"{self._session.server} ended the watch: {reason}")
+            await asyncio.sleep(_PAUSE_S)
+            await self._log_in()
+            logged_in = True
+
+    @asynccontextmanager
+    async def _watch(self, revision: int) -> AsyncIterator[JsonStream]:
+        body = {"create_request": {**self._keys, "start_revision": revision, "progress_notify": True}}
+        headers = {**self._headers(), **_REQUIRE_LEADER}
+        async with self._session.ask("/v3/watch", body=body, headers=headers) as response:
+            yield JsonStream(response)
+
+    async def _next(self, stream: JsonStream) -> Any:
+        """Return the next message, or None when there was none for a while."""
+        try:
+            message = await stream.next(IDLE_S)
+        except TimeoutError:
+            return None
+        if message is None:
+            raise DiscoveryError(f"{self._session.server} ended the watch")
+        if "error" in message:
+            raise DiscoveryError(f"{self._session.server} ended the watch: {message['error'].get('message')}")
+        return message["result"]
+
+    async def _log_in(self) -> None:
+        if self._config.user is not None:
+            body = {"name": self._config.user, "password": self._config.password}
+            self._token = str((await self._session.ask_json("/v3/auth/authenticate", body=body))["token"])
+
+    def _headers(self) -> dict[str, str]:
+        return {"authorization": self._token} if self._token else {}
+
+    def _is_old_token(self, reason: str) -> bool:
+        return self._config.user is not None and any(text in reason for text in _OLD_TOKEN)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,229 @@
+"""Find the ready pods of a Kubernetes service by its EndpointSlices.
+
+    discover:
+      kubernetes: {namespace: shop, service: users, port: http}
+
+Requests go to the pods themselves, so the gateway balances them, and not the cluster. In a pod the service account is
+used; it may `list` and `watch` `endpointslices` of the group `discovery.k8s.io`. Elsewhere `kubeconfig` says how.
+
+The slices are listed once and watched from there on; a watch that ends continues where it was, and when the server has
+forgotten that place (410 Gone), they are listed again. A pod that terminates and still serves gets no new requests.
+
+Source: Kubernetes' pages "EndpointSlices", "Kubernetes API Concepts" (sections "Efficient detection of changes",
+"Watch bookmarks", "Retrieving large results sets in chunks").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+
+from propylon.config.types import ExistingFile, Text
+from propylon.services.discovery import DiscoveryError
+from propylon.services.discovery._kubernetes_access import Access, AccessError, from_kubeconfig, in_cluster
+from propylon.services.discovery._kubernetes_slices import MAX_SLICES, ExpiredError, Slices, Wanted
+from propylon.services.discovery._watch_stream import JsonStream, RefusedError, WatchSession
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+    from propylon.services.discovery import Found, Place
+
+log = logging.getLogger("propylon.discovery")
+
+PAGE: Final = 500
+"""Slices of one answer to a list."""
+WATCH_S: Final = 120
+"""Seconds after which the server is asked to end a watch; up to as many are added by chance, so that not all gateways
+come back in the same moment."""
+MIN_INTERVAL_S: Final = 1.0
+"""Seconds from the beginning of one watch to the next one."""
+_GRACE_S: Final = 15.0
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("not a name of Kubernetes: write small letters, digits and -, 63 characters at the most")
+    return value
+
+
+def _port(value: object) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+        return value
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    raise ValueError("not a port: write its name, for example http, or a number of 1 to 65535")
+
+
+Name = Annotated[Text, AfterValidator(_name)]
+Port = Annotated[
+    int | str, PlainValidator(_port), WithJsonSchema({"type": ["integer", "string"], "examples": ["http", 8080]})
+]
+
+
+class Config(BaseModel):
+    """Which service, and how its cluster is reached."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    service: Name | None = Field(
+        default=None, description="Name of the Kubernetes service; not set, the service's own."
+    )
+    namespace: Name | None = Field(
+        default=None, description="Namespace of the service; not set, that of the pod or of the kubeconfig's context."
+    )
+    port: Port | None = Field(
+        default=None, description="Name of the service's port, or number of the pods' port; not set, the only one."
+    )
+    scheme: Literal["http", "https"] | None = Field(
+        default=None, description="Not set, `https` for a port whose `appProtocol` is https, `http` for others."
+    )
+    family: Literal["ipv4", "ipv6"] = Field(default="ipv4", description="Address used of pods that have both.")
+    kubeconfig: ExistingFile | None = Field(default=None, description="Path of a kubeconfig; not set, this is a pod.")
+    context: Text | None = Field(default=None, description="Context of the kubeconfig in place of its current one.")
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.kubeconfig is not None:
+            from_kubeconfig(self.kubeconfig, self.context)
+        elif self.context is not None:
+            raise ValueError("'context' is of no use without 'kubeconfig': give the path of the file")
+        return self
+
+
+class Provider:
+    """Watches the EndpointSlices of one service."""
+
+    def __init__(self, config: Config, place: Place) -> None:
+        self._config = config
+        self._service = config.service or place.service
+        self._wanted = Wanted(config.port, config.scheme, config.family)
+        self._slices = Slices()
+
+    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+        """Yield the endpoints whenever they have changed."""
+        if not _NAME.fullmatch(self._service):
+            raise DiscoveryError(f"{self._service!r} is no name of a Kubernetes service: give 'service'")
+        last: tuple[Found, ...] | None = None
+        async with AsyncExitStack() as stack:
+            api = await self._open(stack)
+            changes = await stack.enter_async_context(aclosing(self._changes(api)))
+            async for _ in changes:
+                try:
+                    found = self._slices.found(self._wanted)
+                except (KeyError, TypeError, AttributeError, IndexError) as error:
+                    raise DiscoveryError(f"an EndpointSlice has another form than v1: {error!r}") from None
+                if found != last:
+                    last = found
+                    yield found
+
+    async def _open(self, stack: AsyncExitStack) -> _Api:
+        try:
+            access = (
+                from_kubeconfig(self._config.kubeconfig, self._config.context)
+                if self._config.kubeconfig
+                else in_cluster()
+            )
+            with TemporaryDirectory(prefix="propylon-") as folder:
+                session = WatchSession(access.server, access.tls(Path(folder)), {}, None)
+                await stack.enter_async_context(session)
+        except AccessError as error:
+            raise DiscoveryError(str(error)) from None
+        return _Api(session, access, self._config.namespace or access.namespace or "default", self._service)
+
+    async def _changes(self, api: _Api) -> AsyncGenerator[None]:
+        """Tell of each change to the slices, first that they are known."""
+        loop = asyncio.get_running_loop()
+        listed = False
+        while True:
+            begun = loop.time()
+            try:
+                if not listed:
+                    self._slices.replace(*await api.list())
+                    listed = True
+                    if not len(self._slices):
+                        log.warning("there is no EndpointSlice %s", api.what)
+                    yield
+                async with aclosing(api.events(self._slices.version)) as events:
+                    async for event in events:
+                        if self._slices.apply(event):
+                            yield
+            except ExpiredError:
+                listed = False
+            except (KeyError, TypeError, AttributeError) as error:
+                raise DiscoveryError(f"the API server answers in another form than it should: {error!r}") from None
+            await asyncio.sleep(max(0.0, begun + MIN_INTERVAL_S - loop.time()))
+
+
+class _Api:
+    """The requests for the slices of one service."""
+
+    def __init__(self, session: WatchSession, access: Access, namespace: str, service: str) -> None:
+        self._session = session
+        self._access = access
+        self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+        self._selector = {"labelSelector": f"kubernetes.io/service-name={service}"}
+        self.what = f"of a service {service} in the namespace {namespace}"
+
+    async def list(self) -> tuple[list[Any], str]:
+        """Return all slices, and the version they are of.
+
+        Raises:
+            ExpiredError: a further page was asked for too late.
+        """
+        items: list[Any] = []
+        token = ""
+        while True:
+            params = {**self._selector, "limit": str(PAGE)} | ({"continue": token} if token else {})
+            try:
+                page = await self._session.ask_json(self._path, params=params, headers=self._headers())
+            except RefusedError as error:
+                raise _explained(error) from None
+            items += page.get("items") or ()
+            token = page["metadata"].get("continue") or ""
+            if not token or len(items) > MAX_SLICES:
+                return items, page["metadata"]["resourceVersion"]
+
+    async def events(self, version: str) -> AsyncGenerator[Any]:
+        """Yield the events of one watch until the server ends it, as it is asked to after a while.
+
+        Raises:
+            ExpiredError: the server does not know the version any more.
+        """
+        seconds = WATCH_S + random.randrange(WATCH_S)  # noqa: S311
+        params = {
+            **self._selector, "watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+        }  # fmt: skip
+        try:
+            async with self._session.ask(self._path, params=params, headers=self._headers()) as response:
+                stream = JsonStream(response)
+                while (event := await stream.next(seconds + _GRACE_S)) is not None:
+                    yield event
+        except RefusedError as error:
+            raise _explained(error) from None
+
+    def _headers(self) -> dict[str, str]:
+        try:
+            return self._access.headers()
+        except AccessError as error:
+            raise DiscoveryError(str(error)) from None
+
+
+def _explained(error: RefusedError) -> Exception:
+    if error.status == 410:
+        return ExpiredError()
+    if error.status == 403:
+        return DiscoveryError(
+            f"{error}; the account needs the verbs list and watch for endpointslices of the group discovery.k8s.io"
+        )
+    return error

@@ -1,0 +1,144 @@
+"""Streams of JSON objects, cut anywhere, are read object by object, and nothing in them grows without bound."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from propylon.services.discovery import DiscoveryError
+from propylon.services.discovery._http import TlsConfig
+from propylon.services.discovery._watch_stream import JsonStream, RefusedError, Splitter, StreamError, WatchSession
+from tests.support.web import served
+
+TEXT = st.text(max_size=4) | st.sampled_from(['"', "\\", '\\"', "{", "}", "\\u0022", "a}{b", '"}\n{"'])
+VALUES = st.recursive(TEXT | st.integers(-9, 9), lambda inner: st.dictionaries(TEXT, inner, max_size=2), max_leaves=4)
+OBJECTS = st.lists(st.dictionaries(TEXT, VALUES, max_size=3), max_size=4)
+
+
+@given(OBJECTS, st.sampled_from([b"", b"\n", b"\r\n", b" \n\n"]), st.data())
+def test_objects_are_found_wherever_the_stream_is_cut(objects: list[Any], between: bytes, data: st.DataObject) -> None:
+    stream = between.join(orjson.dumps(each) for each in objects)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    splitter, found = Splitter(), []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        found += splitter.feed(stream[start:end])
+    assert found == objects
+    assert splitter.empty
+
+
+@given(OBJECTS)
+def test_objects_are_found_when_every_byte_comes_alone(objects: list[Any]) -> None:
+    stream = b"".join(orjson.dumps(each, option=orjson.OPT_INDENT_2) for each in objects)
+    splitter = Splitter()
+    assert [each for byte in stream for each in splitter.feed(bytes([byte]))] == objects
+
+
+def test_an_object_comes_as_soon_as_its_last_byte_is_there() -> None:
+    splitter = Splitter()
+    assert splitter.feed(b'{"a": "}') == []
+    assert not splitter.empty
+    assert splitter.feed(b'"}') == [{"a": "}"}]
+
+
+@pytest.mark.parametrize("data", [b"[1]", b'"a"', b"}", b"\x1e{}", b"<html>", b"{]}", b"{'a': 1}", b'{"a": \xff}'])
+def test_what_is_no_object_is_refused(data: bytes) -> None:
+    with pytest.raises(StreamError):
+        Splitter().feed(data)
+
+
+def test_an_object_has_a_greatest_size_and_a_stream_has_none() -> None:
+    splitter = Splitter(limit=20)
+    assert splitter.feed(b'{"a": 1}' * 100) == [{"a": 1}] * 100
+    with pytest.raises(StreamError, match="more than 20 bytes"):
+        splitter.feed(b'{"a": "' + b"x" * 20)
+
+
+async def answer(request: web.Request, go_on: asyncio.Event | None = None) -> web.StreamResponse:
+    if request.path == "/gone":
+        return web.json_response({"message": "too old"}, status=410)
+    if request.path == "/echo":
+        assert request.method == "POST"
+        return web.json_response({"got": await request.json(), "key": request.headers["x-key"], **request.query})
+    if request.path == "/text":
+        return web.Response(text="hello")
+    if request.path == "/elsewhere":
+        raise web.HTTPFound("/echo")
+    response = web.StreamResponse()
+    await response.prepare(request)
+    if request.path == "/half":
+        await response.write(b'{"a": 1}{"b"')
+        return response
+    await response.write(b'{"a": 1}\n{"b"')
+    assert go_on is not None
+    await go_on.wait()
+    await response.write(b': 2}{"c": 3}')
+    return response
+
+
+def session(base: str) -> WatchSession:
+    return WatchSession(base, TlsConfig(), {}, None)
+
+
+async def test_a_stream_is_read_as_it_comes_and_its_end_is_told() -> None:
+    go_on = asyncio.Event()
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        return await answer(request, go_on)
+
+    async with served(answered) as base, session(base) as asking, asking.ask("/") as response:
+        stream = JsonStream(response)
+        assert await stream.next(3) == {"a": 1}
+        with pytest.raises(TimeoutError):
+            await stream.next(0.02)
+        go_on.set()
+        assert [await stream.next(3) for _ in range(3)] == [{"b": 2}, {"c": 3}, None]
+
+
+async def test_a_stream_that_ends_within_an_object_is_an_error() -> None:
+    async with served(answer) as base, session(base) as asking, asking.ask("/half") as response:
+        stream = JsonStream(response)
+        assert await stream.next(3) == {"a": 1}
+        with pytest.raises(DiscoveryError, match="ended within an object"):
+            await stream.next(3)
+
+
+async def test_requests_have_bodies_and_headers_of_their_own() -> None:
+    async with served(answer) as base, session(base) as asking:
+        found = await asking.ask_json("/echo", params={"q": "a b"}, body={"k": 1}, headers={"x-key": "secret"})
+    assert found == {"got": {"k": 1}, "key": "secret", "q": "a b"}
+
+
+async def test_a_refusal_tells_its_status_and_what_the_server_says() -> None:
+    async with served(answer) as base, session(base) as asking:
+        with pytest.raises(RefusedError) as caught:
+            await asking.ask_json("/gone")
+        assert (caught.value.status, caught.value.text) == (410, '{"message": "too old"}')
+        assert str(caught.value) == f'{base} answered /gone with 410 Gone: {{"message": "too old"}}'
+        with pytest.raises(RefusedError, match="302 Found"):
+            await asking.ask_json("/elsewhere")
+
+
+async def test_what_is_no_json_and_a_server_that_is_not_there_are_errors_in_words() -> None:
+    async with served(answer) as base, session(base) as asking:
+        with pytest.raises(DiscoveryError, match="answered /text with what is no JSON"):
+            await asking.ask_json("/text")
+    async with session(base) as asking:
+        with pytest.raises(DiscoveryError, match="Cannot connect to host"):
+            await asking.ask_json("/text")
+
+
+async def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr("propylon.services.discovery._watch_stream.REQUEST_TIMEOUT_S", 0.05)
+    async with served(silent) as base, session(base) as asking:
+        with pytest.raises(DiscoveryError, match="did not answer /x in time"):
+            await asking.ask_json("/x")
