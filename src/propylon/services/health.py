@@ -201,7 +201,7 @@ class HealthChecks:
             often = f", {watched.bad} times in a row" if watched.bad > 1 else ""
             log.warning("endpoint %s is ill: %s%s", vitals.url, reason, often)
         elif vitals.complaints:
-            log.info("endpoint %s passes %s again, and another check still fails", vitals.url, watched.checker.what)
+            log.info("endpoint %s: %s works again, and another check still fails", vitals.url, watched.checker.what)
         else:
             log.info("endpoint %s is well again", vitals.url)
 
