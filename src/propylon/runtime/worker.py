@@ -153,6 +153,7 @@ class Worker:
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
         now = monotonic()
         self.directory.sweep(now)
+        self.directory.checks.sweep(now)
         self._intake.sweep(now)
         self._ticks += 1
         if self._ticks % CERTIFICATE_TICKS == 0:

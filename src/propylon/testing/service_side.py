@@ -101,11 +101,12 @@ class MemoryUpstream(Flow):
         path, mark, query = target.partition("?")
         request = ServiceRequest(*self._place, method, path, query if mark else None, fields_of(block), body)
         x = self._exchange
-        if x is not None and isinstance(x.client, MemoryClient):
-            x.client.sent.append(request)
-            self._task = asyncio.create_task(self._answer(x, x.client, request), name="propylon service in memory")
+        if x is not None:
+            if isinstance(x.client, MemoryClient):  # and not a request of the gateway's own
+                x.client.sent.append(request)
+            self._task = asyncio.create_task(self._answer(x, request), name="propylon service in memory")
 
-    async def _answer(self, x: Exchange, client: MemoryClient, request: ServiceRequest) -> None:
+    async def _answer(self, x: Exchange, request: ServiceRequest) -> None:
         try:
             reply = self._handler(request) if callable(self._handler) else self._handler
             if isinstance(reply, Awaitable):
@@ -118,7 +119,8 @@ class MemoryUpstream(Flow):
         except Refusal as refusal:
             self.error = GatewayError(refusal.code, log=refusal.detail)
         except Exception as error:
-            client.defect = error
+            if isinstance(x.client, MemoryClient):
+                x.client.defect = error
             self.error = GatewayError("attempt.closed")
         x.notify()
 
