@@ -19,11 +19,13 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from propylon.config.schema import GatewayConfig, PolicyEntry
+from propylon.config.schema.balance import BalanceEntry
+from propylon.config.schema.discover import DiscoverConfig
 from propylon.config.service_mode.variables import Variables
 from propylon.engine import router
 from propylon.engine.errors import FAILURES
 from propylon.engine.pipeline import PHASES
-from propylon.policies import registry
+from propylon.plugins import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +63,7 @@ def pages() -> dict[str, str]:
         "policies/README.md": filled("policies/README.md", "list", policy_list()),
         "routing.md": filled("routing.md", "precedence", precedence()),
     }
-    found |= {f"policies/{name}.md": policy_page(name) for name in registry.names()}
+    found |= {f"policies/{name}.md": policy_page(name) for name in POLICIES.names()}
     return found
 
 
@@ -82,7 +84,7 @@ def sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type
     for name, field in model.model_fields.items():
         key = f"{path}.{field.alias or name}" if path else field.alias or name
         for below in dict.fromkeys(models_of(field.annotation)):
-            if below is not PolicyEntry:
+            if below not in _PLUGINS:
                 yield from sections(below, key)
 
 
@@ -93,7 +95,7 @@ def table(model: type[BaseModel], path: str = "") -> list[str]:
     lines = ["| key | value | default | |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         key = field.alias or name
-        below = [each for each in dict.fromkeys(models_of(field.annotation)) if each is not PolicyEntry]
+        below = [each for each in dict.fromkeys(models_of(field.annotation)) if each not in _PLUGINS]
         shown = schema["properties"][key]
         value = kind_of(shown)
         if below:
@@ -115,10 +117,18 @@ def default_of(field: Any, value: str) -> str:
         return "`none`" if "none" in value else ""
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
+    if isinstance(default, str) and default:
+        return f"`{default}`"
     if value.startswith("duration"):
         return f"`{duration(default)}`"
     if value.startswith("size"):
         return f"`{size(default)}`"
+    if value.startswith("percentage"):
+        return f"`{default:.0%}`"
+    if value == "statuses":
+        return statuses(default)
+    if isinstance(default, BalanceEntry):
+        return f"`{default.name}`"
     if default in ((), {}, ""):
         return ""
     if isinstance(default, tuple):
@@ -130,7 +140,7 @@ def kind_of(shown: dict[str, Any]) -> str:
     """Say in a word or two what a value looks like, from its JSON Schema."""
     if "$ref" in shown:
         name = shown["$ref"].rpartition("/")[2]
-        return "policy" if name == "PolicyEntry" else "mapping"
+        return next((word for model, word in _PLUGINS.items() if model.__name__ == name), "mapping")
     if "enum" in shown:
         return ", ".join(f"`{each}`" for each in shown["enum"])
     if "const" in shown:
@@ -139,6 +149,10 @@ def kind_of(shown: dict[str, Any]) -> str:
         return "duration"
     if "64KiB" in shown.get("examples", ()):
         return "size"
+    if "20%" in shown.get("examples", ()):
+        return "percentage"
+    if "5xx" in shown.get("examples", ()):
+        return "statuses"
     if "anyOf" in shown:
         words = [kind_of(each) for each in shown["anyOf"] if each.get("type") != "null"]
         return " or ".join(dict.fromkeys(words)) or "anything"
@@ -151,6 +165,7 @@ def kind_of(shown: dict[str, Any]) -> str:
     return _WORDS.get(kind or "", kind or "anything")
 
 
+_PLUGINS = {PolicyEntry: "policy", BalanceEntry: "algorithm", DiscoverConfig: "provider"}
 _WORDS = {"string": "text", "integer": "number", "boolean": "true or false", "object": "mapping", "array": "list"}
 _PLURALS = {"text": "texts", "mapping": "mappings", "policy": "policies", "text or mapping": "texts or mappings"}
 
@@ -166,6 +181,13 @@ def size(number: int) -> str:
         if number and number % unit == 0:
             return f"{number // unit}{name}"
     return str(number)
+
+
+def statuses(numbers: frozenset[int]) -> str:
+    """Write statuses, whole classes by their name."""
+    shown = [f"{digit}xx" for digit in range(1, 6) if numbers.issuperset(range(digit * 100, digit * 100 + 100))]
+    shown += [str(number) for number in sorted(numbers) if f"{number // 100}xx" not in shown]
+    return ", ".join(f"`{each}`" for each in shown)
 
 
 def anchor(path: str) -> str:
@@ -225,14 +247,14 @@ def configuration_keys() -> str:
 
 def policy_list() -> str:
     """Return the list of policies."""
-    said = {name: cell(first_sentence(doc_of(registry.find(name)))) for name in registry.names()}
+    said = {name: cell(first_sentence(doc_of(POLICIES.find(name)))) for name in POLICIES.names()}
     rows = [f"| [`{name}`]({name}.md) | {sentence} |" for name, sentence in said.items()]
     return "\n".join(["| policy | |", "|---|---|", *rows])
 
 
 def policy_page(name: str) -> str:
     """Return the page of one policy."""
-    module: Any = registry.find(name)
+    module: Any = POLICIES.find(name)
     lines = [NOTE, "", f"# {name}", "", *markdown(doc_of(module))]
     for path, model in sections(module.Config):
         lines += [f"## {path or 'Keys'}", "", *table(model, path), ""]

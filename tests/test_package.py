@@ -107,7 +107,8 @@ def test_nothing_imports_the_command_line_but_itself() -> None:
         ("engine", ("inbound", "outbound", "services", "config", "policies", "runtime", "cli", "gateway", "testing")),
         ("inbound", ("services", "config", "policies", "runtime", "cli", "gateway", "testing")),
         ("outbound", ("inbound", "services", "config", "policies", "runtime", "cli", "gateway", "testing")),
-        ("services", ("inbound", "config", "policies", "runtime", "cli", "gateway", "testing")),
+        ("services", ("inbound", "policies", "runtime", "cli", "gateway", "testing")),
+        ("services/s", ("config",)),  # service.py, settings.py; algorithms and providers have models of their own
         ("policies", ("inbound", "outbound", "services", "runtime", "cli", "gateway", "testing")),
     ],
 )

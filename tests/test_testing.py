@@ -44,7 +44,7 @@ def test_an_answer_shows_what_the_service_received() -> None:
 
 def test_services_are_found_by_name_and_endpoints_by_url() -> None:
     gateway = Gateway()
-    gateway.service("users", ["http://127.0.0.1:3001", "http://127.0.0.1:3002"])
+    gateway.service("users", ["http://127.0.0.1:3001", "http://127.0.0.1:3002"], balance="round_robin")
     gateway.route("/*", service="users")
     client = TestClient(gateway, {"users": Response(200, body="any"), "http://127.0.0.1:3002": Response(200, body="2")})
     assert sorted(client.get("/").text for _ in range(4)) == ["2", "2", "any", "any"]

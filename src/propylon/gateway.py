@@ -115,7 +115,7 @@ class Gateway:
 
             if self._base_dir is not None and str(self._base_dir.resolve()) not in sys.path:
                 sys.path.insert(0, str(self._base_dir.resolve()))
-            self._snapshot = build_snapshot(self.config)
+            self._snapshot = build_snapshot(self.config, base_dir=self._base_dir or Path())
         return self._snapshot
 
     # running

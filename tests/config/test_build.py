@@ -114,10 +114,13 @@ def test_a_service_is_built_as_it_is_configured(host: str, expected: bytes | Non
         {"path": "/*", "service": "s"},
         services={"s": {"endpoints": endpoints, "host": host, "connections": connections}},
     )
-    first, second = made.services["s"].endpoints
-    assert (first.weight, second.weight) == (1, 3)
-    assert first.host == second.host == expected
-    limits = first.pool._limits
+    service = made.services["s"]
+    assert [(each.url, each.weight) for each in service.found] == [
+        ("http://10.0.0.1:1", 1),
+        ("http://10.0.0.2:1/base", 3),
+    ]
+    assert service.settings.host == expected
+    limits = service.settings.transport.limits
     assert (limits.max, limits.idle, limits.idle_timeout, limits.queue, limits.queue_timeout) == (2, 1, inf, 3, 2.0)
 
 

@@ -38,6 +38,15 @@ def test_policies_have_the_keys_of_their_settings() -> None:
     assert "when" in named["properties"]
 
 
+def test_balancing_algorithms_have_the_keys_of_their_settings() -> None:
+    names, named = json_schema()["$defs"]["BalanceEntry"]["anyOf"]
+    assert {"p2c", "consistent_hash"} <= set(names["enum"]) == set(named["properties"])
+    assert named["properties"]["least_requests"]["properties"]["choices"]["maximum"] == 16
+    assert named["properties"]["random"]["description"] == "Weighted random choice."
+    assert {"type": ["string"]} in named["properties"]["python"]["anyOf"]
+    assert named["maxProperties"] == 1
+
+
 def test_unknown_keys_are_wrong_in_the_schema_too() -> None:
     schema = json_schema()
     assert schema["additionalProperties"] is False

@@ -137,3 +137,41 @@ def test_a_number_with_a_unit_is_that_many_units(number: int, unit: tuple[str, i
 @given(st.integers(0, 10**6), st.sampled_from([("B", 1), ("KB", 1000), ("KiB", 1024), ("MiB", 2**20)]))
 def test_a_size_with_a_unit_is_that_many_units(number: int, unit: tuple[str, int]) -> None:
     assert units.parse_size(f"{number}{unit[0]}") == number * unit[1]
+
+
+@pytest.mark.parametrize(
+    ("written", "share"),
+    [("20%", 0.2), ("0.5%", 0.005), ("20 %", 0.2), (" 20% ", 0.2), ("0%", 0.0), ("100%", 1.0)],
+)
+def test_a_percentage_is_read_as_a_share(written: Any, share: float) -> None:
+    assert units.parse_percent(written) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("101%", "more than 100%"),
+        ("20", "with its sign"),
+        (20, "with its sign"),
+        (0.2, "with its sign"),
+        ("-1%", "with its sign"),
+        ("1e1%", "with its sign"),
+        ("nan%", "with its sign"),
+        ("%", "with its sign"),
+        ("", "with its sign"),
+        ("9" * 5000 + "%", "with its sign"),
+        (True, "with its sign"),
+        (None, "with its sign"),
+    ],
+)
+def test_a_wrong_percentage_says_what_to_write(written: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        units.parse_percent(written)
+
+
+@given(ANYTHING)
+def test_any_value_is_a_percentage_or_a_value_error(value: Any) -> None:
+    try:
+        assert 0 <= units.parse_percent(value) <= 1
+    except ValueError:
+        pass

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from propylon import Exchange, Response
-from propylon.services.service import Endpoint
+from propylon.services import directory
 from tests.conftest import BOTH_LOOPS
 from tests.support.checks import assert_problem, assert_still_serves
 from tests.support.client import RawClient, request_bytes
@@ -313,14 +313,14 @@ async def test_a_connection_opened_for_a_client_that_left_is_replaced_when_it_tu
 ) -> None:
     gate = asyncio.Event()
     begun = asyncio.Event()
-    really_open = Endpoint._open
+    really_connect = directory.connect
 
-    async def open_late(self: Endpoint, *arguments: Any) -> Any:
+    async def open_late(*arguments: Any, **options: Any) -> Any:
         begun.set()
         await gate.wait()
-        return await really_open(self, *arguments)
+        return await really_connect(*arguments, **options)
 
-    monkeypatch.setattr(Endpoint, "_open", open_late)
+    monkeypatch.setattr(directory, "connect", open_late)
 
     async def first_one_closes(connection: UpstreamConnection) -> None:
         with suppress(PeerGone):

@@ -17,7 +17,7 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.timing import Timeouts
-from tests.support.fakes import Clock, FakeClient, FakeEndpoint, FakeService, exchange, snapshot
+from tests.support.fakes import Clock, FakeClient, FakeEndpoint, exchange, fake_service, snapshot
 
 GONE = GatewayError("relay.client_gone")
 LATE = GatewayError("head.timeout")
@@ -419,15 +419,7 @@ def test_an_endpoint_is_chosen_among_those_of_the_service() -> None:
     with pytest.raises(ValueError, match=r"."):
         x.choose("http://10.0.0.7:3001")
     endpoint = FakeEndpoint()
-
-    class Service(FakeService):
-        def endpoint(self, url: str) -> FakeEndpoint:
-            if url != endpoint.url:
-                raise ValueError(url)
-            return endpoint
-
-    service: Any = Service(endpoint)
-    x.service = service
+    x.service = fake_service(endpoint)
     x.choose("http://10.0.0.7:3001")
     assert x.chosen is endpoint  # type: ignore[comparison-overlap]
     with pytest.raises(ValueError, match=r"http://evil"):

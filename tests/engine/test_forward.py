@@ -14,7 +14,6 @@ import pytest
 from propylon import Response
 from propylon.engine import clock as clock_module
 from propylon.engine import exchange as exchange_module
-from propylon.engine import forward as module
 from propylon.engine.body import Body
 from propylon.engine.errors import FAILURES, GatewayError
 from propylon.engine.exchange import Exchange
@@ -410,7 +409,7 @@ def test_a_defect_of_the_gateway_is_a_500_and_is_logged(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module, "send_request", broken)
+    monkeypatch.setattr("propylon.engine.attempt.send_request", broken)
     run = Run().start()
     assert run.problem() == "gateway.failed"
     assert "ZeroDivisionError" in caplog.text

@@ -11,7 +11,7 @@ import pytest
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.request_out import PRESERVE, Attempt, send_request
+from propylon.engine.request_out import PRESERVE, send_request
 from propylon.engine.rewrite import QueryEdit, strip, template
 from tests.support.fakes import TOLD, FakeEndpoint, FakeUpstream, exchange, snapshot
 
@@ -116,16 +116,3 @@ def test_a_body_that_policies_change_has_no_length() -> None:
 def test_a_request_without_body_asks_no_chunk_policy() -> None:
     policy = SimpleNamespace(on_request_chunk=lambda x, data: b"made up")
     assert sent(policies=(policy,)).sent[0][0] == "send"
-
-
-def test_what_an_attempt_changes_stays_with_the_attempt() -> None:
-    x = exchange(fields=b"host: a\r\nx-a: 1\r\n")
-    first = Attempt(x, cast("Any", FakeEndpoint()))
-    first.headers.set("x-a", "2")
-    second = Attempt(x, cast("Any", FakeEndpoint()))
-    assert second.headers["x-a"] == "1"
-    x.request.headers.set("x-b", "3")
-    third = Attempt(x, cast("Any", FakeEndpoint()))
-    third.headers.remove("x-b")
-    assert x.request.headers["x-b"] == "3"
-    assert x.fields.visible == ((b"host", b"a"), (b"x-a", b"1"))

@@ -8,7 +8,7 @@ import pytest
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.snapshot import ClientLimits, ClientTimeouts
-from tests.support.fakes import FakeEndpoint, exchange, snapshot
+from tests.support.fakes import exchange, snapshot
 
 
 def test_a_match_fills_the_exchange() -> None:
@@ -38,18 +38,6 @@ def test_no_match_leaves_the_outside_and_says_which_methods_would_do() -> None:
     with pytest.raises(GatewayError) as caught:
         made.match(exchange(made, path=b"/other"))
     assert caught.value.code == "match.no_route"
-
-
-def test_an_endpoint_is_chosen_by_the_service() -> None:
-    endpoint = FakeEndpoint()
-    made = snapshot(endpoint=endpoint)
-    x = exchange(made)
-    made.match(x)
-    assert made.choose(x) is endpoint  # type: ignore[comparison-overlap]
-    x.service = None
-    with pytest.raises(GatewayError) as caught:
-        made.choose(x)
-    assert caught.value.code == "choose.no_endpoint"
 
 
 def test_it_does_not_change() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from propylon import Gateway, Response
 from propylon.inbound.listener import ListenError
+from propylon.outbound.pool import Pool
 from propylon.runtime import worker as module
 from propylon.runtime.worker import Worker
 from tests.support.client import RawClient, request_bytes
@@ -150,7 +151,6 @@ async def test_stopping_twice_does_no_harm() -> None:
 async def test_the_one_timer_looks_at_connections_and_now_and_then_at_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     swept: list[str] = []
     made = worker(Gateway(listen="127.0.0.1:0").route("/*", target="http://127.0.0.1:9"))
-    (endpoint,) = made.snapshot.services["http://127.0.0.1:9"].endpoints
     turned = asyncio.Event()
 
     def sweep(*_: object) -> None:
@@ -159,7 +159,7 @@ async def test_the_one_timer_looks_at_connections_and_now_and_then_at_pools(monk
             turned.set()
 
     monkeypatch.setattr(module.Intake, "sweep", sweep)
-    monkeypatch.setattr(type(endpoint.pool), "sweep", lambda self, now: swept.append("pool"))
+    monkeypatch.setattr(Pool, "sweep", lambda self, now: swept.append("pool"))
     monkeypatch.setattr(module, "SWEEP_SECONDS", 0)
     async with running(made), within(3, "twenty turns of the timer"):
         await turned.wait()

@@ -315,3 +315,42 @@ async def test_a_provider_that_does_not_want_to_end_is_left_behind(
     assert "does not end" in caplog.text
     let_go.set()
     await settle()
+
+
+async def test_a_provider_that_answers_its_end_with_an_error_has_ended_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Clumsy:
+        async def watch(self) -> AsyncIterator[Sequence[Found]]:
+            try:
+                await asyncio.Event().wait()
+                yield [A]
+            finally:
+                raise RuntimeError("cannot say good-bye")
+
+    before = asyncio.all_tasks()
+    watch = Watch(Clumsy(), lambda found: None, name="users")
+    watch.start()
+    await settle()
+    await watch.close()
+    assert asyncio.all_tasks() == before
+    assert lines(caplog) == []
+
+
+async def test_a_list_that_comes_after_the_end_is_not_applied() -> None:
+    class Late:
+        async def watch(self) -> AsyncIterator[Sequence[Found]]:
+            while True:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    yield [A]
+
+    applied: list[tuple[Found, ...]] = []
+    before = asyncio.all_tasks()
+    watch = Watch(Late(), applied.append, name="users")
+    watch.start()
+    await settle()
+    await watch.close()
+    assert applied == []
+    assert asyncio.all_tasks() == before

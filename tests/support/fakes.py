@@ -12,6 +12,7 @@ and 5 use of a service, and `FakeTransport` what a connection uses of asyncio. N
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, cast
@@ -31,6 +32,11 @@ from propylon.http.headers import Pair
 from propylon.http.request_head import HeadRules, RequestFields, RequestReader
 from propylon.http.response_head import ResponseHead
 from propylon.outbound.pool import Ticket
+from propylon.services.balancing import Chance, round_robin
+from propylon.services.breaker import Breaker
+from propylon.services.service import Service
+from propylon.services.settings import ServiceSettings
+from propylon.services.vitals import Vitals
 from tests.support.frames import SWITCH
 
 TOLD = b"x-forwarded-for: 192.0.2.1\r\n"
@@ -358,20 +364,20 @@ class FakeEndpoint:
         self.base_path = b""
         self.host: bytes | None = None
         self.weight = 1
+        self.priority = 0
+        self.zone: str | None = None
+        self.breaker: Breaker | None = None
+        self.vitals = Vitals(self.url)
         self.pool = FakePool(kept, new)
 
 
-class FakeService:
-    """A service of one endpoint, or of none."""
-
-    def __init__(self, endpoint: FakeEndpoint | None) -> None:
-        self.name = "fake"
-        self.endpoints = () if endpoint is None else (endpoint,)
-
-    def choose(self) -> FakeEndpoint:
-        if not self.endpoints:
-            raise GatewayError("choose.no_endpoint")
-        return self.endpoints[0]
+def fake_service(*endpoints: FakeEndpoint, **settings: Any) -> Service:
+    """A service of fake endpoints, which are asked in turn; `settings` as in `ServiceSettings`."""
+    chance = Chance(time.monotonic, lambda: 0.0)
+    made = Service("fake", ServiceSettings(**settings), (), round_robin.Balancer(round_robin.Config(), chance), chance)
+    made.endpoints = cast("Any", endpoints)
+    made.refresh()
+    return made
 
 
 def snapshot(
@@ -383,7 +389,7 @@ def snapshot(
 ) -> Snapshot:
     """A snapshot of one route `/*` with `policies`; `rule`, `route`: further keys of the route's two halves."""
     uses = [each if isinstance(each, PolicyUse) else PolicyUse(f"p{n}", each) for n, each in enumerate(policies)]
-    service = cast("Any", FakeService(endpoint))
+    service = fake_service() if endpoint is None else fake_service(endpoint)
     compiled = CompiledRoute(
         **({"name": "all", "pipeline": compile_pipeline(uses), "service": service} | (route or {}))
     )
@@ -395,7 +401,6 @@ def snapshot(
         "outside": CompiledRoute("-"),
         "reader": RequestReader(HeadRules()),
         "forwarding": ForwardingRules(True, False, None, TrustedProxies([])),
-        "resolver": cast("Any", None),
     }
     return Snapshot(**(settings | more))
 

@@ -38,22 +38,22 @@ class Asked:
     def __init__(self, question: Question, rules: HeadRules) -> None:
         line = RequestLine(f"{question.method} {question.target} HTTP/1.1".encode(errors="surrogateescape"), rules)
         block = "".join(f"{name}: {value}\r\n" for name, value in question.headers)
-        self._fields = RequestFields(block.encode(errors="surrogateescape"), rules)
-        host = self._fields.host if line.authority is None else parse_host(line.authority)
+        self.fields = RequestFields(block.encode(errors="surrogateescape"), rules)
+        host = self.fields.host if line.authority is None else parse_host(line.authority)
         self.host = host or Host(b"", None)
         self.method = line.method
         self.path = line.path
         self.query = line.query
         self.client_address = question.client.encode()
-        self.is_websocket = self._fields.websocket
+        self.is_websocket = self.fields.websocket
 
     def check_handshake(self) -> None:
         """Raise `GatewayError` for a handshake of a WebSocket that is none."""
-        check_handshake(self.method, self._fields)
+        check_handshake(self.method, self.fields)
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header by its lower-case name; none that a client may not set."""
-        return None if name in GATEWAY_OWNED else self._fields.first(name)
+        return None if name in GATEWAY_OWNED else self.fields.first(name)
 
 
 @dataclass(slots=True)
@@ -110,17 +110,30 @@ def _matched(snapshot: "Snapshot", asked: Asked, steps: list[Step]) -> Explanati
             outcome = f"no route for {asked.method.decode()}: answered with 405, Allow: {allow}"
         return Explanation([*steps, Step(2, "match", outcome, lost), _done(None)], status)
     won = next(verdict for verdict in verdicts if verdict.won)
-    view = route_view(won.rule)
-    steps.append(Step(2, "match", f"route {view.name}: {won.reason}", [*_parameters(found), *lost]))
+    route, shares = _variant(won.rule.route, asked)
+    view = route_view(won.rule, route)
+    steps.append(Step(2, "match", f"route {view.name}: {won.reason}", [*_parameters(found), *shares, *lost]))
     if won.rule.route.refuses_websockets and asked.is_websocket:
         steps[-1].outcome += ": WebSockets are answered with 403"
         return Explanation([*steps, _done(view)], 403, view.name)
-    steps += [*_forwarded(won.rule.route, view, found, asked), _done(view)]
+    steps += [*_forwarded(route, view, found, asked), _done(view)]
     return Explanation(steps, None, view.name)
 
 
 def _parameters(found: "Found[CompiledRoute]") -> list[str]:
     return [f"{name} = {value.decode('latin-1')}" for name, value in found.params.items()]
+
+
+def _variant(route: "CompiledRoute", asked: Asked) -> "tuple[CompiledRoute, list[str]]":
+    """Return the variant of a split route that is gone on with, and why; any other route as it is."""
+    if route.split is None:
+        return route, []
+    share, reason = route.split.foresee(asked)
+    shares = f"split: {', '.join(route.split.shown())}"
+    if share is not None:
+        return share.route, [shares, f"service {share.name}: {reason}"]
+    share = max(route.split.shares, key=lambda each: each.weight)
+    return share.route, [shares, f"the service is found by chance; the next steps are those of {share.name}"]
 
 
 def _forwarded(route: "CompiledRoute", view: RouteView, found: "Found[CompiledRoute]", asked: Asked) -> list[Step]:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.match import Regex, Rule
+from propylon.outbound.address import EndpointAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from propylon.engine.snapshot import CompiledRoute, Snapshot
+    from propylon.engine.split import Split
     from propylon.services.service import Service
 
 
@@ -33,8 +35,23 @@ class ServiceView:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitView:
+    """The services of a split with their weights, and by what one of them is picked."""
+
+    services: tuple[tuple[ServiceView, int], ...]
+    shares: tuple[str, ...]
+    choose: str | None
+    sticky: str | None
+
+    def rules(self) -> str:
+        """Return by what a service is picked, in a few words."""
+        rules = [f"named by {self.choose}"] if self.choose else []
+        return ", else ".join([*rules, f"sticky by {self.sticky}" if self.sticky else "by chance"])
+
+
+@dataclass(frozen=True, slots=True)
 class RouteView:
-    """A route in words; `answer` names the policies that may answer when there is no service."""
+    """A route in words; `service` and `split` are empty where policies answer."""
 
     name: str
     hosts: tuple[str, ...]
@@ -43,10 +60,13 @@ class RouteView:
     conditions: tuple[str, ...]
     priority: int
     service: ServiceView | None
+    split: SplitView | None
     policies: dict[str, list[str]]
 
     def destination(self) -> str:
         """Return where the route goes, in a few words."""
+        if self.split is not None:
+            return f"{', '.join(self.split.shares)} ({self.split.rules()})"
         if self.service is None:
             return f"answered by {', '.join(self.policies.get('on_request', [])) or 'no policy'}"
         return f"{self.service.name} ({', '.join(endpoint.url for endpoint in self.service.endpoints)})"
@@ -64,6 +84,7 @@ class RouteView:
             "priority": self.priority,
             "service": service.name if service else None,
             "endpoints": endpoints,
+            "split": _split_dict(self.split) if self.split is not None else None,
             "policies": self.policies,
         }
 
@@ -73,9 +94,9 @@ def routes_of(snapshot: "Snapshot") -> list[RouteView]:
     return [route_view(rule) for rule in snapshot.router.table()]
 
 
-def route_view(rule: "Rule[CompiledRoute]") -> RouteView:
-    """Return one route in words."""
-    route = rule.route
+def route_view(rule: "Rule[CompiledRoute]", variant: "CompiledRoute | None" = None) -> RouteView:
+    """Return one route in words; of a split one either as a whole, or the variant that a request takes."""
+    route = variant or rule.route
     return RouteView(
         name=route.name,
         hosts=tuple(rule.hosts),
@@ -84,6 +105,7 @@ def route_view(rule: "Rule[CompiledRoute]") -> RouteView:
         conditions=tuple(_conditions(rule)),
         priority=rule.priority,
         service=_service_view(route.service) if route.service is not None else None,
+        split=_split_view(route.split) if route.split is not None else None,
         policies=policies_of(route),
     )
 
@@ -99,8 +121,30 @@ def policies_of(route: "CompiledRoute") -> dict[str, list[str]]:
 
 
 def _service_view(service: "Service") -> ServiceView:
-    endpoints = (EndpointView(each.url, each.weight, each.base_path) for each in service.endpoints)
+    endpoints = (
+        EndpointView(each.url, each.weight, EndpointAddress.parse(each.url).base_path) for each in service.found
+    )
     return ServiceView(service.name, tuple(endpoints))
+
+
+def _split_view(split: "Split") -> SplitView:
+    found = [
+        (_service_view(share.route.service), share.weight) for share in split.shares if share.route.service is not None
+    ]
+    choose, sticky = (str(each) if each is not None else None for each in (split.choose, split.sticky))
+    return SplitView(tuple(found), tuple(split.shown()), choose, sticky)
+
+
+def _split_dict(split: SplitView) -> dict[str, Any]:
+    services = [
+        {
+            "name": service.name,
+            "weight": weight,
+            "endpoints": [{"url": each.url, "weight": each.weight} for each in service.endpoints],
+        }
+        for service, weight in split.services
+    ]
+    return {"services": services, "choose": split.choose, "sticky": split.sticky}
 
 
 def _conditions(rule: "Rule[CompiledRoute]") -> "Iterable[str]":

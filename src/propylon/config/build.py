@@ -9,75 +9,78 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import socket
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from propylon.config.build_service import (
+    HERE,
+    NOTHING_RUNS,
+    BuildError,
+    Scope,
+    build_service,
+    build_target,
+    retry_settings,
+)
+from propylon.config.build_split import build_split
 from propylon.config.reference import import_object
 from propylon.config.schema.policy import check_policy
 from propylon.engine.condition import combine, one_condition
 from propylon.engine.message import Response
 from propylon.engine.pipeline import Pipeline, PolicyUse, compile_pipeline
-from propylon.engine.request_out import PRESERVE
 from propylon.engine.rewrite import QueryEdit, replace_prefix, replace_regex, strip, template
 from propylon.engine.router import Router, Rule, captures
-from propylon.engine.snapshot import ClientLimits, ClientTimeouts, CompiledRoute, ErrorPage, Snapshot
+from propylon.engine.snapshot import (
+    ClientLimits,
+    ClientTimeouts,
+    CompiledRoute,
+    DnsSettings,
+    ErrorPage,
+    Fallback,
+    Snapshot,
+)
 from propylon.http.forwarded import ForwardingRules, TrustedProxies
 from propylon.http.request_head import HeadRules, RequestReader
 from propylon.http.target import PathRules
 from propylon.inbound.tls import Identities
-from propylon.outbound.pool import PoolLimits
-from propylon.outbound.resolve import Resolver
-from propylon.outbound.tls import client_context
 from propylon.plugins import POLICIES
-from propylon.services.service import Endpoint, Service, ServiceSettings
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from propylon.config.schema import Condition, GatewayConfig, PolicyEntry, RouteConfig, ServiceConfig
+    from propylon.config.schema import Condition, GatewayConfig, PolicyEntry, RouteConfig
     from propylon.engine.exchange import Exchange
     from propylon.engine.rewrite import Rewrite
+    from propylon.services.service import Service
 
 
-class BuildError(ValueError):
-    """A configuration whose keys are right and that cannot be carried out; the message says where and why."""
-
-
-def build_snapshot(config: GatewayConfig) -> Snapshot:
+def build_snapshot(
+    config: GatewayConfig, running: Mapping[str, Service] = NOTHING_RUNS, base_dir: Path = HERE
+) -> Snapshot:
     """Compile a configuration.
+
+    Args:
+        running: the services that are at work now: those whose configuration stays are used again as they are.
+        base_dir: the folder of the configuration file, where providers look for theirs.
 
     Raises:
         BuildError: a module that cannot be imported, a policy that cannot be made, a certificate that cannot be read.
     """
-    resolver = Resolver(
-        [str(server) for server in config.dns.servers] or None, config.dns.min_ttl, config.dns.max_ttl, monotonic
-    )
     _check_listeners(config)
+    scope = Scope(config, running, base_dir)
     gateway_uses = _uses(config.policies, "policies")
-    buffer = config.limits.write_buffer
-    services = {name: _service(name, service, resolver, buffer) for name, service in config.services.items()}
+    services = {name: build_service(name, service, scope) for name, service in config.services.items()}
     service_uses = {
         name: _uses(service.policies, f"services.{name}.policies") for name, service in config.services.items()
     }
     urls = dict.fromkeys(route.target for route in config.routes if route.target)
-    targets = {url: _target(url, resolver, buffer) for url in urls}
-    pipelines: dict[tuple[int, ...], Pipeline] = {}
-    rules = []
-    for number, route in enumerate(config.routes):
-        where = f"routes.{number}"
-        service = services[route.service] if route.service is not None else targets.get(route.target or "")
-        uses = [*gateway_uses, *service_uses.get(route.service or "", []), *_uses(route.policies, f"{where}.policies")]
-        uses += [_use(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
-        # Thousands of routes mostly have the same policies; one pipeline for them stays in the processor's cache.
-        pipeline = pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
-        if pipeline.on_message:
-            _check_messages(where)
-        rules.append(_rule(route, number, _compiled(route, service, uses, pipeline)))
+    targets = {url: build_target(url, scope) for url in urls}
+    parts = _Parts(services, targets, gateway_uses, service_uses)
+    rules = [_rule(route, number, parts.route(route, f"routes.{number}")) for number, route in enumerate(config.routes)]
     routes = tuple(rule.route for rule in rules)
     if config.services_json is not None:
         rules.append(_services_json(config.services_json, routes, gateway_uses, len(rules)))
@@ -94,7 +97,7 @@ def build_snapshot(config: GatewayConfig) -> Snapshot:
             pseudonym or None,
             TrustedProxies([str(network) for network in config.trusted_proxies]),
         ),
-        resolver=resolver,
+        dns=DnsSettings(tuple(map(str, config.dns.servers)), config.dns.min_ttl, config.dns.max_ttl),
         pseudonym=pseudonym,
         limits=ClientLimits(
             config.limits.request_line,
@@ -160,6 +163,47 @@ def _error_page(status: str, path: Path) -> ErrorPage:
 # routes
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What routes are put together of.
+
+    Attributes:
+        gateway_uses: the policies of every route.
+        service_uses: the policies of every route to a service, by its name.
+        pipelines: those made so far: thousands of routes mostly have the same policies, and one pipeline for them stays
+            in the processor's cache.
+    """
+
+    services: Mapping[str, Service]
+    targets: Mapping[str, Service]
+    gateway_uses: list[PolicyUse]
+    service_uses: Mapping[str, list[PolicyUse]]
+    pipelines: dict[tuple[int, ...], Pipeline] = field(default_factory=dict)
+
+    def route(self, route: RouteConfig, where: str) -> CompiledRoute:
+        """Compile a route; one that is split with a variant for each of its services."""
+        own = _uses(route.policies, f"{where}.policies")
+        own += [_use(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
+        bare = _compiled(route, _fallback(route, self.services, where))
+        if route.split is not None:
+            variants = {name: self._through(bare, own, self.services[name], where) for name in route.split.services}
+            return replace(self._through(bare, own, None, where), split=build_split(route.split, variants))
+        if route.service is not None:
+            return self._through(bare, own, self.services[route.service], where)
+        return self._through(bare, own, self.targets.get(route.target or ""), where)
+
+    def _through(
+        self, bare: CompiledRoute, own: list[PolicyUse], service: Service | None, where: str
+    ) -> CompiledRoute:
+        """Add a service, and the policies."""
+        of_service = self.service_uses.get(service.name, ()) if service is not None else ()
+        uses = [*self.gateway_uses, *of_service, *own]
+        pipeline = self.pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
+        if pipeline.on_message:
+            _check_messages(where)
+        return replace(bare, pipeline=pipeline, policies=tuple(uses), service=service)
+
+
 def _check_messages(where: str) -> None:
     """Find out now whether messages of WebSockets can be looked into, and not when the first one comes."""
     try:
@@ -186,19 +230,26 @@ def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[Comp
     )
 
 
-def _compiled(
-    route: RouteConfig, service: Service | None, uses: list[PolicyUse], pipeline: Pipeline
-) -> CompiledRoute:
+def _fallback(route: RouteConfig, services: Mapping[str, Service], where: str) -> Fallback | None:
+    if route.fallback is None:
+        return None
+    if route.fallback.respond is not None:
+        policy: Any = _use(route.fallback.respond, f"{where}.fallback").policy
+        return Fallback(respond=policy.on_request)
+    return Fallback(services[route.fallback.service or ""])
+
+
+def _compiled(route: RouteConfig, fallback: Fallback | None) -> CompiledRoute:
+    """Make a route without policies and service."""
     edit = route.query_edit
     return CompiledRoute(
         name=route.name or " ".join(route.path or (route.path_regex or "",)),
-        pipeline=pipeline,
-        policies=tuple(uses),
-        service=service,
         rewrite=_rewrite(route),
         query_edit=QueryEdit(edit.set, edit.add, edit.remove) if edit is not None else None,
         entry=_entries(route),
         refuses_websockets=route.websocket == "refuse",
+        retry=retry_settings(route.retry) if route.retry is not None else None,
+        fallback=fallback,
     )
 
 
@@ -242,43 +293,6 @@ def _outside(uses: list[PolicyUse]) -> CompiledRoute:
     pipeline = compile_pipeline(uses)
     after = Pipeline(on_response=pipeline.on_response, on_error=pipeline.on_error, on_done=pipeline.on_done)
     return CompiledRoute("-", after, tuple(uses))
-
-
-# services
-
-
-def _target(url: str, resolver: Resolver, write_buffer: int) -> Service:
-    """Make the service of a `target:`; routes to the same one share its connections."""
-    tls = client_context(True, None, None, None) if url.startswith("https:") else None
-    return Service(url, [Endpoint(url, 1, ServiceSettings(tls=tls, write_buffer=write_buffer), resolver)])
-
-
-def _service(name: str, config: ServiceConfig, resolver: Resolver, write_buffer: int) -> Service:
-    host = None if config.host == "endpoint" else PRESERVE if config.host == "preserve" else config.host.encode("ascii")
-    limits = config.connections
-    tls = None
-    if any(endpoint.url.startswith("https:") for endpoint in config.endpoints):
-        paths = [
-            str(path) if path is not None else None for path in (config.tls.ca, config.tls.certificate, config.tls.key)
-        ]
-        try:
-            tls = client_context(config.tls.verify, *paths)
-        except ValueError as error:
-            raise BuildError(f"services.{name}.tls: {error}") from None
-    settings = ServiceSettings(
-        host=host,
-        tls=tls,
-        server_name=config.tls.server_name,
-        limits=PoolLimits(
-            limits.max,
-            limits.idle,
-            inf if limits.idle_timeout is None else limits.idle_timeout,
-            limits.queue,
-            limits.queue_timeout,
-        ),
-        write_buffer=write_buffer,
-    )
-    return Service(name, [Endpoint(each.url, each.weight, settings, resolver) for each in config.endpoints])
 
 
 # policies

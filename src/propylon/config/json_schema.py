@@ -1,13 +1,13 @@
 """The configuration as JSON Schema, so that editors complete and check the file.
 
-Rules of the file: it is made from the models and from the `Config` of every policy that can be imported; nothing is
-written here twice.
+Rules of the file: it is made from the models and from the `Config` of every policy and balancing algorithm that can be
+imported; nothing is written here twice.
 """
 
 from typing import Any, Final
 
 from propylon.config.schema import GatewayConfig
-from propylon.plugins import POLICIES, PluginBrokenError
+from propylon.plugins import BALANCERS, POLICIES, PluginBrokenError, Plugins
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _ACTIONS: Final = ("redirect", "respond")
@@ -18,7 +18,7 @@ def json_schema() -> dict[str, Any]:
     schema = GatewayConfig.model_json_schema()
     definitions: dict[str, Any] = schema["$defs"]
     entry = definitions["PolicyEntry"]
-    settings = _settings(definitions)
+    settings = _settings(definitions, POLICIES, "Policy")
     for action in _ACTIONS:
         if action in settings:
             route_key = definitions["RouteConfig"]["properties"][action]
@@ -30,22 +30,34 @@ def json_schema() -> dict[str, Any]:
         "additionalProperties": False,
     }
     definitions["PolicyEntry"] = {"anyOf": [{"type": "string", "enum": POLICIES.names()}, named]}
+    one_of_them = {
+        "type": "object",
+        "properties": _settings(definitions, BALANCERS, "Balancer"),
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+    definitions["BalanceEntry"] = {"anyOf": [{"type": "string", "enum": BALANCERS.names()}, one_of_them]}
     return {"$schema": _DIALECT, "title": "Propylon gateway configuration", **schema}
 
 
-def _settings(definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of every policy's settings, and add what they share to the definitions."""
+def _settings(definitions: dict[str, Any], plugins: Plugins, part: str) -> dict[str, Any]:
+    """Return the schema of the settings of every module of a kind, and add what they share to the definitions.
+
+    Args:
+        part: what such a module has beside its `Config`; the first line of its docstring describes it.
+    """
     found: dict[str, Any] = {}
-    for name in POLICIES.names():
+    for name in plugins.names():
         try:
-            module = POLICIES.find(name)
+            module = plugins.find(name)
         except PluginBrokenError:
             found[name] = {}  # an optional dependency is missing here, and may be there where the file is used
             continue
-        prefix = f"policy.{name}."
+        prefix = f"{part.lower()}.{name}."
         schema = module.Config.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
-        for part, definition in schema.pop("$defs", {}).items():
-            definitions[prefix + part] = definition
-        description = (module.Policy.__doc__ or "").strip().partition("\n")[0]
+        for shared, definition in schema.pop("$defs", {}).items():
+            definitions[prefix + shared] = definition
+        description = (getattr(module, part).__doc__ or "").strip().partition("\n")[0]
         found[name] = {**schema, "title": name, **({"description": description} if description else {})}
     return found

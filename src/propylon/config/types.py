@@ -49,6 +49,20 @@ OptionalSize: TypeAlias = Annotated[
 """Bytes, or `None` when written as `none` or 0."""
 
 
+Percent: TypeAlias = Annotated[
+    float, PlainValidator(units.parse_percent), WithJsonSchema({"type": "string", "examples": ["20%", "0.5%"]})
+]
+"""A share of 0 to 1, written as `20%`."""
+
+Statuses: TypeAlias = Annotated[
+    frozenset[int],
+    PlainValidator(units.parse_statuses),
+    PlainSerializer(sorted),
+    WithJsonSchema({"type": ["array", "integer", "string"], "examples": [[502, 503], "5xx", "500-504"]}),
+]
+"""HTTP statuses, written as a list of `503`, `5xx` and `500-504`, or one of these."""
+
+
 def _count_or_none(value: object) -> object:
     return None if value in ("none", 0) and value is not False else value
 

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: `250ms`, `5s`, `64KiB`, `10MB`.
+"""Durations, sizes, shares and statuses as people write them: `250ms`, `64KiB`, `20%`, `5xx`.
 
 Rules of the file: pure functions; every refusal is a `ValueError` that says what to write instead. Numbers without
 a unit are seconds and bytes. A duration or a limit that is off is `None`, never zero and never infinity.
@@ -29,6 +29,10 @@ _BYTES: Final = {
     "tib": 2**40,
 }
 _QUANTITY: Final = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))? ?([A-Za-z]*)", re.ASCII)
+
+_STATUS_CLASS: Final = re.compile(r"([1-5])xx")
+_STATUS_RANGE: Final = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
+_PERCENT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%")
 
 _DURATION_HELP: Final = "write a duration such as 250ms, 5s, 1m or 1h"
 _SIZE_HELP: Final = "write a size such as 64KiB, 10MB or a number of bytes"
@@ -78,6 +82,37 @@ def parse_optional_size(value: object) -> int | None:
     if value is None or value == "none":
         return None
     return parse_size(value) or None
+
+
+def parse_percent(value: object) -> float:
+    """Return the share, 0 to 1, of a percentage such as `20%` or `0.5%`.
+
+    Raises `ValueError` for anything else: a bare number might be meant as percent or as a share.
+    """
+    match = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= _MAX_NUMBER_LENGTH else None
+    if match is None:
+        raise ValueError("not a percentage: write it with its sign, such as 20% or 0.5%")
+    share = float(match[1]) / 100
+    if share > 1:
+        raise ValueError("more than 100%")
+    return share
+
+
+def parse_statuses(value: object) -> frozenset[int]:
+    """Return the statuses of a list of numbers (503), classes (5xx) and ranges (500-504), or of one of these.
+
+    Raises `ValueError` for anything else.
+    """
+    found: set[int] = set()
+    for item in value if isinstance(value, list | tuple | frozenset) else (value,):
+        text = str(item) if isinstance(item, int | str) and not isinstance(item, bool) else ""
+        if match := _STATUS_CLASS.fullmatch(text):
+            found.update(range(int(match[1]) * 100, int(match[1]) * 100 + 100))
+        elif (match := _STATUS_RANGE.fullmatch(text)) and int(match[1]) <= int(match[2] or match[1]):
+            found.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+        else:
+            raise ValueError(f"{item!r} is no status: write 503, 5xx or 500-504")
+    return frozenset(found)
 
 
 def _quantity(text: str, wrong: str) -> tuple[str, str, str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from propylon.engine.errors import FAILURES, GatewayError
 from propylon.engine.message import Response
 from propylon.http.fields import tokens
 
 if TYPE_CHECKING:
+    from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
 
 _PAGE = """<!doctype html>
@@ -22,7 +22,7 @@ small{{color:#777}}@media(prefers-color-scheme:dark){{body{{background:#111;colo
 
 def render_error(x: Exchange, error: GatewayError) -> Response:
     """Make the answer for a failure, in the form the client's Accept field asks for."""
-    failure = FAILURES[error.code]
+    failure = error.failure
     request_id = x.request_id
     page = x.snapshot.error_pages.get(str(failure.status)) or x.snapshot.error_pages.get(f"{failure.status // 100}xx")
     kind = _preferred(x)

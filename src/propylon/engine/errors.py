@@ -19,11 +19,19 @@ class Failure:
         status: the HTTP status of the answer; 499 and 0 are never sent, they only name what is logged.
         title: what a client reads.
         hint: what an operator does about it.
+        cause: why there is no answer, or only half of one: `connect`, `reset`, `timeout` and `busy` are what
+            `retry.on` may name; `broken` comes too late for that. Empty if no endpoint has to do with it.
     """
 
     status: int
     title: str
     hint: str
+    cause: str = ""
+
+    @property
+    def blames_endpoint(self) -> bool:
+        """Whether it speaks against the endpoint's health."""
+        return self.cause not in ("", "busy")
 
 
 FAILURES: dict[str, Failure] = {
@@ -66,6 +74,7 @@ FAILURES: dict[str, Failure] = {
     # the request's policies
     "request.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
     "request.policy_timeout": Failure(504, "Gateway timeout", "An async policy took longer than `timeout.policy`."),
+    "request.fault": Failure(503, "Injected fault", "The `fault` policy did it, with the status it has there."),
     "request.body_too_large": Failure(413, "Body too large", "See the `body_limit` policy."),
     "response.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
     "response.body_too_large": Failure(
@@ -76,33 +85,40 @@ FAILURES: dict[str, Failure] = {
     ),
     "gateway.failed": Failure(500, "Internal error", "A defect of the gateway; the log has its traceback."),
     # choosing and reaching an endpoint
-    "choose.no_endpoint": Failure(503, "Service unavailable", "The service has no endpoint."),
-    "choose.queue_full": Failure(503, "Service unavailable", "All connections busy; see `connections.queue`."),
-    "choose.queue_timeout": Failure(503, "Service unavailable", "All connections busy; see `connections.max`."),
-    "connect.dns": Failure(503, "Service unavailable", "The endpoint's name did not resolve."),
-    "connect.refused": Failure(503, "Service unavailable", "Nothing listens at the endpoint."),
-    "connect.unreachable": Failure(503, "Service unavailable", "No network path to the endpoint."),
-    "connect.timeout": Failure(504, "Gateway timeout", "The endpoint did not accept in `timeout.connect`."),
-    "connect.tls": Failure(502, "Bad gateway", "The TLS handshake with the endpoint failed; see `tls:`."),
+    "choose.no_endpoint": Failure(503, "Service unavailable", "The service has no endpoint that could serve."),
+    "choose.broken": Failure(503, "Service unavailable", "Its circuit is open; the log has why. See `breaker:`."),
+    "choose.queue_full": Failure(503, "Service unavailable", "See `connections.queue` and `concurrency`.", "busy"),
+    "choose.queue_timeout": Failure(503, "Service unavailable", "See `connections.max` and `concurrency`.", "busy"),
+    "connect.dns": Failure(503, "Service unavailable", "The endpoint's name did not resolve.", "connect"),
+    "connect.refused": Failure(503, "Service unavailable", "Nothing listens at the endpoint.", "connect"),
+    "connect.unreachable": Failure(503, "Service unavailable", "No network path to the endpoint.", "connect"),
+    "connect.timeout": Failure(504, "Gateway timeout", "The endpoint did not accept in `timeout.connect`.", "connect"),
+    "connect.tls": Failure(502, "Bad gateway", "The TLS handshake with the endpoint failed; see `tls:`.", "connect"),
     # the attempt
-    "attempt.closed": Failure(502, "Bad gateway", "The endpoint closed before it answered."),
-    "attempt.total_timeout": Failure(504, "Gateway timeout", "`timeout.total` passed."),
-    "attempt.stalled": Failure(504, "Gateway timeout", "The endpoint took no byte of the body for `timeout.idle`."),
-    "head.timeout": Failure(504, "Gateway timeout", "The endpoint did not answer in `timeout.response`."),
-    "head.bad": Failure(502, "Bad gateway", "The endpoint's answer breaks the rules of HTTP; the log says which."),
+    "attempt.closed": Failure(502, "Bad gateway", "The endpoint closed before it answered.", "reset"),
+    "attempt.total_timeout": Failure(504, "Gateway timeout", "`timeout.total` passed.", "broken"),
+    "attempt.stalled": Failure(
+        504, "Gateway timeout", "The endpoint took no byte of the body for `timeout.idle`.", "timeout"
+    ),
+    "head.timeout": Failure(504, "Gateway timeout", "The endpoint did not answer in `timeout.response`.", "timeout"),
+    "head.bad": Failure(
+        502, "Bad gateway", "The endpoint's answer breaks the rules of HTTP; the log says which.", "reset"
+    ),
     # after the head: the connection is cut, for the status has been sent
-    "relay.truncated": Failure(502, "Bad gateway", "The endpoint closed before its body was complete."),
-    "relay.bad_chunk": Failure(502, "Bad gateway", "The endpoint's chunked coding is broken."),
-    "relay.idle_timeout": Failure(504, "Gateway timeout", "The endpoint sent no byte for `timeout.idle`."),
+    "relay.truncated": Failure(502, "Bad gateway", "The endpoint closed before its body was complete.", "broken"),
+    "relay.bad_chunk": Failure(502, "Bad gateway", "The endpoint's chunked coding is broken.", "broken"),
+    "relay.idle_timeout": Failure(504, "Gateway timeout", "The endpoint sent no byte for `timeout.idle`.", "broken"),
     "relay.client_stalled": Failure(499, "Client stalled", "The client read no byte for `timeouts.write`."),
     "relay.client_gone": Failure(499, "Client closed", "The client went away before the answer was complete."),
     # after a 101: both sides are told by a Close frame; the status only sorts the failure in logs
     "tunnel.client_lost": Failure(499, "Client closed", "The client went away without a Close frame."),
     "tunnel.client_silent": Failure(499, "Client gone", "The client did not answer a ping: see `websocket` policy."),
     "tunnel.client_broke": Failure(400, "WebSocket error", "The client broke RFC 6455, or a limit of the policy."),
-    "tunnel.endpoint_lost": Failure(502, "Bad gateway", "The endpoint went away without a Close frame."),
-    "tunnel.endpoint_silent": Failure(504, "Gateway timeout", "The endpoint did not answer a ping."),
-    "tunnel.endpoint_broke": Failure(502, "Bad gateway", "The endpoint broke RFC 6455, or a limit of the policy."),
+    "tunnel.endpoint_lost": Failure(502, "Bad gateway", "The endpoint went away without a Close frame.", "broken"),
+    "tunnel.endpoint_silent": Failure(504, "Gateway timeout", "The endpoint did not answer a ping.", "broken"),
+    "tunnel.endpoint_broke": Failure(
+        502, "Bad gateway", "The endpoint broke RFC 6455, or a limit of the policy.", "broken"
+    ),
     "tunnel.backpressure": Failure(503, "Backpressure", "One side did not read what the other one sent."),
     "tunnel.policy_failed": Failure(500, "Internal error", "A policy raised on a message; the log has its traceback."),
 }

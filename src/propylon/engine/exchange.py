@@ -30,9 +30,11 @@ from propylon.http.target import PathRules, TargetError, canonical_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
+    from propylon.engine.attempt import Attempt
     from propylon.engine.body import Body
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.event_stream import EventStream, StreamRules
+    from propylon.engine.replay import Replay
     from propylon.engine.sides import Client, Upstream
     from propylon.engine.snapshot import CompiledRoute, Snapshot
     from propylon.engine.timing import Ending, Timeouts
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
     from propylon.http.forwarded import Origin
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
-    from propylon.services.service import Endpoint, Service
+    from propylon.services.endpoint import Endpoint
+    from propylon.services.service import Service
 
 log = logging.getLogger("propylon.engine")
 
@@ -56,7 +59,11 @@ class Exchange:
         shows_request_id: whether the client gets it.
         route: the route that matched, if any.
         service: the service it goes to, if any.
-        endpoint: the endpoint that was chosen, once there is one.
+        endpoint: the endpoint that was chosen last, once there is one.
+        attempt: the try under way, or whose answer is passed on.
+        attempts: how many times the request was sent.
+        admitted: the service in which it has a place, if that has a limit.
+        replay: keeps a body under way, if the request may be sent to another endpoint.
         error: the gateway's own failure, if there was one.
         status: the status sent to the client; 0 before.
         transform: what the response's body passes through, if policies change it.
@@ -66,6 +73,7 @@ class Exchange:
         timeouts: how long its endpoint may take; replace it with `set_timeouts`.
         body_limit: the largest request body in bytes, or `None`.
         event_stream: what passes the response on, if it is an event stream in plain text.
+        extra_fields: lines for the header section of the client's answer, each with its CRLF.
         stream_rules: what is done with event streams; replace it with `set_stream_rules`.
         ending: how it is to be ended if it goes on for long, as the gateway stops.
         deadline: when it fails with `expiry`, unless it is armed anew before.
@@ -80,7 +88,9 @@ class Exchange:
         "_running",
         "_state",
         "_way",
+        "admitted",
         "asked",
+        "attempt",
         "attempts",
         "body",
         "body_limit",
@@ -92,6 +102,7 @@ class Exchange:
         "error",
         "event_stream",
         "expiry",
+        "extra_fields",
         "fields",
         "finished",
         "host",
@@ -102,6 +113,7 @@ class Exchange:
         "policy_deadlines",
         "query",
         "refusal",
+        "replay",
         "rest",
         "rewritten",
         "route",
@@ -142,10 +154,14 @@ class Exchange:
         self.transform: Transform | None = None
         self.event_stream: EventStream | None = None
         self.stream_rules: StreamRules = NO_RULES
+        self.extra_fields = b""
         self.ending: Ending | None = None
         self.tunnel: Tunnel | None = None
         self.tunnel_settings: TunnelSettings | None = None
+        self.attempt: Attempt | None = None
         self.attempts = 0
+        self.replay: Replay | None = None
+        self.admitted: Service | None = None
         self._response: Response | None = None
         self.error: GatewayError | None = None
         self.status = 0

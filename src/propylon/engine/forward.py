@@ -3,11 +3,11 @@
     1 admit     is the request one that may be answered at all
     2 match     router -> route, or 404 / 405
     3 request   the route's on_request policies, in list order; a Response ends the way here
-    4 choose    service -> endpoint; no endpoint -> 503
-    5 attempt   pooled or new connection, on_attempt policies, head and body out; a dead pooled one is replaced once
+    4 choose    service -> endpoint (balancing, breaker, health); no endpoint -> 503
+    5 attempt   pooled or new connection, on_attempt policies, head and body out; a retry comes back to 4
     6 head      response head in, on_response policies, head out
     7 relay     body both ways, bounded by backpressure; or a tunnel behind a 101
-    8 settle    connection back to the pool or closed
+    8 settle    connection back to the pool or closed; what the endpoint is worth was noted at its answer
     9 done      on_done policies. Always runs, once, whatever happened
 
 `propylon explain` prints the same steps with what would happen. How this coroutine runs, without a Task of its own, is
@@ -18,16 +18,15 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
-from math import inf
 from typing import TYPE_CHECKING
 
 from propylon.engine.admit import answer_options
+from propylon.engine.attempt import attempt, give_up
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import EventStream
 from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
-from propylon.engine.request_out import headers_of_attempt, new_connection, send_request
 from propylon.engine.response_out import answer, answer_failure, own_fields
 from propylon.engine.upgrade import check_handshake, limit_offer, tunnel
 
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
 
-IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
-"""Methods that may be sent twice (RFC 9110 9.2.2)."""
+SERVICE_FAILED = frozenset(("choose", "connect", "attempt", "head"))
+"""Steps whose failures say that a service has no answer."""
 
 log = logging.getLogger("propylon.engine")
 
@@ -63,11 +62,16 @@ async def forward(x: Exchange) -> None:
             if x.fields.websocket:
                 limit_offer(x)
             # 4 choose, 5 attempt
-            upstream = await attempt(x)
+            try:
+                upstream = await attempt(x)
+            except GatewayError as error:
+                if (substitute := await fall_back(x, error)) is None:
+                    return
+                upstream = substitute
             # 6 head
             assert upstream.head is not None
             if upstream.head.status == 101:
-                await tunnel(x, upstream, attempt)
+                await tunnel(x, upstream)
             elif route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.asked:
                 x.arm_relay(upstream)
                 await answer(x, Response.of_service(upstream.head, upstream.body))
@@ -79,59 +83,40 @@ async def forward(x: Exchange) -> None:
                     raise upstream.error
                 await x.pause()
         except GatewayError as error:
+            if x.attempt is not None:
+                x.attempt.blame(error)
             await answer_failure(x, error)
         except (Exception, CancelledError):
             log.exception("exchange %s failed by a defect of the gateway", x.request_id)
             await answer_failure(x, GatewayError("gateway.failed"))
     finally:
         # 8 settle
-        if x.upstream is not None:
-            x.upstream.finish()
-            x.upstream = None
+        give_up(x)
         # 9 done
         x.close()
         if x.route.pipeline.on_done:
             run_done(x, x.route.pipeline.on_done)
 
 
-async def attempt(x: Exchange) -> Upstream:
-    """Send the request to an endpoint and wait for the head of its answer (steps 4 and 5).
+async def fall_back(x: Exchange, failed: GatewayError) -> Upstream | None:
+    """Let what the route has for this case take over: return another service's answer, or answer and return `None`.
 
-    An endpoint may close a kept connection in the very moment a request is written to it. That is nobody's failure:
-    if no byte came back and the request may be sent twice, it is sent once more, on a new connection
-    (RFC 9112 9.3.1).
+    Raises:
+        GatewayError: `failed`, if it is no failure of the service or the request can't be sent again, or what befell
+            the other service.
     """
-    endpoint = x.endpoint = x.chosen or x.snapshot.choose(x)
-    upstream: Upstream | None = endpoint.pool.take()
-    repeated = False
-    while True:
-        if upstream is None:
-            upstream = await new_connection(x, endpoint)
-        x.upstream = upstream
-        upstream.begin(x)
-        x.attempts += 1
-        headers = await headers_of_attempt(x, endpoint) if x.route.pipeline.on_attempt else None
-        sent = upstream.error is None
-        if sent:
-            send_request(x, endpoint, upstream, headers)
-        while upstream.head is None and upstream.error is None:
-            await x.pause()
-        if upstream.error is None:
-            x.deadline = x.total_deadline = inf
-            return upstream
-        x.disarm()
-        if upstream.fresh or repeated or (sent and (upstream.heard or not may_repeat(x))):
-            raise upstream.error
-        repeated = True
-        upstream.finish()
-        upstream = x.upstream = None
-
-
-def may_repeat(x: Exchange) -> bool:
-    """Say whether the request may be sent a second time, and still can be."""
-    if x.method not in IDEMPOTENT or isinstance(x.body, Body):
-        return False
-    return not (x.body and x.route.pipeline.on_request_chunk)  # a hook must not see the same body twice
+    fallback = x.route.fallback
+    if fallback is None or failed.code.partition(".")[0] not in SERVICE_FAILED:
+        raise failed
+    x.disarm()
+    log.info("exchange %s falls back: %s", x.request_id, failed)
+    if fallback.respond is not None:
+        await answer(x, fallback.respond(x))
+        return None
+    if isinstance(x.body, Body) and x.attempts and (x.replay is None or not x.replay.whole):
+        raise failed
+    x.service, x.chosen = fallback.service, None
+    return await attempt(x)
 
 
 def pass_head(x: Exchange, upstream: Upstream) -> None:

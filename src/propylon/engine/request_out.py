@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import run_all
 from propylon.engine.sides import UNKNOWN
 from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
-from propylon.http.headers import Headers, Pair
 from propylon.http.refusal import Refusal
 from propylon.http.request_head import HOSTS, WRITTEN_ANEW
 from propylon.http.target import TargetError
@@ -19,29 +17,12 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.rewrite import Rewrite
     from propylon.engine.sides import Upstream
-    from propylon.services.service import Endpoint
+    from propylon.http.headers import Headers, Pair
+    from propylon.services.endpoint import Endpoint
 
 
 PRESERVE = b"*"
 """The `host:` rule that hands on what the client asked for."""
-
-
-class Attempt:
-    """One try of an exchange at one endpoint, as `on_attempt` policies see it.
-
-    Attributes:
-        endpoint: where it goes.
-        number: 1 for the first try.
-        headers: what is sent; a change counts for this try only.
-    """
-
-    __slots__ = ("endpoint", "headers", "number")
-
-    def __init__(self, x: Exchange, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.number = x.attempts
-        request = x.changed_request
-        self.headers = Headers(tuple(request.headers.raw) if request is not None else x.fields.visible)
 
 
 async def new_connection(x: Exchange, endpoint: Endpoint) -> Upstream:
@@ -62,13 +43,6 @@ async def new_connection(x: Exchange, endpoint: Endpoint) -> Upstream:
         raise
     x.disarm()
     return ticket.connection
-
-
-async def headers_of_attempt(x: Exchange, endpoint: Endpoint) -> Headers:
-    """Run the on_attempt policies and return what they made of the header section."""
-    attempt = Attempt(x, endpoint)
-    await run_all(x, x.route.pipeline.on_attempt, attempt)
-    return attempt.headers
 
 
 def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: Headers | None) -> None:
@@ -125,7 +99,10 @@ def _stream(x: Exchange, upstream: Upstream, line: bytes, block: bytes) -> None:
         body.pipe(transform)
     else:
         upstream.send_head(line, block, body.length)
-        body.pipe(upstream)
+        if x.replay is not None:
+            x.replay.pipe(body, upstream)
+        else:
+            body.pipe(upstream)
 
 
 def _host(x: Exchange, endpoint: Endpoint) -> bytes:

@@ -54,6 +54,8 @@ def own_fields(x: Exchange, block: bytes, has_date: bool) -> bytes:
     """Add what the gateway itself puts on every response (RFC 9110 6.6.1: Date where it is missing)."""
     if not has_date:
         block = b"%bdate: %b\r\n" % (block, http_date())
+    if x.extra_fields:
+        block += x.extra_fields
     return b"%bx-request-id: %b\r\n" % (block, x.id) if x.shows_request_id else block
 
 

@@ -16,13 +16,17 @@ from propylon.engine.timing import Timeouts
 from propylon.http.request_head import RequestFields
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from propylon.engine.exchange import Exchange
+    from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
     from propylon.engine.rewrite import QueryEdit, Rewrite
+    from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_head import RequestReader
-    from propylon.outbound.resolve import Resolver
-    from propylon.services.service import Endpoint, Service
+    from propylon.services.retry import RetrySettings
+    from propylon.services.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,28 @@ class ClientTimeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """How names of endpoints are resolved: `servers` as `ip:port`, none for the system's; times to live in seconds."""
+
+    servers: tuple[str, ...] = ()
+    min_ttl: float = 1.0
+    max_ttl: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorPage:
     """A page of the operator's own for a status."""
 
     content: bytes
     content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What takes over when a service has no answer: another service, or what makes a response."""
+
+    service: Service | None = None
+    respond: Callable[[Exchange], Response] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +88,13 @@ class CompiledRoute:
         name: its name, or what it matches.
         pipeline: the hooks of all its policies.
         policies: the same policies as a list, for people.
-        service: where it goes; `None` if a policy answers.
+        service: where it goes; `None` if a policy answers, or it is split.
+        split: picks the variant of it that an exchange takes, each with a service and all else of its own.
         rewrite: how the path changes on the way to the service.
         query_edit: how the query changes.
         entry: what `/services.json` tells about it.
+        retry: when its requests are tried again, if that is not as the service says.
+        fallback: what takes over when the service has no answer.
         refuses_websockets: whether a request for one is answered with 403.
     """
 
@@ -78,10 +102,13 @@ class CompiledRoute:
     pipeline: Pipeline = field(default_factory=Pipeline)
     policies: tuple[PolicyUse, ...] = ()
     service: Service | None = None
+    split: Split | None = None
     rewrite: Rewrite | None = None
     query_edit: QueryEdit | None = None
     entry: tuple[dict[str, Any], ...] = ()
     refuses_websockets: bool = False
+    retry: RetrySettings | None = None
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +122,7 @@ class Snapshot:
         outside: what serves requests that match no route: the gateway's own policies.
         reader: reads and remembers request heads.
         forwarding: what services are told about clients.
-        resolver: finds the addresses of endpoints.
+        dns: how the addresses of endpoints are found.
         pseudonym: this gateway's name in Via; empty if it writes none.
     """
 
@@ -105,7 +132,7 @@ class Snapshot:
     outside: CompiledRoute
     reader: RequestReader
     forwarding: ForwardingRules
-    resolver: Resolver
+    dns: DnsSettings = field(default_factory=DnsSettings)
     pseudonym: bytes = b""
     limits: ClientLimits = field(default_factory=ClientLimits)
     client_timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
@@ -128,7 +155,10 @@ class Snapshot:
         else:
             found = self.router.find(host.name, host.port, x.path, x.method, x)
         if isinstance(found, Found):
-            route = x.route = found.route
+            route = found.route
+            if route.split is not None:
+                route = route.split.pick(x)
+            x.route = route
             x.path_params, x.rest, x.service = found.params, found.rest, route.service
             if route.refuses_websockets and x.is_websocket:
                 raise GatewayError("upgrade.refused")
@@ -136,13 +166,3 @@ class Snapshot:
         if isinstance(found, WrongMethod):
             raise GatewayError("match.method", headers={"allow": ", ".join(m.decode("ascii") for m in found.allow)})
         raise GatewayError("match.no_route")
-
-    def choose(self, x: Exchange) -> Endpoint:
-        """Choose an endpoint of the exchange's service (step 4).
-
-        Raises:
-            GatewayError: choose.no_endpoint.
-        """
-        if x.service is None:
-            raise GatewayError("choose.no_endpoint", log="the route has no service, and no policy answered")
-        return x.service.choose()

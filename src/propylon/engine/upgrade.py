@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from propylon.engine.attempt import attempt, give_up
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.engine.pipeline import run_all
@@ -17,8 +18,6 @@ from propylon.engine.tunnel_settings import TunnelSettings
 from propylon.http.websocket import VERSION, is_key
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
     from propylon.http.request_head import RequestFields
@@ -68,11 +67,8 @@ def limit_offer(x: Exchange) -> None:
             headers.add(_EXTENSIONS, offer)
 
 
-async def tunnel(x: Exchange, upstream: Upstream, attempt: Callable[[Exchange], Awaitable[Upstream]]) -> None:
+async def tunnel(x: Exchange, upstream: Upstream) -> None:
     """Pass the 101 on, and what follows, until both sides have closed (steps 6 and 7).
-
-    Args:
-        attempt: asks an endpoint, should another one have to take over.
 
     Raises:
         GatewayError: tunnel.* for an end that was nobody's wish, response.policy_failed.
@@ -98,7 +94,7 @@ async def tunnel(x: Exchange, upstream: Upstream, attempt: Callable[[Exchange], 
     made.begin(from_client, upstream.switch(made.endpoint))
     while not made.done:
         if made.wants_endpoint:
-            await _reconnect(x, made, head, attempt)
+            await _reconnect(x, made, head)
             continue
         try:
             await x.pause()
@@ -121,11 +117,9 @@ async def _refuse(x: Exchange, upstream: Upstream, response: Response) -> None:
     await sent(x)
 
 
-async def _reconnect(
-    x: Exchange, tunnel: Tunnel, first: ResponseHead, attempt: Callable[[Exchange], Awaitable[Upstream]]
-) -> None:
+async def _reconnect(x: Exchange, tunnel: Tunnel, first: ResponseHead) -> None:
     """Let another endpoint take over, if it opens the same WebSocket as the first one did."""
-    _drop_upstream(x)
+    give_up(x)
     try:
         upstream = await attempt(x)
         head = upstream.head
@@ -133,17 +127,11 @@ async def _reconnect(
         if head.status != 101 or any(_field(head, name) != _field(first, name) for name in _AGREED):
             raise GatewayError("tunnel.endpoint_lost", log="another endpoint did not open the same WebSocket")
     except GatewayError as error:
-        _drop_upstream(x)
+        give_up(x)
         x.disarm()
         tunnel.retry(error)
         return
     tunnel.resume(upstream.switch(tunnel.replace_endpoint()))
-
-
-def _drop_upstream(x: Exchange) -> None:
-    if x.upstream is not None:
-        x.upstream.finish()
-        x.upstream = None
 
 
 def _field(head: ResponseHead, name: bytes) -> bytes:

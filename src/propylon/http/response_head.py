@@ -129,6 +129,10 @@ class ResponseHead:
                 raise Refusal("head.bad", "more than one Content-Length field (RFC 9110 8.6)")
             self.length = content_length(lengths[0], "head.bad")
 
+    def first(self, name: bytes) -> bytes | None:
+        """Return the first value of a field by its lower-case name."""
+        return next((value for key, value in self.visible if key.lower() == name), None)
+
     def has_body(self, method: bytes) -> bool:
         """Say whether a body follows the head, given the request's method (RFC 9112 6.3, rules 1 and 2)."""
         return not (method == b"HEAD" or self.status in (204, 304) or self.status < 200 or self.length == 0)

@@ -186,6 +186,9 @@ class EndpointConnection(asyncio.Protocol):
         self.body = b""
         self.head = None
         self._decoder = None
+        source, self._held_source = self._held_source, None
+        if source is not None:  # the body may have to go to another endpoint
+            source.release(self)
         if clean:
             self.fresh = False
             if self._holds and self._transport is not None:
@@ -348,6 +351,7 @@ class EndpointConnection(asyncio.Protocol):
         if self._transport is not None:
             end.take_over(self._transport, self, stalled=self.stalled, ended=self._eof)
             self._holds = _NOBODY
+            self._held_source = None
             self._transport.resume_reading()
         return early
 

@@ -60,7 +60,7 @@ Opener = Callable[["Pool", "float | None"], Coroutine[None, None, EndpointConnec
 class Pool:
     """The connections to one endpoint."""
 
-    __slots__ = ("_idle", "_limits", "_line", "_open", "_opener", "_opening", "closed")
+    __slots__ = ("_idle", "_limits", "_line", "_open", "_opener", "_opening", "_retired", "closed")
 
     def __init__(self, limits: PoolLimits, opener: Opener) -> None:
         """`opener(pool, timeout)` makes a connection in at most `timeout` seconds, or raises `ConnectError`."""
@@ -70,6 +70,7 @@ class Pool:
         self._open = 0
         self._line: OrderedDict[Ticket, None] = OrderedDict()
         self._opening: set[asyncio.Task[EndpointConnection]] = set()
+        self._retired = False
         self.closed = False
 
     def __repr__(self) -> str:
@@ -89,6 +90,11 @@ class Pool:
     def waiting(self) -> int:
         """Exchanges in line."""
         return len(self._line)
+
+    @property
+    def full(self) -> bool:
+        """Whether who asks for a connection has to wait in line."""
+        return not self._idle and self._open >= self._limits.max
 
     def take(self) -> EndpointConnection | None:
         """Take the connection that was used last, if any rests."""
@@ -125,7 +131,7 @@ class Pool:
         if ticket is not None:
             ticket.connection = connection
             asyncio.get_running_loop().call_soon(self._deliver, ticket)
-        elif len(self._idle) < self._limits.idle and not self.closed:
+        elif len(self._idle) < self._limits.idle and not self._retired:
             connection.idle_since = monotonic()
             self._idle.append(connection)
         else:
@@ -144,11 +150,16 @@ class Pool:
         while self._idle and (self._idle[0].idle_since < limit or not self._idle[0].usable):
             self._idle.popleft().close()
 
+    def retire(self) -> None:
+        """Close what rests, and keep nothing from now on; who has a claim is still served."""
+        self._retired = True
+        while self._idle:
+            self._idle.pop().close()
+
     def close(self) -> None:
         """Close what rests and give up what is being opened; what is in use is closed when it comes back."""
         self.closed = True
-        while self._idle:
-            self._idle.pop().close()
+        self.retire()
         for task in self._opening:
             task.cancel()
 

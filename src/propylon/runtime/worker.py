@@ -21,12 +21,14 @@ from propylon.inbound.redirect_https import RedirectHttps
 from propylon.inbound.tls import ListenerTls
 from propylon.inbound.tls_handshake import HandshakeLine, TlsHandshake
 from propylon.inbound.tls_reload import LOOK_SECONDS, CertificateFiles
+from propylon.outbound.resolve import Resolver
+from propylon.services.directory import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from propylon.config.schema import ListenerConfig
-    from propylon.engine.snapshot import Snapshot
+    from propylon.engine.snapshot import DnsSettings, Snapshot
 
 SWEEP_SECONDS = 0.1  # how late a deadline may be noticed
 CERTIFICATE_TICKS = round(LOOK_SECONDS / SWEEP_SECONDS)
@@ -36,10 +38,16 @@ log = logging.getLogger("propylon.worker")
 
 
 class Worker:
-    """Serves one snapshot on some listeners."""
+    """Serves one snapshot on some listeners.
+
+    Attributes:
+        directory: the services and their endpoints, with all that is known about them.
+    """
 
     def __init__(self, snapshot: Snapshot, listeners: Sequence[ListenerConfig]) -> None:
         self._intake = Intake(snapshot)
+        self.directory = Directory(_resolver(snapshot.dns), monotonic)
+        self.directory.enter(snapshot.services)
         self._settings = listeners
         self._listeners: list[Listener] = []
         self._handshakes = HandshakeLine()
@@ -69,6 +77,7 @@ class Worker:
             ListenError: an address that cannot be listened on.
             TlsError: a certificate that cannot be used.
         """
+        await self.directory.providers.start()
         try:
             for settings in self._settings:
                 address = ListenAddress(settings.address.host, settings.address.port, settings.address.path)
@@ -76,6 +85,7 @@ class Worker:
                 self._listeners.append(await open_listener(address, factory, backlog=settings.backlog))
         except BaseException:
             self._close_listeners()
+            await self.directory.providers.close()
             raise
         self._tick()
 
@@ -98,9 +108,9 @@ class Worker:
         for connection in list(self._intake.connections):
             log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
             connection.abort()
-        for endpoint in [each for service in self.snapshot.services.values() for each in service.endpoints]:
-            endpoint.pool.close()
-        await self.snapshot.resolver.close()
+        self.directory.close()
+        await self.directory.providers.close()
+        await self.directory.resolver.close()
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.sleep(0)  # transports that were aborted tell their protocols in the next turn of the loop
@@ -142,12 +152,15 @@ class Worker:
         """Look at every deadline, ten times a second: the one timer of a worker."""
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
         now = monotonic()
+        self.directory.sweep(now)
         self._intake.sweep(now)
         self._ticks += 1
         if self._ticks % CERTIFICATE_TICKS == 0:
             for files in self._certificates:
                 files.refresh()
         if self._ticks % POOL_SWEEP_TICKS == 0:
-            for service in self.snapshot.services.values():
-                for endpoint in service.endpoints:
-                    endpoint.pool.sweep(now)
+            self.directory.sweep_pools(now)
+
+
+def _resolver(dns: DnsSettings) -> Resolver:
+    return Resolver(list(dns.servers) or None, dns.min_ttl, dns.max_ttl, monotonic)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from propylon.outbound.address import EndpointAddress
     from propylon.outbound.pool import Pool
+    from propylon.services.breaker import Breaker
+    from propylon.services.discovery import Found
     from propylon.services.vitals import Vitals
 
 
@@ -23,9 +25,12 @@ class Endpoint:
         zone: where it runs, if that is known.
         pool: its connections.
         vitals: what is known about its address, shared by all services that use it.
+        breaker: its circuit, if the service has breakers.
     """
 
-    __slots__ = ("authority", "base_path", "host", "pool", "priority", "url", "vitals", "weight", "zone")
+    __slots__ = (
+        "address", "authority", "base_path", "breaker", "host", "pool", "priority", "url", "vitals", "weight", "zone",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -33,6 +38,7 @@ class Endpoint:
         address: EndpointAddress,
         pool: Pool,
         vitals: Vitals,
+        breaker: Breaker | None = None,
         *,
         host: bytes | None = None,
         weight: int = 1,
@@ -40,6 +46,7 @@ class Endpoint:
         zone: str | None = None,
     ) -> None:
         self.url = url
+        self.address = address
         self.authority = address.authority
         self.base_path = address.base_path
         self.host = host
@@ -48,6 +55,12 @@ class Endpoint:
         self.zone = zone
         self.pool = pool
         self.vitals = vitals
+        self.breaker = breaker
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.url} {self.pool!r}>"
+
+    def is_as(self, found: Found, host: bytes | None) -> bool:
+        """Tell whether it is what was found now."""
+        wanted = (found.url, found.weight, found.priority, found.zone, host)
+        return wanted == (self.url, self.weight, self.priority, self.zone, self.host)

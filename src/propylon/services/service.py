@@ -1,85 +1,36 @@
-"""A service: a named group of endpoints, and how one of them is chosen."""
+"""A service: a named group of endpoints, how one of them is chosen, and what is learned from how it did."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import logging
+from math import ceil
+from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
-from propylon.outbound.address import EndpointAddress
-from propylon.outbound.connect import connect
-from propylon.outbound.http1 import EndpointConnection
-from propylon.outbound.pool import Pool, PoolLimits
+from propylon.services.admission import Admission
+from propylon.services.breaker import Breaker
+from propylon.services.budget import Budget
+from propylon.services.candidates import Rules, candidates
+from propylon.services.percentile import Percentile
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable
+    from collections.abc import Collection, Sequence
 
-    from propylon.outbound.resolve import Resolver
+    from propylon.engine.attempt import Attempt
+    from propylon.engine.exchange import Exchange
+    from propylon.services.balancing import Balancer, Chance
+    from propylon.services.directory import Directory
+    from propylon.services.discovery import Found, Provider
+    from propylon.services.endpoint import Endpoint
+    from propylon.services.settings import ServiceSettings
 
+KEEPS_KEYS: Final = frozenset(("consistent_hash", "sticky", "python"))
+"""Algorithms whose choice has a reason of its own: slow start does not overrule it."""
 
-@dataclass(frozen=True, slots=True)
-class ServiceSettings:
-    """What all endpoints of a service share.
+COLD_SHARE: Final = 0.1
+"""What an endpoint gets of its share when slow start begins, as in Envoy (`min_weight_percent`)."""
 
-    Attributes:
-        host: the `host:` rule: `None` for the endpoint's own name, `PRESERVE`, or a fixed value.
-        tls: the context for `https` endpoints.
-        server_name: the name to check in TLS, if it is not the endpoint's own.
-        limits: of each endpoint's pool.
-        write_buffer: bytes that a connection holds for an endpoint that does not take them, before the client waits.
-    """
-
-    host: bytes | None = None
-    tls: ssl.SSLContext | None = None
-    server_name: str | None = None
-    limits: PoolLimits = field(default_factory=PoolLimits)
-    write_buffer: int = 256 * 1024
-
-
-class Endpoint:
-    """One address of a service, with the connections to it.
-
-    Attributes:
-        url: as configured; for logs, never for clients.
-        authority: what the Host field says by default.
-        base_path: what stands in front of every path.
-        host: the service's `host:` rule.
-        weight: its share of the requests, relative to the others; 0 for none.
-        pool: its connections.
-    """
-
-    __slots__ = (
-        "_address", "_resolver", "_settings", "authority", "base_path", "credit", "host", "pool", "url", "weight",
-    )  # fmt: skip
-
-    def __init__(self, url: str, weight: int, settings: ServiceSettings, resolver: Resolver) -> None:
-        """Raises `AddressError` for a URL that is no endpoint's."""
-        self._address = EndpointAddress.parse(url)
-        self._settings = settings
-        self._resolver = resolver
-        self.url = url
-        self.authority = self._address.authority
-        self.base_path = self._address.base_path
-        self.host = settings.host
-        self.weight = weight
-        self.credit = 0
-        self.pool = Pool(settings.limits, self._open)
-
-    def __repr__(self) -> str:
-        return f"<Endpoint {self.url} {self.pool!r}>"
-
-    async def _open(self, pool: Pool, timeout: float | None) -> EndpointConnection:
-        transport, connection = await connect(
-            self._address,
-            lambda: EndpointConnection(pool),
-            resolver=self._resolver,
-            tls=self._settings.tls if self._address.scheme == "https" else None,
-            server_name=self._settings.server_name,
-            timeout=timeout,
-        )
-        transport.set_write_buffer_limits(high=self._settings.write_buffer)
-        return connection
+log = logging.getLogger("propylon.services")
 
 
 class Service:
@@ -87,33 +38,116 @@ class Service:
 
     Attributes:
         name: as configured.
-        endpoints: in the order of the configuration.
+        configured: its endpoints as the configuration names them.
+        found: its endpoints as the configuration or the provider names them now.
+        endpoints: the same with connections and health; empty before `start`.
+        provider: what finds its endpoints, if they are not configured.
+        budget: what it may spend on retries.
+        admission: its limit of concurrency, if it has one.
+        latencies: what its answers take, if that decides when a second endpoint is asked.
+        breaker: the circuit of the service as a whole, if it has one.
+        fields: what adds lines to the answer's header section for its balancing, if anything does.
     """
 
-    def __init__(self, name: str, endpoints: Iterable[Endpoint]) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: ServiceSettings,
+        found: Sequence[Found],
+        balancer: Balancer,
+        chance: Chance,
+        provider: Provider | None = None,
+    ) -> None:
         self.name = name
-        self.endpoints = tuple(endpoints)
-        self._weighted = tuple(endpoint for endpoint in self.endpoints if endpoint.weight > 0)
-        self._total = sum(endpoint.weight for endpoint in self._weighted)
+        self.settings = settings
+        self.configured = self.found = tuple(found)
+        self.endpoints: tuple[Endpoint, ...] = ()
+        self.budget = Budget(*settings.budget)
+        use = settings.breaker
+        self.breaker = Breaker(use.settings, chance.random) if use is not None and use.service else None
+        limits = settings.concurrency
+        limited = limits.max is not None or limits.per_endpoint is not None
+        self.admission = Admission(limits) if limited else None
+        self.latencies = Percentile() if settings.hedging is not None and settings.hedging.delay is None else None
+        self.provider = provider
+        self.balancer = balancer
+        self.fields = getattr(balancer, "fields", None)
+        self.random = chance.random
+        self._clock = chance.clock
+        self._directory: Directory | None = None
+        self._candidates: tuple[Endpoint, ...] = ()
+        self._only: Endpoint | None = None
+        self._rules = Rules(settings.passive.share if settings.passive else 0.0, settings.panic, settings.zone)
+        self._open: set[Endpoint] = set()
+        self._probes: list[Endpoint] = []
+        self._warm: dict[Endpoint, float] = {}
+        self._slow_start = 0.0 if settings.balance[0] in KEEPS_KEYS else settings.slow_start
 
-    def choose(self) -> Endpoint:
-        """Choose by smooth weighted round robin, as nginx does: shares are exact, and no endpoint gets bursts.
+    def __repr__(self) -> str:
+        return f"<Service {self.name} {len(self._candidates)} of {len(self.endpoints)} endpoints>"
 
-        Raises:
-            GatewayError: choose.no_endpoint.
+    # its endpoints
+
+    def start(self, directory: Directory, previous: Service | None = None) -> None:
+        """Begin to serve.
+
+        Args:
+            directory: keeps what is known about endpoints.
+            previous: the service that had this name before, if any: what it has learned goes on where it still fits.
         """
-        weighted = self._weighted
-        if len(weighted) == 1:
-            return weighted[0]
-        if not weighted:
-            raise GatewayError("choose.no_endpoint")
-        best = weighted[0]
-        for endpoint in weighted:
-            endpoint.credit += endpoint.weight
-            if endpoint.credit > best.credit:
-                best = endpoint
-        best.credit -= self._total
-        return best
+        self._directory = directory
+        if previous is not None:
+            if previous.settings.balance == self.settings.balance:
+                self.balancer = previous.balancer
+                self.fields = previous.fields
+            if previous.settings.budget == self.settings.budget:
+                self.budget = previous.budget
+            if previous.settings.breaker == self.settings.breaker:
+                self.breaker = previous.breaker
+            if previous.settings.concurrency == self.settings.concurrency:
+                self.admission = previous.admission
+            if self.provider is not None:
+                self.found = previous.found
+        self.apply(self.found, cold=False)
+
+    def stop(self) -> None:
+        """Stop to follow the health of endpoints; exchanges under way may go on to use it."""
+        for endpoint in self.endpoints:
+            endpoint.vitals.users.discard(self)
+
+    def apply(self, found: Sequence[Found], *, cold: bool = True) -> None:
+        """Take the endpoints as they are found now. Those that stay keep their connections and all that is known.
+
+        Args:
+            cold: new ones start slowly, if the service has a slow start.
+        """
+        assert self._directory is not None
+        known = set(self.endpoints)
+        made = tuple(self._directory.endpoint(self, each) for each in found)
+        self.found, self.endpoints = tuple(found), made
+        for gone in known.difference(made):
+            gone.vitals.users.discard(self)
+            self._directory.drop(self, gone)
+        now = self._clock()
+        for endpoint in made:
+            endpoint.vitals.users.add(self)
+            if cold and endpoint not in known:
+                self._warm_up(endpoint, now)
+        self._open = {each for each in made if each.breaker is not None and each.breaker.state != "closed"}
+        if self._open:
+            self._directory.watch(self)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Find out anew who may be chosen: the health of an endpoint has changed, or the list of them."""
+        self._candidates = found = candidates(self.endpoints, self._rules)
+        self._probes = [each for each in self._probes if each in self._open]
+        if found:
+            self.balancer.update(found)
+        if self.admission is not None:
+            self.admission.endpoints_changed(len(found))
+        plain = len(found) == 1 and self.breaker is None and self.settings.concurrency.per_endpoint is None
+        self._only = found[0] if plain and not self._probes else None
 
     def endpoint(self, url: str) -> Endpoint:
         """Find an endpoint by the URL it was configured with. Raises `ValueError` if there is none."""
@@ -121,3 +155,155 @@ class Service:
             if endpoint.url == url:
                 return endpoint
         raise ValueError(f"service {self.name} has no endpoint {url!r}")
+
+    # choosing
+
+    def choose(self, x: Exchange, avoid: Collection[Endpoint] = ()) -> Endpoint:
+        """Choose an endpoint: one of `avoid` only if there is no other.
+
+        Raises:
+            GatewayError: choose.no_endpoint, choose.broken, choose.queue_full, or what an algorithm failed with.
+        """
+        only = self._only
+        return only if only is not None else self._choose(x, avoid)
+
+    def _choose(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
+        now = self._clock()
+        if self.breaker is not None and not self.breaker.allows(now):
+            raise self._broken(self.breaker.retry_at, now)
+        if self._probes and (probe := self._next_probe(now, avoid)) is not None:
+            return probe
+        if not self._candidates:
+            if self._open:
+                raise self._broken(min(each.breaker.retry_at for each in self._open if each.breaker is not None), now)
+            raise GatewayError("choose.no_endpoint", log=f"service {self.name} has no endpoint that could serve")
+        endpoint = self.balancer.pick(x, avoid)
+        if self._warm and self._is_cold(endpoint, now):
+            endpoint = self.balancer.pick(x, (*avoid, endpoint))
+        limit = self.settings.concurrency.per_endpoint
+        if limit is not None and endpoint.vitals.inflight >= limit:
+            full = [each for each in self._candidates if each.vitals.inflight >= limit]
+            if len(full) == len(self._candidates):
+                raise GatewayError("choose.queue_full", log=f"every endpoint of {self.name} has {limit} under way")
+            endpoint = self.balancer.pick(x, (*avoid, *full))
+        return endpoint
+
+    def has_other(self, avoid: Collection[Endpoint]) -> bool:
+        """Tell whether there is an endpoint beside those of `avoid`."""
+        return any(each not in avoid for each in self._candidates)
+
+    def _broken(self, retry_at: float, now: float) -> GatewayError:
+        seconds = max(1, ceil(retry_at - now))
+        return GatewayError("choose.broken", log=f"service {self.name}", headers={"retry-after": str(seconds)})
+
+    def _next_probe(self, now: float, avoid: Collection[Endpoint]) -> Endpoint | None:
+        for endpoint in self._probes:
+            if endpoint not in avoid and endpoint.breaker is not None and endpoint.breaker.allows(now):
+                self._probes.remove(endpoint)
+                return endpoint
+        return None
+
+    def _is_cold(self, endpoint: Endpoint, now: float) -> bool:
+        since = self._warm.get(endpoint)
+        if since is None:
+            return False
+        return self.random() > max(COLD_SHARE, (now - since) / self._slow_start)
+
+    def _warm_up(self, endpoint: Endpoint, now: float) -> None:
+        if self._slow_start and self._directory is not None:
+            self._warm[endpoint] = now
+            self._directory.watch(self)
+
+    # learning
+
+    def begin(self, attempt: Attempt, now: float) -> None:
+        """Count an attempt that begins."""
+        endpoint = attempt.endpoint
+        endpoint.vitals.inflight += 1
+        if endpoint.breaker is not None:
+            attempt.probe = endpoint.breaker.begin(now)
+        if self.breaker is not None:
+            attempt.service_probe = self.breaker.begin(now)
+
+    def answered(self, attempt: Attempt, status: int, now: float) -> None:
+        """Learn that the head of an answer has come."""
+        endpoint = attempt.endpoint
+        if status < 500:  # failing may be fast, and must not look so
+            endpoint.vitals.record(now - attempt.began, now)
+            if self.latencies is not None:
+                self.latencies.add(now - attempt.began)
+        passive = self.settings.passive
+        if passive is not None and endpoint.vitals.ejection.record(status in passive.statuses, now, passive.ejection):
+            self._ejected(endpoint, now)
+        use = self.settings.breaker
+        if use is not None:
+            self._trip(attempt, status in use.statuses, now)
+
+    def failed(self, attempt: Attempt, now: float) -> None:
+        """Learn that an endpoint has failed: that there is no answer, or only half of one."""
+        endpoint = attempt.endpoint
+        passive = self.settings.passive
+        if passive is not None and endpoint.vitals.ejection.record(True, now, passive.ejection):
+            self._ejected(endpoint, now)
+        if self.settings.breaker is not None:
+            self._trip(attempt, True, now)
+
+    def end(self, attempt: Attempt, now: float) -> None:
+        """Count an attempt that has ended, whatever became of it."""
+        attempt.endpoint.vitals.inflight -= 1
+        if attempt.probe or attempt.service_probe:  # nobody can say whether the endpoint is well again
+            self._trip(attempt, None, now)
+
+    def _trip(self, attempt: Attempt, failed: bool | None, now: float) -> None:
+        """Tell the breakers; a probe is one only once."""
+        endpoint, seconds = attempt.endpoint, now - attempt.since
+        probe, attempt.probe = attempt.probe, False
+        if endpoint.breaker is not None and endpoint.breaker.end(probe, failed, seconds, now):
+            self._switched(endpoint, endpoint.breaker, now)
+        probe, attempt.service_probe = attempt.service_probe, False
+        if self.breaker is not None and self.breaker.end(probe, failed, seconds, now):
+            _log_circuit(f"service {self.name}", self.breaker, now)
+
+    def _switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
+        _log_circuit(f"endpoint {endpoint.url} of {self.name}", breaker, now)
+        if breaker.state == "closed":
+            self._open.discard(endpoint)
+            endpoint.vitals.forget()
+            self._warm_up(endpoint, now)
+        else:
+            self._open.add(endpoint)
+            if self._directory is not None:
+                self._directory.watch(self)
+        self.refresh()
+
+    def _ejected(self, endpoint: Endpoint, now: float) -> None:
+        ejection = endpoint.vitals.ejection
+        log.warning(
+            "endpoint %s is put aside for %.0f s: %s", endpoint.url, ejection.until - now, ejection.reason
+        )  # fmt: skip
+        if self._directory is not None:
+            self._directory.eject(endpoint.vitals)
+
+    def recovered(self, endpoint_url: str) -> None:
+        """Learn that an endpoint is well again: it starts slowly, if the service has a slow start."""
+        now = self._clock()
+        for endpoint in self.endpoints:
+            if endpoint.vitals.url == endpoint_url:
+                self._warm_up(endpoint, now)
+
+    def sweep(self, now: float) -> bool:
+        """Look at what time alone changes; say whether there is anything left to look at."""
+        due = [each for each in self._open if each.breaker is not None and each.breaker.allows(now)]
+        self._warm = {each: since for each, since in self._warm.items() if now - since < self._slow_start}
+        fresh = [each for each in due if each not in self._probes]
+        if fresh:
+            self._probes += fresh
+            self._only = None
+        return bool(self._open or self._warm)
+
+
+def _log_circuit(what: str, breaker: Breaker, now: float) -> None:
+    if breaker.state == "open":
+        log.warning("the circuit of %s is open for %.0f s: %s", what, breaker.retry_at - now, breaker.reason)
+    elif breaker.state == "closed":
+        log.info("the circuit of %s is closed: a probe succeeded", what)

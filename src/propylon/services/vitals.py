@@ -6,7 +6,12 @@ Vitals outlive configurations: an address that stays keeps what has been learned
 from __future__ import annotations
 
 from math import exp
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from propylon.services.ejection import Ejection
+
+if TYPE_CHECKING:
+    from propylon.services.service import Service
 
 EWMA_ALPHA: Final = 0.2
 """Weight of a new latency in the plain average, as the Real-Time API Gateway has it."""
@@ -22,14 +27,20 @@ class Vitals:
         url: the address, in its canonical spelling.
         inflight: exchanges under way there, streams and tunnels too.
         ewma: the plain moving average of seconds to the response's head; `None` before the first.
+        ejection: passive health: whether real requests have failed there too often.
+        complaints: active health: why each check that fails does so.
+        users: the services that want to know when its health changes.
     """
 
-    __slots__ = ("_peak", "_peak_at", "ewma", "inflight", "url")
+    __slots__ = ("_peak", "_peak_at", "complaints", "ejection", "ewma", "inflight", "url", "users")
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.inflight = 0
         self.ewma: float | None = None
+        self.ejection = Ejection()
+        self.complaints: dict[object, str] = {}
+        self.users: set[Service] = set()
         self._peak = 0.0
         self._peak_at = 0.0
 
@@ -44,6 +55,11 @@ class Vitals:
         else:
             self._peak = seconds + (self._peak - seconds) * exp((self._peak_at - now) / PEAK_DECAY_SECONDS)
         self._peak_at = now
+
+    def forget(self) -> None:
+        """Forget latencies: it was ill, and what it took then says nothing about what it takes now."""
+        self.ewma = None
+        self._peak = 0.0
 
     def peak(self, now: float) -> float:
         """Return the peak-sensitive average in seconds: it jumps to a slow answer, and sinks while there is none.

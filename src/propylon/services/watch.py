@@ -116,19 +116,21 @@ class Watch:
             log.warning("%s: its provider does not end within %g s", self._name, CLOSE_TIMEOUT_S)
 
     async def _run(self) -> None:
+        # A provider may answer its cancellation with an error of its own, or with one more list: neither goes on.
         while True:
+            error: Exception | None = None
             try:
                 await self._watch_once()
+                cause = "the provider ended"
             except asyncio.CancelledError:
-                if _is_cancelled():
-                    raise
-                self._failed("the provider was cancelled from within")
-            except DiscoveryError as error:
-                self._failed(str(error) or "the provider says nothing about it")
-            except Exception as error:  # a provider may be anybody's code
-                self._failed(f"{type(error).__name__}: {error}", error)
-            else:
-                self._failed("the provider ended")
+                cause = "the provider was cancelled from within"
+            except DiscoveryError as known:
+                cause = str(known) or "the provider says nothing about it"
+            except Exception as unknown:  # a provider may be anybody's code
+                cause, error = f"{type(unknown).__name__}: {unknown}", unknown
+            if _is_cancelled():
+                return
+            self._failed(cause, error)
             await self._sleep(self._retry_delay())
 
     async def _watch_once(self) -> None:
@@ -136,6 +138,8 @@ class Watch:
         lists: AsyncIterator[Sequence[Found]] = self._provider.watch()
         try:
             async for listed in lists:
+                if _is_cancelled():
+                    return
                 self._take(listed)
                 await self._sleep(MIN_INTERVAL_S)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Iterable, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Unpack
 
 import orjson
@@ -15,6 +16,8 @@ from propylon.engine.errors import GatewayError
 from propylon.http.fields import render
 from propylon.http.refusal import Refusal
 from propylon.inbound.intake import Intake
+from propylon.outbound.resolve import Resolver
+from propylon.services.directory import Directory
 from propylon.testing.client_side import MemoryClient
 from propylon.testing.messages import Answer, Handler, RequestOptions, fields_of
 from propylon.testing.service_side import put_services
@@ -53,6 +56,8 @@ class TestClient:
         gateway.snapshot()  # a gateway from a file then finds the modules beside it
         self._snapshot = build_snapshot(gateway.config)
         self._intake = Intake(self._snapshot)
+        self._directory = Directory(Resolver(None, 0, 0, monotonic), monotonic)
+        self._directory.enter(self._snapshot.services)
         self._host, self._scheme, self._client = host, scheme, client
         self._loop: asyncio.AbstractEventLoop | None = None
         put_services(self._snapshot, services or {})
@@ -105,6 +110,7 @@ class TestClient:
     async def request_async(self, method: str, target: str, **options: Unpack[RequestOptions]) -> Answer:
         """Send a request from within a running event loop; many may be under way at once."""
         headers, body = _message(options, self._host)
+        self._directory.sweep(monotonic())
         client = MemoryClient(options.get("client", self._client), self._scheme, options.get("client_certificate"))
         pieces: Iterable[bytes] = ()
         try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from propylon.engine.tunnel_end import End
     from propylon.http.headers import Pair
     from propylon.outbound.http1 import EndpointConnection
-    from propylon.services.service import Endpoint
+    from propylon.services.endpoint import Endpoint
 
 
 class MemoryUpstream(Flow):

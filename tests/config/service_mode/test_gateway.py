@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from propylon import Gateway, Response
+from propylon import Gateway
+from propylon.config.build import build_snapshot
 from propylon.config.service_mode.gateway import gateway_config
 from propylon.config.service_mode.variables import Variables
+from propylon.services.breaker import BreakerSettings
+from propylon.services.settings import BreakerUse
 from propylon.testing import TestClient
-from propylon.testing.messages import ServiceRequest
 
 HANDSHAKE = {
     "connection": "upgrade",
@@ -145,15 +147,8 @@ def test_a_websocket_is_watched_as_the_variables_say() -> None:
         assert (settings.ping, settings.pong_timeout, settings.max_buffered) == expected
 
 
-def test_endpoints_take_turns() -> None:
+def test_services_are_balanced_and_watched_as_the_real_time_api_gateway_does_it() -> None:
     variables = Variables.model_validate({"UPSTREAMS": {"users": ["http://127.0.0.1:1", "http://127.0.0.1:2"]}})
-    asked: list[str] = []
-
-    def users(request: ServiceRequest) -> Response:
-        asked.append(request.endpoint)
-        return Response(204)
-
-    test_client = TestClient(Gateway.from_config(gateway_config(variables)), {"users": users})
-    for _ in range(4):
-        test_client.get("/api/users/x")
-    assert asked == ["http://127.0.0.1:1", "http://127.0.0.1:2"] * 2
+    service = build_snapshot(gateway_config(variables)).services["users"]
+    assert service.settings.balance[0] == "least_load"
+    assert service.settings.breaker == BreakerUse(BreakerSettings(failures=5, window=10.0, open=15.0))

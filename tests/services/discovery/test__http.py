@@ -115,7 +115,11 @@ async def test_json_and_its_header_fields_come_back() -> None:
             "agent": "me",
         }
         assert answer.headers["X-Index"] == "7"
-        await session.get_json("/echo", timeout=3)
+
+
+async def test_no_cookie_is_kept() -> None:
+    async with server() as base, open_session(base.replace("127.0.0.1", "localhost")) as session:
+        assert "Set-Cookie" in (await session.get_json("/echo", timeout=3)).headers
         assert (await session.get_json("/cookies", timeout=3)).data == {}
 
 

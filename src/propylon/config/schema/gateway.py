@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo
 
 from propylon.config.addresses import parse_listen_address
 from propylon.config.problems import suggest
-from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.base import Finding, Loc, Model
 from propylon.config.schema.listener import ListenerConfig, Listeners
 from propylon.config.schema.matching import TOKEN_PATTERN
 from propylon.config.schema.policy import Policies
@@ -26,7 +26,7 @@ from propylon.config.schema.settings import (
     ServicesJson,
     TimeoutsConfig,
 )
-from propylon.config.types import TrustedPeer
+from propylon.config.types import Text, TrustedPeer
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 
@@ -42,6 +42,9 @@ class GatewayConfig(Model):
     )
     name: Annotated[str, Field(pattern=TOKEN_PATTERN)] | None = Field(
         default=None, description="Pseudonym of this gateway in Via; by default derived from the host's name."
+    )
+    zone: Text | None = Field(
+        default=None, description="Where this gateway runs; endpoints of the same zone come first."
     )
     trusted_proxies: tuple[TrustedPeer, ...] = Field(
         default=(), description="Networks of the proxies whose X-Forwarded-* and Forwarded fields are believed."
@@ -78,11 +81,19 @@ class GatewayConfig(Model):
         services = data.get("services")
         known = [str(name) for name in services] if isinstance(services, Mapping) else []
         for index, route in enumerate(routes):
-            service = _get(route, "service")
-            if isinstance(service, str) and service and service not in known:
-                hint = suggest(service, known) or ("define it under 'services'" if not known else None)
-                yield Finding(("routes", index, "service"), f"unknown service {service!r}", hint)
+            yield from _service_finding(("routes", index, "service"), _get(route, "service"), known)
+            shares = _get(_get(route, "split"), "services")
+            for name in shares if isinstance(shares, Mapping) else ():
+                yield from _service_finding(("routes", index, "split", "services", name), name, known)
+            fallback = _get(_get(route, "fallback"), "service")
+            yield from _service_finding(("routes", index, "fallback", "service"), fallback, known)
         yield from _name_findings([_get(route, "name") for route in routes])
+
+
+def _service_finding(loc: Loc, service: Any, known: list[str]) -> Iterator[Finding]:
+    if isinstance(service, str) and service and service not in known:
+        hint = suggest(service, known) or ("define it under 'services'" if not known else None)
+        yield Finding(loc, f"unknown service {service!r}", hint)
 
 
 def _name_findings(names: list[Any]) -> Iterator[Finding]:

@@ -8,13 +8,15 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, Wit
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.matching import FieldMatches, Method, OneOrMoreHosts, OneOrMorePaths, Regex, one_or_more
 from propylon.config.schema.policy import Policies, PolicyEntry
+from propylon.config.schema.resilience import Retry
+from propylon.config.schema.split import SplitConfig
 from propylon.config.types import Cidr, Int, ServiceUrl, Text
 from propylon.engine import rewrite
 from propylon.engine.match import Rule, captures
 
-DESTINATIONS: Final = ("service", "target", "redirect", "respond")
+DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond")
 # Keys that change what is sent to a service, and would do nothing without one.
-_FOR_SERVICES: Final = ("strip", "rewrite", "query_edit")
+_FOR_SERVICES: Final = ("strip", "rewrite", "query_edit", "retry", "fallback")
 
 
 class RewriteConfig(Model):
@@ -81,6 +83,21 @@ def _action(name: str) -> Any:
 _ANY_SCHEMA: Final = WithJsonSchema({"type": ["object", "string", "integer"]})
 
 
+class FallbackConfig(Model):
+    """What takes over when a service has no answer: nobody is there, its circuit is open, it takes too long."""
+
+    service: Text | None = Field(default=None, description="Name of another service.")
+    respond: Annotated[PolicyEntry | None, _action("respond"), _ANY_SCHEMA] = Field(
+        default=None, description="A fixed answer: the settings of the policy 'respond'."
+    )
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """There is one way out."""
+        if sum(data.get(way) is not None for way in ("service", "respond")) != 1:
+            yield Finding((), "a fallback is {service} or {respond}", "give one of them")
+
+
 class RouteConfig(Model):
     """What a request must look like, and where it goes."""
 
@@ -110,6 +127,9 @@ class RouteConfig(Model):
         default=0, description="Routes of a higher priority are tried first, before the more specific ones."
     )
     service: Text | None = Field(default=None, description="Name of the service to send requests to.")
+    split: SplitConfig | None = Field(
+        default=None, description="Several services, each with its share of the requests, instead of 'service'."
+    )
     target: ServiceUrl | None = Field(
         default=None, description="Short for a service of its own with this one endpoint."
     )
@@ -125,6 +145,12 @@ class RouteConfig(Model):
         description="New path: a template such as /v2/{id}, {prefix, to}, or {regex, to}.",
     )
     query_edit: QueryEditConfig | None = Field(default=None, description="Changes of the query before it is sent.")
+    retry: Retry | None = Field(
+        default=None, description="When requests of this route are tried again, instead of the service's 'retry'."
+    )
+    fallback: FallbackConfig | None = Field(
+        default=None, description="What takes over when the service has no answer: {service} or {respond}."
+    )
     docs: Any = Field(default=None, description="Anything; shown to clients in /services.json.")
     policies: Policies = Field(
         default=(), description="Policies of this route, after those of the gateway and the service."

@@ -6,9 +6,13 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from propylon.config.addresses import check_host_value
+from propylon.config.schema.balance import BalanceEntry
 from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.discover import DiscoverConfig
+from propylon.config.schema.health import Health, HealthConfig
 from propylon.config.schema.policy import Policies
-from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, ServiceUrl, Text
+from propylon.config.schema.resilience import BreakerConfig, Concurrency, ConcurrencyConfig, Hedge, Retry, RetryConfig
+from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, Percent, ServiceUrl, Text
 from propylon.outbound.address import AddressError, EndpointAddress
 
 MAX_WEIGHT = 1000
@@ -23,6 +27,10 @@ class EndpointConfig(Model):
     weight: Annotated[Int, Field(ge=0, le=MAX_WEIGHT)] = Field(
         default=1, description="Share of the requests, in proportion to the other endpoints; 0 for none."
     )
+    priority: Annotated[Int, Field(ge=0, le=100)] = Field(
+        default=0, description="Its tier: a higher number is used only when the lower ones are not well."
+    )
+    zone: Text | None = Field(default=None, description="Where it runs; those in the gateway's own zone come first.")
 
 
 def _endpoint(value: Any) -> Any:
@@ -85,8 +93,30 @@ class ServiceConfig(Model):
     """A named group of endpoints."""
 
     endpoints: tuple[Endpoint, ...] = Field(
-        min_length=1,
-        description="Where the service runs: URLs, or mappings of url and weight.",
+        default=(), description="Where the service runs: URLs, or mappings of url, weight, priority and zone."
+    )
+    discover: DiscoverConfig | None = Field(
+        default=None, description="What finds the endpoints, instead of 'endpoints': a provider and its settings."
+    )
+    balance: BalanceEntry = Field(
+        default_factory=BalanceEntry.named, description="How an endpoint is chosen: an algorithm, with its settings."
+    )
+    health: Health = Field(
+        default_factory=HealthConfig, description="How it is found out which endpoints are well: a path, or settings."
+    )
+    breaker: BreakerConfig | None = Field(default=None, description="When nobody is sent to an endpoint that fails.")
+    retry: Retry = Field(
+        default_factory=RetryConfig, description="When another endpoint is tried: a number of tries, or settings."
+    )
+    hedge: Hedge | None = Field(default=None, description="Ask a second endpoint when the first one is slow.")
+    concurrency: Concurrency = Field(
+        default_factory=ConcurrencyConfig, description="How many requests may be under way: a number, or settings."
+    )
+    slow_start: Duration = Field(
+        default=0.0, description="Time in which a new or recovered endpoint gets its share step by step."
+    )
+    panic: Percent = Field(
+        default=0.0, description="Share of healthy endpoints below which all are used; 0% for when none is healthy."
     )
     host: HostField = Field(
         default="endpoint",
@@ -101,6 +131,11 @@ class ServiceConfig(Model):
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """An endpoint counts once; TLS settings without an https endpoint would protect nothing."""
+        if data.get("discover") is not None and data.get("endpoints"):
+            yield Finding(("discover",), "'endpoints' and 'discover' exclude each other", "remove one")
+        elif data.get("discover") is None and not data.get("endpoints"):
+            at = ("endpoints",) if "endpoints" in data else ()
+            yield Finding(at, "a service needs endpoints", "give 'endpoints', or 'discover' with what finds them")
         urls = _urls(data.get("endpoints"))
         seen: dict[EndpointAddress, int] = {}
         for index, url in enumerate(urls):

@@ -21,6 +21,12 @@ PONG_SECONDS: Final = 10.0
 ALL_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 READING_METHODS: Final = ("GET", "HEAD")
 
+SERVICE: Final = {
+    "balance": "least_load",
+    "breaker": {"failures": 5, "window": 10.0, "open": 15.0},
+}
+"""How a service is balanced and watched, as the Real-Time API Gateway does it."""
+
 RouteData: TypeAlias = dict[str, Any]
 PolicyConfig: TypeAlias = dict[str, Any]
 
@@ -43,7 +49,7 @@ def gateway_config(variables: Variables) -> GatewayConfig:
                 {"body_limit": BODY_LIMIT_BYTES},
                 {"timeout": {"connect": min(CONNECT_SECONDS, response), "response": response}},
             ],
-            "services": {name: {"endpoints": urls} for name, urls in variables.upstreams.items()},
+            "services": {name: {"endpoints": urls, **SERVICE} for name, urls in variables.upstreams.items()},
             "routes": routes,
         },
         ENVIRONMENT,

@@ -1,0 +1,191 @@
+"""From the configuration of a service to the service that exchanges are sent to."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from math import inf
+from pathlib import Path
+from time import monotonic
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from propylon.config.schema.service import ServiceConfig
+from propylon.engine.request_out import PRESERVE
+from propylon.outbound.pool import PoolLimits
+from propylon.outbound.tls import client_context
+from propylon.plugins import BALANCERS
+from propylon.services.balancing import Chance
+from propylon.services.breaker import BreakerSettings
+from propylon.services.discovery import Found, Place
+from propylon.services.ejection import EjectionSettings
+from propylon.services.retry import RetrySettings
+from propylon.services.service import Service
+from propylon.services.settings import (
+    BreakerUse,
+    Concurrency,
+    Hedging,
+    PassiveHealth,
+    ServiceSettings,
+    Transport,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from propylon.config.schema import GatewayConfig, ServiceTlsConfig
+    from propylon.config.schema.health import HealthConfig
+    from propylon.config.schema.resilience import BreakerConfig, RetryConfig
+
+NOTHING_RUNS: Final[Mapping[str, Service]] = MappingProxyType({})
+
+HERE: Final = Path()
+
+CHANCE: Final = Chance(monotonic, random.random)
+
+
+class BuildError(ValueError):
+    """A configuration whose keys are right and that cannot be carried out; the message says where and why."""
+
+
+class Scope(NamedTuple):
+    """What services are built within.
+
+    Attributes:
+        gateway: the whole configuration.
+        running: the services that are at work now: one whose configuration stays is used again as it is.
+        base_dir: the folder of the configuration file.
+    """
+
+    gateway: GatewayConfig
+    running: Mapping[str, Service]
+    base_dir: Path
+
+
+def build_service(name: str, config: ServiceConfig, scope: Scope) -> Service:
+    """Make a service, or return the one of this name that runs, if nothing of it has changed.
+
+    Raises:
+        BuildError: a certificate that cannot be read, an algorithm or a provider that cannot be made.
+    """
+    where = f"services.{name}"
+    settings = _settings(where, config, scope.gateway)
+    found = tuple(Found(each.url, each.weight, each.priority, each.zone) for each in config.endpoints)
+    known = scope.running.get(name)
+    if known is not None and known.settings == settings and known.configured == found:
+        return known
+    try:
+        provider = None if config.discover is None else config.discover.provider(Place(name, scope.base_dir))
+    except Exception as error:  # a provider is anybody's code
+        raise BuildError(f"{where}.discover: {error}") from error
+    algorithm, balance = settings.balance
+    try:
+        balancer = BALANCERS.find(algorithm).Balancer(balance, CHANCE)
+    except Exception as error:  # so is an algorithm
+        raise BuildError(f"{where}.balance: {error}") from error
+    return Service(name, settings, found, balancer, CHANCE, provider)
+
+
+def build_target(url: str, scope: Scope) -> Service:
+    """Make the service of a `target:`; routes to the same one share it."""
+    return build_service(url, ServiceConfig.model_validate({"endpoints": [url]}), scope)
+
+
+def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> ServiceSettings:
+    host = None if config.host == "endpoint" else PRESERVE if config.host == "preserve" else config.host.encode("ascii")
+    budget = config.retry.budget
+    limits = config.concurrency
+    return ServiceSettings(
+        host=host,
+        transport=_transport(where, config, gateway.limits.write_buffer),
+        discover=None if config.discover is None else (config.discover.name, config.discover.config),
+        balance=(config.balance.name, config.balance.config),
+        retry=retry_settings(config.retry),
+        budget=(budget.ratio, budget.per_second),
+        hedging=None if config.hedge is None else Hedging(None if config.hedge.delay == "p95" else config.hedge.delay),
+        passive=_passive(config.health),
+        breaker=_breaker(config.breaker) if config.breaker is not None else None,
+        concurrency=Concurrency(
+            limits.max, limits.per_endpoint, limits.queue, limits.queue_timeout, limits.adaptive, limits.min
+        ),
+        panic=config.panic,
+        zone=gateway.zone,
+        slow_start=config.slow_start,
+    )
+
+
+def retry_settings(config: RetryConfig) -> RetrySettings:
+    """Return the runtime form of `retry:` of a service or a route."""
+    return RetrySettings(
+        config.attempts,
+        frozenset(config.on),
+        config.statuses,
+        frozenset(method.encode("ascii") for method in config.methods),
+        config.same_endpoint,
+        config.backoff,
+        config.max_backoff,
+        config.per_try,
+        config.body_buffer,
+    )
+
+
+def _passive(config: HealthConfig) -> PassiveHealth | None:
+    passive = config.passive
+    if not passive.enabled:
+        return None
+    ejection = EjectionSettings(
+        passive.consecutive, passive.failure_rate, passive.minimum, passive.window, passive.eject, passive.max_eject
+    )
+    return PassiveHealth(ejection, passive.statuses, passive.max_ejected)
+
+
+def _breaker(config: BreakerConfig) -> BreakerUse:
+    settings = BreakerSettings(
+        config.failure_rate,
+        config.minimum,
+        config.window,
+        config.consecutive,
+        config.failures,
+        config.slow,
+        config.open,
+        config.max_open,
+    )
+    return BreakerUse(settings, config.statuses, config.per != "service", config.per != "endpoint")
+
+
+def _transport(where: str, config: ServiceConfig, write_buffer: int) -> Transport:
+    limits = config.connections
+    tls, digest = None, ""
+    if config.discover is not None or any(endpoint.url.startswith("https:") for endpoint in config.endpoints):
+        files = [str(path) if path is not None else None for path in _files(config.tls)]
+        try:
+            tls = client_context(config.tls.verify, *files)
+        except ValueError as error:
+            raise BuildError(f"{where}.tls: {error}") from None
+        digest = _digest(config.tls)
+    return Transport(
+        tls,
+        digest,
+        config.tls.server_name,
+        PoolLimits(
+            limits.max,
+            limits.idle,
+            inf if limits.idle_timeout is None else limits.idle_timeout,
+            limits.queue,
+            limits.queue_timeout,
+        ),
+        write_buffer,
+    )
+
+
+def _files(tls: ServiceTlsConfig) -> tuple[Path | None, Path | None, Path | None]:
+    return tls.ca, tls.certificate, tls.key
+
+
+def _digest(tls: ServiceTlsConfig) -> str:
+    """Return what tells two TLS settings apart, also when a file has another content now."""
+    digest = hashlib.sha256(repr(tls).encode())
+    for path in _files(tls):
+        if path is not None:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

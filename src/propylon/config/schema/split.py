@@ -1,0 +1,91 @@
+"""`split`: one route to several services, each with its share of the requests."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.matching import FieldName
+from propylon.config.types import Bool, Int, OptionalDuration, Text
+from propylon.http.cookies import COOKIE_NAME
+from propylon.http.forwarded import GATEWAY_OWNED
+
+MAX_SHARE: Final = 1_000_000
+
+
+def _client_header(value: str) -> str:
+    if value.lower().encode("ascii") in GATEWAY_OWNED:
+        raise ValueError("not a header that clients set: the gateway writes it; write 'client: true' for the address")
+    return value
+
+
+def _cookie_name(value: str) -> str:
+    if not COOKIE_NAME.fullmatch(value):
+        raise ValueError("not the name of a cookie: write letters, digits, '_' and '-'")
+    return value
+
+
+def _whole_seconds(value: float | None) -> float | None:
+    if value is not None and value < 1:
+        raise ValueError("a cookie lives for whole seconds: write 1s or more")
+    return value
+
+
+Header = Annotated[FieldName, AfterValidator(_client_header)]
+Cookie = Annotated[Text, AfterValidator(_cookie_name)]
+
+
+class StickyConfig(Model):
+    """What a client sticks to its service by: a header, a cookie or its address."""
+
+    cookie: Cookie | None = Field(
+        default=None, description="Name of a cookie; clients that have none are given one by the gateway."
+    )
+    header: Header | None = Field(default=None, description="Name of a header; requests without it go by chance.")
+    client: Bool = Field(default=False, description="The client's address.")
+    max_age: Annotated[OptionalDuration, AfterValidator(_whole_seconds)] = Field(
+        default=None, description="How long clients keep the cookie; until they are closed if not given."
+    )
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """There is one thing to stick by; only a cookie has an age."""
+        if sum(bool(data.get(key)) for key in ("cookie", "header", "client")) != 1:
+            yield Finding((), "a split is sticky by {cookie}, {header} or {client: true}", "give one of them")
+        if data.get("max_age") is not None and not data.get("cookie"):
+            yield Finding(("max_age",), "'max_age' is of no use without 'cookie'", "remove it")
+
+
+class ChooseConfig(Model):
+    """What may name the service: a header or a cookie."""
+
+    header: Header | None = Field(default=None, description="Name of a header.")
+    cookie: Cookie | None = Field(default=None, description="Name of a cookie.")
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """There is one place to look."""
+        if sum(bool(data.get(key)) for key in ("header", "cookie")) != 1:
+            yield Finding((), "a service is chosen by {header} or {cookie}", "give one of them")
+
+
+class SplitConfig(Model):
+    """Several services behind one route, each with its own policies."""
+
+    services: Annotated[dict[Text, Annotated[Int, Field(ge=0, le=MAX_SHARE)]], Field(min_length=1)] = Field(
+        description="Names of services, each with its share of the requests relative to the others; 0 for none."
+    )
+    sticky: StickyConfig | None = Field(
+        default=None, description="By what a client stays with its service: {cookie}, {header} or {client: true}."
+    )
+    choose: ChooseConfig | None = Field(
+        default=None, description="Where a request may name one of the services, also one of share 0."
+    )
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """Somebody has to serve."""
+        services = data.get("services")
+        if isinstance(services, Mapping) and services and all(share == 0 for share in services.values()):
+            yield Finding(("services",), "no service has a share", "give one of them a number above 0")

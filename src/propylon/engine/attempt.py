@@ -1,0 +1,294 @@
+"""Steps 4 and 5: choose an endpoint, send the request to it, and try another one if that comes to nothing.
+
+Rules of the file: a request is sent again only if it may be (`_may_repeat`), there is somewhere else to send it, and
+the service's budget allows it; the answer or the failure of the last try is the one that counts. Every attempt that was
+begun is ended, whatever happens, so that the counts of endpoints, breakers and limits are right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.hedge import first_answer_of_two, hedge_delay
+from propylon.engine.pipeline import run_all
+from propylon.engine.replay import Replay
+from propylon.engine.request_out import new_connection, send_request
+from propylon.http.headers import Headers
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import Upstream
+    from propylon.services.endpoint import Endpoint
+    from propylon.services.retry import RetrySettings
+    from propylon.services.service import Service
+
+class Attempt:
+    """One try of an exchange at one endpoint.
+
+    Attributes:
+        endpoint: where it goes.
+        number: 1 for the first time that the request is sent.
+        since: when the endpoint was chosen (`time.monotonic`).
+        began: when the request was sent.
+        sent: whether any of the request was written.
+        probe: whether the endpoint's circuit is half open and this try decides.
+        service_probe: the same of the service's circuit.
+    """
+
+    __slots__ = (
+        "_exchange", "_headers", "_service", "began", "endpoint", "number", "probe", "sent", "service_probe", "since",
+    )  # fmt: skip
+
+    def __init__(self, x: Exchange, service: Service, endpoint: Endpoint) -> None:
+        self._exchange = x
+        self._headers: Headers | None = None
+        self._service: Service | None = service
+        self.endpoint = endpoint
+        self.number = 0
+        self.sent = self.probe = self.service_probe = False
+        self.since = self.began = monotonic()
+        service.begin(self, self.since)
+
+    @property
+    def headers(self) -> Headers:
+        """What is sent; a change counts for this try only."""
+        if self._headers is None:
+            request = self._exchange.changed_request
+            raw = tuple(request.headers.raw) if request is not None else self._exchange.fields.visible
+            self._headers = Headers(raw)
+        return self._headers
+
+    def begin_sending(self, number: int) -> None:
+        """Begin to send the request; what policies changed of an earlier time is forgotten."""
+        self.number = number
+        self._headers = None
+
+    def answered(self, status: int) -> None:
+        """Learn that the head of an answer has come."""
+        if self._service is not None:
+            self._service.answered(self, status, monotonic())
+
+    def blame(self, error: GatewayError) -> None:
+        """Learn that the try has failed, whoever is to blame."""
+        if self._service is not None and error.failure.blames_endpoint:
+            self._service.failed(self, monotonic())
+
+    def end(self) -> None:
+        """Learn that the try is over, whatever became of it. Further calls do nothing."""
+        service, self._service = self._service, None
+        if service is not None:
+            service.end(self, monotonic())
+
+
+async def attempt(x: Exchange) -> Upstream:
+    """Ask endpoints until one answers with something to pass on; return with the head of that answer.
+
+    Raises:
+        GatewayError: choose.*, connect.*, attempt.*, head.*, request.policy_failed, or what ended the exchange.
+    """
+    service = x.service
+    if service is None:
+        raise GatewayError("choose.no_endpoint", log="the route has no service, and no policy answered")
+    retry = x.route.retry or service.settings.retry
+    if retry.per_try is not None and (x.timeouts.response is None or retry.per_try < x.timeouts.response):
+        x.set_timeouts(response=retry.per_try)
+    if service.admission is not None and x.admitted is not service:
+        await service.admission.enter(x)
+        x.admitted = service
+    service.budget.deposit(x.started)
+    if isinstance(x.body, Body) and x.replay is None:
+        _keep_body(x, service, retry)
+    tried: list[Endpoint] = []
+    while True:
+        endpoint = x.endpoint = x.chosen or service.choose(x, tried)
+        x.attempt = made = Attempt(x, service, endpoint)
+        tried.append(endpoint)
+        try:
+            if service.settings.hedging is None:
+                upstream = await _try(x, made, retry)
+            else:
+                upstream = await _hedged(x, service, retry, tried)
+                made = x.attempt
+        except GatewayError as error:
+            made.blame(error)
+            wait = _retry_in(x, service, retry, tried, error.failure.cause in retry.on)
+            if wait is None:
+                give_up(x)
+                raise
+        else:
+            head = upstream.head
+            assert head is not None
+            made.answered(head.status)
+            if head.status not in retry.statuses:
+                return _accept(x, service, upstream)
+            wait = _retry_in(x, service, retry, tried, True, _seconds(head.first(b"retry-after")))
+            if wait is None:
+                return _accept(x, service, upstream)
+        give_up(x)
+        await _wait(x, wait)
+
+
+def _accept(x: Exchange, service: Service, upstream: Upstream) -> Upstream:
+    """Take an answer as the one to pass on, with what the balancing adds to it."""
+    x.deadline = x.total_deadline = inf
+    if service.fields is not None and x.endpoint is not None and not x.status:  # a 101 is sent only once
+        x.extra_fields += service.fields(x, x.endpoint)
+    return upstream
+
+
+async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
+    """Send the request to an endpoint and wait for the head of its answer.
+
+    An endpoint may close a kept connection in the very moment a request is written to it. That is nobody's failure:
+    if no byte came back and the request may be sent twice, it is sent once more, on a new connection
+    (RFC 9112 9.3.1).
+    """
+    endpoint = made.endpoint
+    upstream: Upstream | None = endpoint.pool.take()
+    repeated = False
+    while True:
+        if upstream is None:
+            upstream = await new_connection(x, endpoint)
+        x.upstream = upstream
+        upstream.begin(x)
+        x.attempts += 1
+        made.begin_sending(x.attempts)
+        headers = None
+        if x.route.pipeline.on_attempt:
+            await run_all(x, x.route.pipeline.on_attempt, made)
+            headers = made.headers
+        sent = upstream.error is None
+        if sent:
+            made.sent = True
+            made.began = monotonic()
+            send_request(x, endpoint, upstream, headers)
+        while upstream.head is None and upstream.error is None:
+            await x.pause()
+        if upstream.error is None:
+            return upstream
+        x.disarm()
+        if upstream.fresh or repeated or (sent and (upstream.heard or not _may_repeat(x, retry))):
+            raise upstream.error
+        repeated = True
+        upstream.finish()
+        upstream = x.upstream = None
+
+
+async def _hedged(x: Exchange, service: Service, retry: RetrySettings, tried: list[Endpoint]) -> Upstream:
+    """Do what `_try` does, and ask a second endpoint if the first one is slow and the request allows it."""
+    first = x.attempt
+    assert first is not None
+    delay = hedge_delay(x, service, retry)
+    if delay is None:
+        return await _try(x, first, retry)
+
+    def second() -> Attempt | None:
+        if not service.has_other(tried):
+            return None
+        try:
+            endpoint = service.choose(x, tried)
+        except GatewayError:  # the first one may still answer
+            return None
+        if endpoint.pool.full or not service.budget.withdraw(monotonic()):  # nobody stands in line for a second answer
+            return None
+        tried.append(endpoint)
+        return Attempt(x, service, endpoint)
+
+    leg = await first_answer_of_two(x, first, delay, second)
+    x.attempt, x.endpoint, x.upstream = leg.attempt, leg.attempt.endpoint, leg.upstream
+    assert leg.upstream is not None
+    return leg.upstream
+
+
+def _keep_body(x: Exchange, service: Service, retry: RetrySettings) -> None:
+    """Keep the body that is under way while it is sent, if the request may be sent again."""
+    if x.method not in retry.methods or x.route.pipeline.on_request_chunk or retry.attempts < 2:
+        return
+    if retry.same_endpoint or len(service.endpoints) > 1:
+        x.replay = Replay(retry.body_buffer)
+
+
+def _may_repeat(x: Exchange, retry: RetrySettings) -> bool:
+    """Say whether a request that was sent may be sent a second time, and still can be."""
+    if x.method not in retry.methods:
+        return False
+    if isinstance(x.body, Body):
+        return x.replay is not None and x.replay.whole
+    return not (x.body and x.route.pipeline.on_request_chunk)  # a hook must not see the same body twice
+
+
+def _retry_in(
+    x: Exchange,
+    service: Service,
+    retry: RetrySettings,
+    tried: Collection[Endpoint],
+    mendable: bool,
+    pause: float | None = None,
+) -> float | None:
+    """Return in how many seconds the request is to be tried again; `None` if it is not.
+
+    Args:
+        mendable: whether another try may mend what went wrong.
+        pause: what the endpoint asked for by Retry-After.
+    """
+    made = x.attempt
+    if not mendable or len(tried) >= retry.attempts or x.chosen is not None or made is None:
+        return None
+    if made.sent and not _may_repeat(x, retry):
+        return None
+    wait = retry.delay(len(tried) - 1, service.random)
+    if not service.has_other(tried):
+        if not retry.same_endpoint:
+            return None
+        if pause is not None:
+            if pause > retry.backoff_max:
+                return None
+            wait = max(wait, pause)
+    now = monotonic()
+    if now + wait >= x.total_deadline or not service.budget.withdraw(now):
+        return None
+    return wait
+
+
+def give_up(x: Exchange) -> None:
+    """End the attempt under way; its connection is closed unless it is clean."""
+    if x.replay is not None:
+        x.replay.unplug()
+    if x.upstream is not None:
+        x.upstream.finish()
+        x.upstream = None
+    if x.attempt is not None:
+        x.attempt.end()
+        x.attempt = None
+
+
+async def _wait(x: Exchange, seconds: float) -> None:
+    """Let some time pass. The clock is not asked: a timer may go off a little before its time."""
+    over = False
+
+    def ring() -> None:
+        nonlocal over
+        over = True
+        x.notify()
+
+    x.disarm()
+    timer = asyncio.get_running_loop().call_later(seconds, ring)
+    try:
+        while not over:
+            await x.pause()
+    finally:
+        timer.cancel()
+
+
+def _seconds(retry_after: bytes | None) -> float | None:
+    """Return what a Retry-After field says (RFC 9110 10.2.3); `None` for none, or a date."""
+    if retry_after is not None and retry_after.isdigit() and len(retry_after) < 8:
+        return float(retry_after)
+    return None

@@ -1,0 +1,91 @@
+"""How many exchanges of a service are under way at the same time; the others wait for their turn, or are refused."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from propylon.engine.errors import GatewayError
+from propylon.services.limit_aimd import AimdLimit, AimdSettings
+from propylon.services.limit_gradient import GradientLimit, GradientSettings
+from propylon.services.limiter import Limiter
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+    from propylon.services.limiter import Claim
+    from propylon.services.settings import Concurrency
+
+
+START: Final = 20
+"""What a limit that moves begins with."""
+
+OVERLOADED: Final = frozenset((429, 503, 504))
+"""Answers by which a service says that it is too much."""
+
+
+class Admission:
+    """The way into a service with a limit. Streams and tunnels count for as long as they last."""
+
+    def __init__(self, settings: Concurrency) -> None:
+        self._settings = settings
+        self._limiter = Limiter(settings.max or 0, settings.queue)
+        self._adaptive: AimdLimit | GradientLimit | None = None
+        if settings.adaptive is not None and settings.max is not None:
+            bounds = min(max(START, settings.min), settings.max), settings.min, settings.max
+            aimd = settings.adaptive == "aimd"
+            self._adaptive = AimdLimit(AimdSettings(*bounds)) if aimd else GradientLimit(GradientSettings(*bounds))
+        self._room = inf
+        self._set_limit()
+
+    def __repr__(self) -> str:
+        return f"<Admission {self._limiter!r}>"
+
+    def endpoints_changed(self, count: int) -> None:
+        """Learn how many endpoints can serve: each takes only so many exchanges."""
+        per_endpoint = self._settings.per_endpoint
+        self._room = inf if per_endpoint is None else per_endpoint * max(1, count)
+        self._set_limit()
+
+    async def enter(self, x: Exchange) -> None:
+        """Take a place for an exchange, which is given back at its end; wait for one if there is none.
+
+        Raises:
+            GatewayError: choose.queue_full, choose.queue_timeout.
+        """
+        if not self._limiter.enter():
+            claim = self._limiter.wait(x)
+            if claim is None:
+                raise GatewayError("choose.queue_full", log=repr(self._limiter), headers={"retry-after": "1"})
+            x.arm(self._settings.queue_timeout, "choose.queue_timeout")
+            try:
+                while not claim.granted:
+                    await x.pause()
+            except BaseException:
+                _wake(self._limiter.withdraw(claim))
+                raise
+            x.disarm()
+        x.defer(partial(self._leave, x, monotonic()))
+
+    def _leave(self, x: Exchange, since: float) -> None:
+        adaptive = self._adaptive
+        if adaptive is not None and not x.is_websocket and x.event_stream is None:
+            now = monotonic()
+            failed = x.status in OVERLOADED or (x.error is not None and x.error.failure.cause != "")
+            adaptive.sample(now - since, self._limiter.inflight, failed, now)
+            self._set_limit()
+        _wake(self._limiter.leave())
+
+    def _set_limit(self) -> None:
+        limit = self._settings.max if self._adaptive is None else self._adaptive.limit
+        self._limiter.max = int(min(self._room, limit if limit is not None else self._room, 2**31))
+        while (claim := self._limiter.admit()) is not None:
+            _wake(claim)
+
+
+def _wake(claim: Claim | None) -> None:
+    """Let an exchange go on, and not in the middle of what another one is doing."""
+    if claim is not None:
+        asyncio.get_running_loop().call_soon(claim.exchange.notify)

@@ -1,0 +1,143 @@
+"""A client stays with its endpoint, by a cookie.
+
+    balance: sticky
+    balance: {sticky: {cookie: stay, secret: "${STICKY_SECRET}", max_age: 1d, same_site: strict}}
+
+The first endpoint is chosen as by `p2c`, and the cookie names it by a code from which neither its address can be read
+nor another one's made: the first 128 bits of HMAC-SHA256 of its URL (RFC 2104). Whoever has no cookie, a wrong one, or
+one of an endpoint that is gone, ill or full, is given another endpoint and another cookie. A client that has the right
+one is not sent it again, so `max_age` counts from the first answer. Two services that a browser knows by the same host
+need different names or paths of their cookies.
+
+Without `secret` each worker makes a key of its own when it starts: then a restart forgets all clients, and several
+workers or gateways do not know each other's cookies. Give them the same secret.
+
+The cookie is always HttpOnly, and Secure if the request came by https, unless `secure` says otherwise.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from hmac import digest
+from secrets import token_bytes
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from propylon.config.types import Bool, OptionalDuration, Text
+from propylon.http.cookies import COOKIE_NAME, COOKIE_PATH, cookie
+from propylon.services.balancing import p2c
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from propylon.engine.exchange import Exchange
+    from propylon.services.balancing import Chance
+    from propylon.services.endpoint import Endpoint
+
+_CODE_BYTES: Final = 16
+_MIN_SECRET: Final = 16
+
+
+def _cookie_name(value: str) -> str:
+    if not COOKIE_NAME.fullmatch(value):
+        raise ValueError("not the name of a cookie: write letters, digits, '_' and '-'")
+    return value
+
+
+def _cookie_path(value: str) -> str:
+    if not COOKIE_PATH.fullmatch(value):
+        raise ValueError("should be a path that begins with '/', without spaces and ';'")
+    return value
+
+
+def _long_secret(value: str) -> str:
+    if len(value) < _MIN_SECRET:
+        raise ValueError(f"too short to be secret: write {_MIN_SECRET} characters or more, made by chance")
+    return value
+
+
+class Config(BaseModel):
+    """The cookie."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cookie: Annotated[Text, AfterValidator(_cookie_name)] = Field(
+        default="propylon_sticky", description="Name of the cookie."
+    )
+    secret: Annotated[Text, AfterValidator(_long_secret)] | None = Field(
+        default=None,
+        description="Key of the codes, the same wherever the cookie should count; without it each worker has its own.",
+        repr=False,
+    )
+    max_age: OptionalDuration = Field(
+        default=None, description="How long the client keeps the cookie; until it is closed if not given."
+    )
+    path: Annotated[Text, AfterValidator(_cookie_path)] = Field(
+        default="/", description="Path below which the client sends the cookie."
+    )
+    secure: Bool | None = Field(
+        default=None, description="Let the client send the cookie by https only; by default if its request came so."
+    )
+    same_site: Literal["strict", "lax", "none"] = Field(
+        default="lax", description="Whether requests that other sites start carry the cookie."
+    )
+
+    @model_validator(mode="after")
+    def _browsers_accept_it(self) -> Self:
+        if self.same_site == "none" and not self.secure:
+            raise ValueError("browsers refuse a cookie with 'same_site: none' unless it has 'secure: true'")
+        if self.max_age is not None and self.max_age < 1:
+            raise ValueError("a cookie lives for whole seconds: write a max_age of 1s or more")
+        if self.cookie.startswith("__Host-") and not (self.secure and self.path == "/"):
+            raise ValueError("a cookie whose name begins with __Host- needs 'secure: true' and 'path: /'")
+        if self.cookie.startswith("__Secure-") and not self.secure:
+            raise ValueError("a cookie whose name begins with __Secure- needs 'secure: true'")
+        return self
+
+
+class Balancer:
+    """Follows a cookie, and p2c where there is none."""
+
+    __slots__ = ("_attributes", "_by_code", "_choice", "_codes", "_key", "_name", "_secure")
+
+    def __init__(self, config: Config, chance: Chance) -> None:
+        self._name = config.cookie.encode("ascii")
+        self._key = token_bytes(sha256().block_size) if config.secret is None else config.secret.encode("utf-8")
+        self._secure = config.secure
+        age = b"" if config.max_age is None else b"; Max-Age=%d" % config.max_age
+        site = config.same_site.capitalize().encode("ascii")
+        self._attributes = b"%b; Path=%b; HttpOnly; SameSite=%b" % (age, config.path.encode("ascii"), site)
+        self._choice = p2c.Balancer(p2c.Config(), chance)
+        self._codes: dict[Endpoint, bytes] = {}
+        self._by_code: dict[bytes, Endpoint] = {}
+
+    def update(self, endpoints: Sequence[Endpoint]) -> None:
+        """Choose among `endpoints` from now on."""
+        known = self._codes
+        self._codes = {endpoint: known.get(endpoint) or self._code(endpoint) for endpoint in endpoints}
+        self._by_code = {code: endpoint for endpoint, code in self._codes.items()}
+        self._choice.update(endpoints)
+
+    def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
+        """Return the client's endpoint, or choose one."""
+        code = self._sent(x)
+        if code is not None:
+            endpoint = self._by_code.get(code)
+            if endpoint is not None and (endpoint not in avoid or len(self._codes) == 1):
+                return endpoint
+        return self._choice.pick(x, avoid)
+
+    def fields(self, x: Exchange, endpoint: Endpoint) -> bytes:
+        """Return the Set-Cookie field, unless the client has the right cookie already."""
+        code = self._codes.get(endpoint) or self._code(endpoint)
+        if self._sent(x) == code:
+            return b""
+        secure = x.origin.scheme == b"https" if self._secure is None else self._secure
+        return b"set-cookie: %b=%b%b%b\r\n" % (self._name, code, self._attributes, b"; Secure" if secure else b"")
+
+    def _sent(self, x: Exchange) -> bytes | None:
+        return cookie(x.fields.all(b"cookie"), self._name)
+
+    def _code(self, endpoint: Endpoint) -> bytes:
+        return digest(self._key, endpoint.url.encode("utf-8"), "sha256")[:_CODE_BYTES].hex().encode("ascii")

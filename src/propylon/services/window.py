@@ -1,0 +1,82 @@
+"""Counts of what happened lately: a ring of buckets, each a slice of time, as Hystrix's rolling statistics.
+
+An outcome is forgotten with its bucket, so it counts for at least `seconds` less one bucket and for less than
+`seconds`. Adding is a few operations; a gap of any length costs one turn of the ring at the most.
+
+Source: https://github.com/Netflix/Hystrix/wiki/How-it-Works, "Circuit Breaker" and its rolling buckets.
+"""
+
+from __future__ import annotations
+
+
+class Window:
+    """Outcomes of the last `seconds`, and how many of them were failures.
+
+    Time that stands still or goes back adds to the newest bucket.
+
+    Attributes:
+        seconds: how long an outcome counts at the most.
+    """
+
+    __slots__ = ("_all", "_all_sum", "_at", "_failed", "_failed_sum", "_per_second", "_slice", "seconds")
+
+    def __init__(self, seconds: float, buckets: int = 10) -> None:
+        self.seconds = seconds
+        self._per_second = buckets / seconds
+        self._slice = 0  # the number of the newest bucket's slice of time, counted from the clock's zero
+        self._at = 0  # where it is in the ring
+        self._all = [0] * buckets
+        self._failed = [0] * buckets
+        self._all_sum = 0
+        self._failed_sum = 0
+
+    def __repr__(self) -> str:
+        return f"<Window {self._failed_sum} of {self._all_sum} failed>"
+
+    def add(self, failed: bool, now: float) -> None:
+        """Count one outcome."""
+        number = int(now * self._per_second)
+        if number > self._slice:
+            self._turn(number)
+        at = self._at
+        self._all[at] += 1
+        self._all_sum += 1
+        if failed:
+            self._failed[at] += 1
+            self._failed_sum += 1
+
+    def total(self, now: float) -> int:
+        """Return how many outcomes there were."""
+        number = int(now * self._per_second)
+        if number > self._slice:
+            self._turn(number)
+        return self._all_sum
+
+    def failures(self, now: float) -> int:
+        """Return how many of them were failures."""
+        number = int(now * self._per_second)
+        if number > self._slice:
+            self._turn(number)
+        return self._failed_sum
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._all = [0] * len(self._all)
+        self._failed = [0] * len(self._failed)
+        self._all_sum = self._failed_sum = 0
+
+    def _turn(self, number: int) -> None:
+        """Make the slice `number` the newest, and empty the buckets whose time is over."""
+        size = len(self._all)
+        steps = number - self._slice
+        self._slice = number
+        if steps >= size:
+            self.clear()
+            return
+        at = self._at
+        for _ in range(steps):
+            at = at + 1 if at + 1 < size else 0
+            self._all_sum -= self._all[at]
+            self._failed_sum -= self._failed[at]
+            self._all[at] = self._failed[at] = 0
+        self._at = at

@@ -1,0 +1,1 @@
+"""How services choose among their endpoints."""
