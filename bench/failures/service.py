@@ -1,6 +1,7 @@
-"""An endpoint: `python -m bench.failures.service PORT JOURNAL`. SIGUSR1 makes it slow, SIGUSR2 lets it answer 500, SIGHUP heals it.
+"""An endpoint: `python -m bench.failures.service PORT JOURNAL`.
 
-It writes the token of each POST that it carries out to its journal, so that one carried out twice shows.
+SIGUSR1 makes it slow, SIGUSR2 lets it answer 500, SIGHUP heals it. It writes the token
+of each POST that it carries out to its journal, so that one carried out twice shows.
 """
 
 from __future__ import annotations

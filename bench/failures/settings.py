@@ -11,7 +11,7 @@ MAX_EJECT_SECONDS = 2.0
 OPEN_SECONDS = 1.0
 
 RECOVERY_SECONDS = MAX_EJECT_SECONDS + 2 * OPEN_SECONDS + 3 * HEALTH_SECONDS + 1.0
-"""The time within which an endpoint that is well again must answer: ejection, a failed probe or two, checks, the sweep."""
+"""Within this an endpoint that is well again must answer: ejection, a failed probe or two, checks, the sweep."""
 
 GATEWAY = """
 listen: 127.0.0.1:{port}

@@ -90,7 +90,11 @@ class ConsulAgent:
         await self.call("PUT", f"/v1/agent/check/{state}/check-{number}")
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.kill()
+            raise
         return self
 
     async def __aexit__(

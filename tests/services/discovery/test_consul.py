@@ -244,7 +244,7 @@ async def test_an_index_that_does_not_block_makes_no_busy_loop(index: str | None
     async with fake(*[(index, [instance(1)])] * 50) as (it, address), lists_of(provider(address)) as lists:
         assert urls(await lists.next()) == [ONE]
         await lists.nothing_for(0.4)
-    assert len(it.questions) == 2
+    assert 2 <= len(it.questions) <= 3
     assert it.questions[1]["index"] == "1"
 
 

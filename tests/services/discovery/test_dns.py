@@ -90,9 +90,9 @@ async def test_of_too_many_addresses_always_the_same_are_used(caplog: pytest.Log
 async def test_a_ttl_of_nothing_does_not_spin() -> None:
     async with Dnsmasq(ttl=0) as dns:
         await dns.tell({"users.test": ["10.0.0.1"]})
-        async with lists_of(provider(dns, min_ttl="400ms")) as lists:
+        async with lists_of(provider(dns, min_ttl="1s")) as lists:
             await lists.next()
-            await lists.nothing_for(0.25)
+            await lists.nothing_for(0.3)
             assert dns.queries("users.test") == 1
             await lists.next()
 
