@@ -109,6 +109,25 @@ async def test_a_watch_that_ends_continues_where_it_was(cluster: tuple[Api, Prov
     assert server.lists == 1
 
 
+async def test_a_watch_that_was_cut_after_a_while_continues_where_it_was(
+    cluster: tuple[Api, Provider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, watched = cluster
+    async with observed(watched) as lists:
+        await lists.next()
+        await until(lambda: server.watches == 1)
+        server.cut_watches()
+        assert "/endpointslices" in await lists.failed()
+    monkeypatch.setattr(module, "STEADY_S", 0.0)
+    async with observed(watched) as lists:
+        await lists.next()
+        await until(lambda: server.watches == 2)
+        server.cut_watches()
+        server.put("users-a", pod("10.0.0.1"))
+        assert await lists.urls() == [A]
+    assert server.lists == 2
+
+
 async def test_a_watch_is_asked_to_end_after_a_while(
     cluster: tuple[Api, Provider], monkeypatch: pytest.MonkeyPatch
 ) -> None:

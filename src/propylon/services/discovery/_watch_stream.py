@@ -29,6 +29,9 @@ MAX_OBJECT_BYTES: Final = 4 * 1024 * 1024
 """Bytes of one object; etcd and the Kubernetes API take no request above 1.5 MiB, and JSON adds some to that."""
 REQUEST_TIMEOUT_S: Final = 10.0
 """Seconds for a request with a whole answer, and for the head of a stream."""
+STEADY_S: Final = 5.0
+"""Seconds after which a stream that is lost counts as one that has ended: proxies cut those that were silent for long.
+One that is lost sooner is a failure."""
 _GAP_S: Final = 0.01
 _BATCH_S: Final = 0.1
 _MAX_BATCH: Final = 1000
@@ -121,6 +124,7 @@ class JsonStream:
 
         Raises:
             TimeoutError: none came in this time; the stream may be read further.
+            LostError: the stream ended within an object.
             DiscoveryError: what comes is no stream of objects.
         """
         async with asyncio.timeout(seconds):
@@ -132,7 +136,7 @@ class JsonStream:
                     raise DiscoveryError(f"the stream of changes cannot be read: {error}") from None
                 if not data and not self._ready:
                     if not self._splitter.empty:
-                        raise DiscoveryError("the stream of changes ended within an object")
+                        raise LostError("the stream of changes ended within an object")
                     return None
         return self._ready.popleft()
 
@@ -160,6 +164,10 @@ class JsonStream:
         except TimeoutError:
             pass
         return found
+
+
+class LostError(DiscoveryError):
+    """The connection broke in the body of a response that had begun well."""
 
 
 class RefusedError(DiscoveryError):
@@ -198,7 +206,8 @@ class WatchSession(Session):
 
         Raises:
             RefusedError: for a status that is not 2xx.
-            DiscoveryError: for what fails until the end of the block.
+            LostError: for what fails in the block.
+            DiscoveryError: for what fails before.
         """
         import aiohttp
         from yarl import URL
@@ -207,6 +216,7 @@ class WatchSession(Session):
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
         url = URL(self._base + path, encoded=True).extend_query(params or {})
         data = None if body is None else orjson.dumps(body)
+        lost: type[DiscoveryError] = DiscoveryError
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 response = await self._http.request(
@@ -216,11 +226,12 @@ class WatchSession(Session):
             async with response:
                 if not 200 <= response.status < 300:
                     raise await self._refused(path, response)
+                lost = LostError
                 yield response
         except TimeoutError:
-            raise DiscoveryError(f"{self.server} did not answer {path} in time") from None
+            raise lost(f"{self.server} did not answer {path} in time") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise DiscoveryError(f"{self.server}{path}: {str(error) or type(error).__name__}") from None
+            raise lost(f"{self.server}{path}: {str(error) or type(error).__name__}") from None
 
     async def ask_json(
         self,

@@ -28,7 +28,7 @@ from propylon.outbound.address import AddressError, EndpointAddress
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._etcd_keys import MAX_KEYS, Keys, prefix_end
 from propylon.services.discovery._http import TlsConfig
-from propylon.services.discovery._watch_stream import JsonStream, WatchSession
+from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, LostError, WatchSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -138,16 +138,21 @@ class _Member:
 
     async def changes(self, keys: Keys) -> AsyncGenerator[None]:
         """Apply changes to `keys` as they come, and tell of them; ends when etcd has forgotten some (compaction)."""
+        loop = asyncio.get_running_loop()
         logged_in = False
         while True:
-            refusal = None
-            async with self._watch(keys.revision + 1) as stream:
-                while refusal is None and (results := await self._next(stream)):
-                    refusal = next((each for each in results if each.get("canceled")), None)
-                    logged_in = logged_in and refusal is not None
-                    applied = [keys.apply(each) for each in results if each is not refusal]
-                    if any(applied):
-                        yield
+            refusal, begun = None, loop.time()
+            try:
+                async with self._watch(keys.revision + 1) as stream:
+                    while refusal is None and (results := await self._next(stream)):
+                        refusal = next((each for each in results if each.get("canceled")), None)
+                        logged_in = logged_in and refusal is not None
+                        applied = [keys.apply(each) for each in results if each is not refusal]
+                        if any(applied):
+                            yield
+            except LostError:
+                if loop.time() - begun < STEADY_S:
+                    raise
             if refusal is None:
                 continue
             if int(refusal.get("compact_revision", 0)):
@@ -173,9 +178,10 @@ class _Member:
         except TimeoutError:
             return []
         error = next((each["error"] for each in messages if "error" in each), None)
-        if error is not None or not messages:
-            why = f": {error.get('message')}" if error else ""
-            raise DiscoveryError(f"{self._session.server} ended the watch{why}")
+        if error is not None:
+            raise DiscoveryError(f"{self._session.server} ended the watch: {error.get('message')}")
+        if not messages:
+            raise LostError(f"{self._session.server} ended the watch")
         return [each["result"] for each in messages]
 
     async def _log_in(self) -> None:

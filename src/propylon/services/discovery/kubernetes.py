@@ -30,7 +30,7 @@ from propylon.config.types import ExistingFile, Text
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._kubernetes_access import Access, AccessError, from_kubeconfig, in_cluster
 from propylon.services.discovery._kubernetes_slices import MAX_SLICES, ExpiredError, Slices, Wanted
-from propylon.services.discovery._watch_stream import JsonStream, RefusedError, WatchSession
+from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, LostError, RefusedError, WatchSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -160,6 +160,9 @@ class Provider:
                             yield
             except ExpiredError:
                 listed = False
+            except LostError:
+                if not listed or loop.time() - begun < STEADY_S:
+                    raise
             except (KeyError, TypeError, AttributeError) as error:
                 raise DiscoveryError(f"the API server answers in another form than it should: {error!r}") from None
             await asyncio.sleep(max(0.0, begun + MIN_INTERVAL_S - loop.time()))
