@@ -21,7 +21,7 @@ MAX_SECRET_BYTES: Final = 1024 * 1024
 
 _MERGE: Final = "<<"
 _FROM_FILE: Final = "from_file"
-_POLICY_KEYS: Final = frozenset({"policies", "redirect", "respond"})
+_SECRET_KEYS: Final = frozenset({"policies", "redirect", "respond", "balance", "discover"})
 
 
 class Resolver:
@@ -74,7 +74,7 @@ class Resolver:
         for key, (key_node, value) in self._pairs(node, path).items():
             self._keys[(*path, key)] = key_node.place
             data[key] = self._value(value, (*path, key), key_node.place)
-        if list(data) == [_FROM_FILE] and not _POLICY_KEYS.isdisjoint(path):
+        if list(data) == [_FROM_FILE] and not _SECRET_KEYS.isdisjoint(path):
             return self._secret(data[_FROM_FILE], path)
         return data
 

@@ -228,10 +228,9 @@ class Service:
     def answered(self, attempt: Attempt, status: int, now: float) -> None:
         """Learn that the head of an answer has come."""
         endpoint = attempt.endpoint
-        if status < 500:  # failing may be fast, and must not look so
-            endpoint.vitals.record(now - attempt.began, now)
-            if self.latencies is not None:
-                self.latencies.add(now - attempt.began)
+        endpoint.vitals.record(now - attempt.began, now, status >= 500)
+        if self.latencies is not None and status < 500:
+            self.latencies.add(now - attempt.began)
         passive = self.settings.passive
         if passive is not None and endpoint.vitals.ejection.record(status in passive.statuses, now, passive.ejection):
             self._ejected(endpoint, now)

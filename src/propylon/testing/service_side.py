@@ -16,6 +16,7 @@ from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool, PoolLimits
+from propylon.services.discovery import Found
 from propylon.testing.client_side import MemoryClient
 from propylon.testing.flow import Flow
 from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, StreamedResponse, fields_of
@@ -151,7 +152,10 @@ class MemoryUpstream(Flow):
 
 
 def put_services(snapshot: Snapshot, services: Mapping[str, Handler]) -> None:
-    """Give every endpoint a pool whose connections lead to a handler."""
+    """Give every endpoint a pool whose connections lead to a handler; nobody is asked where services are."""
+    for service in snapshot.services.values():
+        if not service.endpoints:
+            service.apply((Found(f"http://{service.name}.test"),))
     endpoints = [(name, endpoint) for name, service in snapshot.services.items() for endpoint in service.endpoints]
     known = {name for name, _ in endpoints} | {endpoint.url for _, endpoint in endpoints}
     if unknown := set(services) - known:
