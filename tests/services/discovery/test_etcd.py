@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from aiohttp import ClientSession, web
 from pydantic import ValidationError
 
 from propylon.plugins import PROVIDERS
@@ -117,6 +117,46 @@ async def test_a_watch_that_was_silent_is_opened_again_and_misses_nothing(
             await server.put(f"/users/{number}", A)
             assert len(await lists.next()) == number + 1
         assert lists.quiet
+
+
+@pytest.mark.parametrize("cut_in", ["the body", "an object"])
+async def test_a_watch_that_was_cut_after_a_while_is_opened_again(
+    server: Etcd, monkeypatch: pytest.MonkeyPatch, cut_in: str
+) -> None:
+    """By a proxy, for example, which has heard nothing for long; etcd itself is well."""
+    watches: list[web.Request] = []
+
+    async def relay(request: web.Request) -> web.StreamResponse:
+        async with (
+            ClientSession() as session,
+            session.post(f"{server.url}{request.path}", data=await request.read()) as response,
+        ):
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            if request.path == "/v3/watch":
+                watches.append(request)
+                await answer.write(await response.content.readline())
+                if len(watches) == 1:
+                    if cut_in == "an object":
+                        await answer.write(b'{"result": {')
+                        return answer
+                    assert request.transport is not None
+                    request.transport.abort()
+            async for data in response.content.iter_any():
+                await answer.write(data)
+            return answer
+
+    async with served(relay) as base:
+        async with observed(provider(base)) as lists:
+            await lists.next()
+            await lists.failed()
+        watches.clear()
+        monkeypatch.setattr(module, "STEADY_S", 0.0)
+        async with observed(provider(base)) as lists:
+            assert await lists.next() == []
+            await until(lambda: len(watches) == 2)
+            await server.put("/users/1", A)
+            assert await lists.urls() == [A]
 
 
 async def test_what_etcd_has_forgotten_is_read_again(server: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,41 @@ async def test_a_stream_is_read_as_it_comes_and_its_end_is_told() -> None:
         assert [await stream.next(3) for _ in range(3)] == [{"b": 2}, {"c": 3}, None]
 
 
+async def test_objects_that_come_together_are_one_batch() -> None:
+    go_on = asyncio.Event()
+
+    async def burst(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for number in range(100):
+            await response.write(b'{"n": %d}' % number)
+        await go_on.wait()
+        await response.write(b'{"n": 100}')
+        return response
+
+    async with served(burst) as base, session(base) as asking, asking.ask("/") as response:
+        stream = JsonStream(response)
+        assert await stream.batch(3) == [{"n": number} for number in range(100)]
+        with pytest.raises(TimeoutError):
+            await stream.batch(0.02)
+        go_on.set()
+        assert [await stream.batch(3) for _ in range(3)] == [[{"n": 100}], [], []]
+
+
+async def test_a_stream_without_a_pause_comes_in_bounded_batches() -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"{}")
+            await asyncio.sleep(0)
+
+    async with served(endless) as base, session(base) as asking, asking.ask("/") as response:
+        stream = JsonStream(response)
+        assert 0 < len(await stream.batch(3)) <= 1000
+        assert 0 < len(await stream.batch(3)) <= 1000
+
+
 async def test_a_stream_that_ends_within_an_object_is_an_error() -> None:
     async with served(answer) as base, session(base) as asking, asking.ask("/half") as response:
         stream = JsonStream(response)

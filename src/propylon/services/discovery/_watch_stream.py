@@ -29,11 +29,19 @@ MAX_OBJECT_BYTES: Final = 4 * 1024 * 1024
 """Bytes of one object; etcd and the Kubernetes API take no request above 1.5 MiB, and JSON adds some to that."""
 REQUEST_TIMEOUT_S: Final = 10.0
 """Seconds for a request with a whole answer, and for the head of a stream."""
+STEADY_S: Final = 5.0
+"""Seconds after which a stream that is lost counts as one that has ended: proxies cut those that were silent for long.
+One that is lost sooner is a failure."""
+_GAP_S: Final = 0.01
+_BATCH_S: Final = 0.1
+_MAX_BATCH: Final = 1000
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
 _MAX_SHOWN: Final = 200
-# Outside of a string only its beginning and braces count; inside of one, its end and what a backslash escapes.
-_OUTSIDE: Final = re.compile(rb'["{}]')
-_INSIDE: Final = re.compile(rb'"|\\.?', re.DOTALL)
+# The next brace outside of strings, or the beginning of a string whose end has not come yet. One match for each brace,
+# and nothing is looked at twice: the quantifiers are possessive.
+_OUTSIDE: Final = re.compile(rb'(?:[^"{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+(["{}])', re.DOTALL)
+# Inside of a string, its end or what a backslash escapes.
+_INSIDE: Final = re.compile(rb'[^"\\]*+("|\\.?)', re.DOTALL)
 _BLANK: Final = b" \t\r\n"
 
 
@@ -76,10 +84,10 @@ class Splitter:
         """Go on where the last call ended, and return the place behind the first whole object."""
         if self._depth == 0:
             self._check_beginning()
-        while mark := (_INSIDE if self._in_string else _OUTSIDE).search(self._held, self._scanned):
-            token = mark[0]
+        while mark := (_INSIDE if self._in_string else _OUTSIDE).match(self._held, self._scanned):
+            token = mark[1]
             if token == b"\\":  # what it escapes has not come yet
-                self._scanned = mark.start()
+                self._scanned = mark.start(1)
                 return None
             self._scanned = mark.end()
             if token == b'"':
@@ -116,6 +124,7 @@ class JsonStream:
 
         Raises:
             TimeoutError: none came in this time; the stream may be read further.
+            LostError: the stream ended within an object.
             DiscoveryError: what comes is no stream of objects.
         """
         async with asyncio.timeout(seconds):
@@ -127,9 +136,38 @@ class JsonStream:
                     raise DiscoveryError(f"the stream of changes cannot be read: {error}") from None
                 if not data and not self._ready:
                     if not self._splitter.empty:
-                        raise DiscoveryError("the stream of changes ended within an object")
+                        raise LostError("the stream of changes ended within an object")
                     return None
         return self._ready.popleft()
+
+    async def batch(self, seconds: float) -> list[Any]:
+        """Return the next objects, those together that come one behind the other; none when the server has ended it.
+
+        A deployment is hundreds of changes within a second, and each list of endpoints costs more than a change.
+
+        Args:
+            seconds: how long to wait for the first one.
+
+        Raises:
+            TimeoutError: none came in this time; the stream may be read further.
+            DiscoveryError: what comes is no stream of objects.
+        """
+        each = await self.next(seconds)
+        found = []
+        try:
+            async with asyncio.timeout(_BATCH_S):
+                while each is not None:
+                    found.append(each)
+                    if len(found) == _MAX_BATCH:
+                        break
+                    each = await self.next(_GAP_S)
+        except TimeoutError:
+            pass
+        return found
+
+
+class LostError(DiscoveryError):
+    """The connection broke in the body of a response that had begun well."""
 
 
 class RefusedError(DiscoveryError):
@@ -168,7 +206,8 @@ class WatchSession(Session):
 
         Raises:
             RefusedError: for a status that is not 2xx.
-            DiscoveryError: for what fails until the end of the block.
+            LostError: for what fails in the block.
+            DiscoveryError: for what fails before.
         """
         import aiohttp
         from yarl import URL
@@ -177,6 +216,7 @@ class WatchSession(Session):
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
         url = URL(self._base + path, encoded=True).extend_query(params or {})
         data = None if body is None else orjson.dumps(body)
+        lost: type[DiscoveryError] = DiscoveryError
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 response = await self._http.request(
@@ -186,11 +226,12 @@ class WatchSession(Session):
             async with response:
                 if not 200 <= response.status < 300:
                     raise await self._refused(path, response)
+                lost = LostError
                 yield response
         except TimeoutError:
-            raise DiscoveryError(f"{self.server} did not answer {path} in time") from None
+            raise lost(f"{self.server} did not answer {path} in time") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise DiscoveryError(f"{self.server}{path}: {str(error) or type(error).__name__}") from None
+            raise lost(f"{self.server}{path}: {str(error) or type(error).__name__}") from None
 
     async def ask_json(
         self,
