@@ -69,7 +69,7 @@ def _configured(name: str, settings: Any, context: Any, at: Loc) -> tuple[Any, l
     try:
         config_model = BALANCERS.find(name).Config
     except PluginNotFoundError:
-        hint = suggest(name, BALANCERS.names())
+        hint = suggest(name, BALANCERS.names()) or f"known are {', '.join(BALANCERS.names())}"
         return None, [detail(Finding(at, f"unknown balancing algorithm {name!r}", hint))]
     except PluginBrokenError as error:
         return None, [detail(Finding(at, f"the balancing algorithm {name!r} cannot be used: {error}"))]
