@@ -88,6 +88,11 @@ class Service:
 
     # its endpoints
 
+    @property
+    def started(self) -> bool:
+        """Whether it serves, or has served."""
+        return self._directory is not None
+
     def start(self, directory: Directory, previous: Service | None = None) -> None:
         """Begin to serve.
 
@@ -106,7 +111,7 @@ class Service:
                 self.breaker = previous.breaker
             if previous.settings.concurrency == self.settings.concurrency:
                 self.admission = previous.admission
-            if self.provider is not None:
+            if self.provider is not None and not self.found:
                 self.found = previous.found
         self.apply(self.found, cold=False)
 
