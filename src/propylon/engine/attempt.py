@@ -162,7 +162,7 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
         made.begin_sending(x.attempts)
         headers = None
         if x.route.pipeline.on_attempt:
-            await run_all(x, x.route.pipeline.on_attempt, made)
+            await run_all(x, x.route.pipeline.on_attempt, made, code="request.policy_failed")
             headers = made.headers
         sent = upstream.error is None
         if sent:
