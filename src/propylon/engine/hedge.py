@@ -124,7 +124,7 @@ class Leg:
         attempt.begin_sending(x.attempts)
         headers = None
         if x.route.pipeline.on_attempt:
-            await run_all(x, x.route.pipeline.on_attempt, attempt)
+            await run_all(x, x.route.pipeline.on_attempt, attempt, code="request.policy_failed")
             headers = attempt.headers
         if upstream.error is None:
             attempt.sent = True

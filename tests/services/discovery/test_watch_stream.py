@@ -168,6 +168,19 @@ async def test_what_is_no_json_and_a_server_that_is_not_there_are_errors_in_word
             await asking.ask_json("/text")
 
 
+async def test_an_answer_has_a_greatest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def large(request: web.Request) -> web.Response:
+        return web.json_response("x" * 100_000, status=int(request.query["status"]))
+
+    monkeypatch.setattr("propylon.services.discovery._watch_stream.MAX_ANSWER_BYTES", 1000)
+    async with served(large) as base, session(base) as asking:
+        with pytest.raises(DiscoveryError, match="answered /x with more than 1000 bytes"):
+            await asking.ask_json("/x", params={"status": "200"})
+        with pytest.raises(RefusedError) as caught:
+            await asking.ask_json("/x", params={"status": "500"})
+    assert len(str(caught.value)) < 300
+
+
 async def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(request: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()
