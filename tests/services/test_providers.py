@@ -1,4 +1,4 @@
-"""Providers at work: each finds endpoints for the service that has its name now, whatever happens to the configuration."""
+"""Providers at work: each finds endpoints for the service of its name, whatever happens to the configuration."""
 
 from __future__ import annotations
 
@@ -66,17 +66,17 @@ def urls(made: Service) -> list[str]:
 
 async def until(made: Service, *expected: str) -> None:
     async with asyncio.timeout(3):
-        while urls(made) != list(expected):
+        while urls(made) != list(expected):  # noqa: ASYNC110 - a service tells nobody that it has changed
             await asyncio.sleep(0.005)
 
 
 async def test_a_service_has_its_endpoints_when_it_begins_to_serve_and_follows_them(directory: Directory) -> None:
-    provider = Told("http://10.0.0.1:80")
+    provider = Told("http://10.0.0.1")
     made = service(provider)
     await take(directory, made)
-    assert urls(made) == ["http://10.0.0.1:80"]
-    provider.find("http://10.0.0.1:80", "http://10.0.0.2:80")
-    await until(made, "http://10.0.0.1:80", "http://10.0.0.2:80")
+    assert urls(made) == ["http://10.0.0.1"]
+    provider.find("http://10.0.0.1", "http://10.0.0.2")
+    await until(made, "http://10.0.0.1", "http://10.0.0.2")
 
 
 async def test_a_service_that_finds_nothing_begins_without_endpoints(
@@ -92,15 +92,15 @@ async def test_a_service_that_finds_nothing_begins_without_endpoints(
 
 
 async def test_the_provider_goes_on_for_the_service_that_takes_the_place_of_another(directory: Directory) -> None:
-    provider, unused = Told("http://10.0.0.1:80"), Told("http://10.9.9.9:80")
+    provider, unused = Told("http://10.0.0.1"), Told("http://10.9.9.9")
     first = service(provider)
     await take(directory, first)
     second = service(unused)
     await take(directory, second)
-    assert urls(second) == ["http://10.0.0.1:80"]
+    assert urls(second) == ["http://10.0.0.1"]
     assert second.endpoints[0] is first.endpoints[0]
-    provider.find("http://10.0.0.2:80")
-    await until(second, "http://10.0.0.2:80")
+    provider.find("http://10.0.0.2")
+    await until(second, "http://10.0.0.2")
     assert (provider.begun, provider.ended, unused.begun) == (1, 0, 0)
 
 
@@ -108,19 +108,19 @@ async def test_another_provider_takes_over_when_it_has_found_something(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FIRST_LIST_SECONDS", 0.01)
-    old, new = Told("http://10.0.0.1:80"), Told()
+    old, new = Told("http://10.0.0.1"), Told()
     await take(directory, service(old))
     made = service(new, "b")
     await take(directory, made)
-    assert urls(made) == ["http://10.0.0.1:80"]  # as long as nothing better is known
-    new.find("http://10.0.0.2:80")
-    await until(made, "http://10.0.0.2:80")
+    assert urls(made) == ["http://10.0.0.1"]  # as long as nothing better is known
+    new.find("http://10.0.0.2")
+    await until(made, "http://10.0.0.2")
     await asyncio.sleep(0)
     assert old.ended == 1
 
 
 async def test_nobody_looks_for_services_that_are_gone(directory: Directory) -> None:
-    provider = Told("http://10.0.0.1:80")
+    provider = Told("http://10.0.0.1")
     await take(directory, service(provider))
     await take(directory)
     await directory.providers.close()
@@ -128,11 +128,11 @@ async def test_nobody_looks_for_services_that_are_gone(directory: Directory) -> 
 
 
 async def test_what_was_prepared_for_a_configuration_that_is_not_taken_is_ended(directory: Directory) -> None:
-    running, given_up, later = Told("http://10.0.0.1:80"), Told("http://10.0.0.2:80"), Told("http://10.0.0.3:80")
+    running, given_up, later = Told("http://10.0.0.1"), Told("http://10.0.0.2"), Told("http://10.0.0.3")
     made = service(running)
     await take(directory, made)
     await directory.providers.prepare([service(given_up, "b")])
-    assert urls(made) == ["http://10.0.0.1:80"]
+    assert urls(made) == ["http://10.0.0.1"]
     await take(directory, service(later, "c"))
     await directory.providers.close()
     found: Any = [each.ended for each in (running, given_up, later)]
