@@ -11,7 +11,7 @@ from bench.processes import free_port
 
 from propylon import Gateway
 from tests.support.checks import assert_problem
-from tests.support.client import RawClient, request_bytes
+from tests.support.client import RawClient, Reply, request_bytes
 from tests.support.deadline import within
 from tests.support.front import Fronts
 from tests.support.oracle import Message
@@ -156,21 +156,30 @@ async def test_an_open_circuit_answers_at_once_and_closes_by_a_single_probe(fron
             connection.send(BROKEN if ill else ok(b"well"))
 
     upstream = await front.upstream(script)
-    client = await through(front, upstream.url, breaker={"consecutive": 5, "open": "300ms", "max_open": "300ms"})
+    gateway = Gateway(listen="127.0.0.1:0", timeouts={"drain": "200ms"})
+    gateway.service("ill", [upstream.url], breaker={"consecutive": 5, "open": "300ms", "max_open": "300ms"})
+    gateway.route("/*", service="ill")
+    running = await front.start(gateway)
+    client, *others = [await front.client(running) for _ in range(10)]
     assert await storm(client, 20) == {500: 5, 503: 15}
     reply = await client.ask(request_bytes())
     assert assert_problem(reply, 503) == "choose.broken"
     assert reply.all("retry-after") == [b"1"]
     assert len(upstream.requests) == 5
     ill = False
+    waiting: list[asyncio.Task[Reply]] = []
     async with within(5, "the probe"):
         while len(upstream.requests) == 5:  # many ask at the same time, one is the probe
-            await client.send(request_bytes(b"/probe"))
-            await asyncio.sleep(0.02)
-    await asyncio.sleep(0.1)
+            replies, waiting = [await each for each in waiting], []
+            assert {reply.status for reply in replies} <= {503}
+            waiting = [asyncio.create_task(each.ask(request_bytes(b"/probe"))) for each in others]
+            done, _ = await asyncio.wait(waiting, timeout=0.1)
+            waiting = [each for each in waiting if each not in done]
+    assert len(waiting) == 1
     assert len(upstream.requests) == 6
     gate.set()
-    await upstream.until(lambda: len(upstream.requests) > 6, "requests behind the probe")
+    assert (await waiting[0]).body == b"well"
+    assert await storm(client, 10) == {200: 10}
 
 
 async def test_a_route_falls_back_when_its_service_has_no_answer(front: Fronts) -> None:
@@ -222,7 +231,7 @@ async def test_a_slow_endpoint_is_overtaken_and_its_request_cancelled(front: Fro
     slow, fast = await front.upstream(hang), await front.upstream(answer(ok(b"fast")))
     client = await through(front, slow.url, fast.url, balance="round_robin", hedge="30ms")
     assert (await client.ask(request_bytes(b"/x"))).body == b"fast"
-    await slow.until(lambda: slow.connections[0].lost, "the end of the slow one")
+    await slow.until(lambda: slow.connections[0].eof, "the end of the slow one")
     assert targets(slow, fast) == [[b"/x"], [b"/x"]]
     assert (await client.ask(request_bytes(b"/y"))).body == b"fast"
 

@@ -24,6 +24,7 @@ from propylon.services.service import Service
 from propylon.services.settings import (
     BreakerUse,
     Concurrency,
+    HealthCheck,
     Hedging,
     PassiveHealth,
     ServiceSettings,
@@ -104,6 +105,7 @@ def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> Serv
         budget=(budget.ratio, budget.per_second),
         hedging=None if config.hedge is None else Hedging(None if config.hedge.delay == "p95" else config.hedge.delay),
         passive=_passive(config.health),
+        health=_health_check(config.health),
         breaker=_breaker(config.breaker) if config.breaker is not None else None,
         concurrency=Concurrency(
             limits.max, limits.per_endpoint, limits.queue, limits.queue_timeout, limits.adaptive, limits.min
@@ -137,6 +139,23 @@ def _passive(config: HealthConfig) -> PassiveHealth | None:
         passive.consecutive, passive.failure_rate, passive.minimum, passive.window, passive.eject, passive.max_eject
     )
     return PassiveHealth(ejection, passive.statuses, passive.max_ejected)
+
+
+def _health_check(config: HealthConfig) -> HealthCheck | None:
+    if config.path is None and not config.tcp:
+        return None
+    return HealthCheck(
+        path=config.path,
+        method=config.method,
+        headers=tuple(config.headers.items()),
+        port=config.port,
+        statuses=config.statuses,
+        body=(config.body or "").encode(),
+        interval=config.interval,
+        timeout=config.timeout,
+        healthy=config.healthy,
+        unhealthy=config.unhealthy,
+    )
 
 
 def _breaker(config: BreakerConfig) -> BreakerUse:

@@ -161,8 +161,11 @@ def _told(hook: Hook, error: GatewayError, x: Exchange) -> object:
 
 
 def _log(x: Exchange, error: GatewayError) -> None:
-    """Tell the operator: what the client did wrong is worth a debug line, what broke here a warning."""
-    level = logging.WARNING if error.status >= 500 else logging.DEBUG
+    """Tell the operator: what the client did wrong is worth a debug line, what broke here a warning.
+
+    An open circuit is told when it opens, and not with each request that it stops.
+    """
+    level = logging.WARNING if error.status >= 500 and error.code != "choose.broken" else logging.DEBUG
     if log.isEnabledFor(level):
         log.log(
             level,

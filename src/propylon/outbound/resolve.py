@@ -111,6 +111,14 @@ class Resolver:
             raise ResolveError(f"{host}: {name.error or 'the lookup was given up'}")
         return [_addr_info(address, port) for address in name.addresses]
 
+    async def retire(self) -> None:
+        """Close once nothing is being looked up any more."""
+        try:
+            while tasks := [name.task for name in self._names.values() if name.task is not None]:
+                await asyncio.wait(tasks)
+        finally:
+            await self.close()
+
     async def close(self) -> None:
         """End lookups that are under way and close the DNS sockets."""
         tasks = [name.task for name in self._names.values() if name.task is not None]

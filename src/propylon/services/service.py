@@ -88,6 +88,11 @@ class Service:
 
     # its endpoints
 
+    @property
+    def started(self) -> bool:
+        """Whether it serves, or has served."""
+        return self._directory is not None
+
     def start(self, directory: Directory, previous: Service | None = None) -> None:
         """Begin to serve.
 
@@ -106,7 +111,7 @@ class Service:
                 self.breaker = previous.breaker
             if previous.settings.concurrency == self.settings.concurrency:
                 self.admission = previous.admission
-            if self.provider is not None:
+            if self.provider is not None and not self.found:
                 self.found = previous.found
         self.apply(self.found, cold=False)
 
@@ -228,10 +233,9 @@ class Service:
     def answered(self, attempt: Attempt, status: int, now: float) -> None:
         """Learn that the head of an answer has come."""
         endpoint = attempt.endpoint
-        if status < 500:  # failing may be fast, and must not look so
-            endpoint.vitals.record(now - attempt.began, now)
-            if self.latencies is not None:
-                self.latencies.add(now - attempt.began)
+        endpoint.vitals.record(now - attempt.began, now, status >= 500)
+        if self.latencies is not None and status < 500:
+            self.latencies.add(now - attempt.began)
         passive = self.settings.passive
         if passive is not None and endpoint.vitals.ejection.record(status in passive.statuses, now, passive.ejection):
             self._ejected(endpoint, now)

@@ -47,11 +47,16 @@ class Vitals:
     def __repr__(self) -> str:
         return f"<Vitals {self.url} inflight={self.inflight}>"
 
-    def record(self, seconds: float, now: float) -> None:
-        """Learn how long a response's head took; `now` is of `time.monotonic`."""
+    def record(self, seconds: float, now: float, failed: bool = False) -> None:
+        """Learn how long a response's head took; `now` is of `time.monotonic`.
+
+        To fail may be fast, and must not look so: it never lowers the peak.
+        """
         self.ewma = seconds if self.ewma is None else self.ewma + EWMA_ALPHA * (seconds - self.ewma)
         if seconds > self._peak:
             self._peak = seconds
+        elif failed:
+            return
         else:
             self._peak = seconds + (self._peak - seconds) * exp((self._peak_at - now) / PEAK_DECAY_SECONDS)
         self._peak_at = now

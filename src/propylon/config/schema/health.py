@@ -1,15 +1,25 @@
 """`health`: how a service finds out which of its endpoints are well."""
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from propylon.config.schema.base import Finding, Model
-from propylon.config.schema.matching import FieldName, Method
+from propylon.config.schema.matching import FieldName, FieldValue, Method
 from propylon.config.types import Bool, Duration, Int, OptionalCount, Percent, Statuses, Text
 
 ACTIVE_KEYS = ("path", "tcp")
+HTTP_KEYS = ("method", "headers", "statuses", "body")
+
+_PATH: Final = re.compile(r"/[\x21\x22\x24-\x7e]*")
+
+
+def _path(value: str) -> str:
+    if not _PATH.fullmatch(value):
+        raise ValueError("not a path: write /healthz, with spaces and other special characters as %XX")
+    return value
 
 
 class PassiveHealthConfig(Model):
@@ -37,10 +47,12 @@ def _passive(value: Any) -> Any:
 class HealthConfig(Model):
     """Checks that the gateway makes itself (active), and what it learns from requests (passive)."""
 
-    path: Text | None = Field(default=None, description="Path that is asked for; its answer tells the health.")
+    path: Annotated[Text, AfterValidator(_path)] | None = Field(
+        default=None, description="Path that is asked for, below the endpoint's own; its answer tells the health."
+    )
     tcp: Bool = Field(default=False, description="Only open a connection, instead of asking for a path.")
     method: Method = Field(default="GET", description="Method of the check.")
-    headers: dict[FieldName, str] = Field(default={}, description="Header fields of the check.")
+    headers: dict[FieldName, FieldValue] = Field(default={}, description="Header fields of the check.")
     port: Annotated[Int, Field(ge=1, le=65535)] | None = Field(
         default=None, description="Port to check, if it is not the endpoint's own."
     )
@@ -62,6 +74,12 @@ class HealthConfig(Model):
         active = [key for key in ACTIVE_KEYS if data.get(key)]
         if len(active) == 2:
             yield Finding(("tcp",), "'path' and 'tcp' exclude each other", "remove one")
+        if data.get("tcp"):
+            for key in HTTP_KEYS:
+                if key in data:
+                    yield Finding((key,), f"{key!r} is of no use with 'tcp'", "give 'path' instead of 'tcp'")
+        if data.get("method") == "HEAD" and data.get("body") is not None:
+            yield Finding(("body",), "the answer to a HEAD has no body", "remove 'method', or 'body'")
         if not active:
             for key in data:
                 if key in cls.model_fields and key not in ("passive", *ACTIVE_KEYS):

@@ -76,8 +76,8 @@ class RetryConfig(Model):
 
 
 def _retry(value: Any) -> Any:
-    """Accept the number of tries alone, or false."""
-    if value is False:
+    """Accept the number of tries alone, or false and none."""
+    if value is False or value == "none":
         return {"attempts": 1}
     return {"attempts": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
