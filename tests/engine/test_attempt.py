@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from math import inf
+from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
@@ -92,12 +92,22 @@ class Tries:
         assert not self.source.holds
 
 
-@pytest.fixture(autouse=True)
-async def _nothing_waits() -> AsyncIterator[None]:
-    """No timer of a wait is left behind."""
-    yield
-    loop: Any = asyncio.get_running_loop()
-    assert not [timer for timer in getattr(loop, "_scheduled", ()) if not timer.cancelled() and "ring" in repr(timer)]
+class Timers:
+    """Takes the place of `call_later`: remembers what was asked for, and lets it happen at once or never."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, ring: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self.seconds: list[float] = []
+        self.handles: list[asyncio.TimerHandle] = []
+        original = loop.call_later
+
+        def call_later(delay: float, *arguments: Any) -> asyncio.TimerHandle:
+            self.seconds.append(delay)
+            self.handles.append(original(0 if ring else 1000, *arguments))
+            return self.handles[-1]
+
+        fake = SimpleNamespace(call_later=call_later)
+        monkeypatch.setattr(attempt_module, "asyncio", SimpleNamespace(get_running_loop=lambda: fake))
 
 
 # one attempt
@@ -261,25 +271,16 @@ async def test_the_same_endpoint_is_asked_again_only_if_that_is_allowed() -> Non
 
 
 @pytest.mark.parametrize(("after", "waits"), [(b"1", True), (b"3", False), (b"Fri, 31 Dec 1999 23:59:59 GMT", True)])
-async def test_retry_after_of_the_only_endpoint_is_waited_for_if_it_is_not_too_long(after: bytes, waits: bool) -> None:
+async def test_retry_after_of_the_only_endpoint_is_waited_for_if_it_is_not_too_long(
+    after: bytes, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     retry = RetrySettings(same_endpoint=True, statuses=frozenset((503,)), backoff_max=2.0)
     tries = Tries(endpoints=1, retry=retry)
     tries.endpoints[0].pool.new.append(FakeUpstream())
     await tries.start()
-    loop = asyncio.get_running_loop()
-    asked: list[float] = []
-    original = loop.call_later
-
-    def call_later(delay: float, *arguments: Any) -> Any:
-        asked.append(delay)
-        return original(0, *arguments)
-
-    cast("Any", loop).call_later = call_later
-    try:
-        await tries.answer(0, BAD + b"retry-after: %b\r\n" % after)
-    finally:
-        del cast("Any", loop).call_later
-    assert asked == ([1.0 if after == b"1" else 0.0] if waits else [])
+    timers = Timers(monkeypatch, ring=True)
+    await tries.answer(0, BAD + b"retry-after: %b\r\n" % after)
+    assert timers.seconds == ([1.0 if after == b"1" else 0.0] if waits else [])
     assert tries.status == (0 if waits else 503)
     tries.x.fail(GatewayError("relay.client_gone"))
 
@@ -378,16 +379,27 @@ async def test_the_routes_settings_stand_before_the_services() -> None:
 # the client, meanwhile
 
 
-async def test_a_client_that_goes_away_during_the_wait_ends_it() -> None:
-    tries = Tries(retry=RetrySettings(backoff=1000.0, backoff_max=1000.0))
-    tries.service.random = lambda: 0.5
-    await tries.start()
+async def test_a_client_that_goes_away_during_the_wait_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = await Tries().start()
+    timers = Timers(monkeypatch, ring=False)
     await tries.fail(0)
     assert not tries.x.finished
     tries.x.fail(GatewayError("relay.client_gone"))
     assert tries.asked == [True, False, False]
     assert tries.client.heads == []
+    assert [handle.cancelled() for handle in timers.handles] == [True]
     tries.ended()
+
+
+async def test_the_wait_grows_and_is_drawn_by_lot(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = Tries(endpoints=5, retry=RetrySettings(attempts=9, backoff=1.0, backoff_max=3.0))
+    tries.service.random = lambda: 0.5
+    await tries.start()
+    timers = Timers(monkeypatch, ring=True)
+    for number in range(4):
+        await tries.fail(number)
+    assert timers.seconds == [0.5, 1.0, 1.5, 1.5]
+    tries.x.fail(GatewayError("relay.client_gone"))
 
 
 async def test_a_client_that_goes_away_is_nobodys_fault() -> None:
@@ -443,6 +455,20 @@ async def test_on_attempt_runs_for_each_try_and_its_changes_are_of_that_try_alon
     assert b"x-signed: 2\r\n" in tries.upstreams[1].block
     assert b"x-signed: 1" not in tries.upstreams[1].block
     tries.ended()
+
+
+async def test_a_replaced_connection_begins_with_fresh_headers_too() -> None:
+    class Adds:
+        def on_attempt(self, x: Exchange, attempt: Attempt) -> None:
+            attempt.headers.add("x-n", str(attempt.number))
+
+    tries = Tries(Adds())
+    tries.endpoints[0].pool.kept.append(kept := FakeUpstream(fresh=False))
+    await tries.start()
+    kept.fail("attempt.closed")
+    assert b"x-n: 1\r\n" in kept.block
+    assert b"x-n: 2\r\n" in tries.upstreams[0].block
+    assert b"x-n: 1\r\n" not in tries.upstreams[0].block
 
 
 async def test_on_attempt_that_fails_is_not_tried_again_and_nobody_is_blamed() -> None:
