@@ -98,6 +98,15 @@ class FallbackConfig(Model):
             yield Finding((), "a fallback is {service} or {respond}", "give one of them")
 
 
+def _fallback(value: Any) -> Any:
+    if isinstance(value, Mapping | FallbackConfig):
+        return value
+    raise ValueError("should be {service: NAME} or {respond: {status: 503}}")
+
+
+Fallback = Annotated[FallbackConfig, BeforeValidator(_fallback, json_schema_input_type=FallbackConfig)]
+
+
 class RouteConfig(Model):
     """What a request must look like, and where it goes."""
 
@@ -148,7 +157,7 @@ class RouteConfig(Model):
     retry: Retry | None = Field(
         default=None, description="When requests of this route are tried again, instead of the service's 'retry'."
     )
-    fallback: FallbackConfig | None = Field(
+    fallback: Fallback | None = Field(
         default=None, description="What takes over when the service has no answer: {service} or {respond}."
     )
     docs: Any = Field(default=None, description="Anything; shown to clients in /services.json.")
@@ -169,6 +178,7 @@ class RouteConfig(Model):
             yield Finding(("strip",), "'strip' and 'rewrite' exclude each other", "let the rewrite do it")
         yield from _strip_findings(data)
         yield from _rewrite_findings(data)
+        yield from _fallback_findings(data)
 
 
 def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -181,6 +191,13 @@ def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
         for key in _FOR_SERVICES:
             if data.get(key) is not None:
                 yield Finding((key,), f"{key!r} is of no use with {given[0]!r}", "remove it")
+
+
+def _fallback_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """A service that failed cannot take over from itself."""
+    fallback, service = data.get("fallback"), data.get("service")
+    if isinstance(fallback, Mapping) and service is not None and fallback.get("service") == service:
+        yield Finding(("fallback", "service"), f"the route goes to {service!r} already", "name another service")
 
 
 def _strip_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
