@@ -111,7 +111,7 @@ async def fall_back(x: Exchange, failed: GatewayError) -> Upstream | None:
     if fallback is None or failed.code.partition(".")[0] not in SERVICE_FAILED:
         raise failed
     x.disarm()
-    log.info("exchange %s falls back: %s", x.request_id, failed)
+    log.debug("exchange %s falls back: %s", x.request_id, failed)
     if fallback.respond is not None:
         await answer(x, fallback.respond(x))
         return None
