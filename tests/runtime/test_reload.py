@@ -188,6 +188,25 @@ async def test_a_condition_in_python_is_imported_anew(site: Site) -> None:
 # services
 
 
+async def test_a_balancing_function_is_imported_anew_and_connections_stay(front: Fronts, site: Site) -> None:
+    one, two = await front.upstream(answer(ok(b"one"))), await front.upstream(answer(ok(b"two")))
+    code = "def choose(x, endpoints): return endpoints[{}]\n"
+    site.module("anew_choice", code.format(0))
+    site.file.write_text(
+        f"listen: 127.0.0.1:0\nroutes: [{{path: /*, service: s}}]\n"
+        f"services: {{s: {{endpoints: ['{one.url}', '{two.url}'], balance: {{python: 'anew_choice:choose'}}}}}}\n"
+    )
+    async with Gateway.load(site.file) as gateway, RawClient(gateway.port) as client:
+        assert await body(client) == "one"
+        site.module("anew_choice", code.format(1))
+        await gateway.reload()
+        assert await body(client) == "two"
+        site.module("anew_choice", code.format(0))
+        await gateway.reload()
+        assert await body(client) == "one"
+        assert len(one.connections) == 1
+
+
 async def test_connections_to_unchanged_endpoints_stay(front: Fronts, site: Site) -> None:
     upstream = await front.upstream(answer(ok(b"hello")))
     routes = f'routes: [{{path: /*, target: "{upstream.url}"}}]\nlisten: 127.0.0.1:0\n'

@@ -21,16 +21,24 @@ from importlib.machinery import (
     SourceFileLoader,
 )
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import propylon
 
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
+_PACKAGE: Final = Path(propylon.__file__).parent
 _folders: set[Path] = set()
+_compiled: set[Path] = set()
 
 
 class Modules:
-    """The modules beside one configuration."""
+    """The modules beside one configuration.
+
+    Attributes:
+        folder: where they are.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         """Let modules in `folder` be found by `import`."""
@@ -39,8 +47,8 @@ class Modules:
 
     @property
     def files(self) -> frozenset[Path]:
-        """The files of all that are imported."""
-        return frozenset(Path(loader.path) for _, loader in self._imported().values())
+        """The files of all that are imported, and of those that could not be when it was tried last."""
+        return frozenset(Path(loader.path) for _, loader in self._imported().values()) | self._tried()
 
     def digests(self) -> dict[str, str]:
         """Return what tells the versions of each module apart."""
@@ -51,6 +59,7 @@ class Modules:
         known = {name: module for name, (module, _) in self._imported().items()}
         for name in known:
             del sys.modules[name]
+        _compiled.difference_update(self._tried())
         importlib.invalidate_caches()
         return known
 
@@ -59,6 +68,9 @@ class Modules:
         for name in self._imported():
             del sys.modules[name]
         sys.modules.update(known)
+
+    def _tried(self) -> set[Path]:
+        return {path for path in _compiled if _is_beside(str(path), self.folder)}
 
     def _imported(self) -> dict[str, tuple[ModuleType, _SourceLoader]]:
         found = {}
@@ -70,9 +82,11 @@ class Modules:
 
 
 def _is_beside(file: str, folder: Path) -> bool:
-    """Tell whether a file is in a folder, and not in an environment of Python that is in it."""
+    """Tell whether a file is in a folder, and belongs neither to this package nor to an environment of Python there."""
     path = Path(file)
-    return path.is_relative_to(folder) and "site-packages" not in path.relative_to(folder).parts
+    if not path.is_relative_to(folder) or path.is_relative_to(_PACKAGE):
+        return False
+    return "site-packages" not in path.relative_to(folder).parts
 
 
 def _look_in(folder: Path) -> None:
@@ -100,6 +114,7 @@ class _SourceLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         source = self.get_data(path)
+        _compiled.add(Path(path))
         self.digest = hashlib.sha256(source).hexdigest()
         code: CodeType = self.source_to_code(source, path)
         return code
