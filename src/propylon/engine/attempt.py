@@ -65,6 +65,11 @@ class Attempt:
             self._headers = Headers(raw)
         return self._headers
 
+    @property
+    def looked_at(self) -> Headers | None:
+        """The same, if any policy has looked at it for this try: only then it may have changed."""
+        return self._headers
+
     def begin_sending(self, number: int) -> None:
         """Begin to send the request; what policies changed of an earlier time is forgotten."""
         self.number = number
@@ -163,7 +168,7 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
         headers = None
         if x.route.pipeline.on_attempt:
             await run_all(x, x.route.pipeline.on_attempt, made, code="request.policy_failed")
-            headers = made.headers
+            headers = made.looked_at
         sent = upstream.error is None
         if sent:
             made.sent = True

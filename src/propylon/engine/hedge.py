@@ -125,7 +125,7 @@ class Leg:
         headers = None
         if x.route.pipeline.on_attempt:
             await run_all(x, x.route.pipeline.on_attempt, attempt, code="request.policy_failed")
-            headers = attempt.headers
+            headers = attempt.looked_at
         if upstream.error is None:
             attempt.sent = True
             attempt.began = monotonic()
