@@ -6,16 +6,22 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from propylon.config.schema import GatewayConfig
+    from propylon.config.load import Loaded
+    from propylon.config.schema import GatewayConfig, ListenerConfig
     from propylon.engine.snapshot import Snapshot
+    from propylon.runtime.changed_files import ChangedFiles
+    from propylon.runtime.modules import Modules
+    from propylon.runtime.reload import Reload, Reloader
     from propylon.runtime.worker import Worker
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -43,21 +49,38 @@ class Gateway:
         self._data: dict[str, Any] = dict(settings)
         self._data["routes"] = list(settings.get("routes", ()))
         self._data["services"] = dict(settings.get("services", {}))
-        self._base_dir: Path | None = None
-        self._config: GatewayConfig | None = None
+        self._modules: Modules | None = None
+        self._read: Callable[[], Loaded] | None = None
+        self._file: Path | None = None
+        self._loaded: Loaded | None = None
+        self._listen: tuple[ListenerConfig, ...] | None = None
         self._snapshot: Snapshot | None = None
         self._worker: Worker | None = None
+        self._reloader: Reloader | None = None
+        self._is_alone = False
 
     @classmethod
-    def from_config(cls, config: GatewayConfig, base_dir: str | Path = ".") -> Self:
+    def from_config(
+        cls, config: GatewayConfig, base_dir: str | Path = ".", read: Callable[[], Loaded] | None = None
+    ) -> Self:
         """Make a gateway of a configuration that has been checked already.
 
         Args:
             base_dir: the folder of its file, where modules of policies are looked for too.
+            read: reads the configuration anew, for `reload`.
         """
+        from propylon.config.load import Loaded
+
+        return cls._of(Loaded(config), base_dir, read)
+
+    @classmethod
+    def _of(cls, loaded: Loaded, base_dir: str | Path, read: Callable[[], Loaded] | None) -> Self:
+        from propylon.runtime.modules import Modules
+
         self = cls()
-        self._config = config
-        self._base_dir = Path(base_dir)
+        self._loaded = loaded
+        self._modules = Modules(base_dir)
+        self._read = read
         return self
 
     @classmethod
@@ -67,9 +90,15 @@ class Gateway:
         Raises:
             ConfigError: with every problem of the file.
         """
-        from propylon.config.load import load
+        from propylon.config.load import load_whole
 
-        return cls.from_config(load(path), Path(path).parent)
+        self = cls._of(load_whole(path), Path(path).parent, lambda: load_whole(path))
+        self._file = Path(path)
+        return self
+
+    def reload_from(self, read: Callable[[], Loaded], modules: Modules) -> None:
+        """Let `reload` find the configuration by `read`, with `modules` imported anew."""
+        self._read, self._modules = read, modules
 
     def route(self, path: str | Sequence[str] | None = None, **keys: Any) -> Self:
         """Add a route: what it matches, its policies, and one of `target`, `service`, `redirect`, `respond`."""
@@ -77,10 +106,10 @@ class Gateway:
         self._data["routes"].append({**({"path": path} if path is not None else {}), **keys})
         return self
 
-    def service(self, name: str, endpoints: Sequence[str | Mapping[str, Any]], **keys: Any) -> Self:
-        """Add a service that routes can name."""
+    def service(self, name: str, endpoints: Sequence[str | Mapping[str, Any]] = (), **keys: Any) -> Self:
+        """Add a service that routes can name: with its endpoints, or with `discover` and what finds them."""
         self._change()
-        self._data["services"][name] = {"endpoints": list(endpoints), **keys}
+        self._data["services"][name] = {**({"endpoints": list(endpoints)} if endpoints else {}), **keys}
         return self
 
     def policy(self, policy: Callable[..., Any] | object) -> Any:
@@ -90,18 +119,28 @@ class Gateway:
         return policy
 
     def _change(self) -> None:
-        if self._config is not None:
+        if self._loaded is not None:
             raise RuntimeError("this gateway's configuration is complete: it was loaded, or is in use")
 
     @property
     def config(self) -> GatewayConfig:
         """The checked configuration. Raises `ConfigError` with every problem."""
-        if self._config is None:
-            from propylon.config.load import validate
+        return self.loaded().config
+
+    def loaded(self) -> Loaded:
+        """Return the checked configuration with all that is known of it. Raises `ConfigError`."""
+        if self._loaded is None:
+            from propylon.config.load import Loaded, validate
 
             data = {key: value for key, value in self._data.items() if value not in ([], {})}
-            self._config = validate(data)
-        return self._config
+            self._loaded = Loaded(validate(data))
+        return self._loaded
+
+    def _elsewhere(self, loaded: Loaded) -> Loaded:
+        """Return the configuration with the address that `run` was told."""
+        if self._listen is None:
+            return loaded
+        return replace(loaded, config=loaded.config.model_copy(update={"listen": self._listen}))
 
     def snapshot(self) -> Snapshot:
         """Compile the configuration.
@@ -113,20 +152,20 @@ class Gateway:
         if self._snapshot is None:
             from propylon.config.build import build_snapshot
 
-            if self._base_dir is not None and str(self._base_dir.resolve()) not in sys.path:
-                sys.path.insert(0, str(self._base_dir.resolve()))
-            self._snapshot = build_snapshot(self.config, base_dir=self._base_dir or Path())
+            base_dir = Path() if self._modules is None else self._modules.folder
+            self._snapshot = build_snapshot(self.config, base_dir=base_dir)
         return self._snapshot
 
     # running
 
-    def run(self, listen: str | None = None) -> None:
-        """Serve until SIGTERM, SIGINT or SIGUSR2, then finish what is under way.
+    def run(self, listen: str | None = None, *, watch: bool = False) -> None:
+        """Serve until SIGTERM, SIGINT or SIGUSR2, then finish what is under way; SIGHUP reloads the configuration.
 
         SIGUSR2 is for whoever starts it anew: clients of WebSockets are then told to come back (1012, not 1001).
 
         Args:
             listen: an address to listen on instead of the configured ones.
+            watch: reload whenever a file of the configuration, or a Python module beside it, changes.
 
         Raises:
             ConfigError, BuildError: the configuration is wrong.
@@ -135,13 +174,13 @@ class Gateway:
         if listen is not None:
             from propylon.config.load import validate
 
-            given = validate({"listen": listen})
-            self._config = self.config.model_copy(update={"listen": given.listen})
+            self._listen = validate({"listen": listen}).listen
+            self._loaded = self._elsewhere(self.loaded())
         logging.basicConfig(level=self.config.log.level.upper(), stream=sys.stderr, format=LOG_FORMAT)
         self.snapshot()  # before the loop runs: what is wrong is told before anything is opened
-        _run(self._serve())
+        _run(self._serve(watch))
 
-    async def _serve(self) -> None:
+    async def _serve(self, watch: bool) -> None:
         loop = asyncio.get_running_loop()
         stopped: asyncio.Future[bool] = loop.create_future()
 
@@ -152,25 +191,51 @@ class Gateway:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             loop.add_signal_handler(number, stop, number == signal.SIGUSR2)
         restart = False
+        self._is_alone = True
+        had_terminal = _is_terminal()
+
+        def hang_up() -> None:
+            if had_terminal and not _is_terminal():
+                stop(False)  # the terminal is closed, and takes along what runs in it
+            elif self._reloader is not None:
+                self._reloader.request()
+
         await self.start()
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        watching = loop.create_task(self._watch().run(), name="propylon watch") if watch else None
         try:
             log.info("listening on %s", ", ".join(self.addresses))
             gc.collect()
-            gc.freeze()  # the configuration lives as long as the process: collections need not look at it
+            gc.freeze()  # the configuration lives for long: collections need not look at it
             gc.set_threshold(*GC_THRESHOLDS)
             restart = await stopped
             log.info("stopping: waiting for what is under way")
         finally:
+            if watching is not None:
+                watching.cancel()
             await self.stop(restart=restart)
+
+    def _watch(self) -> ChangedFiles:
+        from propylon.runtime.changed_files import ChangedFiles
+
+        reloader = self._reloader
+        assert reloader is not None
+
+        async def changed() -> None:
+            with contextlib.suppress(Exception):  # it is in the log
+                await reloader.reload()
+
+        return ChangedFiles(reloader.files, changed, self._file)
 
     async def start(self) -> None:
         """Start to serve in the running event loop; on a free port of 127.0.0.1 if no address is configured.
 
         Raises as `run` does.
         """
+        from propylon.runtime.reload import Reloader
         from propylon.runtime.worker import Worker
 
-        if self._config is None and "listen" not in self._data:
+        if self._loaded is None and "listen" not in self._data:
             self._data["listen"] = "127.0.0.1:0"
 
         if self._worker is not None:
@@ -178,6 +243,7 @@ class Gateway:
         worker = Worker(self.snapshot(), self.config.listen)
         await worker.start()
         self._worker = worker
+        self._reloader = Reloader(worker, self.loaded(), self._read_anew, self._adopt, self._modules)
 
     async def stop(self, *, restart: bool = False) -> None:
         """Finish what is under way, then close everything.
@@ -187,8 +253,43 @@ class Gateway:
         """
         if self._worker is not None:
             worker, self._worker = self._worker, None
+            if self._reloader is not None:
+                self._reloader.close()
+                self._reloader = None
             self._snapshot = None  # its connections are closed: another start compiles it anew
             await worker.stop(restart)
+
+    async def reload(self, config: GatewayConfig | None = None) -> Reload:
+        """Take up a new configuration while the gateway runs: the one given, or what it was loaded from, read anew.
+
+        It is compiled beside the one in use, and takes its place at once or not at all. Exchanges under way finish on
+        the one they began with. Called while a reload is under way, it is the next one's turn, and the last one wins.
+
+        Returns:
+            what is different now.
+
+        Raises:
+            ConfigError, BuildError: the configuration is wrong; nothing has changed.
+            TlsError, ListenError: a certificate cannot be used, or an address listened on; nothing has changed.
+            RuntimeError: the gateway does not run.
+        """
+        from propylon.config.load import Loaded
+
+        if self._reloader is None:
+            raise RuntimeError("this gateway does not run: start it first")
+        return await self._reloader.reload(None if config is None else Loaded(config))
+
+    def _read_anew(self) -> Loaded:
+        return self._elsewhere(self.loaded() if self._read is None else self._read())
+
+    def _adopt(self, loaded: Loaded, snapshot: Snapshot) -> None:
+        """Go on with another configuration: the worker has taken it up."""
+        self._loaded, self._snapshot = loaded, snapshot
+        if self._is_alone:
+            from propylon.runtime.aside import keep_for_long
+
+            logging.getLogger().setLevel(loaded.config.log.level.upper())
+            keep_for_long()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -216,6 +317,14 @@ class Gateway:
     def port(self) -> int:
         """The port of the first TCP listener."""
         return int(self.url.rpartition(":")[2])
+
+
+def _is_terminal() -> bool:
+    """Tell whether the log goes to a terminal that is still there."""
+    try:
+        return os.isatty(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _run(main: Any) -> None:

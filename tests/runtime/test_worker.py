@@ -236,3 +236,15 @@ async def open_websocket(connection: UpstreamConnection) -> None:
     """A service that answers the handshake, and keeps what it reads."""
     await connection.head()
     connection.send(SWITCH)
+
+
+async def test_stopping_does_not_wait_for_the_linger_of_a_connection_that_closes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("propylon.inbound.http1.DRAIN_LINGER_SECONDS", 0.01)
+    made = worker(gateway(timeouts={"drain": "20s", "linger": "20s"}))
+    async with running(made) as port, RawClient(port) as client:
+        await client.send(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        await client.until_closed()  # the answer, and the gateway's FIN; this client never sends its own
+        async with within(2, "a worker with a lingering connection stops"):
+            await made.stop()

@@ -20,8 +20,8 @@ class EnvironmentProblem(ValueError):
         self.hint = hint
 
 
-def substitute(text: str, environment: Mapping[str, str]) -> str:
-    """Return the text with every reference replaced by the variable's value.
+def substitute(text: str, environment: Mapping[str, str], used: set[str] | None = None) -> str:
+    """Return the text with every reference replaced by the variable's value, which is added to `used`.
 
     Raises `EnvironmentProblem` for a variable that is not set and has no default, and for a broken reference.
     """
@@ -42,6 +42,8 @@ def substitute(text: str, environment: Mapping[str, str]) -> str:
             raise EnvironmentProblem(
                 f"the environment variable {name} is not set", f"set it, or give a default: ${{{name}:-default}}"
             )
+        if used is not None:
+            used.add(found)
         return found
 
     return _REFERENCE.sub(value, text) if "${" in text else text

@@ -4,6 +4,7 @@ Rules of the file: nothing but `ConfigError` comes out; a configuration is whole
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,39 @@ from propylon.config.schema import GatewayConfig
 from propylon.config.types import BASE_DIR, FROM_FILE
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration and where it came from.
+
+    Attributes:
+        files: what it was read from, besides those that it names as files.
+        secrets: texts in it that nobody may be shown: they came from the environment or from files.
+    """
+
+    config: GatewayConfig
+    files: frozenset[Path] = frozenset()
+    secrets: frozenset[str] = frozenset()
+
+
 def load(path: str | Path, *, environment: Mapping[str, str] | None = None) -> GatewayConfig:
     """Return the configuration in a YAML file; files it names are found beside it.
 
     Raises `ConfigError`, also when the file cannot be read.
     """
+    return load_whole(path, environment=environment).config
+
+
+def load_whole(path: str | Path, *, environment: Mapping[str, str] | None = None) -> Loaded:
+    """Return the configuration in a YAML file with all that it was read from. Raises as `load` does."""
     name = str(path)
     try:
         with Path(path).open("rb") as file:
             raw = file.read(document.MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ConfigError([_unreadable(name, error)]) from None
-    return load_text(document.decode(raw, name), name, base_dir=Path(path).parent, environment=environment)
+    text = document.decode(raw, name)
+    found = _load_text(text, name, base_dir=Path(path).parent, environment=environment)
+    return Loaded(found.config, found.files | {Path(path)}, found.secrets)
 
 
 def load_text(
@@ -37,6 +59,10 @@ def load_text(
 
     `environment` replaces the process's environment variables. Raises `ConfigError`.
     """
+    return _load_text(text, name, base_dir=base_dir, environment=environment).config
+
+
+def _load_text(text: str, name: str, *, base_dir: str | Path, environment: Mapping[str, str] | None) -> Loaded:
     root = document.parse(text, name)
     if root is None:
         raise ConfigError([Problem(name, None, None, "", "is empty", "write at least 'routes:'")])
@@ -45,7 +71,7 @@ def load_text(
     config, problems = _validated(source, {BASE_DIR: base_dir, FROM_FILE: True}, resolver.failed)
     if config is None or resolver.problems:
         raise ConfigError([*resolver.problems, *problems])
-    return config
+    return Loaded(config, frozenset(resolver.files), frozenset(resolver.secrets))
 
 
 def validate(data: Mapping[str, Any], name: str = "gateway", *, base_dir: str | Path = ".") -> GatewayConfig:

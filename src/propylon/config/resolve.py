@@ -25,11 +25,20 @@ _SECRET_KEYS: Final = frozenset({"policies", "redirect", "respond", "balance", "
 
 
 class Resolver:
-    """Turns one document into data; `problems` has what was wrong with it, `failed` the paths that have no value."""
+    """Turns one document into data.
+
+    Attributes:
+        problems: what was wrong with it.
+        failed: the paths that have no value.
+        files: what `from_file` named.
+        secrets: the texts that came from the environment and from files.
+    """
 
     def __init__(self, name: str, base_dir: FilePath, environment: Mapping[str, str] | None = None) -> None:
         self.problems: list[Problem] = []
         self.failed: set[Path] = set()
+        self.files: set[FilePath] = set()
+        self.secrets: set[str] = set()
         self._name = name
         self._base_dir = base_dir
         self._environment = os.environ if environment is None else environment
@@ -58,7 +67,7 @@ class Resolver:
         if "${" in text:
             self._secrets.add(path)
             try:
-                text = substitute(text, self._environment)
+                text = substitute(text, self._environment, self.secrets)
             except EnvironmentProblem as problem:
                 self._problem(path, node.place, str(problem), problem.hint)
                 return text
@@ -122,7 +131,11 @@ class Resolver:
         self._secrets.add(path)
         inside = (*path, _FROM_FILE)
         try:
-            return _read_secret(file, self._base_dir)
+            if isinstance(file, str):
+                self.files.add(FilePath(self._base_dir, file))
+            secret = _read_secret(file, self._base_dir)
+            self.secrets.add(secret)
+            return secret
         except ValueError as error:
             if inside not in self.failed:
                 self._problem(inside, self._values[inside], str(error))

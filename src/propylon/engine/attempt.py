@@ -65,6 +65,11 @@ class Attempt:
             self._headers = Headers(raw)
         return self._headers
 
+    @property
+    def looked_at(self) -> Headers | None:
+        """The same, if any policy has looked at it for this try: only then it may have changed."""
+        return self._headers
+
     def begin_sending(self, number: int) -> None:
         """Begin to send the request; what policies changed of an earlier time is forgotten."""
         self.number = number
@@ -162,8 +167,8 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
         made.begin_sending(x.attempts)
         headers = None
         if x.route.pipeline.on_attempt:
-            await run_all(x, x.route.pipeline.on_attempt, made)
-            headers = made.headers
+            await run_all(x, x.route.pipeline.on_attempt, made, code="request.policy_failed")
+            headers = made.looked_at
         sent = upstream.error is None
         if sent:
             made.sent = True
@@ -177,6 +182,8 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
         if upstream.fresh or repeated or (sent and (upstream.heard or not _may_repeat(x, retry))):
             raise upstream.error
         repeated = True
+        if x.replay is not None:
+            x.replay.wait()
         upstream.finish()
         upstream = x.upstream = None
 
@@ -209,10 +216,18 @@ async def _hedged(x: Exchange, service: Service, retry: RetrySettings, tried: li
 
 def _keep_body(x: Exchange, service: Service, retry: RetrySettings) -> None:
     """Keep the body that is under way while it is sent, if the request may be sent again."""
-    if x.method not in retry.methods or x.route.pipeline.on_request_chunk or retry.attempts < 2:
+    if x.method not in retry.methods or x.route.pipeline.on_request_chunk:
         return
-    if retry.same_endpoint or len(service.endpoints) > 1:
+    again = retry.attempts > 1 and (retry.same_endpoint or len(service.endpoints) > 1)
+    if again or (x.route.fallback is not None and x.route.fallback.service is not None):
         x.replay = Replay(retry.body_buffer)
+
+
+def may_go_elsewhere(x: Exchange) -> bool:
+    """Say whether another service may have the request: nothing of it was sent, or it may be sent twice."""
+    service = x.service
+    assert service is not None
+    return not x.attempts or _may_repeat(x, x.route.retry or service.settings.retry)
 
 
 def _may_repeat(x: Exchange, retry: RetrySettings) -> bool:
@@ -260,7 +275,7 @@ def _retry_in(
 def give_up(x: Exchange) -> None:
     """End the attempt under way; its connection is closed unless it is clean."""
     if x.replay is not None:
-        x.replay.unplug()
+        x.replay.wait()
     if x.upstream is not None:
         x.upstream.finish()
         x.upstream = None

@@ -21,7 +21,7 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
 from propylon.engine.admit import answer_options
-from propylon.engine.attempt import attempt, give_up
+from propylon.engine.attempt import attempt, give_up, may_go_elsewhere
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import EventStream
@@ -92,6 +92,8 @@ async def forward(x: Exchange) -> None:
     finally:
         # 8 settle
         give_up(x)
+        if x.replay is not None:
+            x.replay.unplug()
         # 9 done
         x.close()
         if x.route.pipeline.on_done:
@@ -109,11 +111,11 @@ async def fall_back(x: Exchange, failed: GatewayError) -> Upstream | None:
     if fallback is None or failed.code.partition(".")[0] not in SERVICE_FAILED:
         raise failed
     x.disarm()
-    log.info("exchange %s falls back: %s", x.request_id, failed)
+    log.debug("exchange %s falls back: %s", x.request_id, failed)
     if fallback.respond is not None:
         await answer(x, fallback.respond(x))
         return None
-    if isinstance(x.body, Body) and x.attempts and (x.replay is None or not x.replay.whole):
+    if not may_go_elsewhere(x):
         raise failed
     x.service, x.chosen = fallback.service, None
     return await attempt(x)

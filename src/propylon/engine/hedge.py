@@ -124,8 +124,8 @@ class Leg:
         attempt.begin_sending(x.attempts)
         headers = None
         if x.route.pipeline.on_attempt:
-            await run_all(x, x.route.pipeline.on_attempt, attempt)
-            headers = attempt.headers
+            await run_all(x, x.route.pipeline.on_attempt, attempt, code="request.policy_failed")
+            headers = attempt.looked_at
         if upstream.error is None:
             attempt.sent = True
             attempt.began = monotonic()

@@ -59,13 +59,14 @@ class ClientConnection(asyncio.Protocol):
         deadline: when `check` has to look at it (`time.monotonic`).
         due: when `check` has to look at its exchange.
         exchange: the exchange under way, if any.
+        listener: what accepted it.
     """
 
     __slots__ = (
         "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds",
         "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme",
         "_serving", "_switched", "_tls", "_took_at", "_transport", "_turn_over", "_unsent", "_write_stalled",
-        "deadline", "due", "exchange",
+        "deadline", "due", "exchange", "listener",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +103,7 @@ class ClientConnection(asyncio.Protocol):
         self._took_at = 0.0
         self.deadline = self.due = inf
         self.exchange: Exchange | None = None
+        self.listener: object = None
 
     def __repr__(self) -> str:
         state = "closed" if self._transport is None else "busy" if self.exchange is not None else "idle"
@@ -569,12 +571,20 @@ class ClientConnection(asyncio.Protocol):
         self._release_all()
         transport.write_eof()
 
-    def drain(self, ending: Ending) -> None:
-        """Close if nothing is under way; otherwise behind the next answer, which is ended if it is an event stream."""
+    def drain(self, ending: Ending | None) -> None:
+        """Close if nothing is under way; otherwise behind the answer, which `ending` ends if it is an event stream."""
         if self.exchange is not None:
-            self.exchange.end_by(ending)
-        elif self._reader is None and not self._closing:
+            self._keep = False
+            if ending is not None:
+                self.exchange.end_by(ending)
+        elif self._closing:
+            due = self.deadline
+            self._rearm()  # there is less time for a goodbye now
+            self.deadline = min(due, self.deadline)
+        elif self._reader is None:
             self._close()
+        else:
+            self._keep = False
 
     # deadlines
 

@@ -33,10 +33,12 @@ class Connection(Protocol):
     Attributes:
         deadline: when `check` has to look at it (`time.monotonic`).
         due: when `check` has to look at its exchange.
+        listener: what accepted it.
     """
 
     deadline: float
     due: float
+    listener: object
 
     @property
     def exchange(self) -> Exchange | None:
@@ -45,8 +47,8 @@ class Connection(Protocol):
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
 
-    def drain(self, ending: Ending) -> None:
-        """Close if nothing is under way; otherwise behind the next answer, and what goes on for long by `ending`."""
+    def drain(self, ending: Ending | None) -> None:
+        """Close if nothing is under way; otherwise behind the answer, and what goes on for long by `ending`, if any."""
 
     def abort(self) -> None:
         """Cut the connection."""

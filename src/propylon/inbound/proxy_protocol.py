@@ -162,9 +162,10 @@ class ProxyPreface(asyncio.Protocol):
 
     Attributes:
         deadline: when the header must have come (`time.monotonic`).
+        listener: what accepted the connection.
     """
 
-    __slots__ = ("_factory", "_intake", "_parser", "_transport", "_trusts", "deadline")
+    __slots__ = ("_factory", "_intake", "_parser", "_transport", "_trusts", "deadline", "listener")
 
     exchange = None  # there never is one before the header
     due = inf
@@ -187,6 +188,7 @@ class ProxyPreface(asyncio.Protocol):
         self._factory = factory
         self._parser = ProxyHeaderParser()
         self._transport: asyncio.Transport | None = None
+        self.listener: object = None
         self.deadline = inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -229,7 +231,7 @@ class ProxyPreface(asyncio.Protocol):
         if self.deadline <= now:
             self.abort()
 
-    def drain(self, ending: Ending) -> None:
+    def drain(self, ending: Ending | None) -> None:
         """End: there is no request under way."""
         self.abort()
 

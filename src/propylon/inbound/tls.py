@@ -22,7 +22,7 @@ from propylon.tls import ALPN, TlsError, load_identity, read
 from propylon.x509 import Certificate, read_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from propylon.config.schema import ListenerTlsConfig
@@ -114,7 +114,7 @@ class ListenerTls:
         outgoing: the buffer that OpenSSL writes to, for all connections (see `tls_transport.py`).
     """
 
-    __slots__ = ("_config", "_door", "failures", "identities", "outgoing")
+    __slots__ = ("_address", "_config", "_door", "failures", "identities", "outgoing")
 
     def __init__(self, config: ListenerTlsConfig, address: str) -> None:
         """Read all files of `config`; `address` names the listener in the log. Raises `TlsError`."""
@@ -122,11 +122,9 @@ class ListenerTls:
         self.outgoing = ssl.MemoryBIO()
         self.failures = TlsFailures(address)
         self.identities = Identities(config)
-        self._door = self._new_door()
-        for identity in self.identities.certificates:
-            warning = identity.warning(datetime.now(UTC))
-            if warning is not None:
-                log.warning("%s: %s", address, warning)
+        self._door = self._new_door(config)
+        self._address = address
+        self._warn(self.identities)
 
     @property
     def files(self) -> list[str]:
@@ -146,14 +144,34 @@ class ListenerTls:
 
     def reload(self) -> None:
         """Read all files anew; connections that are open stay what they are. Raises `TlsError` and changes nothing."""
-        identities = Identities(self._config)
-        if identities.authorities != self.identities.authorities:
-            # A ticket carries who its client was found to be; these authorities might not have found that.
-            self._door = self._new_door()
-        self.identities = identities
+        self.prepare(self._config)()
 
-    def _new_door(self) -> ssl.SSLContext:
-        door = _new_context(self._config)
+    def prepare(self, config: ListenerTlsConfig) -> Callable[[], None]:
+        """Read all files of a configuration that may be another one, and return what lets it take effect.
+
+        Raises:
+            TlsError: a file that cannot be used; nothing has changed.
+        """
+        identities = Identities(config)
+        door = self._door
+        if _asked(config, identities) != _asked(self._config, self.identities):
+            # A ticket carries who its client was found to be; what is asked now might not have found that.
+            door = self._new_door(config)
+
+        def take_up() -> None:
+            self._config, self._door, self.identities = config, door, identities
+            self._warn(identities)
+
+        return take_up
+
+    def _warn(self, identities: Identities) -> None:
+        for identity in identities.certificates:
+            warning = identity.warning(datetime.now(UTC))
+            if warning is not None:
+                log.warning("%s: %s", self._address, warning)
+
+    def _new_door(self, config: ListenerTlsConfig) -> ssl.SSLContext:
+        door = _new_context(config)
         door.sslobject_class = ServerSide
         door.sni_callback = self._greet
         return door
@@ -168,6 +186,12 @@ class ListenerTls:
             return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
         tls.context = identities.choose(name)
         return None
+
+
+def _asked(config: ListenerTlsConfig, identities: Identities) -> tuple[object, ...]:
+    """Return what a handshake asks of clients."""
+    asked = config.client_certificates
+    return config.min_version, None if asked is None else asked.mode, identities.authorities
 
 
 def _read_identities(pairs: Sequence[tuple[Path, Path | None]]) -> tuple[Identity, ...]:

@@ -91,9 +91,12 @@ class TlsHandshake(asyncio.Protocol):
 
     Attributes:
         deadline: when the handshake must be over (`time.monotonic`).
+        listener: what accepted the connection.
     """
 
-    __slots__ = ("_begun", "_engine", "_factory", "_intake", "_line", "_tls", "_transport", "_waits", "deadline")
+    __slots__ = (
+        "_begun", "_engine", "_factory", "_intake", "_line", "_tls", "_transport", "_waits", "deadline", "listener",
+    )  # fmt: skip
 
     exchange = None  # there never is one before the handshake
     due = inf
@@ -116,6 +119,7 @@ class TlsHandshake(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._engine: Engine | None = None
         self._begun = self._waits = False
+        self.listener: object = None
         self.deadline = inf
 
     def __repr__(self) -> str:
@@ -221,7 +225,7 @@ class TlsHandshake(asyncio.Protocol):
         else:
             self._end("timeout")
 
-    def drain(self, ending: Ending) -> None:
+    def drain(self, ending: Ending | None) -> None:
         """End: there is no request under way."""
         self.abort()
 

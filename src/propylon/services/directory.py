@@ -48,6 +48,7 @@ class Directory:
         self._clock = clock
         self._endpoints: dict[tuple[str, str], tuple[Transport, Endpoint]] = {}
         self._vitals: dict[str, Vitals] = {}
+        self._leaving: set[Vitals] = set()
         self._ejected: set[Vitals] = set()
         self._restless: set[Service] = set()
         self.checks = HealthChecks(self._opener, self.complain, clock)
@@ -118,6 +119,7 @@ class Directory:
             del self._endpoints[service.name, endpoint.url]
             endpoint.pool.retire()
             self.checks.forget(service.name, endpoint.url)
+            self._leaving.add(endpoint.vitals)
 
     def watch(self, service: Service) -> None:
         """Look at a service at every sweep: something of it changes by time."""
@@ -151,7 +153,11 @@ class Directory:
             self._restless = {service for service in self._restless if service.sweep(now)}
 
     def sweep_pools(self, now: float) -> None:
-        """Close connections that have rested for too long; once a second."""
+        """Close connections that have rested for too long, and forget addresses that are gone; once a second."""
+        for vitals in [each for each in self._leaving if each.users or not each.inflight]:
+            self._leaving.discard(vitals)
+            if not vitals.users and self._vitals.get(vitals.url) is vitals:
+                del self._vitals[vitals.url]
         for _, endpoint in self._endpoints.values():
             endpoint.pool.sweep(now)
 

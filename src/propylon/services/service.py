@@ -88,6 +88,11 @@ class Service:
 
     # its endpoints
 
+    @property
+    def started(self) -> bool:
+        """Whether it serves, or has served."""
+        return self._directory is not None
+
     def start(self, directory: Directory, previous: Service | None = None) -> None:
         """Begin to serve.
 
@@ -106,8 +111,10 @@ class Service:
                 self.breaker = previous.breaker
             if previous.settings.concurrency == self.settings.concurrency:
                 self.admission = previous.admission
-            if self.provider is not None:
+            if self.provider is not None and not self.found:
                 self.found = previous.found
+            if previous._slow_start == self._slow_start:
+                self._warm = previous._warm
         self.apply(self.found, cold=False)
 
     def stop(self) -> None:
@@ -123,25 +130,28 @@ class Service:
         """
         assert self._directory is not None
         known = set(self.endpoints)
+        urls = {each.url for each in known}  # one whose weight has changed is made anew, and is not new
         made = tuple(self._directory.endpoint(self, each) for each in found)
         self.found, self.endpoints = tuple(found), made
         for gone in known.difference(made):
             gone.vitals.users.discard(self)
             self._directory.drop(self, gone)
         now = self._clock()
+        warm = {each.url: since for each, since in self._warm.items()}
+        self._warm = {each: warm[each.url] for each in made if each.url in warm}
         for endpoint in made:
             endpoint.vitals.users.add(self)
-            if cold and endpoint not in known:
+            if cold and endpoint.url not in urls:
                 self._warm_up(endpoint, now)
         self._open = {each for each in made if each.breaker is not None and each.breaker.state != "closed"}
-        if self._open:
+        if self._open or self._warm:
             self._directory.watch(self)
         self.refresh()
 
     def refresh(self) -> None:
         """Find out anew who may be chosen: the health of an endpoint has changed, or the list of them."""
         self._candidates = found = candidates(self.endpoints, self._rules)
-        self._probes = [each for each in self._probes if each in self._open]
+        self._probes = [each for each in self._probes if each in self._open and self._may_probe(each)]
         if found:
             self.balancer.update(found)
         if self.admission is not None:
@@ -174,19 +184,25 @@ class Service:
         if self._probes and (probe := self._next_probe(now, avoid)) is not None:
             return probe
         if not self._candidates:
-            if self._open:
-                raise self._broken(min(each.breaker.retry_at for each in self._open if each.breaker is not None), now)
+            due = [each.breaker.retry_at for each in self._open if each.breaker is not None and each.weight > 0]
+            if due:
+                raise self._broken(min(due), now)
             raise GatewayError("choose.no_endpoint", log=f"service {self.name} has no endpoint that could serve")
         endpoint = self.balancer.pick(x, avoid)
-        if self._warm and self._is_cold(endpoint, now):
+        if self._warm and self._is_cold(endpoint, now) and self.has_other((*avoid, endpoint)):
             endpoint = self.balancer.pick(x, (*avoid, endpoint))
         limit = self.settings.concurrency.per_endpoint
         if limit is not None and endpoint.vitals.inflight >= limit:
-            full = [each for each in self._candidates if each.vitals.inflight >= limit]
-            if len(full) == len(self._candidates):
-                raise GatewayError("choose.queue_full", log=f"every endpoint of {self.name} has {limit} under way")
-            endpoint = self.balancer.pick(x, (*avoid, *full))
+            return self._pick_with_room(x, avoid, limit)
         return endpoint
+
+    def _pick_with_room(self, x: Exchange, avoid: Collection[Endpoint], limit: int) -> Endpoint:
+        """Pick an endpoint that has less than `limit` under way: rather one of `avoid` than one that is full."""
+        full = [each for each in self._candidates if each.vitals.inflight >= limit]
+        if len(full) == len(self._candidates):
+            raise GatewayError("choose.queue_full", log=f"every endpoint of {self.name} has {limit} under way")
+        wanted = (*avoid, *full)
+        return self.balancer.pick(x, wanted if self.has_other(wanted) else full)
 
     def has_other(self, avoid: Collection[Endpoint]) -> bool:
         """Tell whether there is an endpoint beside those of `avoid`."""
@@ -202,6 +218,10 @@ class Service:
                 self._probes.remove(endpoint)
                 return endpoint
         return None
+
+    def _may_probe(self, endpoint: Endpoint) -> bool:
+        """Tell whether a request may be spent on it: not if it drains, or is known to be ill while others serve."""
+        return endpoint.weight > 0 and not (endpoint.vitals.complaints and self._candidates)
 
     def _is_cold(self, endpoint: Endpoint, now: float) -> bool:
         since = self._warm.get(endpoint)
@@ -265,6 +285,13 @@ class Service:
 
     def _switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
         _log_circuit(f"endpoint {endpoint.url} of {self.name}", breaker, now)
+        # Another configuration may have come meanwhile, whose service has the endpoint now, or not.
+        current = self if self._directory is None else self._directory.services.get(self.name)
+        if current is not None and endpoint in current.endpoints:
+            current.circuit_switched(endpoint, breaker, now)
+
+    def circuit_switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
+        """Learn that the circuit of an endpoint has opened or closed."""
         if breaker.state == "closed":
             self._open.discard(endpoint)
             endpoint.vitals.forget()
@@ -293,6 +320,7 @@ class Service:
     def sweep(self, now: float) -> bool:
         """Look at what time alone changes; say whether there is anything left to look at."""
         due = [each for each in self._open if each.breaker is not None and each.breaker.allows(now)]
+        due = [each for each in due if self._may_probe(each)]
         self._warm = {each: since for each, since in self._warm.items() if now - since < self._slow_start}
         fresh = [each for each in due if each not in self._probes]
         if fresh:

@@ -300,6 +300,27 @@ async def test_a_server_that_is_no_etcd_is_an_error_in_words_and_is_asked_once()
     assert asked == 1
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"grpc_code": 14, "http_code": 503, "message": "etcdserver: no leader", "http_status": "Service Unavailable"},
+        {"code": 14, "message": "etcdserver: no leader", "details": []},
+    ],
+    ids=["3.4 and 3.5", "3.6"],
+)
+async def test_an_error_in_the_stream_is_told_in_the_words_of_etcd(error: dict[str, Any]) -> None:
+    """etcd 3.6 has another gateway, whose errors have another form ("Why gRPC gateway" of 3.6)."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/v3/kv/range":
+            return web.json_response({"header": {"revision": "5"}, "kvs": [], "more": False, "count": "0"})
+        return web.json_response({"error": error})
+
+    async with served(answer) as base, observed(provider(base)) as lists:
+        assert await lists.next() == []
+        assert await lists.failed() == f"{base} ended the watch: etcdserver: no leader"
+
+
 async def test_each_member_is_asked_once_before_the_failure_is_told() -> None:
     asked: list[str] = []
 

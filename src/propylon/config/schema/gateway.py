@@ -87,6 +87,11 @@ class GatewayConfig(Model):
                 yield from _service_finding(("routes", index, "split", "services", name), name, known)
             fallback = _get(_get(route, "fallback"), "service")
             yield from _service_finding(("routes", index, "fallback", "service"), fallback, known)
+        yield from _mirror_findings(("policies",), data.get("policies"), known)
+        for name in known:
+            yield from _mirror_findings(("services", name, "policies"), _get(_get(services, name), "policies"), known)
+        for index, route in enumerate(routes):
+            yield from _mirror_findings(("routes", index, "policies"), _get(route, "policies"), known)
         yield from _name_findings([_get(route, "name") for route in routes])
 
 
@@ -94,6 +99,16 @@ def _service_finding(loc: Loc, service: Any, known: list[str]) -> Iterator[Findi
     if isinstance(service, str) and service and service not in known:
         hint = suggest(service, known) or ("define it under 'services'" if not known else None)
         yield Finding(loc, f"unknown service {service!r}", hint)
+
+
+def _mirror_findings(loc: Loc, policies: Any, known: list[str]) -> Iterator[Finding]:
+    """The `mirror` policy names a service, which no other part of its configuration can know."""
+    for index, entry in enumerate(policies if isinstance(policies, list | tuple) else ()):
+        settings = _get(entry, "mirror")
+        if isinstance(settings, str):
+            yield from _service_finding((*loc, index, "mirror"), settings, known)
+        elif settings is not None:
+            yield from _service_finding((*loc, index, "mirror", "service"), _get(settings, "service"), known)
 
 
 def _name_findings(names: list[Any]) -> Iterator[Finding]:

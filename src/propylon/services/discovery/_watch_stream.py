@@ -1,16 +1,12 @@
 """What providers that watch over HTTP share: requests of any kind, and streams of JSON objects that never end.
 
-Rules of the file:
-
-- A stream is JSON objects one after the other, with or without line ends between them, cut anywhere by the network:
-  etcd and Kubernetes write one a line, Docker promises only that they follow each other.
-- One object has a greatest size, and whoever waits for one says for how long.
+Whoever waits for an object says for how long. A stream that is lost after it had begun well is told apart from a server
+that cannot be asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -19,14 +15,13 @@ import orjson
 
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._http import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, Session
+from propylon.services.discovery._json_splitter import Splitter, StreamError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     import aiohttp
 
-MAX_OBJECT_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of one object; etcd and the Kubernetes API take no request above 1.5 MiB, and JSON adds some to that."""
 REQUEST_TIMEOUT_S: Final = 10.0
 """Seconds for a request with a whole answer, and for the head of a stream."""
 STEADY_S: Final = 5.0
@@ -37,83 +32,14 @@ _BATCH_S: Final = 0.1
 _MAX_BATCH: Final = 1000
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
 _MAX_SHOWN: Final = 200
-# The next brace outside of strings, or the beginning of a string whose end has not come yet. One match for each brace,
-# and nothing is looked at twice: the quantifiers are possessive.
-_OUTSIDE: Final = re.compile(rb'(?:[^"{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+(["{}])', re.DOTALL)
-# Inside of a string, its end or what a backslash escapes.
-_INSIDE: Final = re.compile(rb'[^"\\]*+("|\\.?)', re.DOTALL)
-_BLANK: Final = b" \t\r\n"
-
-
-class StreamError(ValueError):
-    """Bytes that are no JSON objects, or an object that is too large."""
-
-
-class Splitter:
-    """Cuts a stream of bytes into JSON objects.
-
-    Attributes:
-        limit: bytes of one object at the most.
-    """
-
-    def __init__(self, limit: int = MAX_OBJECT_BYTES) -> None:
-        self.limit = limit
-        self._held = bytearray()
-        self._scanned = 0
-        self._depth = 0
-        self._in_string = False
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing of a further object has come yet."""
-        return not self._held.strip(_BLANK)
-
-    def feed(self, data: bytes) -> list[Any]:
-        """Return the objects that are whole with these bytes. Raises `StreamError`."""
-        self._held += data
-        found = []
-        while (end := self._end_of_object()) is not None:
-            found.append(_parse(bytes(self._held[:end])))
-            del self._held[:end]
-            self._scanned = 0
-        if len(self._held) > self.limit:
-            raise StreamError(f"an object of more than {self.limit} bytes")
-        return found
-
-    def _end_of_object(self) -> int | None:
-        """Go on where the last call ended, and return the place behind the first whole object."""
-        if self._depth == 0:
-            self._check_beginning()
-        while mark := (_INSIDE if self._in_string else _OUTSIDE).match(self._held, self._scanned):
-            token = mark[1]
-            if token == b"\\":  # what it escapes has not come yet
-                self._scanned = mark.start(1)
-                return None
-            self._scanned = mark.end()
-            if token == b'"':
-                self._in_string = not self._in_string
-            elif token == b"{":
-                self._depth += 1
-            elif token == b"}":
-                self._depth -= 1
-                if self._depth == 0:
-                    return self._scanned
-        self._scanned = len(self._held)
-        return None
-
-    def _check_beginning(self) -> None:
-        start = self._held.lstrip(_BLANK)
-        if start and not start.startswith(b"{"):
-            raise StreamError(f"{bytes(start[:20])!r} where a JSON object begins")
-        self._held[:] = start
 
 
 class JsonStream:
     """The objects of one response, as they come."""
 
-    def __init__(self, response: aiohttp.ClientResponse, limit: int = MAX_OBJECT_BYTES) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._content = response.content
-        self._splitter = Splitter(limit)
+        self._splitter = Splitter()
         self._ready: deque[Any] = deque()
 
     async def next(self, seconds: float) -> Any:
@@ -270,10 +196,3 @@ async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             break
     return bytes(body)
-
-
-def _parse(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise StreamError(f"what is no JSON: {error}") from None

@@ -126,13 +126,13 @@ class Provider:
                     last = found
                     yield found
 
+    def _access(self) -> Access:
+        path = self._config.kubeconfig
+        return in_cluster() if path is None else from_kubeconfig(path, self._config.context)
+
     async def _open(self, stack: AsyncExitStack) -> _Api:
         try:
-            access = (
-                from_kubeconfig(self._config.kubeconfig, self._config.context)
-                if self._config.kubeconfig
-                else in_cluster()
-            )
+            access = await asyncio.to_thread(self._access)
             with TemporaryDirectory(prefix="propylon-") as folder:
                 session = WatchSession(access.server, access.tls(Path(folder)), {}, None)
                 await stack.enter_async_context(session)

@@ -1,0 +1,210 @@
+"""The listeners of a worker: opened together, changed while they are open, closed one by one.
+
+Rules of the file:
+
+- An address that stays is never closed and opened again, so nobody is refused meanwhile: only what becomes of new
+  connections changes.
+- What can fail comes before anything has changed: certificates are read by `stage`, addresses opened by `open`.
+  `commit` cannot fail.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from propylon.http.forwarded import TrustedProxies
+from propylon.inbound.http1 import ClientConnection
+from propylon.inbound.listener import ListenAddress, Listener, open_listener
+from propylon.inbound.proxy_protocol import Place, ProxyPreface
+from propylon.inbound.redirect_https import RedirectHttps
+from propylon.inbound.tls import ListenerTls
+from propylon.inbound.tls_handshake import HandshakeLine, TlsHandshake
+from propylon.inbound.tls_reload import CertificateFiles
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from propylon.config.schema import ListenerConfig
+    from propylon.inbound.intake import Intake
+
+_Key = tuple[str, int, str | None, int]
+"""Host, port and path of an address, and how many with the same stand before it: port 0 may be there twice."""
+
+
+class Entrance:
+    """One listener, and what becomes of the connections that it accepts.
+
+    Attributes:
+        listener: what is open; `None` before.
+        settings: its part of the configuration.
+        tls: what it speaks TLS with, if it does.
+        certificates: the files of it, which are looked at from time to time.
+    """
+
+    def __init__(self, intake: Intake, line: HandshakeLine, settings: ListenerConfig, tls: ListenerTls | None) -> None:
+        self._intake = intake
+        self._line = line
+        self.listener: Listener | None = None
+        self.take(settings, tls)
+
+    def __call__(self) -> asyncio.Protocol:
+        """Make the protocol of a new connection."""
+        return self._accept()
+
+    def take(self, settings: ListenerConfig, tls: ListenerTls | None) -> None:
+        """Serve new connections by these settings."""
+        self.settings, self.tls = settings, tls
+        self.certificates = None if tls is None else CertificateFiles(tls, str(settings.address))
+        self._admission = None if settings.redirect_https is None else RedirectHttps(settings.redirect_https).admit
+        self._accept = self._way(settings, tls)
+
+    def _way(self, settings: ListenerConfig, tls: ListenerTls | None) -> Callable[[], asyncio.Protocol]:
+        """Say what a new connection begins with: PROXY protocol header, TLS handshake, request, in this order."""
+        accept: Callable[..., asyncio.Protocol] = self._requests if tls is None else partial(self._shake_hands, tls)
+        if settings.proxy_protocol is None:
+            return accept
+        trusted = TrustedProxies([str(network) for network in settings.proxy_protocol.from_])
+
+        def preface() -> ProxyPreface:
+            made = ProxyPreface(self._intake, trusted.contains, accept)
+            made.listener = self
+            return made
+
+        return preface
+
+    def _requests(self, peer: Place | None = None, local: Place | None = None) -> ClientConnection:
+        if peer is None or local is None:
+            made = ClientConnection(self._intake, admission=self._admission)
+        else:
+            made = ClientConnection(self._intake, peer[0].encode("ascii"), b"%d" % local[1], self._admission)
+        made.listener = self
+        return made
+
+    def _shake_hands(self, tls: ListenerTls, peer: Place | None = None, local: Place | None = None) -> TlsHandshake:
+        made = TlsHandshake(self._intake, self._line, tls, partial(self._requests, peer, local))
+        made.listener = self
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What becomes of one listener.
+
+    Attributes:
+        entrance: the one there is, or a new one.
+        settings, tls: what it serves by from now on.
+        take_up: replaces the certificates of a listener that goes on to speak TLS.
+    """
+
+    entrance: Entrance
+    settings: ListenerConfig
+    tls: ListenerTls | None
+    take_up: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of all listeners; of those that are not in `steps` there is no more need."""
+
+    steps: tuple[Step, ...]
+
+
+class Listeners:
+    """The open listeners of a worker."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._line = HandshakeLine()
+        self._entrances: list[Entrance] = []
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where clients connect: the real ports."""
+        return [str(each.listener.address) for each in self._entrances if each.listener is not None]
+
+    def stage(self, settings: Sequence[ListenerConfig]) -> Plan:
+        """Read all that other settings need; may run in another thread.
+
+        Raises:
+            TlsError: a certificate that cannot be used.
+        """
+        there = dict(zip(_keys([each.settings for each in self._entrances]), self._entrances, strict=True))
+        pairs = zip(_keys(settings), settings, strict=True)
+        return Plan(tuple(self._step(there.get(key), each) for key, each in pairs))
+
+    def _step(self, entrance: Entrance | None, settings: ListenerConfig) -> Step:
+        running = None if entrance is None else entrance.tls
+        take_up = None
+        if settings.tls is None:
+            tls = None
+        elif running is not None:
+            tls, take_up = running, running.prepare(settings.tls)
+        else:
+            tls = ListenerTls(settings.tls, str(settings.address))
+        return Step(entrance or Entrance(self._intake, self._line, settings, tls), settings, tls, take_up)
+
+    async def open(self, plan: Plan) -> None:
+        """Open every new address, or none.
+
+        Raises:
+            ListenError: an address that cannot be listened on.
+        """
+        new = [step.entrance for step in plan.steps if step.entrance.listener is None]
+        try:
+            for entrance in new:
+                address = entrance.settings.address
+                place = ListenAddress(address.host, address.port, address.path)
+                entrance.listener = await open_listener(place, entrance, backlog=entrance.settings.backlog)
+        except BaseException:
+            _close(new)
+            raise
+
+    def abandon(self, plan: Plan) -> None:
+        """Close what was opened for a plan that is not carried out."""
+        _close([step.entrance for step in plan.steps if step.entrance not in self._entrances])
+
+    def commit(self, plan: Plan) -> None:
+        """Let a plan whose addresses are open take effect: on new connections, and on listeners that are gone."""
+        for step in plan.steps:
+            if step.take_up is not None:
+                step.take_up()
+            if step.entrance in self._entrances:
+                step.entrance.take(step.settings, step.tls)
+        kept = [step.entrance for step in plan.steps]
+        gone = [each for each in self._entrances if each not in kept]
+        self._entrances = kept
+        _close(gone)
+        for connection in [each for each in self._intake.connections if each.listener in gone]:
+            connection.drain(None)
+
+    def close(self) -> None:
+        """Close all of them; connections that are open stay open."""
+        entrances, self._entrances = self._entrances, []
+        _close(entrances)
+
+    def refresh_certificates(self) -> None:
+        """Take up certificates that have been replaced on disk."""
+        for entrance in self._entrances:
+            if entrance.certificates is not None:
+                entrance.certificates.refresh()
+
+
+def _close(entrances: Sequence[Entrance]) -> None:
+    for entrance in entrances:
+        listener, entrance.listener = entrance.listener, None
+        if listener is not None:
+            listener.close()
+
+
+def _keys(settings: Sequence[ListenerConfig]) -> list[_Key]:
+    seen: Counter[object] = Counter()
+    keys = []
+    for each in settings:
+        address = each.address
+        keys.append((address.host, address.port, address.path, seen[address]))
+        seen[address] += 1
+    return keys

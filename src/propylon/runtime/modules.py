@@ -1,0 +1,120 @@
+"""Python modules beside a configuration, imported anew at each reload.
+
+The old modules stay what they are: whoever holds a function of one goes on with it. Only what `import` finds is
+replaced, and put back when the new configuration cannot be used.
+
+Rules of the file: a module is ours if its file is in the folder of the configuration, and if it was imported after the
+gateway was made: what a program shares with its policies is not doubled. Compiled files (`.pyc`) are not used, since
+they tell two versions of a source apart only by their second and their size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import propylon
+
+if TYPE_CHECKING:
+    from types import CodeType, ModuleType
+
+_PACKAGE: Final = Path(propylon.__file__).parent
+_folders: set[Path] = set()
+_compiled: set[Path] = set()
+
+
+class Modules:
+    """The modules beside one configuration.
+
+    Attributes:
+        folder: where they are.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Let modules in `folder` be found by `import`."""
+        self.folder = Path(folder).resolve()
+        _look_in(self.folder)
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """The files of all that are imported, and of those that could not be when it was tried last."""
+        return frozenset(Path(loader.path) for _, loader in self._imported().values()) | self._tried()
+
+    def digests(self) -> dict[str, str]:
+        """Return what tells the versions of each module apart."""
+        return {name: loader.digest for name, (_, loader) in self._imported().items()}
+
+    def forget(self) -> dict[str, ModuleType]:
+        """Let every module be imported anew; return those that were there, for `restore`."""
+        known = {name: module for name, (module, _) in self._imported().items()}
+        for name in known:
+            del sys.modules[name]
+        _compiled.difference_update(self._tried())
+        importlib.invalidate_caches()
+        return known
+
+    def restore(self, known: dict[str, ModuleType]) -> None:
+        """Put back the modules that were there."""
+        for name in self._imported():
+            del sys.modules[name]
+        sys.modules.update(known)
+
+    def _tried(self) -> set[Path]:
+        return {path for path in _compiled if _is_beside(str(path), self.folder)}
+
+    def _imported(self) -> dict[str, tuple[ModuleType, _SourceLoader]]:
+        found = {}
+        for name, module in tuple(sys.modules.items()):
+            loader = getattr(module, "__loader__", None)
+            if isinstance(loader, _SourceLoader) and _is_beside(loader.path, self.folder):
+                found[name] = (module, loader)
+        return found
+
+
+def _is_beside(file: str, folder: Path) -> bool:
+    """Tell whether a file is in a folder, and belongs neither to this package nor to an environment of Python there."""
+    path = Path(file)
+    if not path.is_relative_to(folder) or path.is_relative_to(_PACKAGE):
+        return False
+    return "site-packages" not in path.relative_to(folder).parts
+
+
+def _look_in(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    if not _folders:
+        sys.path_hooks.insert(0, _finder)
+    _folders.add(folder)
+    for path in [path for path in sys.path_importer_cache if _is_beside(path, folder)]:
+        del sys.path_importer_cache[path]
+
+
+def _finder(path: str) -> FileFinder:
+    """Find modules in a folder that is ours (`sys.path_hooks`)."""
+    if not any(_is_beside(path, folder) for folder in _folders):
+        raise ImportError(f"{path} is not beside a configuration")
+    return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_SourceLoader, SOURCE_SUFFIXES))
+
+
+class _SourceLoader(SourceFileLoader):
+    """Compiles the source that is there now."""
+
+    digest = ""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        source = self.get_data(path)
+        _compiled.add(Path(path))
+        self.digest = hashlib.sha256(source).hexdigest()
+        code: CodeType = self.source_to_code(source, path)
+        return code
