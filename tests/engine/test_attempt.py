@@ -18,10 +18,10 @@ from propylon.engine.errors import FAILURES, GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
+from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import Fallback
 from propylon.services.breaker import BreakerSettings
 from propylon.services.ejection import EjectionSettings
-from propylon.services.retry import RetrySettings
 from propylon.services.settings import BreakerUse, PassiveHealth
 from tests.support.deadline import settle
 from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot

@@ -10,7 +10,7 @@ import pytest
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.own_request import Answer, OwnRequest
-from propylon.services.retry import RetrySettings
+from propylon.engine.retry import RetrySettings
 from tests.support.deadline import settle, until, within
 from tests.support.fakes import OK, FakeEndpoint, FakeUpstream, fake_service
 
