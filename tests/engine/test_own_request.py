@@ -7,6 +7,8 @@ import gc
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.own_request import Answer, OwnRequest
@@ -90,6 +92,22 @@ async def test_no_more_of_a_body_is_kept_than_asked_for_and_the_connection_is_gi
     answer = await task
     assert (answer.body, answer.whole) == (b"1234567890", False)
     assert upstream.finished == 1
+
+
+@given(pieces=st.lists(st.binary(min_size=1, max_size=5), max_size=6), limit=st.integers(1, 12), held=st.integers(0, 6))
+def test_of_any_body_its_beginning_is_kept_up_to_the_limit(pieces: list[bytes], limit: int, held: int) -> None:
+    async def answered() -> Answer:
+        upstream = FakeUpstream()
+        task = await begun(OwnRequest(b"GET", b"/"), upstream, limit=limit)
+        body = upstream.begin_answer(OK, b"".join(pieces[:held]))
+        for piece in pieces[held:]:
+            body.feed(piece)
+        upstream.end_answer()
+        return await task
+
+    answer = asyncio.run(answered())
+    sent = b"".join(pieces)
+    assert (answer.body, answer.whole) == (sent[:limit], len(sent) <= limit)
 
 
 async def test_a_body_that_nobody_wants_is_not_waited_for() -> None:
