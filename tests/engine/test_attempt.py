@@ -18,10 +18,10 @@ from propylon.engine.errors import FAILURES, GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
+from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import Fallback
 from propylon.services.breaker import BreakerSettings
 from propylon.services.ejection import EjectionSettings
-from propylon.services.retry import RetrySettings
 from propylon.services.settings import BreakerUse, PassiveHealth
 from tests.support.deadline import settle
 from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot
@@ -121,7 +121,9 @@ def test_what_an_attempt_changes_stays_with_the_attempt() -> None:
         return Attempt(x, fake_service(endpoint), cast("Any", endpoint))
 
     first = attempt()
+    assert first.looked_at is None  # so nothing has to be rendered anew
     first.headers.set("x-a", "2")
+    assert first.looked_at is first.headers
     assert attempt().headers["x-a"] == "1"
     x.request.headers.set("x-b", "3")
     third = attempt()

@@ -9,7 +9,7 @@ import pytest
 from propylon.engine.body import Body
 from propylon.engine.forward import forward
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
-from propylon.services.retry import RetrySettings
+from propylon.engine.retry import RetrySettings
 from propylon.services.settings import Hedging
 from tests.support.deadline import settle
 from tests.support.fakes import OK, FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot

@@ -104,7 +104,8 @@ def test_what_policies_have_made_of_the_request_is_in_the_copy_wherever_they_sta
     def path(x: Any) -> None:
         x.request.path = "/other"
 
-    made = gateway("next", {"headers": {"request": {"set": {"x-before": "1"}, "remove": ["x-gone"]}}})
+    headers = {"headers": {"request": {"set": {"x-before": "1"}, "remove": ["x-gone"]}}}
+    made = gateway("next", headers, route={"rewrite": {"prefix": "/", "to": "/rewritten/"}})
     made.policy(path)
     client, _, copies = clients(made)
     client.get("/x", headers={"x-gone": "1"})
@@ -161,7 +162,8 @@ def test_whatever_becomes_of_the_copy_the_client_gets_its_answer(answer: Any) ->
 
 
 def test_a_copy_is_never_tried_again_and_a_request_that_is_has_one_copy() -> None:
-    made = gateway()
+    made = Gateway().service("users", [USERS]).route("/*", service="users", policies=[{"mirror": "next"}])
+    made.service("next", [NEXT, "http://127.0.0.1:3004"], retry={"attempts": 3, "on": ["reset"]})
     client, users, copies = clients(made, ServiceDown("attempt.closed"))
     client.get("/x")
     assert len(copies.requests) == 1

@@ -31,6 +31,20 @@ def test_the_source_that_is_there_counts_and_not_what_was_compiled_of_it(modules
     assert not (modules.folder / "__pycache__").exists()
 
 
+def test_a_module_of_the_same_name_beside_another_configuration_is_another(modules: Modules) -> None:
+    (modules.folder / "beside_same.py").write_text("VALUE = 1\n")
+    other = modules.folder / "other"
+    other.mkdir()
+    (other / "beside_same.py").write_text("VALUE = 2\n")
+    mine = importlib.import_module("beside_same")
+    elsewhere = Modules(other)
+    assert importlib.import_module("beside_same").VALUE == 2
+    elsewhere.forget()
+    modules.forget()
+    assert importlib.import_module("beside_same").VALUE == mine.VALUE
+    sys.path.remove(str(other))
+
+
 def test_a_package_is_imported_anew_as_a_whole(modules: Modules) -> None:
     package = modules.folder / "beside_package"
     package.mkdir()

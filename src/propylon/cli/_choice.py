@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from propylon.engine.retry import RetrySettings
     from propylon.engine.snapshot import CompiledRoute
     from propylon.services.breaker import BreakerSettings
     from propylon.services.discovery import Found
-    from propylon.services.retry import RetrySettings
     from propylon.services.service import Service
     from propylon.services.settings import ServiceSettings
 

@@ -71,6 +71,11 @@ def module_reference(target: str) -> tuple[str, str] | None:
     return None if match is None or Path(target).exists() else (match[1], match[2])
 
 
+def base_dir_of(target: str) -> Path:
+    """Return the folder that the files and modules of a target are beside."""
+    return Path() if module_reference(target) is not None else Path(target).parent
+
+
 def file_of(target: str) -> Path:
     """Return the file of a target; raises `click.ClickException` for what looks like neither file nor module."""
     path = Path(target)

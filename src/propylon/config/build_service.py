@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from propylon.config.reference import with_objects
 from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
+from propylon.engine.retry import RetrySettings
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.tls import client_context
 from propylon.plugins import BALANCERS
@@ -20,7 +21,6 @@ from propylon.services.balancing import Chance
 from propylon.services.breaker import BreakerSettings
 from propylon.services.discovery import Found, Place
 from propylon.services.ejection import EjectionSettings
-from propylon.services.retry import RetrySettings
 from propylon.services.service import Service
 from propylon.services.settings import (
     BreakerUse,

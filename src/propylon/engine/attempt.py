@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from propylon.engine.exchange import Exchange
+    from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
     from propylon.services.endpoint import Endpoint
-    from propylon.services.retry import RetrySettings
     from propylon.services.service import Service
 
 class Attempt:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from propylon.engine.attempt import Attempt
     from propylon.engine.exchange import Exchange
+    from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
     from propylon.outbound.pool import Ticket
-    from propylon.services.retry import RetrySettings
     from propylon.services.service import Service
 
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
+    from propylon.engine.retry import RetrySettings
     from propylon.engine.rewrite import QueryEdit, Rewrite
     from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_head import RequestReader
-    from propylon.services.retry import RetrySettings
     from propylon.services.service import Service
 
 

@@ -39,8 +39,8 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.own_request import OwnRequest
 from propylon.engine.pipeline import BACKGROUND
+from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import CompiledRoute
-from propylon.services.retry import RetrySettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -41,9 +41,14 @@ class Modules:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """Let modules in `folder` be found by `import`."""
+        """Let modules in `folder` be found by `import`, before those beside other configurations."""
         self.folder = Path(folder).resolve()
         _look_in(self.folder)
+        for name, (_, loader) in _all_imported().items():
+            top = name.partition(".")[0]
+            is_here = (self.folder / f"{top}.py").exists() or (self.folder / top).is_dir()
+            if is_here and not _is_beside(loader.path, self.folder):
+                del sys.modules[name]
 
     @property
     def files(self) -> frozenset[Path]:
@@ -56,6 +61,7 @@ class Modules:
 
     def forget(self) -> dict[str, ModuleType]:
         """Let every module be imported anew; return those that were there, for `restore`."""
+        _look_in(self.folder)
         known = {name: module for name, (module, _) in self._imported().items()}
         for name in known:
             del sys.modules[name]
@@ -73,12 +79,18 @@ class Modules:
         return {path for path in _compiled if _is_beside(str(path), self.folder)}
 
     def _imported(self) -> dict[str, tuple[ModuleType, _SourceLoader]]:
-        found = {}
-        for name, module in tuple(sys.modules.items()):
-            loader = getattr(module, "__loader__", None)
-            if isinstance(loader, _SourceLoader) and _is_beside(loader.path, self.folder):
-                found[name] = (module, loader)
-        return found
+        found = _all_imported().items()
+        return {name: pair for name, pair in found if _is_beside(pair[1].path, self.folder)}
+
+
+def _all_imported() -> dict[str, tuple[ModuleType, _SourceLoader]]:
+    """Return the modules beside any configuration."""
+    found = {}
+    for name, module in tuple(sys.modules.items()):
+        loader = getattr(module, "__loader__", None)
+        if isinstance(loader, _SourceLoader):
+            found[name] = (module, loader)
+    return found
 
 
 def _is_beside(file: str, folder: Path) -> bool:
@@ -90,8 +102,8 @@ def _is_beside(file: str, folder: Path) -> bool:
 
 
 def _look_in(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    if str(folder) not in sys.path[:1]:
+        sys.path[:] = [str(folder), *(path for path in sys.path if path != str(folder))]
     if not _folders:
         sys.path_hooks.insert(0, _finder)
     _folders.add(folder)

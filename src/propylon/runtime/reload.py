@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from propylon.config.build import build_snapshot
 from propylon.config.build_service import BuildError
-from propylon.config.changes import changes
+from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
@@ -55,14 +55,14 @@ class Reload:
         seconds: how long it took.
     """
 
-    changes: tuple[str, ...]
+    changes: tuple[Change, ...]
     seconds: float
 
     def __str__(self) -> str:
         if not self.changes:
             return "nothing has changed"
         more = len(self.changes) - MAX_LINES
-        return "\n".join((*self.changes[:MAX_LINES], *([f"and {more} more"] if more > 0 else [])))
+        return "\n".join((*map(str, self.changes[:MAX_LINES]), *([f"and {more} more"] if more > 0 else [])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Compiled:
     snapshot: Snapshot
     plan: Plan
     known: dict[str, ModuleType]
-    changes: tuple[str, ...]
+    changes: tuple[Change, ...]
     sources: frozenset[Path]
 
 
@@ -235,9 +235,9 @@ def _sources(loaded: Loaded) -> frozenset[Path]:
     return loaded.files | files_named(loaded.config)
 
 
-def _changed_modules(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
+def _changed_modules(before: dict[str, str], after: dict[str, str]) -> tuple[Change, ...]:
     return tuple(
-        f"module {name}: the code has changed"
+        Change("module", name, CHANGED, "the code has changed")
         for name, digest in sorted(after.items())
         if before.get(name, digest) != digest
     )
