@@ -105,9 +105,10 @@ def test_a_slow_start_goes_on(fleet: Fleet) -> None:
     fleet.luck = 0.99
     new = fleet.enter(fleet.service(A, B, slow_start=10.0, panic=0.1))
     assert fleet.chosen(new) == {A}
+    assert fleet.directory._restless == {new}
     fleet.sweep(10.0)
     assert fleet.chosen(new) == {A, B}
-    assert not new.sweep(fleet.now)
+    assert fleet.directory._restless == set()
 
 
 # what the old service still has under way
@@ -134,14 +135,16 @@ def test_the_end_of_the_old_service_changes_nothing_of_whom_the_new_one_asks(fle
     late.fail()
     fleet.sweep(0.1)
     assert fleet.chosen(new) == {B, C}
+    assert fleet.directory._restless == set()
 
 
 def test_a_service_that_is_gone_is_not_looked_at_for_ever(fleet: Fleet) -> None:
-    old = fleet.enter(fleet.service(A, breaker=BREAKER, slow_start=5.0))
-    late = fleet.send(old)
+    old = fleet.enter(fleet.service(A, C, breaker=BREAKER, slow_start=5.0))
+    late = fleet.send(old, old.endpoint(A))
+    fleet.send(old, old.endpoint(C)).fail()
     fleet.enter(fleet.service(B, name="t"))
+    assert fleet.directory._restless == set()
     late.fail()
-    fleet.sweep(0.1)
     assert fleet.directory._restless == set()
     assert all(service.name == "t" for vitals in fleet.directory._vitals.values() for service in vitals.users)
 
@@ -194,6 +197,7 @@ def test_an_address_that_comes_back_meanwhile_is_remembered(fleet: Fleet) -> Non
     fleet.directory.sweep_pools(fleet.now)
     assert service.endpoints[0].vitals is vitals
     service.apply((Found(A, weight=2),))
+    assert not service.endpoints[0].pool._retired
     fleet.directory.sweep_pools(fleet.now)
     assert fleet.directory._vitals[A] is vitals
 
