@@ -39,6 +39,12 @@ class PassiveHealthConfig(Model):
     max_eject: Duration = Field(default=300.0, description="The longest time.")
     max_ejected: Percent = Field(default=0.5, description="Share of the endpoints that may be put aside together.")
 
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """Without a rule nobody would ever be put aside."""
+        if data.get("consecutive", 5) in (None, "none", 0) and data.get("failure_rate") is None:
+            yield Finding((), "nothing puts an endpoint aside", "give 'failure_rate', or write 'passive: false'")
+
 
 def _passive(value: Any) -> Any:
     return {"enabled": value} if isinstance(value, bool) else value

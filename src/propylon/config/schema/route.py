@@ -160,6 +160,7 @@ class RouteConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """A route matches by one kind of path and has one destination."""
         yield from _destination_findings(data)
+        yield from _resilience_findings(data)
         paths = [key for key in ("path", "path_regex") if data.get(key) is not None]
         if not paths:
             yield Finding((), "a route needs 'path' or 'path_regex'", "write 'path: /*' for all paths")
@@ -181,6 +182,15 @@ def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
         for key in _FOR_SERVICES:
             if data.get(key) is not None:
                 yield Finding((key,), f"{key!r} is of no use with {given[0]!r}", "remove it")
+
+
+def _resilience_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    retry, fallback = data.get("retry"), data.get("fallback")
+    if isinstance(retry, Mapping) and "budget" in retry:
+        yield Finding(("retry", "budget"), "all requests to a service share its budget", "write it there")
+    other = fallback.get("service") if isinstance(fallback, Mapping) else None
+    if isinstance(other, str) and other == data.get("service"):
+        yield Finding(("fallback", "service"), f"{other!r} cannot take over for itself", "name another service")
 
 
 def _strip_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
