@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from propylon.services.retry import RetrySettings
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.own_request import Answer, OwnRequest

@@ -45,7 +45,9 @@ def test_a_service_whose_endpoints_are_gone_has_none(fleet: Fleet) -> None:
 
 
 def test_a_service_that_drains_as_a_whole_has_none(fleet: Fleet) -> None:
-    service = fleet.enter(fleet.service(Found(A, weight=0), breaker=EACH))
+    service = fleet.enter(fleet.service(A, breaker=EACH))
+    fleet.send(service).fail()
+    service.apply((Found(A, weight=0),))
     assert refusal(fleet, service).code == "choose.no_endpoint"
 
 
@@ -80,7 +82,17 @@ def test_an_open_circuit_gets_nothing_until_a_single_probe_has_closed_it(fleet: 
         fleet.sweep(0.1)
         assert fleet.chosen(service) == {B}
     probe.answer()
-    assert fleet.chosen(service) == {A, B}
+    fleet.sweep(0.1)
+    assert sorted(fleet.choose(service).url for _ in range(4)) == [A, A, B, B]
+    assert not service.sweep(fleet.now)  # nothing changes by time any more
+
+
+def test_a_probe_that_is_due_is_not_forgotten_when_the_health_of_another_changes(fleet: Fleet) -> None:
+    service = fleet.enter(fleet.service(A, B, breaker=EACH))
+    fleet.send(service, service.endpoint(A)).fail()
+    fleet.sweep(10.0)
+    service.refresh()
+    assert fleet.send(service).probe
 
 
 def test_a_probe_that_fails_opens_the_circuit_for_twice_as_long(fleet: Fleet) -> None:
@@ -135,6 +147,8 @@ def test_all_circuits_open_is_told_with_the_time_to_come_again(fleet: Fleet) -> 
     assert (error.code, error.status, error.headers) == ("choose.broken", 503, {"retry-after": "6"})
     fleet.now += 5.999
     assert refusal(fleet, service).headers == {"retry-after": "1"}
+    fleet.now += 5.0  # no sweep has looked at it yet
+    assert refusal(fleet, service).headers == {"retry-after": "1"}
     fleet.sweep(0.1)
     assert fleet.send(service).probe
 
@@ -181,8 +195,9 @@ def test_an_endpoint_that_a_check_found_ill_is_probed_only_if_nobody_else_serves
 # the circuit of the service
 
 
-def test_the_circuit_of_a_service_refuses_all_but_one_probe(fleet: Fleet) -> None:
-    service = fleet.enter(fleet.service(A, B, breaker=WHOLE))
+@pytest.mark.parametrize("urls", [(A, B), (A,)])
+def test_the_circuit_of_a_service_refuses_all_but_one_probe(fleet: Fleet, urls: tuple[str, ...]) -> None:
+    service = fleet.enter(fleet.service(*urls, breaker=WHOLE))
     fleet.send(service).fail()
     error = refusal(fleet, service)
     assert (error.code, error.headers) == ("choose.broken", {"retry-after": "10"})
@@ -190,8 +205,11 @@ def test_the_circuit_of_a_service_refuses_all_but_one_probe(fleet: Fleet) -> Non
     probe = fleet.send(service)
     assert probe.service_probe
     assert refusal(fleet, service).code == "choose.broken"
+    probe.end()  # its client went away, so another one has to find out
+    probe = fleet.send(service)
+    assert probe.service_probe
     probe.answer()
-    assert fleet.chosen(service) == {A, B}
+    assert fleet.chosen(service) == set(urls)
 
 
 def test_a_request_that_no_endpoint_could_take_is_no_probe(fleet: Fleet) -> None:
@@ -222,10 +240,25 @@ def test_the_only_endpoint_has_a_limit_too(fleet: Fleet) -> None:
     assert refusal(fleet, service).code == "choose.queue_full"
 
 
+class First:
+    """Balancing that takes the first one it may, and the first of all if it may take none."""
+
+    def __init__(self, service: Any) -> None:
+        service.balancer = self
+        service.refresh()
+
+    def update(self, endpoints: Any) -> None:
+        self.endpoints = endpoints
+
+    def pick(self, x: object, avoid: Any) -> Any:
+        return next((each for each in self.endpoints if each not in avoid), self.endpoints[0])
+
+
 def test_a_retry_never_goes_over_the_limit(fleet: Fleet) -> None:
     """All that have room were tried already: rather one of them again than one that is full."""
     service = fleet.enter(fleet.service(A, B, concurrency=Concurrency(per_endpoint=1)))
     full, tried = service.endpoint(A), service.endpoint(B)
+    First(service)
     fleet.send(service, full)
     assert [fleet.choose(service, [tried]) for _ in range(5)] == [tried] * 5
 
@@ -262,6 +295,7 @@ def test_a_change_of_weight_makes_nobody_cold_and_nobody_warm(fleet: Fleet) -> N
     service.apply((Found(A, weight=2), Found(B, weight=2)))
     assert fleet.chosen(service) == {A}
     fleet.sweep(10.0)
+    assert not service.sweep(fleet.now)
     service.apply((Found(A, weight=3), Found(B, weight=3)))
     assert fleet.chosen(service) == {A, B}
 
@@ -279,6 +313,7 @@ def test_one_that_comes_back_from_its_open_circuit_starts_slowly(fleet: Fleet) -
 
 def test_a_retry_is_not_sent_back_to_what_failed_because_the_other_one_is_cold(fleet: Fleet) -> None:
     service = cold_service(fleet)
+    First(service)
     fleet.luck = 0.99
     assert {fleet.choose(service, [service.endpoint(A)]).url for _ in range(9)} == {B}
 

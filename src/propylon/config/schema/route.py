@@ -169,6 +169,7 @@ class RouteConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """A route matches by one kind of path and has one destination."""
         yield from _destination_findings(data)
+        yield from _resilience_findings(data)
         paths = [key for key in ("path", "path_regex") if data.get(key) is not None]
         if not paths:
             yield Finding((), "a route needs 'path' or 'path_regex'", "write 'path: /*' for all paths")
@@ -178,7 +179,6 @@ class RouteConfig(Model):
             yield Finding(("strip",), "'strip' and 'rewrite' exclude each other", "let the rewrite do it")
         yield from _strip_findings(data)
         yield from _rewrite_findings(data)
-        yield from _fallback_findings(data)
 
 
 def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -193,11 +193,13 @@ def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
                 yield Finding((key,), f"{key!r} is of no use with {given[0]!r}", "remove it")
 
 
-def _fallback_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """A service that failed cannot take over from itself."""
-    fallback, service = data.get("fallback"), data.get("service")
-    if isinstance(fallback, Mapping) and service is not None and fallback.get("service") == service:
-        yield Finding(("fallback", "service"), f"the route goes to {service!r} already", "name another service")
+def _resilience_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    retry, fallback = data.get("retry"), data.get("fallback")
+    if isinstance(retry, Mapping) and "budget" in retry:
+        yield Finding(("retry", "budget"), "all requests to a service share its budget", "write it there")
+    other = fallback.get("service") if isinstance(fallback, Mapping) else None
+    if isinstance(other, str) and other == data.get("service"):
+        yield Finding(("fallback", "service"), f"{other!r} cannot take over for itself", "name another service")
 
 
 def _strip_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
