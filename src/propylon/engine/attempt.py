@@ -36,7 +36,7 @@ class Attempt:
         endpoint: where it goes.
         number: 1 for the first time that the request is sent.
         since: when the endpoint was chosen (`time.monotonic`).
-        began: when the request was sent.
+        began: when the request was sent; before that, when the endpoint was chosen.
         sent: whether any of the request was written.
         probe: whether the endpoint's circuit is half open and this try decides.
         service_probe: the same of the service's circuit.
@@ -54,7 +54,9 @@ class Attempt:
         self.number = 0
         self.sent = self.probe = self.service_probe = False
         self.since = self.began = monotonic()
-        service.begin(self, self.since)
+        endpoint.vitals.inflight += 1
+        if service.breaks:
+            service.begin(self, self.since)
 
     @property
     def headers(self) -> Headers:
@@ -65,15 +67,9 @@ class Attempt:
             self._headers = Headers(raw)
         return self._headers
 
-    def begin_sending(self, number: int) -> None:
-        """Begin to send the request; what policies changed of an earlier time is forgotten."""
-        self.number = number
+    def forget_changes(self) -> None:
+        """Forget what policies changed: the request is sent once more, and they are asked anew."""
         self._headers = None
-
-    def answered(self, status: int) -> None:
-        """Learn that the head of an answer has come."""
-        if self._service is not None:
-            self._service.answered(self, status, monotonic())
 
     def blame(self, error: GatewayError) -> None:
         """Learn that the try has failed, whoever is to blame."""
@@ -84,7 +80,9 @@ class Attempt:
         """Learn that the try is over, whatever became of it. Further calls do nothing."""
         service, self._service = self._service, None
         if service is not None:
-            service.end(self, monotonic())
+            self.endpoint.vitals.inflight -= 1
+            if self.probe or self.service_probe:
+                service.inconclusive(self, monotonic())
 
 
 async def attempt(x: Exchange) -> Upstream:
@@ -96,7 +94,7 @@ async def attempt(x: Exchange) -> Upstream:
     service = x.service
     if service is None:
         raise GatewayError("choose.no_endpoint", log="the route has no service, and no policy answered")
-    retry = x.route.retry or service.settings.retry
+    retry = x.route.retry or service.retry
     if retry.per_try is not None and (x.timeouts.response is None or retry.per_try < x.timeouts.response):
         x.set_timeouts(response=retry.per_try)
     if service.admission is not None and x.admitted is not service:
@@ -107,11 +105,11 @@ async def attempt(x: Exchange) -> Upstream:
         _keep_body(x, service, retry)
     tried: list[Endpoint] = []
     while True:
-        endpoint = x.endpoint = x.chosen or service.choose(x, tried)
+        endpoint = x.endpoint = x.chosen or service.only or service.choose(x, tried)
         x.attempt = made = Attempt(x, service, endpoint)
         tried.append(endpoint)
         try:
-            if service.settings.hedging is None:
+            if service.hedging is None:
                 upstream = await _try(x, made, retry)
             else:
                 upstream = await _hedged(x, service, retry, tried)
@@ -125,18 +123,14 @@ async def attempt(x: Exchange) -> Upstream:
         else:
             head = upstream.head
             assert head is not None
-            made.answered(head.status)
+            service.answered(made, head.status, monotonic())
             if head.status not in retry.statuses:
-                return _accept(x, service, upstream)
+                break
             wait = _retry_in(x, service, retry, tried, True, _seconds(head.first(b"retry-after")))
             if wait is None:
-                return _accept(x, service, upstream)
+                break
         give_up(x)
         await _wait(x, wait)
-
-
-def _accept(x: Exchange, service: Service, upstream: Upstream) -> Upstream:
-    """Take an answer as the one to pass on, with what the balancing adds to it."""
     x.deadline = x.total_deadline = inf
     if service.fields is not None and x.endpoint is not None and not x.status:  # a 101 is sent only once
         x.extra_fields += service.fields(x, x.endpoint)
@@ -154,20 +148,22 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
     upstream: Upstream | None = endpoint.pool.take()
     repeated = False
     while True:
+        at_once = upstream is not None
         if upstream is None:
             upstream = await new_connection(x, endpoint)
         x.upstream = upstream
         upstream.begin(x)
-        x.attempts += 1
-        made.begin_sending(x.attempts)
+        x.attempts = made.number = x.attempts + 1
         headers = None
         if x.route.pipeline.on_attempt:
+            at_once = False
             await run_all(x, x.route.pipeline.on_attempt, made, code="request.policy_failed")
             headers = made.headers
         sent = upstream.error is None
         if sent:
             made.sent = True
-            made.began = monotonic()
+            if not at_once:
+                made.began = monotonic()
             send_request(x, endpoint, upstream, headers)
         while upstream.head is None and upstream.error is None:
             await x.pause()
@@ -181,6 +177,7 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
             x.replay.wait()
         upstream.finish()
         upstream = x.upstream = None
+        made.forget_changes()
 
 
 async def _hedged(x: Exchange, service: Service, retry: RetrySettings, tried: list[Endpoint]) -> Upstream:
@@ -222,7 +219,7 @@ def may_go_elsewhere(x: Exchange) -> bool:
     """Say whether another service may have the request: nothing of it was sent, or it may be sent twice."""
     service = x.service
     assert service is not None
-    return not x.attempts or _may_repeat(x, x.route.retry or service.settings.retry)
+    return not x.attempts or _may_repeat(x, x.route.retry or service.retry)
 
 
 def _may_repeat(x: Exchange, retry: RetrySettings) -> bool:
