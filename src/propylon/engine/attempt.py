@@ -101,7 +101,7 @@ async def attempt(x: Exchange) -> Upstream:
         await service.admission.enter(x)
         x.admitted = service
     service.budget.deposit(x.started)
-    if isinstance(x.body, Body) and x.replay is None:
+    if x.body and isinstance(x.body, Body) and x.replay is None:
         _keep_body(x, service, retry)
     tried: list[Endpoint] = []
     while True:
@@ -141,7 +141,7 @@ async def attempt(x: Exchange) -> Upstream:
 
 
 def _send_at_once(x: Exchange, made: Attempt) -> Upstream | None:
-    """Send the request, if a connection to the endpoint rests and no policy looks at the attempt; else return `None`."""
+    """Send the request if a connection rests and no policy looks at the attempt; return `None` if it is not so."""
     upstream = made.endpoint.pool.take() if not x.route.pipeline.on_attempt else None
     if upstream is None:
         return None

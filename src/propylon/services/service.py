@@ -87,6 +87,7 @@ class Service:
         self._directory: Directory | None = None
         self._candidates: tuple[Endpoint, ...] = ()
         self.only: Endpoint | None = None
+        self._plain = False  # nothing but the algorithm and slow start has a say in who is chosen
         self._rules = Rules(settings.passive.share if settings.passive else 0.0, settings.panic, settings.zone)
         self._open: set[Endpoint] = set()
         self._probes: list[Endpoint] = []
@@ -161,8 +162,9 @@ class Service:
             self.balancer.update(found)
         if self.admission is not None:
             self.admission.endpoints_changed(len(found))
-        plain = len(found) == 1 and self.breaker is None and self.settings.concurrency.per_endpoint is None
-        self.only = found[0] if plain and not self._probes else None
+        bound = self.breaker is not None or self.settings.concurrency.per_endpoint is not None
+        self._plain = not bound and bool(found) and not self._probes
+        self.only = found[0] if self._plain and len(found) == 1 else None
 
     def endpoint(self, url: str) -> Endpoint:
         """Find an endpoint by the URL it was configured with. Raises `ValueError` if there is none."""
@@ -179,8 +181,11 @@ class Service:
         Raises:
             GatewayError: choose.no_endpoint, choose.broken, choose.queue_full, or what an algorithm failed with.
         """
-        if self.only is not None:
-            return self.only
+        if self._plain and not self._warm:
+            return self.balancer.pick(x, avoid)
+        return self._choose(x, avoid)
+
+    def _choose(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
         now = self._clock()
         if self.breaker is not None and not self.breaker.allows(now):
             raise self._broken(self.breaker.retry_at, now)
@@ -309,6 +314,7 @@ class Service:
         fresh = [each for each in due if each not in self._probes]
         if fresh:
             self._probes += fresh
+            self._plain = False
             self.only = None
         return bool(self._open or self._warm)
 

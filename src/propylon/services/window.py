@@ -18,7 +18,10 @@ class Window:
         seconds: how long an outcome counts at the most.
     """
 
-    __slots__ = ("_all", "_all_sum", "_at", "_ends", "_failed", "_failed_sum", "_per_second", "_slice", "seconds")
+    __slots__ = (
+        "_all", "_all_sum", "_at", "_ends", "_failed", "_failed_sum", "_newest", "_per_second", "_slice",
+        "seconds",
+    )  # fmt: skip
 
     def __init__(self, seconds: float, buckets: int = 10) -> None:
         self.seconds = seconds
@@ -28,18 +31,18 @@ class Window:
         self._at = 0  # where it is in the ring
         self._all = [0] * buckets
         self._failed = [0] * buckets
+        self._newest = 0  # outcomes in the newest bucket, before they are put into the ring
         self._all_sum = 0
         self._failed_sum = 0
 
     def __repr__(self) -> str:
-        return f"<Window {self._failed_sum} of {self._all_sum} failed>"
+        return f"<Window {self._failed_sum} of {self._all_sum + self._newest} failed>"
 
     def add(self, now: float) -> None:
         """Count one outcome that is no failure."""
         if now >= self._ends:
             self._turn(now)
-        self._all[self._at] += 1
-        self._all_sum += 1
+        self._newest += 1
 
     def add_failure(self, now: float) -> None:
         """Count one failure."""
@@ -51,7 +54,7 @@ class Window:
         """Return how many outcomes there were."""
         if now >= self._ends:
             self._turn(now)
-        return self._all_sum
+        return self._all_sum + self._newest
 
     def failures(self, now: float) -> int:
         """Return how many of them were failures."""
@@ -63,7 +66,7 @@ class Window:
         """Forget everything."""
         self._all = [0] * len(self._all)
         self._failed = [0] * len(self._failed)
-        self._all_sum = self._failed_sum = 0
+        self._newest = self._all_sum = self._failed_sum = 0
 
     def _turn(self, now: float) -> None:
         """Make the slice of `now` the newest, and empty the buckets whose time is over."""
@@ -76,6 +79,9 @@ class Window:
             self.clear()
             return
         at = self._at
+        self._all[at] += self._newest
+        self._all_sum += self._newest
+        self._newest = 0
         for _ in range(steps):
             at = at + 1 if at + 1 < size else 0
             self._all_sum -= self._all[at]
