@@ -23,13 +23,14 @@ from tests.support.fakes import exchange
 
 
 class Try:
-    """One try at an endpoint, as a service sees it."""
+    """One try at an endpoint, as a service sees it: an `Attempt` without an exchange, on the fleet's clock."""
 
     def __init__(self, fleet: Fleet, service: Service, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.probe = self.service_probe = False
         self._fleet, self._service = fleet, service
         self.since = self.began = fleet.now
+        endpoint.vitals.inflight += 1
         service.begin(cast("Any", self), fleet.now)
 
     def answer(self, status: int = 200) -> None:
@@ -44,7 +45,9 @@ class Try:
 
     def end(self) -> None:
         """Let it be over."""
-        self._service.end(cast("Any", self), self._fleet.now)
+        self.endpoint.vitals.inflight -= 1
+        if self.probe or self.service_probe:
+            self._service.inconclusive(cast("Any", self), self._fleet.now)
 
 
 class Fleet:
@@ -73,7 +76,7 @@ class Fleet:
         return services[0]
 
     def choose(self, service: Service, avoid: Collection[Endpoint] = ()) -> Endpoint:
-        return service.choose(self._x, avoid)
+        return service.only or service.choose(self._x, avoid)
 
     def chosen(self, service: Service, times: int = 20) -> set[str]:
         """Return the URLs of whoever is chosen."""
