@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from propylon.config.load import Loaded
     from propylon.config.schema import GatewayConfig, ListenerConfig
     from propylon.engine.snapshot import Snapshot
+    from propylon.runtime.changed_files import ChangedFiles
     from propylon.runtime.modules import Modules
     from propylon.runtime.reload import Reload, Reloader
     from propylon.runtime.worker import Worker
@@ -50,6 +51,7 @@ class Gateway:
         self._data["services"] = dict(settings.get("services", {}))
         self._modules: Modules | None = None
         self._read: Callable[[], Loaded] | None = None
+        self._file: Path | None = None
         self._loaded: Loaded | None = None
         self._listen: tuple[ListenerConfig, ...] | None = None
         self._snapshot: Snapshot | None = None
@@ -90,7 +92,13 @@ class Gateway:
         """
         from propylon.config.load import load_whole
 
-        return cls._of(load_whole(path), Path(path).parent, lambda: load_whole(path))
+        self = cls._of(load_whole(path), Path(path).parent, lambda: load_whole(path))
+        self._file = Path(path)
+        return self
+
+    def reload_from(self, read: Callable[[], Loaded], modules: Modules) -> None:
+        """Let `reload` find the configuration by `read`, with `modules` imported anew."""
+        self._read, self._modules = read, modules
 
     def route(self, path: str | Sequence[str] | None = None, **keys: Any) -> Self:
         """Add a route: what it matches, its policies, and one of `target`, `service`, `redirect`, `respond`."""
@@ -117,9 +125,9 @@ class Gateway:
     @property
     def config(self) -> GatewayConfig:
         """The checked configuration. Raises `ConfigError` with every problem."""
-        return self._complete().config
+        return self.loaded().config
 
-    def _complete(self) -> Loaded:
+    def loaded(self) -> Loaded:
         """Return the checked configuration with all that is known of it. Raises `ConfigError`."""
         if self._loaded is None:
             from propylon.config.load import Loaded, validate
@@ -144,20 +152,20 @@ class Gateway:
         if self._snapshot is None:
             from propylon.config.build import build_snapshot
 
-            self._snapshot = build_snapshot(
-                self.config, base_dir=Path() if self._modules is None else self._modules.folder
-            )
+            base_dir = Path() if self._modules is None else self._modules.folder
+            self._snapshot = build_snapshot(self.config, base_dir=base_dir)
         return self._snapshot
 
     # running
 
-    def run(self, listen: str | None = None) -> None:
+    def run(self, listen: str | None = None, *, watch: bool = False) -> None:
         """Serve until SIGTERM, SIGINT or SIGUSR2, then finish what is under way; SIGHUP reloads the configuration.
 
         SIGUSR2 is for whoever starts it anew: clients of WebSockets are then told to come back (1012, not 1001).
 
         Args:
             listen: an address to listen on instead of the configured ones.
+            watch: reload whenever a file of the configuration, or a Python module beside it, changes.
 
         Raises:
             ConfigError, BuildError: the configuration is wrong.
@@ -167,12 +175,12 @@ class Gateway:
             from propylon.config.load import validate
 
             self._listen = validate({"listen": listen}).listen
-            self._loaded = self._elsewhere(self._complete())
+            self._loaded = self._elsewhere(self.loaded())
         logging.basicConfig(level=self.config.log.level.upper(), stream=sys.stderr, format=LOG_FORMAT)
         self.snapshot()  # before the loop runs: what is wrong is told before anything is opened
-        _run(self._serve())
+        _run(self._serve(watch))
 
-    async def _serve(self) -> None:
+    async def _serve(self, watch: bool) -> None:
         loop = asyncio.get_running_loop()
         stopped: asyncio.Future[bool] = loop.create_future()
 
@@ -194,6 +202,7 @@ class Gateway:
 
         await self.start()
         loop.add_signal_handler(signal.SIGHUP, hang_up)
+        watching = loop.create_task(self._watch().run(), name="propylon watch") if watch else None
         try:
             log.info("listening on %s", ", ".join(self.addresses))
             gc.collect()
@@ -202,7 +211,21 @@ class Gateway:
             restart = await stopped
             log.info("stopping: waiting for what is under way")
         finally:
+            if watching is not None:
+                watching.cancel()
             await self.stop(restart=restart)
+
+    def _watch(self) -> ChangedFiles:
+        from propylon.runtime.changed_files import ChangedFiles
+
+        reloader = self._reloader
+        assert reloader is not None
+
+        async def changed() -> None:
+            with contextlib.suppress(Exception):  # it is in the log
+                await reloader.reload()
+
+        return ChangedFiles(reloader.files, changed, self._file)
 
     async def start(self) -> None:
         """Start to serve in the running event loop; on a free port of 127.0.0.1 if no address is configured.
@@ -220,7 +243,7 @@ class Gateway:
         worker = Worker(self.snapshot(), self.config.listen)
         await worker.start()
         self._worker = worker
-        self._reloader = Reloader(worker, self._complete(), self._read_anew, self._adopt, self._modules)
+        self._reloader = Reloader(worker, self.loaded(), self._read_anew, self._adopt, self._modules)
 
     async def stop(self, *, restart: bool = False) -> None:
         """Finish what is under way, then close everything.
@@ -257,7 +280,7 @@ class Gateway:
         return await self._reloader.reload(None if config is None else Loaded(config))
 
     def _read_anew(self) -> Loaded:
-        return self._elsewhere(self._complete() if self._read is None else self._read())
+        return self._elsewhere(self.loaded() if self._read is None else self._read())
 
     def _adopt(self, loaded: Loaded, snapshot: Snapshot) -> None:
         """Go on with another configuration: the worker has taken it up."""

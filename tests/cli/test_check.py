@@ -53,6 +53,7 @@ def test_a_good_file_has_a_form_for_json(run: Any) -> None:
         "routes": 4,
         "services": 2,
         "splits": [],
+        "tests": 0,
     }
 
 

@@ -7,10 +7,14 @@ import gc
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.own_request import Answer, OwnRequest
-from propylon.services.retry import RetrySettings
+from propylon.engine.retry import RetrySettings
+from propylon.services.ejection import EjectionSettings
+from propylon.services.settings import PassiveHealth
 from tests.support.deadline import settle, until, within
 from tests.support.fakes import OK, FakeEndpoint, FakeUpstream, fake_service
 
@@ -90,6 +94,22 @@ async def test_no_more_of_a_body_is_kept_than_asked_for_and_the_connection_is_gi
     assert upstream.finished == 1
 
 
+@given(pieces=st.lists(st.binary(min_size=1, max_size=5), max_size=6), limit=st.integers(1, 12), held=st.integers(0, 6))
+def test_of_any_body_its_beginning_is_kept_up_to_the_limit(pieces: list[bytes], limit: int, held: int) -> None:
+    async def answered() -> Answer:
+        upstream = FakeUpstream()
+        task = await begun(OwnRequest(b"GET", b"/"), upstream, limit=limit)
+        body = upstream.begin_answer(OK, b"".join(pieces[:held]))
+        for piece in pieces[held:]:
+            body.feed(piece)
+        upstream.end_answer()
+        return await task
+
+    answer = asyncio.run(answered())
+    sent = b"".join(pieces)
+    assert (answer.body, answer.whole) == (sent[:limit], len(sent) <= limit)
+
+
 async def test_a_body_that_nobody_wants_is_not_waited_for() -> None:
     upstream = FakeUpstream()
     task = await begun(OwnRequest(b"GET", b"/"), upstream, limit=0)
@@ -135,13 +155,17 @@ async def test_a_failure_comes_to_whoever_asked_and_counts_against_the_endpoint(
     assert endpoint.vitals.inflight == 0
 
 
-async def test_half_an_answer_is_a_failure() -> None:
+async def test_half_an_answer_is_a_failure_of_the_endpoint() -> None:
     upstream = FakeUpstream()
-    task = await begun(OwnRequest(b"GET", b"/"), upstream)
+    endpoint = FakeEndpoint(upstream)
+    service = fake_service(endpoint, passive=PassiveHealth(EjectionSettings(consecutive=1)))
+    task = asyncio.create_task(OwnRequest(b"GET", b"/").ask(service, timeout=LONG, limit=100))
+    await settle()
     upstream.begin_answer(OK, b"half")
     upstream.fail("relay.truncated")
     with pytest.raises(GatewayError, match=r"relay\.truncated"):
         await task
+    assert endpoint.vitals.ejection.until
 
 
 async def test_a_service_without_endpoints_fails_at_once() -> None:
@@ -170,7 +194,7 @@ async def test_it_ends_with_whoever_waits_for_it(stage: str) -> None:
 
 async def test_nothing_is_left_of_one_that_is_over() -> None:
     upstream = FakeUpstream()
-    own = OwnRequest(b"POST", b"/")
+    own = OwnRequest(b"POST", b"/nothing-is-left")
     own.exchange.body = b"large"
     task = await begun(own, upstream)
     upstream.answer(OK, b"there")
@@ -180,7 +204,8 @@ async def test_nothing_is_left_of_one_that_is_over() -> None:
     assert own.exchange.body is None
     del own, task
     gc.collect()
-    assert not [each for each in gc.get_objects() if isinstance(each, OwnRequest)]
+    left = [each for each in gc.get_objects() if isinstance(each, OwnRequest)]
+    assert b"/nothing-is-left" not in [each.exchange.path for each in left]
 
 
 async def test_on_a_connection_of_its_own_nothing_is_counted_and_nothing_is_tried_twice() -> None:

@@ -255,6 +255,18 @@ async def test_a_reload_keeps_what_is_known_while_the_settings_stay(bench: Bench
     assert len(bench.directory.checks) == 2
 
 
+async def test_a_service_that_is_gone_is_checked_no_more(bench: Bench) -> None:
+    bench.service("users", ONE)
+    bench.service("people", TWO)
+    bench.enter()
+    await bench.sweep(0.1)
+    del bench.services["users"]
+    bench.enter()
+    await bench.rounds(3)
+    assert (bench.opened(ONE), bench.opened(TWO)) == (1, 4)
+    assert len(bench.directory.checks) == 1
+
+
 async def test_other_settings_begin_anew(bench: Bench) -> None:
     bench.service("users", ONE)
     bench.enter()

@@ -170,6 +170,11 @@ async def test_an_endpoint_that_hangs_is_ill_after_its_time(data: bytes) -> None
     assert time.monotonic() - began < 2
 
 
+def test_nothing_but_its_own_time_ends_a_check() -> None:
+    timeouts = checker("http://127.0.0.1:1", timeout=600.0)._request("/healthz").exchange.timeouts
+    assert (timeouts.response, timeouts.idle) == (None, None)
+
+
 async def test_a_body_that_drips_gets_no_more_time() -> None:
     async def script(connection: UpstreamConnection) -> None:
         await connection.request()

@@ -41,9 +41,20 @@ class Process:
                 assert not self._reading.done(), f"the process ended before it said {pattern!r}: {self.output}"
                 await self._changed.wait()
 
+    async def said_again(self, pattern: str, times: int, seconds: float = 10) -> None:
+        """Wait until so many lines of its log match."""
+        async with within(seconds, f"the process says {pattern!r} {times} times; so far: {self.output}"):
+            while sum(1 for line in self.lines if re.search(pattern, line)) < times:
+                assert not self._reading.done(), f"the process ended: {self.output}"
+                await self._changed.wait()
+
     async def port(self) -> int:
         """The port of its first TCP listener, once it serves."""
         return int((await self.said(r"(?:listening|serving) on .*?127\.0\.0\.1:(\d+)"))[1])
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -91,7 +102,8 @@ async def started(*arguments: str, folder: Path, environment: dict[str, str] | N
 
 
 def running(
-    folder: Path, target: str, environment: dict[str, str] | None = None
+    folder: Path, target: str = "", environment: dict[str, str] | None = None, options: tuple[str, ...] = ()
 ) -> AbstractAsyncContextManager[Process]:
-    """`propylon run target` in `folder`."""
-    return started(sys.executable, "-m", "propylon", "run", target, folder=folder, environment=environment)
+    """`propylon run target` in `folder`; without a target it is the environment's."""
+    arguments = (*([target] if target else ()), *options)
+    return started(sys.executable, "-m", "propylon", "run", *arguments, folder=folder, environment=environment)

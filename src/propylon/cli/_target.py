@@ -22,6 +22,7 @@ from propylon.config.problems import ENVIRONMENT, ConfigError, Problem, suggest
 if TYPE_CHECKING:
     from types import ModuleType, TracebackType
 
+    from propylon.config.load import Loaded
     from propylon.config.schema import GatewayConfig
     from propylon.gateway import Gateway
 
@@ -41,10 +42,11 @@ def read_gateway(target: str | None) -> "Gateway":
 
     Raises `ConfigError` for what its configuration has wrong, `click.ClickException` for a target that is none.
     """
+    from propylon.config.load import Loaded
     from propylon.gateway import Gateway
 
     if target is None:
-        gateway = Gateway.from_config(_from_environment())
+        gateway = Gateway.from_config(_from_environment(), read=lambda: Loaded(_from_environment()))
     elif (reference := module_reference(target)) is None:
         gateway = Gateway.load(file_of(target))
     else:
@@ -67,6 +69,11 @@ def module_reference(target: str) -> tuple[str, str] | None:
     """Return module and attribute of `module:attribute`, or `None` when the target stands for a file."""
     match = _REFERENCE.fullmatch(target)
     return None if match is None or Path(target).exists() else (match[1], match[2])
+
+
+def base_dir_of(target: str) -> Path:
+    """Return the folder that the files and modules of a target are beside."""
+    return Path() if module_reference(target) is not None else Path(target).parent
 
 
 def file_of(target: str) -> Path:
@@ -93,8 +100,9 @@ def _from_environment() -> "GatewayConfig":
 
 
 def _from_module(target: str, module_name: str, attribute: str) -> "Gateway":
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    from propylon.runtime.modules import Modules
+
+    modules = Modules(os.getcwd())
     value: object = _imported(module_name)
     for part in attribute.split("."):
         known = [name for name in dir(value) if not name.startswith("_")]
@@ -105,8 +113,24 @@ def _from_module(target: str, module_name: str, attribute: str) -> "Gateway":
     from propylon.gateway import Gateway
 
     if isinstance(value, Gateway):
+        value.reload_from(lambda: _read_module(target, module_name, attribute), modules)
         return value
     raise click.ClickException(f"{target} is of type {type(value).__name__}, not a Gateway")
+
+
+def _read_module(target: str, module_name: str, attribute: str) -> "Loaded":
+    """Return the configuration of the gateway that a module has now. Raises `ConfigError`, `BuildError`."""
+    from propylon.config.build_service import BuildError
+    from propylon.config.reference import import_object
+    from propylon.gateway import Gateway
+
+    try:
+        value = import_object(f"{module_name}:{attribute}")
+    except Exception as error:  # the user's module may raise anything
+        raise BuildError(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
+    if not isinstance(value, Gateway):
+        raise BuildError(f"{target} is of type {type(value).__name__}, not a Gateway")
+    return value.loaded()
 
 
 def _imported(name: str) -> "ModuleType":

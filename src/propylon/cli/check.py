@@ -39,10 +39,16 @@ def command(target: str | None, as_json: bool, schema: bool) -> None:
         sys.exit(1)
     if as_json:
         listeners = [listener_as_dict(listener) for listener in config.listen]
-        numbers = {"routes": routes, "services": services, "splits": [route.name for route in split]}
+        numbers = {
+            "routes": routes,
+            "services": services,
+            "splits": [route.name for route in split],
+            "tests": len(config.tests),
+        }
         echo_json({"target": shown(target), "ok": True, "problems": [], "listeners": listeners, **numbers})
         return
-    click.echo(f"{shown(target)}: ok ({count(routes, 'route')}, {count(services, 'service')})")
+    tests = f", {count(len(config.tests), 'test')}" if config.tests else ""
+    click.echo(f"{shown(target)}: ok ({count(routes, 'route')}, {count(services, 'service')}{tests})")
     for line in [line for listener in config.listen for line in listener_lines(listener)]:
         click.echo(f"  {line}")
     for route in split:

@@ -5,8 +5,12 @@ import click
 
 @click.command()
 @click.argument("target", required=False)
-def command(target: str | None) -> None:
+@click.option("--watch", is_flag=True, help="Reload when a file of the configuration or a module changes.")
+def command(target: str | None, watch: bool) -> None:
     """Run the gateway of TARGET: a YAML file, or module:attribute of a gateway built in Python.
+
+    SIGHUP reloads the configuration without losing a request; one that cannot be used changes nothing. SIGTERM and
+    SIGINT let what is under way end.
 
     Without TARGET the environment says what is run: UPSTREAMS='{"users": ["http://127.0.0.1:3001"]}' serves
     /api/users/*, /sse/users/* and /ws/users.
@@ -16,6 +20,6 @@ def command(target: str | None) -> None:
 
     gateway = open_gateway(target)
     try:
-        gateway.run()
+        gateway.run(watch=watch)
     except (ListenError, OSError) as error:
         raise click.ClickException(f"cannot run {shown(target)}: {error}") from error

@@ -8,10 +8,12 @@ from math import inf
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from propylon.config.reference import with_objects
 from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
+from propylon.engine.retry import RetrySettings
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.tls import client_context
 from propylon.plugins import BALANCERS
@@ -19,7 +21,6 @@ from propylon.services.balancing import Chance
 from propylon.services.breaker import BreakerSettings
 from propylon.services.discovery import Found, Place
 from propylon.services.ejection import EjectionSettings
-from propylon.services.retry import RetrySettings
 from propylon.services.service import Service
 from propylon.services.settings import (
     BreakerUse,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from propylon.config.schema import GatewayConfig, ServiceTlsConfig
+    from propylon.config.schema.balance import BalanceEntry
+    from propylon.config.schema.discover import DiscoverConfig
     from propylon.config.schema.health import HealthConfig
     from propylon.config.schema.resilience import BreakerConfig, RetryConfig
 
@@ -100,8 +103,8 @@ def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> Serv
     return ServiceSettings(
         host=host,
         transport=_transport(where, config, gateway.limits.write_buffer),
-        discover=None if config.discover is None else (config.discover.name, config.discover.config),
-        balance=(config.balance.name, config.balance.config),
+        discover=None if config.discover is None else _referring(f"{where}.discover", config.discover),
+        balance=_referring(f"{where}.balance", config.balance),
         retry=retry_settings(config.retry),
         budget=(budget.ratio, budget.per_second),
         hedging=None if config.hedge is None else Hedging(None if config.hedge.delay == "p95" else config.hedge.delay),
@@ -115,6 +118,14 @@ def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> Serv
         zone=gateway.zone,
         slow_start=config.slow_start,
     )
+
+
+def _referring(where: str, entry: BalanceEntry | DiscoverConfig) -> tuple[str, Any]:
+    """Return name and settings with the Python objects they name: with other code they are not equal any more."""
+    try:
+        return entry.name, with_objects(entry.config)
+    except Exception as error:  # what is imported is anybody's code
+        raise BuildError(f"{where}: {error}") from error
 
 
 def retry_settings(config: RetryConfig) -> RetrySettings:

@@ -39,8 +39,14 @@ def load(path: str | Path, *, environment: Mapping[str, str] | None = None) -> G
     return load_whole(path, environment=environment).config
 
 
-def load_whole(path: str | Path, *, environment: Mapping[str, str] | None = None) -> Loaded:
-    """Return the configuration in a YAML file with all that it was read from. Raises as `load` does."""
+def load_whole(
+    path: str | Path, *, base_dir: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Loaded:
+    """Return the configuration in a YAML file with all that it was read from. Raises as `load` does.
+
+    Args:
+        base_dir: where the files are that it names, if that is not beside it.
+    """
     name = str(path)
     try:
         with Path(path).open("rb") as file:
@@ -48,7 +54,8 @@ def load_whole(path: str | Path, *, environment: Mapping[str, str] | None = None
     except (OSError, ValueError) as error:
         raise ConfigError([_unreadable(name, error)]) from None
     text = document.decode(raw, name)
-    found = _load_text(text, name, base_dir=Path(path).parent, environment=environment)
+    folder = Path(path).parent if base_dir is None else base_dir
+    found = _load_text(text, name, base_dir=folder, environment=environment)
     return Loaded(found.config, found.files | {Path(path)}, found.secrets)
 
 

@@ -106,6 +106,11 @@ class Source:
         return Problem(self.file, line, column, ".".join(map(str, path)), message, hint)
 
 
+def is_secret(key: str) -> bool:
+    """Tell whether a key sounds as if its value were a secret."""
+    return _SECRET.search(key) is not None
+
+
 def suggest(word: str, known: Iterable[str]) -> str | None:
     """Return `did you mean 'x'?` for the known word most like `word`, or `None` when none is like it."""
     from difflib import get_close_matches
@@ -172,7 +177,7 @@ def _hint(kind: str, value: Any) -> str | None:
 def _shown(value: Any, path: Path, source: Source) -> str:
     if isinstance(value, Mapping | list | tuple) or (value is not None and not isinstance(value, str | int | float)):
         return ""
-    if path in source.secrets or any(isinstance(step, str) and _SECRET.search(step) for step in path):
+    if path in source.secrets or any(isinstance(step, str) and is_secret(step) for step in path):
         return ""
     if value is None:
         return " (got nothing)"

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+
+class Reference:
+    """Marks the fields of a model whose text is `module:name` (in `typing.Annotated`)."""
+
+
+REFERENCE: Final = Reference()
 
 
 def import_object(reference: str) -> Any:
@@ -17,3 +28,24 @@ def import_object(reference: str) -> Any:
     for part in name.split("."):
         found = getattr(found, part)
     return found
+
+
+def with_objects(config: BaseModel) -> BaseModel:
+    """Return a copy of settings in which every reference is the object that it stands for.
+
+    Two of them are equal only if they mean the same object, and not when a module was imported anew between them.
+
+    Raises:
+        ImportError, AttributeError: there is no such module, or nothing of that name in it.
+    """
+    found = {
+        name: import_object(getattr(config, name))
+        for name, field in type(config).model_fields.items()
+        if isinstance(getattr(config, name), str) and _is_reference(field)
+    }
+    return config.model_copy(update=found) if found else config
+
+
+def _is_reference(field: FieldInfo) -> bool:
+    members = (getattr(member, "__metadata__", ()) for member in get_args(field.annotation))
+    return REFERENCE in field.metadata or any(REFERENCE in metadata for metadata in members)

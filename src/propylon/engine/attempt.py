@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from propylon.engine.exchange import Exchange
+    from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
     from propylon.services.endpoint import Endpoint
-    from propylon.services.retry import RetrySettings
     from propylon.services.service import Service
 
 class Attempt:
@@ -63,6 +63,11 @@ class Attempt:
             request = self._exchange.changed_request
             raw = tuple(request.headers.raw) if request is not None else self._exchange.fields.visible
             self._headers = Headers(raw)
+        return self._headers
+
+    @property
+    def looked_at(self) -> Headers | None:
+        """The same, if any policy has looked at it for this try: only then it may have changed."""
         return self._headers
 
     def begin_sending(self, number: int) -> None:
@@ -163,7 +168,7 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
         headers = None
         if x.route.pipeline.on_attempt:
             await run_all(x, x.route.pipeline.on_attempt, made, code="request.policy_failed")
-            headers = made.headers
+            headers = made.looked_at
         sent = upstream.error is None
         if sent:
             made.sent = True

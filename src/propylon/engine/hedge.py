@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from propylon.engine.attempt import Attempt
     from propylon.engine.exchange import Exchange
+    from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
     from propylon.outbound.pool import Ticket
-    from propylon.services.retry import RetrySettings
     from propylon.services.service import Service
 
 
@@ -125,7 +125,7 @@ class Leg:
         headers = None
         if x.route.pipeline.on_attempt:
             await run_all(x, x.route.pipeline.on_attempt, attempt, code="request.policy_failed")
-            headers = attempt.headers
+            headers = attempt.looked_at
         if upstream.error is None:
             attempt.sent = True
             attempt.began = monotonic()

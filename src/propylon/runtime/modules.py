@@ -21,26 +21,39 @@ from importlib.machinery import (
     SourceFileLoader,
 )
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import propylon
 
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
+_PACKAGE: Final = Path(propylon.__file__).parent
 _folders: set[Path] = set()
+_compiled: set[Path] = set()
 
 
 class Modules:
-    """The modules beside one configuration."""
+    """The modules beside one configuration.
+
+    Attributes:
+        folder: where they are.
+    """
 
     def __init__(self, folder: str | Path) -> None:
-        """Let modules in `folder` be found by `import`."""
+        """Let modules in `folder` be found by `import`, before those beside other configurations."""
         self.folder = Path(folder).resolve()
         _look_in(self.folder)
+        for name, (_, loader) in _all_imported().items():
+            top = name.partition(".")[0]
+            is_here = (self.folder / f"{top}.py").exists() or (self.folder / top).is_dir()
+            if is_here and not _is_beside(loader.path, self.folder):
+                del sys.modules[name]
 
     @property
     def files(self) -> frozenset[Path]:
-        """The files of all that are imported."""
-        return frozenset(Path(loader.path) for _, loader in self._imported().values())
+        """The files of all that are imported, and of those that could not be when it was tried last."""
+        return frozenset(Path(loader.path) for _, loader in self._imported().values()) | self._tried()
 
     def digests(self) -> dict[str, str]:
         """Return what tells the versions of each module apart."""
@@ -48,9 +61,11 @@ class Modules:
 
     def forget(self) -> dict[str, ModuleType]:
         """Let every module be imported anew; return those that were there, for `restore`."""
+        _look_in(self.folder)
         known = {name: module for name, (module, _) in self._imported().items()}
         for name in known:
             del sys.modules[name]
+        _compiled.difference_update(self._tried())
         importlib.invalidate_caches()
         return known
 
@@ -60,24 +75,35 @@ class Modules:
             del sys.modules[name]
         sys.modules.update(known)
 
+    def _tried(self) -> set[Path]:
+        return {path for path in _compiled if _is_beside(str(path), self.folder)}
+
     def _imported(self) -> dict[str, tuple[ModuleType, _SourceLoader]]:
-        found = {}
-        for name, module in tuple(sys.modules.items()):
-            loader = getattr(module, "__loader__", None)
-            if isinstance(loader, _SourceLoader) and _is_beside(loader.path, self.folder):
-                found[name] = (module, loader)
-        return found
+        found = _all_imported().items()
+        return {name: pair for name, pair in found if _is_beside(pair[1].path, self.folder)}
+
+
+def _all_imported() -> dict[str, tuple[ModuleType, _SourceLoader]]:
+    """Return the modules beside any configuration."""
+    found = {}
+    for name, module in tuple(sys.modules.items()):
+        loader = getattr(module, "__loader__", None)
+        if isinstance(loader, _SourceLoader):
+            found[name] = (module, loader)
+    return found
 
 
 def _is_beside(file: str, folder: Path) -> bool:
-    """Tell whether a file is in a folder, and not in an environment of Python that is in it."""
+    """Tell whether a file is in a folder, and belongs neither to this package nor to an environment of Python there."""
     path = Path(file)
-    return path.is_relative_to(folder) and "site-packages" not in path.relative_to(folder).parts
+    if not path.is_relative_to(folder) or path.is_relative_to(_PACKAGE):
+        return False
+    return "site-packages" not in path.relative_to(folder).parts
 
 
 def _look_in(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    if str(folder) not in sys.path[:1]:
+        sys.path[:] = [str(folder), *(path for path in sys.path if path != str(folder))]
     if not _folders:
         sys.path_hooks.insert(0, _finder)
     _folders.add(folder)
@@ -100,6 +126,7 @@ class _SourceLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         source = self.get_data(path)
+        _compiled.add(Path(path))
         self.digest = hashlib.sha256(source).hexdigest()
         code: CodeType = self.source_to_code(source, path)
         return code

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from propylon.config.build import build_snapshot
 from propylon.config.build_service import BuildError
-from propylon.config.changes import changes
+from propylon.config.changes import CHANGED, Change, changes
+from propylon.config.files import files_named
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
 from propylon.runtime.aside import aside, small_turns
@@ -54,14 +55,14 @@ class Reload:
         seconds: how long it took.
     """
 
-    changes: tuple[str, ...]
+    changes: tuple[Change, ...]
     seconds: float
 
     def __str__(self) -> str:
         if not self.changes:
             return "nothing has changed"
         more = len(self.changes) - MAX_LINES
-        return "\n".join((*self.changes[:MAX_LINES], *([f"and {more} more"] if more > 0 else [])))
+        return "\n".join((*map(str, self.changes[:MAX_LINES]), *([f"and {more} more"] if more > 0 else [])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class Compiled:
     snapshot: Snapshot
     plan: Plan
     known: dict[str, ModuleType]
-    changes: tuple[str, ...]
+    changes: tuple[Change, ...]
+    sources: frozenset[Path]
 
 
 class Reloader:
@@ -106,8 +108,18 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._next: asyncio.Task[Reload] | None = None
         self._given: Loaded | None = None
-        self._stuck = False
+        self._sources = _sources(loaded)
+        self._failed = self._stuck = False
         self._tasks: set[asyncio.Task[Reload]] = set()
+
+    def files(self) -> frozenset[Path]:
+        """Return the files that the configuration in use was made of, or the one that could not be used."""
+        modules: frozenset[Path] = frozenset()
+        if self._modules is not None:
+            modules = self._modules.files
+            if self._failed:
+                modules |= frozenset(self._modules.folder.glob("*.py"))  # one of these may be what was missing
+        return self._sources | modules
 
     async def reload(self, given: Loaded | None = None) -> Reload:
         """Take up the configuration that there is when its turn comes, or the one that is `given`.
@@ -142,10 +154,13 @@ class Reloader:
             given, self._given = self._given, None
             read = self._read if given is None else lambda: given
             try:
-                return await self._reload(read)
+                done = await self._reload(read)
             except Exception as error:  # modules and policies are anybody's code
+                self._failed = True
                 _tell(error)
                 raise
+            self._failed = False
+            return done
 
     async def _reload(self, read: Callable[[], Loaded]) -> Reload:
         begun = monotonic()
@@ -157,6 +172,7 @@ class Reloader:
                 self._restore(made.known)
                 raise
             self.loaded = made.loaded
+            self._sources = made.sources
             self._adopt(made.loaded, made.snapshot)
         done = Reload(made.changes, monotonic() - begun)
         if done.changes:
@@ -191,31 +207,37 @@ class Reloader:
             given_up = True
 
     def _compile(self, read: Callable[[], Loaded], services: dict[str, Service]) -> Compiled:
-        loaded = read()
-        digests = {} if self._modules is None else self._modules.digests()
-        known = {} if self._modules is None else self._modules.forget()
+        modules = self._modules
+        digests = {} if modules is None else modules.digests()
+        known = {} if modules is None else modules.forget()
         try:
-            made = build_snapshot(loaded.config, services, Path() if self._modules is None else self._modules.folder)
+            loaded = read()
+            self._sources |= _sources(loaded)  # also when it cannot be used: what is wrong may be put right in any
+            made = build_snapshot(loaded.config, services, Path() if modules is None else modules.folder)
             plan = self._worker.listeners.stage(loaded.config.listen)
             found = changes(self.loaded, loaded)
-            if self._modules is not None:
-                found += _changed_modules(digests, self._modules.digests())
+            if modules is not None:
+                found += _changed_modules(digests, modules.digests())
         except BaseException:
             self._restore(known)
             raise
         running = self._worker.snapshot.reader
         if running.rules == made.reader.rules:
             made = replace(made, reader=running)  # what it remembers is still true
-        return Compiled(loaded, made, plan, known, found)
+        return Compiled(loaded, made, plan, known, found, _sources(loaded))
 
     def _restore(self, known: dict[str, ModuleType]) -> None:
         if self._modules is not None:
             self._modules.restore(known)
 
 
-def _changed_modules(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
+def _sources(loaded: Loaded) -> frozenset[Path]:
+    return loaded.files | files_named(loaded.config)
+
+
+def _changed_modules(before: dict[str, str], after: dict[str, str]) -> tuple[Change, ...]:
     return tuple(
-        f"module {name}: the code has changed"
+        Change("module", name, CHANGED, "the code has changed")
         for name, digest in sorted(after.items())
         if before.get(name, digest) != digest
     )

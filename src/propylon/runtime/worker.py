@@ -153,4 +153,5 @@ class Worker:
 
 
 def _resolver(dns: DnsSettings) -> Resolver:
-    return Resolver(list(dns.servers) or None, dns.min_ttl, dns.max_ttl, monotonic)
+    servers = list(dns.servers) or None
+    return Resolver(servers, dns.min_ttl, dns.max_ttl, monotonic, refuse_private=dns.refuse_private)

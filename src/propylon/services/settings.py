@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from propylon.engine.retry import RetrySettings
 from propylon.outbound.pool import PoolLimits
 from propylon.services.ejection import EjectionSettings
-from propylon.services.retry import RetrySettings
 
 if TYPE_CHECKING:
     import ssl

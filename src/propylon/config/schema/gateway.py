@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo
 from propylon.config.addresses import parse_listen_address
 from propylon.config.problems import suggest
 from propylon.config.schema.base import Finding, Loc, Model
+from propylon.config.schema.expectation import RequestTestConfig
 from propylon.config.schema.listener import ListenerConfig, Listeners
 from propylon.config.schema.matching import TOKEN_PATTERN
 from propylon.config.schema.policy import Policies
@@ -72,6 +73,10 @@ class GatewayConfig(Model):
     services: dict[ServiceName, ServiceConfig] = Field(default={}, description="Services by name.")
     routes: tuple[RouteConfig, ...] = Field(default=(), description="Routes; the most specific one that matches wins.")
 
+    tests: tuple[RequestTestConfig, ...] = Field(
+        default=(), description="Requests with what is expected of them, for 'propylon test'; no part of what is run."
+    )
+
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Names must lead somewhere, and be unique."""
@@ -87,13 +92,30 @@ class GatewayConfig(Model):
                 yield from _service_finding(("routes", index, "split", "services", name), name, known)
             fallback = _get(_get(route, "fallback"), "service")
             yield from _service_finding(("routes", index, "fallback", "service"), fallback, known)
-        yield from _name_findings([_get(route, "name") for route in routes])
+        yield from _mirror_findings(("policies",), data.get("policies"), known)
+        for name in known:
+            yield from _mirror_findings(("services", name, "policies"), _get(_get(services, name), "policies"), known)
+        for index, route in enumerate(routes):
+            yield from _mirror_findings(("routes", index, "policies"), _get(route, "policies"), known)
+        names = [_get(route, "name") for route in routes]
+        yield from _name_findings(names)
+        yield from _test_findings(data.get("tests"), names, known)
 
 
 def _service_finding(loc: Loc, service: Any, known: list[str]) -> Iterator[Finding]:
     if isinstance(service, str) and service and service not in known:
         hint = suggest(service, known) or ("define it under 'services'" if not known else None)
         yield Finding(loc, f"unknown service {service!r}", hint)
+
+
+def _mirror_findings(loc: Loc, policies: Any, known: list[str]) -> Iterator[Finding]:
+    """The `mirror` policy names a service, which no other part of its configuration can know."""
+    for index, entry in enumerate(policies if isinstance(policies, list | tuple) else ()):
+        settings = _get(entry, "mirror")
+        if isinstance(settings, str):
+            yield from _service_finding((*loc, index, "mirror"), settings, known)
+        elif settings is not None:
+            yield from _service_finding((*loc, index, "mirror", "service"), _get(settings, "service"), known)
 
 
 def _name_findings(names: list[Any]) -> Iterator[Finding]:
@@ -103,6 +125,22 @@ def _name_findings(names: list[Any]) -> Iterator[Finding]:
             if name in first:
                 yield Finding(("routes", index, "name"), f"the name {name!r} is already routes.{first[name]}'s")
             first.setdefault(name, index)
+
+
+def _test_findings(tests: Any, routes: list[Any], services: list[str]) -> Iterator[Finding]:
+    """A test that expects what there is not can never pass; routes and services without a name are called otherwise."""
+    named = {"route": [name for name in routes if isinstance(name, str)], "service": services}
+    for index, test in enumerate(tests if isinstance(tests, list | tuple) else ()):
+        expected = _get(test, "expect")
+        for key, known in named.items():
+            value = _get(expected, key)
+            if isinstance(value, str) and value != "none" and value not in known and not _is_unnamed(value):
+                yield Finding(("tests", index, "expect", key), f"unknown {key} {value!r}", suggest(value, known))
+
+
+def _is_unnamed(value: str) -> bool:
+    """Tell whether it is what a route without a name is called, its path, or a service of a route's own, its URL."""
+    return "/" in value or value == "services_json"
 
 
 def _listen_findings(listen: Any) -> Iterator[Finding]:

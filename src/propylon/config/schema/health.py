@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.between import of_no_use, too_short
 from propylon.config.schema.matching import FieldName, FieldValue, Method
 from propylon.config.types import Bool, Duration, Int, OptionalCount, Percent, Statuses, Text
 
@@ -27,7 +28,9 @@ class PassiveHealthConfig(Model):
 
     enabled: Bool = Field(default=True, description="Whether failing endpoints are put aside at all.")
     consecutive: OptionalCount = Field(default=5, description="Failures in a row.")
-    failure_rate: Percent | None = Field(default=None, description="Share of failures within the window.")
+    failure_rate: Annotated[Percent, Field(gt=0)] | None = Field(
+        default=None, description="Share of failures within the window."
+    )
     minimum: Annotated[Int, Field(ge=1)] = Field(default=20, description="Requests in the window that a rate needs.")
     window: Annotated[Duration, Field(gt=0)] = Field(default=30.0, description="How far a rate looks back.")
     statuses: Statuses = Field(
@@ -41,13 +44,20 @@ class PassiveHealthConfig(Model):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """Without a rule nobody would ever be put aside."""
-        if data.get("consecutive", 5) in (None, "none", 0) and data.get("failure_rate") is None:
-            yield Finding((), "nothing puts an endpoint aside", "give 'failure_rate', or write 'passive: false'")
+        """Some settings belong to a rule, and a rule is needed."""
+        yield from of_no_use(data, ("minimum", "window"), ("failure_rate",))
+        if "max_eject" in data:  # by default, it is not below 'eject'
+            yield from too_short(data, "max_eject", "eject", cls)
+        if data.get("consecutive") in ("none", 0) and data.get("failure_rate") is None:
+            yield Finding(("consecutive",), "no rule is left that puts an endpoint aside", "write 'passive: false'")
 
 
 def _passive(value: Any) -> Any:
-    return {"enabled": value} if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return {"enabled": value}
+    if isinstance(value, Mapping | PassiveHealthConfig):
+        return value
+    raise ValueError("should be true, false, or settings: write {consecutive: 5}")
 
 
 class HealthConfig(Model):
@@ -95,7 +105,11 @@ class HealthConfig(Model):
 
 def _health(value: Any) -> Any:
     """Accept a path alone."""
-    return {"path": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"path": value}
+    if isinstance(value, Mapping | HealthConfig):
+        return value
+    raise ValueError("should be a path, or settings: write {path: /healthz}")
 
 
 Health = Annotated[HealthConfig, BeforeValidator(_health, json_schema_input_type=str | HealthConfig)]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, PlainValidator, Strict, WithJsonSchema
 
+from propylon.config.reference import REFERENCE
 from propylon.config.schema.base import complete
 from propylon.engine.match import Regex as RegexMatch
 from propylon.engine.pattern import HostPattern, PathPattern, RuleError
@@ -103,7 +104,7 @@ FieldName = Annotated[str, Strict(), Field(pattern=TOKEN_PATTERN)]
 FieldValue = Annotated[str, Strict(), Field(pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
 """The value of a header field: no control characters, as one could end the line (RFC 9110 5.5)."""
 
-PythonReference = Annotated[str | Callable[..., Any], PlainValidator(_python_reference), _TEXT_SCHEMA]
+PythonReference = Annotated[str | Callable[..., Any], PlainValidator(_python_reference), _TEXT_SCHEMA, REFERENCE]
 """`module:function`, or in Python the function itself."""
 
 FieldMatches = dict[

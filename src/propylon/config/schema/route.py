@@ -98,6 +98,15 @@ class FallbackConfig(Model):
             yield Finding((), "a fallback is {service} or {respond}", "give one of them")
 
 
+def _fallback(value: Any) -> Any:
+    if isinstance(value, Mapping | FallbackConfig):
+        return value
+    raise ValueError("should be {service: NAME} or {respond: {status: 503}}")
+
+
+Fallback = Annotated[FallbackConfig, BeforeValidator(_fallback, json_schema_input_type=FallbackConfig)]
+
+
 class RouteConfig(Model):
     """What a request must look like, and where it goes."""
 
@@ -148,7 +157,7 @@ class RouteConfig(Model):
     retry: Retry | None = Field(
         default=None, description="When requests of this route are tried again, instead of the service's 'retry'."
     )
-    fallback: FallbackConfig | None = Field(
+    fallback: Fallback | None = Field(
         default=None, description="What takes over when the service has no answer: {service} or {respond}."
     )
     docs: Any = Field(default=None, description="Anything; shown to clients in /services.json.")

@@ -1,0 +1,49 @@
+"""`propylon diff`: what would change if another configuration took the place of the one that runs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from propylon.config.load import Loaded
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+def command(old: str, new: str, as_json: bool) -> None:
+    """Say in words what is different in the configuration NEW, in place of OLD.
+
+    Both are files; one of them may be a pipe, as in: propylon diff <(git show HEAD:gateway.yaml) gateway.yaml. Secrets
+    are not shown. Ends with 0 if nothing is different, 1 if something is, and 2 if one of them cannot be read.
+    """
+    from propylon.cli._output import count, echo_json
+    from propylon.config.changes import changes
+    from propylon.config.problems import ConfigError
+
+    try:
+        found = changes(_read(old, beside=new), _read(new, beside=old))
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        click.echo(count(len(error.problems), "problem"), err=True)
+        sys.exit(2)
+    if as_json:
+        echo_json({"old": old, "new": new, "changes": [change.as_dict() for change in found]})
+    else:
+        for change in found:
+            click.echo(str(change))
+        click.echo(count(len(found), "change") if found else "nothing is different")
+    sys.exit(1 if found else 0)
+
+
+def _read(name: str, beside: str) -> "Loaded":
+    """Read one of the two; what a pipe names is looked for beside the other one."""
+    from propylon.config.load import load_whole
+
+    path, other = Path(name), Path(beside)
+    is_pipe = path.exists() and not path.is_file() and not path.is_dir()
+    return load_whole(path, base_dir=other.parent if is_pipe else None)

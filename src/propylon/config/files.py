@@ -1,0 +1,32 @@
+"""The files that a configuration names: certificates, error pages, and whatever the settings of a policy point at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def files_named(config: BaseModel) -> frozenset[Path]:
+    """Return every path in a configuration, except for those of providers: they watch their files themselves."""
+    return frozenset(_paths(config))
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            if name != "discover":
+                yield from _paths(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _paths(each)
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _paths(each)

@@ -1,0 +1,131 @@
+"""`tests`: requests, each with what is expected to become of it. `propylon test` runs them; `run` looks at none."""
+
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+
+from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.matching import FieldMatches, FieldName, Method, one_or_more
+from propylon.config.types import Int, Text
+from propylon.engine.errors import FAILURES
+
+_REQUEST: Final = re.compile(r"([A-Z]+) (https?://[^/\s?#]+)?(/\S*)", re.ASCII)
+_DOWN: Final = ("connect.", "attempt.", "head.")
+
+
+def _request(value: object) -> str:
+    if not isinstance(value, str) or not _REQUEST.fullmatch(value):
+        raise ValueError(
+            "should be METHOD PATH, as in GET /users/7?full=1, or with a host, GET https://a.example/users"
+        )
+    return value
+
+
+def _client(value: object) -> str:
+    try:
+        return str(ip_address(str(value)))
+    except ValueError:
+        raise ValueError("should be an IP address") from None
+
+
+def _answer(value: Any) -> Any:
+    """Read `down` and the code of a failure as an answer that does not come."""
+    if value == "down":
+        return {"failure": "connect.refused"}
+    return {"failure": value} if isinstance(value, str) else value
+
+
+def _failure(value: object) -> str:
+    if value not in FAILURES or not str(value).startswith(_DOWN):
+        raise ValueError("should be 'down', or a code of connect.*, attempt.* or head.*, as head.timeout")
+    return str(value)
+
+
+_TEXT_SCHEMA: Final = WithJsonSchema({"type": "string"})
+RequestText = Annotated[str, PlainValidator(_request), _TEXT_SCHEMA]
+ClientAddress = Annotated[str, PlainValidator(_client), _TEXT_SCHEMA]
+Status = Annotated[Int, Field(ge=100, le=599)]
+OneOrMoreTexts = Annotated[
+    tuple[Text, ...], Field(min_length=1), BeforeValidator(one_or_more, json_schema_input_type=str | list[str])
+]
+
+
+class ServiceAnswerConfig(Model):
+    """What services answer in a test."""
+
+    status: Status = Field(default=200, description="The status.")
+    headers: dict[FieldName, str] = Field(default={}, description="Header fields.")
+    body: str = Field(default="", description="The body.")
+    failure: Annotated[str, PlainValidator(_failure), _TEXT_SCHEMA] | None = Field(
+        default=None, description="A code of the table of errors, as head.timeout: there is no answer."
+    )
+
+
+class SentConfig(Model):
+    """What a service is expected to get."""
+
+    method: Method | None = Field(default=None, description="The method.")
+    host: Text | None = Field(default=None, description="The Host field.")
+    headers: FieldMatches = Field(
+        default={}, description='Header fields, each with its value, "*" for any, or {regex: PATTERN}.'
+    )
+    absent: tuple[FieldName, ...] = Field(default=(), description="Header fields that it does not get.")
+    body: str | None = Field(default=None, description="The whole body.")
+
+
+class ExpectedConfig(Model):
+    """What is expected to become of a request: every key that is given."""
+
+    status: Status | None = Field(default=None, description="The status that the client gets.")
+    route: Text | None = Field(
+        default=None, description="The name of the route, or the path it has; none for no route."
+    )
+    service: OneOrMoreTexts | None = Field(
+        default=None, description="The service that is asked, or one of these; none if the gateway answers itself."
+    )
+    path: Text | None = Field(
+        default=None, description="The path that the service gets, with the query if there is a '?' in it."
+    )
+    policies: tuple[Text, ...] | None = Field(default=None, description="All policies of the route, in their order.")
+    headers: FieldMatches = Field(
+        default={}, description='Header fields of the answer, each with its value, "*" for any, or {regex: PATTERN}.'
+    )
+    absent: tuple[FieldName, ...] = Field(default=(), description="Header fields that the answer does not have.")
+    body: str | None = Field(default=None, description="The whole body of the answer.")
+    sent: SentConfig | None = Field(default=None, description="What the service gets besides the path.")
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """A test that expects nothing passes always."""
+        if not data:
+            yield Finding((), "nothing is expected", f"give at least one of {', '.join(cls.model_fields)}")
+
+
+class RequestTestConfig(Model):
+    """One request, and what is expected to become of it."""
+
+    name: Text | None = Field(default=None, description="What the result says; without it the request.")
+    request: RequestText = Field(
+        description="METHOD PATH, as in GET /users/7; with a host in front of the path, also with https://."
+    )
+    host: Text | None = Field(default=None, description="The Host field, if it is not in the request.")
+    headers: dict[FieldName, str] = Field(default={}, description="Header fields.")
+    client: ClientAddress = Field(default="127.0.0.1", description="The address of the client.")
+    body: str | None = Field(default=None, description="The body.")
+    answer: Annotated[
+        ServiceAnswerConfig | None, BeforeValidator(_answer, json_schema_input_type=str | ServiceAnswerConfig)
+    ] = Field(
+        default=None, description="What services answer: {status, headers, body}, down, or the code of a failure."
+    )
+    expect: ExpectedConfig = Field(description="What becomes of it.")
+
+    @property
+    def parts(self) -> tuple[str, Literal["http", "https"], str, str]:
+        """The method, the scheme, the Host field and the path of the request."""
+        found = _REQUEST.fullmatch(self.request)
+        assert found is not None
+        scheme, _, host = (found[2] or "").partition("://")
+        return found[1], "https" if scheme == "https" else "http", self.host or host or "gateway.test", found[3]

@@ -1,0 +1,118 @@
+"""Routes that can never match, because another one takes every request that they would.
+
+Found by comparing routes with each other, and not by trying requests: what is told here is so. Routes that several
+others take the requests of together are not found, nor those below a regular expression.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from propylon.engine.pattern import ANY, WILDCARD, HostPattern, PathPattern, regex_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from propylon.config.schema import RouteConfig
+
+_PARAMETER: Final = re.compile(r"\{[^}]*\}")
+_MAX_PAIRS: Final = 200_000
+"""Pairs of routes with different priorities that are compared; beyond that there is no word about them."""
+
+
+def shadowed(routes: Sequence[RouteConfig]) -> dict[int, int]:
+    """Return the routes that never match, each with the one that takes its requests; both by their numbers."""
+    found: dict[int, int] = {}
+    for winner, loser in _pairs(routes):
+        if loser not in found and _takes_all(routes[winner], routes[loser]):
+            found[loser] = winner
+    return found
+
+
+def _pairs(routes: Sequence[RouteConfig]) -> Iterator[tuple[int, int]]:
+    """Yield every pair of which the first route may take all that the second would: the first is tried before it."""
+    alike: dict[tuple[int, str], set[int]] = defaultdict(set)
+    for number, route in enumerate(routes):
+        shapes = {_PARAMETER.sub("{}", path) for path in route.path or (route.path_regex or "",)}
+        earlier = set.intersection(*(alike[route.priority, shape] for shape in shapes))
+        yield from ((each, number) for each in sorted(earlier) if _is_as_specific(routes[each], route))
+        for shape in shapes:
+            alike[route.priority, shape].add(number)
+    lowest = min((route.priority for route in routes), default=0)
+    high = [number for number, route in enumerate(routes) if route.priority > lowest]
+    if len(high) * len(routes) <= _MAX_PAIRS:
+        for winner in high:
+            for loser, route in enumerate(routes):
+                if routes[winner].priority > route.priority:
+                    yield winner, loser
+
+
+def _is_as_specific(first: RouteConfig, second: RouteConfig) -> bool:
+    """Tell whether the earlier of two routes that have all paths of the later wins where their conditions hold."""
+    return _conditions(first) >= _conditions(second) and set(second.host or ()) == set(first.host or ())
+
+
+def _conditions(route: RouteConfig) -> int:
+    kinds = (route.methods is not None, bool(route.clients), route.websocket == "only")
+    return len(route.headers) + len(route.query) + sum(kinds)
+
+
+def _takes_all(winner: RouteConfig, loser: RouteConfig) -> bool:
+    if winner.websocket == "only" != loser.websocket:
+        return False
+    if winner.methods is not None and not set(loser.methods or ("",)) <= {*winner.methods, *_implied(winner.methods)}:
+        return False
+    if winner.clients and not (loser.clients and all(_inside(each, winner.clients) for each in loser.clients)):
+        return False
+    if not (_fields_hold(winner.headers, loser.headers) and _fields_hold(winner.query, loser.query)):
+        return False
+    hosts = [HostPattern(text) for text in winner.host or ("*",)]
+    if not all(any(_has_host(host, each) for host in hosts) for each in map(HostPattern, loser.host or ("*",))):
+        return False
+    paths = _paths(winner)
+    return all(any(_has_path(path, each) for path in paths) for each in _paths(loser))
+
+
+def _implied(methods: Sequence[str]) -> tuple[str, ...]:
+    return ("HEAD",) if "GET" in methods else ()
+
+
+def _inside(network: Any, others: Sequence[Any]) -> bool:
+    return any(each.version == network.version and network.subnet_of(each) for each in others)
+
+
+def _fields_hold(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Tell whether every request with the `given` fields has those that are `wanted`."""
+    known = {name.lower(): value for name, value in given.items()}
+    return all(name.lower() in known and value in ("*", known[name.lower()]) for name, value in wanted.items())
+
+
+def _has_host(pattern: HostPattern, other: HostPattern) -> bool:
+    if pattern.port is not None and pattern.port != other.port:
+        return False
+    if pattern.kind == ANY:
+        return True
+    if pattern.kind == WILDCARD:
+        return other.kind != ANY and other.name.endswith(pattern.name)
+    return pattern.kind == other.kind and pattern.name == other.name
+
+
+def _paths(route: RouteConfig) -> list[PathPattern]:
+    if route.path_regex is not None:
+        return [regex_path(route.path_regex)]
+    return [PathPattern(text) for text in route.path or ("/*",)]
+
+
+def _has_path(pattern: PathPattern, other: PathPattern) -> bool:
+    if pattern.rest and not pattern.segments:
+        return True
+    if pattern.regex is not None or other.regex is not None:
+        return pattern.regex is not None and other.regex is not None and pattern.text == other.text
+    if len(other.segments) < len(pattern.segments):
+        return False
+    if not pattern.rest and (other.rest or len(other.segments) > len(pattern.segments)):
+        return False
+    pairs = zip(pattern.segments, other.segments, strict=False)
+    return all(mine == its or (mine is None and its != b"") for mine, its in pairs)
