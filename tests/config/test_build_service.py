@@ -6,7 +6,6 @@ from math import inf
 from typing import Any
 
 import pytest
-from propylon.services.retry import RetrySettings
 
 from propylon.config.build import build_snapshot
 from propylon.config.build_service import BuildError
