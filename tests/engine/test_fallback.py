@@ -16,7 +16,7 @@ from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import Fallback
 from tests.support.deadline import settle
-from tests.support.fakes import Clock, FakeEndpoint, FakeUpstream, fake_service, snapshot
+from tests.support.fakes import Clock, FakeEndpoint, FakeUpstream, fake_service
 from tests.support.tries import EMPTY, Counts, Tries
 
 LATER = Fallback(respond=lambda x: Response(200, body="later"))
@@ -101,10 +101,8 @@ async def test_a_failure_that_is_not_the_services_is_told() -> None:
             raise GatewayError("request.body_too_large")
 
     upstream = FakeUpstream()
-    route = {"fallback": Fallback(fake_service(FakeEndpoint(upstream)))}
-    tries = Tries(Refuses(), endpoints=1)
-    tries.x.snapshot = snapshot(route={**route, "pipeline": compile_pipeline([PolicyUse("p", Refuses())])})
-    await tries.start()
+    other = Fallback(fake_service(FakeEndpoint(upstream)))
+    tries = await Tries(Refuses(), endpoints=1, route={"fallback": other}).start()
     assert (tries.status, upstream.sent) == (413, [])
 
 
@@ -201,3 +199,19 @@ async def test_no_other_service_is_asked_when_the_total_time_is_over(monkeypatch
     tries.x.check(clock.now)
     assert upstream.sent == []
     assert (tries.status, tries.code) == (504, "attempt.total_timeout")
+
+
+async def test_the_other_service_chooses_for_itself() -> None:
+    class Chooses:
+        def on_request(self, x: Exchange) -> None:
+            x.choose("http://10.0.0.0:1")
+
+    upstream = FakeUpstream()
+    other = Fallback(fake_service(FakeEndpoint(upstream)))
+    tries = Tries(Chooses(), endpoints=1, route={"fallback": other})
+    await tries.start()
+    await tries.fail(0)
+    assert upstream.sent
+    upstream.answer(EMPTY)
+    assert tries.status == 200
+    tries.ended()
