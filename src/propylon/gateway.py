@@ -58,6 +58,7 @@ class Gateway:
         self._worker: Worker | None = None
         self._reloader: Reloader | None = None
         self._is_alone = False
+        self._reloads = 1
 
     @classmethod
     def from_config(
@@ -289,7 +290,8 @@ class Gateway:
             from propylon.runtime.aside import keep_for_long
 
             logging.getLogger().setLevel(loaded.config.log.level.upper())
-            keep_for_long()
+            keep_for_long(self._reloads)
+            self._reloads += 1
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -80,6 +80,7 @@ class Leg:
         else:  # a kept connection that had been closed meanwhile (RFC 9112 9.3.1)
             self.drop()
             self._sent = False
+            self.attempt.forget_changes()
             await self.advance()
 
     def drop(self) -> None:
@@ -120,8 +121,7 @@ class Leg:
         assert upstream is not None
         self._sent = True
         upstream.begin(x)
-        x.attempts += 1
-        attempt.begin_sending(x.attempts)
+        x.attempts = attempt.number = x.attempts + 1
         headers = None
         if x.route.pipeline.on_attempt:
             await run_all(x, x.route.pipeline.on_attempt, attempt, code="request.policy_failed")

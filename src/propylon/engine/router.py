@@ -75,6 +75,66 @@ class Verdict(Generic[R]):
         self.reason = reason
 
 
+class Tables(Generic[R]):
+    """The rules by host and path.
+
+    They are no part of the router: its memo asks them, and a router that is dropped shall be free at once, without a
+    cycle for the collector.
+    """
+
+    __slots__ = ("_any", "_exact", "_wildcards")
+
+    def __init__(self, entries: list[Entry[R]]) -> None:
+        self._exact: dict[tuple[bytes, bytes | None], Table[R]] = {}
+        self._wildcards: dict[tuple[bytes, bytes | None], Table[R]] = {}
+        self._any: dict[bytes | None, Table[R]] = {}
+        for number, entry in enumerate(entries):
+            entry.number = number
+            self._table(entry.host).add(entry)
+
+    def _table(self, host: HostPattern) -> Table[R]:
+        if host.kind == ANY:
+            return self._any.setdefault(host.port, Table())
+        tables = self._exact if host.kind == EXACT else self._wildcards
+        return tables.setdefault((host.name, host.port), Table())
+
+    def look_up(self, key: Key) -> Found[R] | NotFound | tuple[Candidate[R], ...]:
+        """Look a path up: the route itself if no condition could change it, or all that may match."""
+        candidates = self.candidates(key)
+        if not candidates:
+            return _NOT_FOUND
+        if candidates[0].free and candidates[0].methods is None:
+            return candidates[0].found
+        return candidates
+
+    def candidates(self, key: Key) -> tuple[Candidate[R], ...]:
+        """Return what matches by host and path, the most specific first, each rule once."""
+        host, port, path = key
+        found: list[Candidate[R]] = []
+        if path[:1] == b"/":
+            for table in self._of_host(host.lower(), port):
+                table.collect(path, found)
+        if len(found) < 2:
+            return tuple(found)
+        found.sort(key=lambda candidate: candidate.entry.number)
+        best: dict[CompiledRule[R], Candidate[R]] = {}
+        for candidate in found:
+            best.setdefault(candidate.compiled, candidate)
+        return tuple(best.values())
+
+    def _of_host(self, host: bytes, port: bytes | None) -> list[Table[R]]:
+        """Return the tables of every host pattern that matches."""
+        found: list[Table[R] | None] = []
+        for each in (None,) if port is None else (port, None):
+            found.append(self._exact.get((host, each)))
+            found.append(self._any.get(each))
+            dot = host.find(b".", 1) if self._wildcards else -1
+            while dot > 0:
+                found.append(self._wildcards.get((host[dot:], each)))
+                dot = host.find(b".", dot + 1)
+        return [table for table in found if table is not None]
+
+
 class Router(Generic[R]):
     """Finds the route of a request. Raises `RuleError` for a rule that cannot be compiled."""
 
@@ -87,13 +147,8 @@ class Router(Generic[R]):
         ]
         entries.sort(key=lambda entry: entry.rank)
         self._entries = entries
-        self._exact: dict[tuple[bytes, bytes | None], Table[R]] = {}
-        self._wildcards: dict[tuple[bytes, bytes | None], Table[R]] = {}
-        self._any: dict[bytes | None, Table[R]] = {}
-        self._memo: Memo[Key, Found[R] | NotFound | tuple[Candidate[R], ...]] = Memo(self._look_up, _path_bytes)
-        for number, entry in enumerate(entries):
-            entry.number = number
-            self._table(entry.host).add(entry)
+        self._tables = Tables(entries)
+        self._memo: Memo[Key, Found[R] | NotFound | tuple[Candidate[R], ...]] = Memo(self._tables.look_up, _path_bytes)
 
     def find(
         self, host: bytes, port: bytes | None, path: bytes, method: bytes, request: Matchable
@@ -127,7 +182,7 @@ class Router(Generic[R]):
         """Say of every rule what became of it: first those that match by host and path, in order, then the others."""
         verdicts: list[Verdict[R]] = []
         winner: Candidate[R] | None = None
-        candidates = self._candidates((host, port, path))
+        candidates = self._tables.candidates((host, port, path))
         for candidate in candidates:
             compiled = candidate.compiled
             reason = _why_not(compiled, method, request)
@@ -143,48 +198,6 @@ class Router(Generic[R]):
         others = dict.fromkeys(entry.compiled for entry in self._entries if entry.compiled not in considered)
         verdicts += [Verdict(other.rule, False, _why_no_candidate(other, host, port, path)) for other in others]
         return verdicts
-
-    def _table(self, host: HostPattern) -> Table[R]:
-        if host.kind == ANY:
-            return self._any.setdefault(host.port, Table())
-        tables = self._exact if host.kind == EXACT else self._wildcards
-        return tables.setdefault((host.name, host.port), Table())
-
-    def _look_up(self, key: Key) -> Found[R] | NotFound | tuple[Candidate[R], ...]:
-        """Look a path up: the route itself if no condition could change it, or all that may match."""
-        candidates = self._candidates(key)
-        if not candidates:
-            return _NOT_FOUND
-        if candidates[0].free and candidates[0].methods is None:
-            return candidates[0].found
-        return candidates
-
-    def _candidates(self, key: Key) -> tuple[Candidate[R], ...]:
-        """Return what matches by host and path, the most specific first, each rule once."""
-        host, port, path = key
-        found: list[Candidate[R]] = []
-        if path[:1] == b"/":
-            for table in self._tables(host.lower(), port):
-                table.collect(path, found)
-        if len(found) < 2:
-            return tuple(found)
-        found.sort(key=lambda candidate: candidate.entry.number)
-        best: dict[CompiledRule[R], Candidate[R]] = {}
-        for candidate in found:
-            best.setdefault(candidate.compiled, candidate)
-        return tuple(best.values())
-
-    def _tables(self, host: bytes, port: bytes | None) -> list[Table[R]]:
-        """Return the tables of every host pattern that matches."""
-        found: list[Table[R] | None] = []
-        for each in (None,) if port is None else (port, None):
-            found.append(self._exact.get((host, each)))
-            found.append(self._any.get(each))
-            dot = host.find(b".", 1) if self._wildcards else -1
-            while dot > 0:
-                found.append(self._wildcards.get((host[dot:], each)))
-                dot = host.find(b".", dot + 1)
-        return [table for table in found if table is not None]
 
     def _none_left(
         self, candidates: tuple[Candidate[R], ...], method: bytes, request: Matchable

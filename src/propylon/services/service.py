@@ -46,6 +46,10 @@ class Service:
         admission: its limit of concurrency, if it has one.
         latencies: what its answers take, if that decides when a second endpoint is asked.
         breaker: the circuit of the service as a whole, if it has one.
+        retry: when its requests are tried again.
+        hedging: when a second endpoint is asked, if it ever is.
+        breaks: whether it, or each of its endpoints, has a circuit.
+        only: the one endpoint there is to choose, if nothing else has a say in it.
         fields: what adds lines to the answer's header section for its balancing, if anything does.
     """
 
@@ -60,10 +64,13 @@ class Service:
     ) -> None:
         self.name = name
         self.settings = settings
+        self.retry = settings.retry
+        self.hedging = settings.hedging
         self.configured = self.found = tuple(found)
         self.endpoints: tuple[Endpoint, ...] = ()
         self.budget = Budget(*settings.budget)
         use = settings.breaker
+        self.breaks = use is not None
         self.breaker = Breaker(use.settings, chance.random) if use is not None and use.service else None
         limits = settings.concurrency
         limited = limits.max is not None or limits.per_endpoint is not None
@@ -74,9 +81,13 @@ class Service:
         self.fields = getattr(balancer, "fields", None)
         self.random = chance.random
         self._clock = chance.clock
+        self._broken_by = use.statuses if use is not None else frozenset()
+        self._passive = settings.passive
+        self._rated = settings.passive is not None and settings.passive.ejection.failure_rate is not None
         self._directory: Directory | None = None
         self._candidates: tuple[Endpoint, ...] = ()
-        self._only: Endpoint | None = None
+        self.only: Endpoint | None = None
+        self._plain = False  # nothing but the algorithm and slow start has a say in who is chosen
         self._rules = Rules(settings.passive.share if settings.passive else 0.0, settings.panic, settings.zone)
         self._open: set[Endpoint] = set()
         self._probes: list[Endpoint] = []
@@ -156,8 +167,9 @@ class Service:
             self.balancer.update(found)
         if self.admission is not None:
             self.admission.endpoints_changed(len(found))
-        plain = len(found) == 1 and self.breaker is None and self.settings.concurrency.per_endpoint is None
-        self._only = found[0] if plain and not self._probes else None
+        bound = self.breaker is not None or self.settings.concurrency.per_endpoint is not None
+        self._plain = not bound and bool(found) and not self._probes
+        self.only = found[0] if self._plain and len(found) == 1 else None
 
     def endpoint(self, url: str) -> Endpoint:
         """Find an endpoint by the URL it was configured with. Raises `ValueError` if there is none."""
@@ -174,8 +186,9 @@ class Service:
         Raises:
             GatewayError: choose.no_endpoint, choose.broken, choose.queue_full, or what an algorithm failed with.
         """
-        only = self._only
-        return only if only is not None else self._choose(x, avoid)
+        if self._plain and not self._warm:
+            return self.balancer.pick(x, avoid)
+        return self._choose(x, avoid)
 
     def _choose(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
         now = self._clock()
@@ -237,12 +250,11 @@ class Service:
     # learning
 
     def begin(self, attempt: Attempt, now: float) -> None:
-        """Count an attempt that begins."""
+        """Learn that an attempt begins, if there are circuits at all: it may be the probe of one."""
         endpoint = attempt.endpoint
-        endpoint.vitals.inflight += 1
-        if endpoint.breaker is not None:
+        if endpoint.breaker is not None and endpoint.breaker.state != "closed":
             attempt.probe = endpoint.breaker.begin(now)
-        if self.breaker is not None:
+        if self.breaker is not None and self.breaker.state != "closed":
             attempt.service_probe = self.breaker.begin(now)
 
     def answered(self, attempt: Attempt, status: int, now: float) -> None:
@@ -251,27 +263,27 @@ class Service:
         endpoint.vitals.record(now - attempt.began, now, status >= 500)
         if self.latencies is not None and status < 500:
             self.latencies.add(now - attempt.began)
-        passive = self.settings.passive
-        if passive is not None and endpoint.vitals.ejection.record(status in passive.statuses, now, passive.ejection):
-            self._ejected(endpoint, now)
-        use = self.settings.breaker
-        if use is not None:
-            self._trip(attempt, status in use.statuses, now)
+        passive = self._passive
+        if passive is not None:
+            failed = status in passive.statuses
+            ejection = endpoint.vitals.ejection
+            if (failed or self._rated or ejection.row) and ejection.record(failed, now, passive.ejection):
+                self._ejected(endpoint, now)
+        if self.breaks:
+            self._trip(attempt, status in self._broken_by, now)
 
     def failed(self, attempt: Attempt, now: float) -> None:
         """Learn that an endpoint has failed: that there is no answer, or only half of one."""
         endpoint = attempt.endpoint
-        passive = self.settings.passive
+        passive = self._passive
         if passive is not None and endpoint.vitals.ejection.record(True, now, passive.ejection):
             self._ejected(endpoint, now)
-        if self.settings.breaker is not None:
+        if self.breaks:
             self._trip(attempt, True, now)
 
-    def end(self, attempt: Attempt, now: float) -> None:
-        """Count an attempt that has ended, whatever became of it."""
-        attempt.endpoint.vitals.inflight -= 1
-        if attempt.probe or attempt.service_probe:  # nobody can say whether the endpoint is well again
-            self._trip(attempt, None, now)
+    def inconclusive(self, attempt: Attempt, now: float) -> None:
+        """Learn that a probe has ended, and nobody can say whether the endpoint is well again."""
+        self._trip(attempt, None, now)
 
     def _trip(self, attempt: Attempt, failed: bool | None, now: float) -> None:
         """Tell the breakers; a probe is one only once."""
@@ -325,7 +337,8 @@ class Service:
         fresh = [each for each in due if each not in self._probes]
         if fresh:
             self._probes += fresh
-            self._only = None
+            self._plain = False
+            self.only = None
         return bool(self._open or self._warm)
 
 

@@ -194,9 +194,7 @@ def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _resilience_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
-    retry, fallback = data.get("retry"), data.get("fallback")
-    if isinstance(retry, Mapping) and "budget" in retry:
-        yield Finding(("retry", "budget"), "all requests to a service share its budget", "write it there")
+    fallback = data.get("fallback")
     other = fallback.get("service") if isinstance(fallback, Mapping) else None
     if isinstance(other, str) and other == data.get("service"):
         yield Finding(("fallback", "service"), f"{other!r} cannot take over for itself", "name another service")
