@@ -7,7 +7,6 @@ from math import inf
 from types import SimpleNamespace
 from typing import Any, cast
 
-import orjson
 import pytest
 
 from propylon.engine import attempt as attempt_module
@@ -16,80 +15,16 @@ from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
 from propylon.engine.errors import FAILURES, GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.forward import forward
-from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.retry import RetrySettings
-from propylon.engine.snapshot import Fallback
 from propylon.services.breaker import BreakerSettings
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import BreakerUse, PassiveHealth
 from tests.support.deadline import settle
-from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot
+from tests.support.fakes import OK, Clock, FakeEndpoint, FakeUpstream, exchange, fake_service
+from tests.support.tries import EMPTY, Counts, Tries
 
 ALL_CAUSES = frozenset(("connect", "busy", "reset", "timeout"))
-EMPTY = OK + b"content-length: 0\r\n"
 BAD = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n"
-
-
-class Tries:
-    """An exchange whose service has several endpoints, each with one connection, asked in turn."""
-
-    def __init__(
-        self,
-        *policies: object,
-        endpoints: int = 3,
-        retry: RetrySettings | None = None,
-        route: dict[str, Any] | None = None,
-        settings: dict[str, Any] | None = None,
-        **keys: Any,
-    ) -> None:
-        self.upstreams = [FakeUpstream() for _ in range(endpoints)]
-        self.endpoints = [FakeEndpoint(upstream) for upstream in self.upstreams]
-        for number, endpoint in enumerate(self.endpoints):
-            endpoint.url = f"http://10.0.0.{number}:1"
-        self.service = fake_service(*self.endpoints, **{"retry": retry or RetrySettings(), **(settings or {})})
-        self.done: list[int] = []
-        uses = [PolicyUse("p", each) for each in policies]
-        keys_of_route = {"service": self.service, "pipeline": compile_pipeline(uses), **(route or {})}
-        self.client = FakeClient()
-        self.source = FakeUpstream()  # of a body under way
-        self.x = exchange(snapshot(route=keys_of_route), client=self.client, **keys)
-
-    async def start(self) -> Tries:
-        self.x.start(forward(self.x))
-        await settle(3)
-        return self
-
-    async def fail(self, number: int, code: str = "attempt.closed") -> None:
-        self.upstreams[number].fail(code)
-        await settle(3)
-
-    async def answer(self, number: int, head: bytes = EMPTY) -> None:
-        self.upstreams[number].answer(head)
-        await settle(3)
-
-    @property
-    def asked(self) -> list[bool]:
-        """Which endpoints have got the request."""
-        return [bool(upstream.sent) for upstream in self.upstreams]
-
-    @property
-    def status(self) -> int:
-        """What the client was answered; 0 for nothing yet."""
-        return int(self.client.heads[0][0].split(b" ")[1]) if self.client.heads else 0
-
-    @property
-    def code(self) -> str:
-        """The failure that the client was told."""
-        return str(orjson.loads(self.client.body)["code"])
-
-    def ended(self) -> None:
-        """Nothing is left of the exchange, and every count is back at zero."""
-        assert self.x.finished
-        assert self.client.done == [self.x]
-        assert [endpoint.vitals.inflight for endpoint in self.endpoints] == [0] * len(self.endpoints)
-        assert all(upstream.finished == bool(upstream.sent) for upstream in self.upstreams)
-        assert not self.source.holds
 
 
 class Timers:
@@ -483,17 +418,6 @@ async def test_on_attempt_that_fails_is_not_tried_again_and_nobody_is_blamed() -
     assert [endpoint.vitals.inflight for endpoint in tries.endpoints] == [0, 0, 0]
 
 
-class Counts:
-    """A policy that looks at the pieces of the request's body."""
-
-    def __init__(self) -> None:
-        self.seen = b""
-
-    def on_request_chunk(self, x: Exchange, data: bytes) -> bytes:
-        self.seen += data
-        return data
-
-
 @pytest.mark.parametrize("under_way", [False, True])
 async def test_on_request_chunk_never_sees_a_body_twice(under_way: bool) -> None:
     policy = Counts()
@@ -631,101 +555,7 @@ async def test_an_answer_before_the_bodys_end_may_be_tried_again() -> None:
     tries.ended()
 
 
-# what takes over
-
-
-def falling(fallback: Fallback, **keys: Any) -> Tries:
-    """An exchange with one endpoint and a fallback."""
-    return Tries(endpoints=1, route={"fallback": fallback}, **keys)
-
-
-async def test_another_service_takes_over_with_its_own_tries() -> None:
-    one, two = FakeUpstream(), FakeUpstream()
-    other = fake_service(FakeEndpoint(one), FakeEndpoint(two))
-    tries = await falling(Fallback(other)).start()
-    await tries.fail(0)
-    one.fail("attempt.closed")
-    await settle(3)
-    two.answer(EMPTY)
-    assert tries.status == 200
-    assert tries.x.service is other
-    tries.ended()
-
-
-@pytest.mark.parametrize(
-    ("method", "body", "falls"),
-    [(b"PUT", b"abc", True), (b"POST", b"abc", False), (b"POST", None, False), (b"GET", None, True)],
-)
-async def test_another_service_gets_only_what_may_be_sent_twice(method: bytes, body: bytes | None, falls: bool) -> None:
-    upstream = FakeUpstream()
-    tries = falling(Fallback(fake_service(FakeEndpoint(upstream))), method=method)
-    tries.x.body = body
-    await tries.start()
-    await tries.fail(0)
-    assert bool(upstream.sent) is falls
-    if falls:
-        upstream.answer(EMPTY)
-    assert tries.status == (200 if falls else 502)
-    tries.ended()
-
-
-async def test_what_was_never_sent_falls_back_whatever_the_method() -> None:
-    upstream = FakeUpstream()
-    tries = falling(Fallback(fake_service(FakeEndpoint(upstream))), method=b"POST")
-    tries.endpoints[0].pool.refusal = GatewayError("connect.refused")
-    await tries.start()
-    assert upstream.sent
-    upstream.answer(EMPTY)
-    assert tries.status == 200
-
-
-async def test_a_fallback_never_lets_a_hook_see_a_body_twice() -> None:
-    policy, upstream = Counts(), FakeUpstream()
-    pipeline = compile_pipeline([PolicyUse("p", policy)])
-    route = {"fallback": Fallback(fake_service(FakeEndpoint(upstream))), "pipeline": pipeline}
-    tries = Tries(endpoints=1, route=route, method=b"PUT")
-    tries.x.body = b"abc"
-    await tries.start()
-    await tries.fail(0)
-    assert (policy.seen, upstream.sent, tries.code) == (b"abc", [], "attempt.closed")
-
-
-async def test_a_body_under_way_falls_back_too() -> None:
-    upstream = FakeUpstream()
-    tries = falling(
-        Fallback(fake_service(FakeEndpoint(upstream))), method=b"PUT", fields=b"host: a\r\ncontent-length: 4\r\n"
-    )
-    body = tries.x.body = Body(tries.source, 4)
-    await tries.start()
-    body.feed(b"ab")
-    await tries.fail(0)
-    body.feed(b"cd")
-    body.end([])
-    assert upstream.request_body == b"abcd"
-    upstream.answer(EMPTY)
-    assert tries.status == 200
-    tries.ended()
-
-
-async def test_a_failure_that_is_not_the_services_is_told() -> None:
-    class Refuses:
-        def on_request(self, x: Exchange) -> None:
-            raise GatewayError("request.body_too_large")
-
-    upstream = FakeUpstream()
-    route = {"fallback": Fallback(fake_service(FakeEndpoint(upstream)))}
-    tries = Tries(Refuses(), endpoints=1)
-    tries.x.snapshot = snapshot(route={**route, "pipeline": compile_pipeline([PolicyUse("p", Refuses())])})
-    await tries.start()
-    assert (tries.status, upstream.sent) == (413, [])
-
-
-async def test_a_client_that_has_gone_gets_no_fallback() -> None:
-    upstream = FakeUpstream()
-    tries = await falling(Fallback(fake_service(FakeEndpoint(upstream)))).start()
-    tries.x.fail(GatewayError("relay.client_gone"))
-    assert upstream.sent == []
-    tries.ended()
+# behind it
 
 
 async def test_no_deadline_of_an_attempt_is_left_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
