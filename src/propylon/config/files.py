@@ -18,6 +18,8 @@ def files_named(config: BaseModel) -> frozenset[Path]:
 
 
 def _paths(value: Any) -> Iterator[Path]:
+    if value is None or isinstance(value, str | int | float) or value == ():
+        return
     if isinstance(value, Path):
         yield value
     elif isinstance(value, BaseModel):

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from propylon.engine.tunnel import Tunnel
     from propylon.engine.tunnel_settings import TunnelSettings
     from propylon.http.forwarded import Origin
+    from propylon.http.headers import Headers
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
     from propylon.services.endpoint import Endpoint
@@ -82,6 +83,7 @@ class Exchange:
     __slots__ = (
         "_deferred",
         "_failure",
+        "_headers",
         "_origin",
         "_request",
         "_response",
@@ -173,6 +175,7 @@ class Exchange:
         self.policy_deadlines: dict[object, float] | None = None
         self.expiry = ""
         self._request: Request | None = None
+        self._headers: Headers | None = None
         self._state: dict[str, Any] | None = None
         self._origin: Origin | None = None
         self._deferred: list[Callable[[], object]] | None = None
@@ -186,7 +189,7 @@ class Exchange:
     def request(self) -> Request:
         """The request."""
         if self._request is None:
-            self._request = Request(self)
+            self._request = Request(self, self._headers)
         return self._request
 
     @property
@@ -457,6 +460,8 @@ class Exchange:
 
     def _untie(self) -> None:
         """Cut the references that lead back here, so that an exchange is freed at once and not by the collector."""
+        if self._request is not None:
+            self._headers, self._request = self._request.headers, None  # who still asks for it, gets another like it
         self._way = self.transform = self.event_stream = self._deferred = self.tunnel = None
         if self.error is not None or self._failure is not None:
             for error in (self.error, self.refusal, self._failure):

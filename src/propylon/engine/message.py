@@ -24,9 +24,10 @@ class Request:
 
     __slots__ = ("_exchange", "headers")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, headers: Headers | None = None) -> None:
+        """Make the request of an exchange, with the `headers` that it had before, if it had some."""
         self._exchange = exchange
-        self.headers = Headers(exchange.fields.visible)
+        self.headers = Headers(exchange.fields.visible) if headers is None else headers
 
     @property
     def method(self) -> str:

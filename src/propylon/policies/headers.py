@@ -11,6 +11,7 @@ Connection) belong to the gateway and are not changed by this.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -61,16 +62,17 @@ class Policy:
     """Takes part only in the phases that are configured."""
 
     def __init__(self, config: Config) -> None:
+        # Methods of its own would hold it in a cycle, and it would outlive its configuration.
         if config.request is not None:
-            self.on_request = self._on_request
+            self.on_request = partial(_change_request, config.request)
         if config.response is not None:
-            self.on_response = self._on_response
-        self._request = config.request or Edit()
-        self._response = config.response or Edit()
+            self.on_response = partial(_change_response, config.response)
 
-    def _on_request(self, x: Exchange) -> None:
-        self._request.apply(x.request.headers)
 
-    def _on_response(self, x: Exchange) -> None:
-        if x.response is not None:
-            self._response.apply(x.response.headers)
+def _change_request(edit: Edit, x: Exchange) -> None:
+    edit.apply(x.request.headers)
+
+
+def _change_response(edit: Edit, x: Exchange) -> None:
+    if x.response is not None:
+        edit.apply(x.response.headers)

@@ -15,6 +15,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Final
 
 from propylon.config.build import build_snapshot
@@ -158,6 +159,7 @@ class Reloader:
             except Exception as error:  # modules and policies are anybody's code
                 self._failed = True
                 _tell(error)
+                _release(error)
                 raise
             self._failed = False
             return done
@@ -212,7 +214,8 @@ class Reloader:
         known = {} if modules is None else modules.forget()
         try:
             loaded = read()
-            self._sources |= _sources(loaded)  # also when it cannot be used: what is wrong may be put right in any
+            sources = _sources(loaded)
+            self._sources |= sources  # also when it cannot be used: what is wrong may be put right in any of them
             made = build_snapshot(loaded.config, services, Path() if modules is None else modules.folder)
             plan = self._worker.listeners.stage(loaded.config.listen)
             found = changes(self.loaded, loaded)
@@ -224,7 +227,7 @@ class Reloader:
         running = self._worker.snapshot.reader
         if running.rules == made.reader.rules:
             made = replace(made, reader=running)  # what it remembers is still true
-        return Compiled(loaded, made, plan, known, found, _sources(loaded))
+        return Compiled(loaded, made, plan, known, found, sources)
 
     def _restore(self, known: dict[str, ModuleType]) -> None:
         if self._modules is not None:
@@ -248,3 +251,10 @@ def _tell(error: Exception) -> None:
     told = "\n".join(map(str, error.problems)) if isinstance(error, ConfigError) else str(error)
     expected = isinstance(error, ConfigError | BuildError | TlsError | ListenError | OSError)
     log.error("the configuration stays as it was:\n%s", told, exc_info=None if expected else error)
+
+
+def _release(error: BaseException | None) -> None:
+    """Let go of what the functions that failed had in hand: half a configuration, in cycles with their traceback."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,1 @@
+"""Reloads under load: routes, endpoints, modules and listeners change all the time, and nobody may notice."""
