@@ -375,7 +375,7 @@ class Accounts(RuleBasedStateMachine):
         elif outcome == "fail":
             made.fail()
         elif outcome == "broken off":
-            self.service.answered(made, 200, self.fleet.now)  # type: ignore[arg-type]
+            made.head()
             made.fail()
         else:
             made.answer(200 if outcome == "ok" else 503)

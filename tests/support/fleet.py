@@ -10,8 +10,13 @@ fleet.sweep(seconds=1.0)
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, cast
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
 
+from propylon.engine import attempt as attempt_module
+from propylon.engine.attempt import Attempt
+from propylon.engine.errors import GatewayError
 from propylon.outbound.resolve import Resolver
 from propylon.services.balancing import Chance, round_robin
 from propylon.services.directory import Directory
@@ -23,31 +28,44 @@ from tests.support.fakes import exchange
 
 
 class Try:
-    """One try at an endpoint, as a service sees it: an `Attempt` without an exchange, on the fleet's clock."""
+    """One try at an endpoint, counted as the engine does it, at the time of a fleet."""
 
     def __init__(self, fleet: Fleet, service: Service, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.probe = self.service_probe = False
         self._fleet, self._service = fleet, service
-        self.since = self.began = fleet.now
-        endpoint.vitals.inflight += 1
-        service.begin(cast("Any", self), fleet.now)
+        with fleet.timed():
+            self.attempt = Attempt(exchange(), service, endpoint)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.attempt.endpoint
+
+    @property
+    def probe(self) -> bool:
+        return self.attempt.probe
+
+    @property
+    def service_probe(self) -> bool:
+        return self.attempt.service_probe
 
     def answer(self, status: int = 200) -> None:
         """Let the endpoint answer, and the answer end."""
-        self._service.answered(cast("Any", self), status, self._fleet.now)
+        self.head(status)
         self.end()
+
+    def head(self, status: int = 200) -> None:
+        """Let the endpoint begin to answer."""
+        self._service.answered(self.attempt, status, self._fleet.now)
 
     def fail(self) -> None:
         """Let it come to nothing."""
-        self._service.failed(cast("Any", self), self._fleet.now)
+        with self._fleet.timed():
+            self.attempt.blame(GatewayError("attempt.closed"))
         self.end()
 
     def end(self) -> None:
         """Let it be over."""
-        self.endpoint.vitals.inflight -= 1
-        if self.probe or self.service_probe:
-            self._service.inconclusive(cast("Any", self), self._fleet.now)
+        with self._fleet.timed():
+            self.attempt.end()
 
 
 class Fleet:
@@ -61,6 +79,10 @@ class Fleet:
 
     def clock(self) -> float:
         return self.now
+
+    def timed(self) -> AbstractContextManager[object]:
+        """Let attempts see the time of this fleet."""
+        return patch.object(attempt_module, "monotonic", self.clock)
 
     def service(self, *found: str | Found, name: str = "s", **settings: Any) -> Service:
         """Make a service whose endpoints are asked in turn, for `enter`."""
@@ -76,6 +98,7 @@ class Fleet:
         return services[0]
 
     def choose(self, service: Service, avoid: Collection[Endpoint] = ()) -> Endpoint:
+        """Return the endpoint that a request would go to."""
         return service.only or service.choose(self._x, avoid)
 
     def chosen(self, service: Service, times: int = 20) -> set[str]:
