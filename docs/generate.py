@@ -111,10 +111,12 @@ def default_of(field: Any, value: str) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True) if field.default is PydanticUndefined else field.default
+    if isinstance(default, BalanceEntry):
+        return f"`{default.name}`"
     if isinstance(default, BaseModel):
         return ""
     if default is None:
-        return "`none`" if "none" in value else ""
+        return "`none`" if "none" in value and not value.startswith("[") else ""
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, str) and default:
@@ -127,8 +129,6 @@ def default_of(field: Any, value: str) -> str:
         return f"`{default:.0%}`"
     if value == "statuses":
         return statuses(default)
-    if isinstance(default, BalanceEntry):
-        return f"`{default.name}`"
     if default in ((), {}, ""):
         return ""
     if isinstance(default, tuple):
@@ -142,7 +142,7 @@ def kind_of(shown: dict[str, Any]) -> str:
         name = shown["$ref"].rpartition("/")[2]
         return next((word for model, word in _PLUGINS.items() if model.__name__ == name), "mapping")
     if "enum" in shown:
-        return ", ".join(f"`{each}`" for each in shown["enum"])
+        return ", ".join(f"`{str(each).lower() if isinstance(each, bool) else each}`" for each in shown["enum"])
     if "const" in shown:
         return f"`{shown['const']}`"
     if "250ms" in shown.get("examples", ()):
@@ -172,6 +172,8 @@ _PLURALS = {"text": "texts", "mapping": "mappings", "policy": "policies", "text 
 
 def duration(seconds: float) -> str:
     """Write a duration."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:g}ms"
     return f"{seconds:g}s" if seconds < 120 else f"{seconds / 60:g}m"
 
 

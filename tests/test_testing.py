@@ -256,3 +256,13 @@ def test_a_gateway_from_a_file_finds_the_policies_beside_it(tmp_path: Path, monk
         f'routes:\n  - {{path: /*, target: "{TARGET}", policies: [{{python: "policies_beside_the_file:keep"}}]}}\n'
     )
     assert TestClient(Gateway.load(file)).get("/").exchange.state == {"kept": True}
+
+
+def test_a_service_whose_endpoints_are_to_be_found_is_stood_for_as_well() -> None:
+    async def endpoints() -> Any:
+        raise AssertionError("nobody looks for it")
+        yield
+
+    gateway = Gateway(services={"found": {"discover": endpoints}})
+    gateway.route("/*", service="found")
+    assert TestClient(gateway, {"found": Response(200, body="it")}).get("/").text == "it"

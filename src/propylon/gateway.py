@@ -107,10 +107,10 @@ class Gateway:
         self._data["routes"].append({**({"path": path} if path is not None else {}), **keys})
         return self
 
-    def service(self, name: str, endpoints: Sequence[str | Mapping[str, Any]], **keys: Any) -> Self:
-        """Add a service that routes can name."""
+    def service(self, name: str, endpoints: Sequence[str | Mapping[str, Any]] = (), **keys: Any) -> Self:
+        """Add a service that routes can name: with its endpoints, or with `discover` and what finds them."""
         self._change()
-        self._data["services"][name] = {"endpoints": list(endpoints), **keys}
+        self._data["services"][name] = {**({"endpoints": list(endpoints)} if endpoints else {}), **keys}
         return self
 
     def policy(self, policy: Callable[..., Any] | object) -> Any:

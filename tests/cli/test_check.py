@@ -52,6 +52,7 @@ def test_a_good_file_has_a_form_for_json(run: Any) -> None:
         "listeners": [{"address": "127.0.0.1:0", "redirect_https": None, "tls": None}],
         "routes": 4,
         "services": 2,
+        "splits": [],
         "tests": 0,
     }
 

@@ -35,7 +35,8 @@ def test_the_winner_its_parameters_and_every_loser_are_told(run: Any) -> None:
 
 def test_the_service_its_endpoints_and_the_rewritten_path_are_told(run: Any) -> None:
     found = explain(run, "GET", "/users/5?a=b")
-    assert step(found, "choose")["details"] == [
+    assert step(found, "choose")["outcome"] == "service users: one of 2 by p2c"
+    assert step(found, "choose")["details"][:2] == [
         "http://127.0.0.1:3001/base (weight 1)",
         "http://127.0.0.1:3002/base (weight 2)",
     ]
@@ -150,3 +151,32 @@ def test_a_handshake_is_explained_as_one(
 def test_a_handshake_that_is_none_is_refused_as_by_the_gateway(run: Any) -> None:
     assert explain(run, "POST", "/users/5", *ASKS)["status"] == 400
     assert explain(run, "GET", "/users/5", *ASKS[:4])["status"] == 426
+
+
+SPLIT = """
+services:
+  v1: {endpoints: [http://127.0.0.1:3001], policies: [request_id]}
+  v2: {endpoints: [http://127.0.0.1:3002], policies: [{body_limit: 5}]}
+routes:
+  - path: /*
+    split: {services: {v1: 90, v2: 10}, sticky: {cookie: stay}, choose: {header: x-version}}
+"""
+
+
+def test_a_split_tells_the_shares_and_where_this_request_goes(run: Any, folder: Path) -> None:
+    (folder / "good.yaml").write_text(SPLIT)
+    found = explain(run, "GET", "/", "-H", "X-Version: v2", "-H", "Cookie: stay=1")
+    assert step(found, "match")["details"][:2] == ["split: v1 90%, v2 10%", "service v2: named by header x-version"]
+    assert step(found, "choose")["outcome"] == "service v2: its only endpoint"
+    assert step(found, "request")["outcome"] == "policies: body_limit.on_request"
+    told = {
+        step(explain(run, "GET", "/", "-H", f"Cookie: stay={number}"), "match")["details"][1] for number in range(40)
+    }
+    assert told == {"service v1: sticky by cookie stay", "service v2: sticky by cookie stay"}
+
+
+def test_a_split_that_goes_by_chance_says_so(run: Any, folder: Path) -> None:
+    (folder / "good.yaml").write_text(SPLIT)
+    found = explain(run, "GET", "/")
+    assert step(found, "match")["details"][1] == "the service is found by chance; the next steps are those of v1"
+    assert step(found, "choose")["details"][0] == "http://127.0.0.1:3001 (weight 1)"

@@ -45,3 +45,36 @@ def test_a_route_tells_what_it_does_with_websockets(run: Any, folder: Path) -> N
     found = {route["name"]: route for route in json.loads(run("routes", "sockets.yaml", "--json").output)}
     assert len({json.dumps(found[name]["conditions"]) for name in ("shut", "live", "open")}) == 3
     assert found["open"]["conditions"] == []
+
+
+SPLIT = (
+    "services:\n"
+    "  v1: {endpoints: ['http://127.0.0.1:1'], policies: [request_id]}\n"
+    "  v2: {endpoints: ['http://127.0.0.1:2']}\n"
+    "routes:\n"
+    "  - {path: /a, split: {services: {v1: 3, v2: 1}, sticky: {client: true}, choose: {cookie: v}}}\n"
+    "  - {path: /b, split: {services: {v1: 1, v2: 0}}}\n"
+)
+
+
+def test_a_split_tells_its_shares_and_what_decides(run: Any, folder: Path) -> None:
+    (folder / "split.yaml").write_text(SPLIT)
+    told = run("routes", "split.yaml").output
+    assert "v1 75%, v2 25% (named by cookie v, else sticky by client address)" in told
+    assert "v1 100%, v2 0% (by chance)" in told
+    found = {route["name"]: route for route in json.loads(run("routes", "split.yaml", "--json").output)}
+    assert found["/a"]["split"] == {
+        "services": [
+            {"name": "v1", "weight": 3, "endpoints": [{"url": "http://127.0.0.1:1", "weight": 1}]},
+            {"name": "v2", "weight": 1, "endpoints": [{"url": "http://127.0.0.1:2", "weight": 1}]},
+        ],
+        "choose": "cookie v",
+        "sticky": "client address",
+    }
+    assert (found["/a"]["service"], found["/a"]["policies"]) == (None, {})
+
+
+def test_a_check_tells_the_splits_of_a_file(run: Any, folder: Path) -> None:
+    (folder / "split.yaml").write_text(SPLIT)
+    assert "  route /b: v1 100%, v2 0% (by chance)\n" in run("check", "split.yaml").output
+    assert json.loads(run("check", "split.yaml", "--json").output)["splits"] == ["/a", "/b"]

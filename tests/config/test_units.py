@@ -175,3 +175,42 @@ def test_any_value_is_a_percentage_or_a_value_error(value: Any) -> None:
         assert 0 <= units.parse_percent(value) <= 1
     except ValueError:
         pass
+
+
+@pytest.mark.parametrize(
+    ("written", "statuses"),
+    [
+        (503, {503}),
+        ("503", {503}),
+        ("500-502", {500, 501, 502}),
+        ("502-502", {502}),
+        ("2xx", set(range(200, 300))),
+        ([502, "404", "500-501"], {404, 500, 501, 502}),
+        ((503,), {503}),
+        (["4xx", 404], set(range(400, 500))),
+        ([], set()),
+        (frozenset({500}), {500}),
+        ("100", {100}),
+        (599, {599}),
+    ],
+)
+def test_statuses_are_read(written: Any, statuses: set[int]) -> None:
+    assert units.parse_statuses(written) == statuses
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "9xx", "0xx", "5XX", "600", 99, 600, 50, "502-500", "500-", "-500", "5x", "500,502", " 503", True, None, 5.0,
+     {}, ["503", None], "٥٠٣", [[503]]],
+)  # fmt: skip
+def test_a_wrong_status_says_what_to_write(written: Any) -> None:
+    with pytest.raises(ValueError, match="is no status: write 503, 5xx or 500-504"):
+        units.parse_statuses(written)
+
+
+@given(ANYTHING)
+def test_any_value_is_a_set_of_statuses_or_a_value_error(value: Any) -> None:
+    try:
+        assert all(100 <= status <= 599 for status in units.parse_statuses(value))
+    except ValueError:
+        pass

@@ -417,7 +417,7 @@ async def test_one_service_has_plain_and_tls_endpoints(front: Fronts, pki: Autho
     plain = await front.upstream(answer(ok(b"plain")))
     async with TlsUpstream(answer(ok(b"tls")), pki.local) as upstream:
         gateway = Gateway(listen="127.0.0.1:0", timeouts={"drain": "200ms"})
-        gateway.service("mixed", [plain.url, upstream.url], tls={"ca": pki.ca})
+        gateway.service("mixed", [plain.url, upstream.url], tls={"ca": pki.ca}, balance="round_robin")
         gateway.route("/*", service="mixed")
         client = await front.client(await front.start(gateway))
         assert {bytes((await client.ask(request_bytes())).body) for _ in range(2)} == {b"plain", b"tls"}

@@ -220,3 +220,56 @@ async def test_whoever_waits_for_a_piece_learns_of_the_failure() -> None:
     body.fail(GatewayError("relay.truncated"))
     with pytest.raises(GatewayError):
         await reading
+
+
+class Pieces:
+    """A sink that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.ended = False
+
+    def write_body(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        self.ended = True
+
+
+def test_a_tap_gets_what_is_held_and_all_that_follows_and_the_sink_gets_it_too() -> None:
+    body, first, second, sink = Body(Source()), Pieces(), Pieces(), Pieces()
+    body.feed(b"a")
+    body.tap(first)
+    body.feed(b"b")
+    body.tap(second)
+    body.pipe(sink)
+    body.feed(b"c")
+    body.end([])
+    assert [b"".join(each.pieces) for each in (first, second, sink)] == [b"abc"] * 3
+    assert first.ended
+    assert second.ended
+
+
+def test_a_tap_neither_asks_for_a_body_nor_lets_more_of_it_come() -> None:
+    source = Source()
+    body = Body(source)
+    body.tap(Pieces())
+    body.feed(b"x" * (HIGH_WATER_BYTES + 1))
+    assert source.calls == ["hold"]
+
+
+def test_a_tap_that_is_taken_away_gets_nothing_more_even_in_the_middle_of_a_piece() -> None:
+    body, other = Body(Source()), Pieces()
+
+    class Leaves(Pieces):
+        def write_body(self, data: bytes) -> None:
+            super().write_body(data)
+            body.untap(self)
+
+    leaves = Leaves()
+    body.feed(b"a")
+    body.tap(leaves)
+    body.tap(other)
+    body.feed(b"b")
+    assert leaves.pieces == [b"a"]
+    assert other.pieces == [b"a", b"b"]

@@ -317,6 +317,65 @@ async def test_a_closed_pool_keeps_nothing_and_tells_who_waits(turns: int) -> No
     assert asker.ticket.error is not None
 
 
+async def test_a_retired_pool_closes_what_rests_and_keeps_nothing() -> None:
+    endpoint = Endpoint(PoolLimits())
+    resting, busy = await opened(endpoint), await opened(endpoint)
+    endpoint.give_back(resting)
+    endpoint.pool.retire()
+    assert (resting.usable, busy.usable) == (False, True)
+    endpoint.give_back(busy)
+    assert not busy.usable
+    await settle()
+    assert endpoint.pool.take() is None
+    assert repr(endpoint.pool) == "<Pool open=0 idle=0 waiting=0>"
+
+
+async def test_who_waits_in_the_line_of_a_retired_pool_is_served_first_by_what_is_given_back() -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await opened(endpoint)
+    line = [endpoint.ask(), endpoint.ask()]
+    endpoint.pool.retire()
+    for asker in line:
+        endpoint.give_back(connection)
+        await settle()
+        assert asker.connection is connection
+    endpoint.give_back(connection)
+    assert not connection.usable
+
+
+async def test_who_waits_in_the_line_of_a_retired_pool_is_served_by_a_new_connection_too() -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await opened(endpoint)
+    asker = endpoint.ask()
+    endpoint.pool.retire()
+    connection.tell()
+    await endpoint.open()
+    assert asker.connection.usable
+
+
+async def test_what_a_retired_pool_is_opening_is_served_and_not_kept_behind_it() -> None:
+    endpoint = Endpoint(PoolLimits())
+    served, gone = endpoint.ask(), endpoint.ask()
+    endpoint.pool.retire()
+    assert gone.ticket is not None
+    endpoint.pool.withdraw(gone.ticket)
+    await endpoint.open()
+    await endpoint.open()
+    assert served.connection.usable
+    await settle()
+    assert repr(endpoint.pool) == "<Pool open=1 idle=0 waiting=0>"
+
+
+async def test_a_retired_pool_still_serves_who_comes_late() -> None:
+    """A retry of an exchange that began before may still ask."""
+    endpoint = Endpoint(PoolLimits())
+    endpoint.pool.retire()
+    connection = await opened(endpoint)
+    assert connection.usable
+    endpoint.give_back(connection)
+    assert not connection.usable
+
+
 class PoolMachine(RuleBasedStateMachine):
     """Whatever happens in whatever order, a pool keeps its promises."""
 

@@ -1,6 +1,7 @@
 """Names: how long answers are kept, who waits for them, what a failing DNS costs; security case 58."""
 
 import asyncio
+import ipaddress
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 import uvloop
 
-from propylon.outbound.resolve import MAX_ADDRESSES, MAX_NAMES, STALE_S, Answer, ResolveError, Resolver
+from propylon.outbound.resolve import MAX_ADDRESSES, MAX_NAMES, STALE_S, Answer, ResolveError, Resolver, is_public
 
 DNSMASQ = shutil.which("dnsmasq", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
 
@@ -101,6 +102,17 @@ async def test_an_answer_is_kept_for_its_ttl_within_bounds(
     clock.now += 0.02
     assert await addresses(resolver) == ["192.0.2.2"]
     assert len(dns.asked) == 2
+
+
+async def test_addresses_that_are_not_public_are_left_out_if_so_configured(dns: FakeDns, clock: Clock) -> None:
+    """Case 58, rebinding: whoever controls a name cannot point the gateway at what stands beside it."""
+    resolver = Resolver(None, 1.0, 300.0, clock, dns, refuse_private=True)
+    private = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1")
+    dns.answers["a.test"] = Answer((*private, "8.8.8.8", "2606:4700::1111"), 60)
+    assert await addresses(resolver) == ["8.8.8.8", "2606:4700::1111"]
+    dns.answers["b.test"] = Answer(private, 60)
+    with pytest.raises(ResolveError, match="no public address"):
+        await addresses(resolver, "b.test")
 
 
 async def test_an_answer_cut_to_the_most_is_asked_for_past_the_cache_below(
@@ -326,3 +338,22 @@ async def test_a_dns_server_that_is_not_there_fails_the_lookup() -> None:
     with pytest.raises(ResolveError, match=r"a\.test: "):
         await resolver.resolve("a.test", 80)
     await resolver.close()
+
+
+# which addresses are public
+
+PRIVATE = """
+0.0.0.0 10.1.2.3 100.64.0.1 127.0.0.1 169.254.1.1 172.16.0.1 192.168.1.1 224.0.0.1 255.255.255.255
+:: ::1 fe80::1 fd00::1 ff0e::1 ::ffff:10.0.0.1 2002:a00:1:: 64:ff9b::a00:1
+"""
+PUBLIC = "8.8.8.8 2001:4860::1 ::ffff:8.8.8.8 2002:808:808:: 64:ff9b::808:808"
+
+
+@pytest.mark.parametrize("address", PRIVATE.split())
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("address", PUBLIC.split())
+def test_addresses_that_are_public(address: str) -> None:
+    assert is_public(ipaddress.ip_address(address))

@@ -17,17 +17,21 @@ def counts(window: Window, now: float) -> tuple[int, int]:
     return window.total(now), window.failures(now)
 
 
+def add(window: Window, failed: bool, now: float) -> None:
+    (window.add_failure if failed else window.add)(now)
+
+
 def test_outcomes_are_counted_with_their_failures() -> None:
     window = Window(SECONDS)
     for failed in (True, False, True):
-        window.add(failed, 100.0)
+        add(window, failed, 100.0)
     assert counts(window, 100.0) == (3, 2)
 
 
 def test_an_outcome_is_forgotten_with_its_bucket() -> None:
     window = Window(SECONDS)
-    window.add(True, 100.5)
-    window.add(False, 101.5)
+    window.add_failure(100.5)
+    window.add(101.5)
     assert counts(window, 109.9) == (2, 1)
     assert counts(window, 110.0) == (1, 0)
     assert counts(window, 111.0) == (0, 0)
@@ -36,16 +40,16 @@ def test_an_outcome_is_forgotten_with_its_bucket() -> None:
 @pytest.mark.parametrize("gap", [SECONDS, SECONDS * 3, 1e9])
 def test_a_long_gap_forgets_everything(gap: float) -> None:
     window = Window(SECONDS)
-    window.add(True, 100.0)
+    window.add_failure(100.0)
     assert counts(window, 100.0 + gap) == (0, 0)
-    window.add(True, 100.0 + gap)
+    window.add_failure(100.0 + gap)
     assert counts(window, 100.0 + gap) == (1, 1)
 
 
 def test_time_that_goes_back_loses_nothing_and_keeps_nothing_for_longer() -> None:
     window = Window(SECONDS)
-    window.add(True, 100.0)
-    window.add(True, 95.0)
+    window.add_failure(100.0)
+    window.add_failure(95.0)
     assert counts(window, 95.0) == (2, 2)
     assert counts(window, 109.0) == (2, 2)
     assert counts(window, 110.0) == (0, 0)
@@ -53,10 +57,10 @@ def test_time_that_goes_back_loses_nothing_and_keeps_nothing_for_longer() -> Non
 
 def test_cleared_it_is_as_new() -> None:
     window = Window(SECONDS)
-    window.add(True, 100.0)
+    window.add_failure(100.0)
     window.clear()
     assert counts(window, 100.0) == (0, 0)
-    window.add(True, 104.0)
+    window.add_failure(104.0)
     assert counts(window, 113.0) == (1, 1)
 
 
@@ -73,7 +77,7 @@ def test_every_outcome_counts_for_the_window_less_a_bucket_at_least_and_for_the_
     seen: list[tuple[float, bool]] = []
     for gap, failed in steps:
         now += gap
-        window.add(failed, now)
+        add(window, failed, now)
         seen.append((now, failed))
         rounding = 1e-6
         certain = [each for each in seen if each[0] > now - SECONDS + SECONDS / buckets + rounding]

@@ -78,10 +78,10 @@ class Etcd:
         """Run etcdctl, give it some text to read, and return what it prints."""
         process = await asyncio.create_subprocess_exec(
             _program("etcdctl", "etcd-client"), "--endpoints", self.url, "--dial-timeout", "1s", *arguments,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            env=os.environ | {"ETCDCTL_API": "3"},
+            stdin=asyncio.subprocess.PIPE if given else asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT, env=os.environ | {"ETCDCTL_API": "3"},
         )  # fmt: skip
-        output = (await process.communicate(given.encode()))[0].decode()
+        output = (await process.communicate(given.encode() or None))[0].decode()
         assert not check or process.returncode == 0, output
         return output
 

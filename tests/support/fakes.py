@@ -339,6 +339,7 @@ class FakePool:
         self.tickets: list[Ticket] = []
         self.withdrawn: list[Ticket] = []
         self.refusal: GatewayError | None = None
+        self.full = False
 
     def take(self) -> FakeUpstream | None:
         return self.kept.pop() if self.kept else None

@@ -57,6 +57,7 @@ class Api:
         self._changed = asyncio.Event()
         self._closing = 0
         self._bookmarks = 0
+        self._cutting = False
         self._failure: dict[str, Any] | None = None
         self._pages: dict[str, tuple[list[dict[str, Any]], int]] = {}
 
@@ -95,6 +96,11 @@ class Api:
         """End the open watches as after `timeoutSeconds`."""
         self._closing += 1
         self._tell()
+
+    def cut_watches(self) -> None:
+        """Cut the connections of the open watches, as a proxy does that has heard nothing for long."""
+        self._cutting = True
+        self.end_watches()
 
     def bookmark(self) -> None:
         """Send a bookmark to every open watch that takes them."""
@@ -153,6 +159,9 @@ class Api:
             if self._closing != closing:
                 if self._failure:
                     await self._send(response, self._failure)
+                if self._cutting and request.transport is not None:
+                    self._cutting = False
+                    request.transport.abort()
                 return
             for version, before, after in [entry for entry in self._history if entry[0] > seen]:
                 seen = version

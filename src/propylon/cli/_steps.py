@@ -7,6 +7,7 @@ guesses: policies are listed, not run, so whether one answers is left open.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from propylon.cli._choice import rule_lines
 from propylon.cli._view import RouteView, route_view
 from propylon.engine.errors import FAILURES, GatewayError
 from propylon.engine.rewrite import join
@@ -143,8 +144,8 @@ def _forwarded(route: "CompiledRoute", view: RouteView, found: "Found[CompiledRo
         names = ", ".join(view.policies.get("on_request", []))
         steps.append(Step(4, "choose", f"not reached: {names or 'no policy'} answers, the route has no service"))
         return steps
-    endpoints = [f"{endpoint.url} (weight {endpoint.weight})" for endpoint in view.service.endpoints]
-    steps.append(Step(4, "choose", f"service {view.service.name}: one of {len(endpoints)}", endpoints))
+    steps.append(Step(4, "choose", f"service {view.service.name}: {view.service.choice}"))
+    steps[-1].details += [*view.service.lines, *rule_lines(route, asked.method)]
     try:
         outcome = f"sends {asked.method.decode()} {_rewritten(route, view, found, asked)}"
     except TargetError as error:

@@ -1,11 +1,12 @@
 """What the commands show of a compiled snapshot, as plain data.
 
-Rules of the file: this is the one place of the command line that knows the engine's objects.
+Rules of the file: this, `_choice.py` and `_steps.py` are the places of the command line that know the engine's objects.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from propylon.cli._choice import choice, endpoint_lines
 from propylon.engine.match import Regex, Rule
 from propylon.outbound.address import EndpointAddress
 
@@ -28,10 +29,12 @@ class EndpointView:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """A service with its endpoints."""
+    """A service with its endpoints; `choice` and `lines` say in words who chooses among them."""
 
     name: str
     endpoints: tuple[EndpointView, ...]
+    choice: str
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ class RouteView:
             return f"{', '.join(self.split.shares)} ({self.split.rules()})"
         if self.service is None:
             return f"answered by {', '.join(self.policies.get('on_request', [])) or 'no policy'}"
-        return f"{self.service.name} ({', '.join(endpoint.url for endpoint in self.service.endpoints)})"
+        urls = ", ".join(endpoint.url for endpoint in self.service.endpoints)
+        return f"{self.service.name} ({urls or self.service.choice})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -124,7 +128,7 @@ def _service_view(service: "Service") -> ServiceView:
     endpoints = (
         EndpointView(each.url, each.weight, EndpointAddress.parse(each.url).base_path) for each in service.found
     )
-    return ServiceView(service.name, tuple(endpoints))
+    return ServiceView(service.name, tuple(endpoints), choice(service), tuple(endpoint_lines(service)))
 
 
 def _split_view(split: "Split") -> SplitView:

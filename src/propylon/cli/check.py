@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from propylon.cli._view import RouteView
     from propylon.config.schema import GatewayConfig
 
 
@@ -29,7 +30,7 @@ def command(target: str | None, as_json: bool, schema: bool) -> None:
         echo_json(json_schema())
         return
     try:
-        config, routes, services = _read(target)
+        config, routes, services, split = _read(target)
     except ConfigError as error:
         if not as_json:
             fail_with_problems(error.problems)
@@ -38,18 +39,28 @@ def command(target: str | None, as_json: bool, schema: bool) -> None:
         sys.exit(1)
     if as_json:
         listeners = [listener_as_dict(listener) for listener in config.listen]
-        numbers = {"routes": routes, "services": services, "tests": len(config.tests)}
+        numbers = {
+            "routes": routes,
+            "services": services,
+            "splits": [route.name for route in split],
+            "tests": len(config.tests),
+        }
         echo_json({"target": shown(target), "ok": True, "problems": [], "listeners": listeners, **numbers})
         return
     tests = f", {count(len(config.tests), 'test')}" if config.tests else ""
     click.echo(f"{shown(target)}: ok ({count(routes, 'route')}, {count(services, 'service')}{tests})")
     for line in [line for listener in config.listen for line in listener_lines(listener)]:
         click.echo(f"  {line}")
+    for route in split:
+        click.echo(f"  route {route.name}: {route.destination()}")
 
 
-def _read(target: str | None) -> "tuple[GatewayConfig, int, int]":
-    """Return the configuration of a target without problems, and its numbers of routes and services."""
+def _read(target: str | None) -> "tuple[GatewayConfig, int, int, list[RouteView]]":
+    """Return a target's configuration without problems, its numbers of routes and services, and what it splits."""
     from propylon.cli._target import read_gateway
+    from propylon.cli._view import routes_of
 
     gateway = read_gateway(target)
-    return gateway.config, len(gateway.config.routes), len(gateway.snapshot().services)
+    snapshot = gateway.snapshot()
+    split = [route for route in routes_of(snapshot) if route.split is not None]
+    return gateway.config, len(gateway.config.routes), len(snapshot.services), split

@@ -97,7 +97,9 @@ def build_snapshot(
             pseudonym or None,
             TrustedProxies([str(network) for network in config.trusted_proxies]),
         ),
-        dns=DnsSettings(tuple(map(str, config.dns.servers)), config.dns.min_ttl, config.dns.max_ttl),
+        dns=DnsSettings(
+            tuple(map(str, config.dns.servers)), config.dns.min_ttl, config.dns.max_ttl, config.dns.refuse_private
+        ),
         pseudonym=pseudonym,
         limits=ClientLimits(
             config.limits.request_line,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from propylon.config.reference import with_objects
 from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
+from propylon.engine.retry import RetrySettings
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.tls import client_context
 from propylon.plugins import BALANCERS
@@ -20,11 +21,11 @@ from propylon.services.balancing import Chance
 from propylon.services.breaker import BreakerSettings
 from propylon.services.discovery import Found, Place
 from propylon.services.ejection import EjectionSettings
-from propylon.services.retry import RetrySettings
 from propylon.services.service import Service
 from propylon.services.settings import (
     BreakerUse,
     Concurrency,
+    HealthCheck,
     Hedging,
     PassiveHealth,
     ServiceSettings,
@@ -98,6 +99,7 @@ def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> Serv
     host = None if config.host == "endpoint" else PRESERVE if config.host == "preserve" else config.host.encode("ascii")
     budget = config.retry.budget
     limits = config.concurrency
+    least = limits.min if limits.max is None else min(limits.min, limits.max)
     return ServiceSettings(
         host=host,
         transport=_transport(where, config, gateway.limits.write_buffer),
@@ -107,9 +109,10 @@ def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> Serv
         budget=(budget.ratio, budget.per_second),
         hedging=None if config.hedge is None else Hedging(None if config.hedge.delay == "p95" else config.hedge.delay),
         passive=_passive(config.health),
+        health=_health_check(config.health),
         breaker=_breaker(config.breaker) if config.breaker is not None else None,
         concurrency=Concurrency(
-            limits.max, limits.per_endpoint, limits.queue, limits.queue_timeout, limits.adaptive, limits.min
+            limits.max, limits.per_endpoint, limits.queue, limits.queue_timeout, limits.adaptive, least
         ),
         panic=config.panic,
         zone=gateway.zone,
@@ -148,6 +151,23 @@ def _passive(config: HealthConfig) -> PassiveHealth | None:
         passive.consecutive, passive.failure_rate, passive.minimum, passive.window, passive.eject, passive.max_eject
     )
     return PassiveHealth(ejection, passive.statuses, passive.max_ejected)
+
+
+def _health_check(config: HealthConfig) -> HealthCheck | None:
+    if config.path is None and not config.tcp:
+        return None
+    return HealthCheck(
+        path=config.path,
+        method=config.method,
+        headers=tuple(config.headers.items()),
+        port=config.port,
+        statuses=config.statuses,
+        body=(config.body or "").encode(),
+        interval=config.interval,
+        timeout=config.timeout,
+        healthy=config.healthy,
+        unhealthy=config.unhealthy,
+    )
 
 
 def _breaker(config: BreakerConfig) -> BreakerUse:

@@ -19,7 +19,7 @@ ENVIRONMENT: Final = "environment"
 """What stands for the file in problems of environment variables."""
 
 _MAX_SHOWN_CHARACTERS: Final = 60
-_SECRET: Final = re.compile(r"pass|secret|token|key|credential|auth|cookie|signature|private", re.IGNORECASE)
+_SECRET: Final = re.compile(r"pass(?!ive)|secret|token|key|credential|auth|cookie|signature|private", re.IGNORECASE)
 _CREDENTIALS_IN_URL: Final = re.compile(r"//[^/\s]*@")
 _TEXT_WANTED: Final = "string_type"
 # What pydantic adds to the place of a mapping's wrong key.

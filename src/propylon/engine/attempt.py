@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from propylon.engine.exchange import Exchange
+    from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
     from propylon.services.endpoint import Endpoint
-    from propylon.services.retry import RetrySettings
     from propylon.services.service import Service
 
 class Attempt:
@@ -36,7 +36,7 @@ class Attempt:
         endpoint: where it goes.
         number: 1 for the first time that the request is sent.
         since: when the endpoint was chosen (`time.monotonic`).
-        began: when the request was sent.
+        began: when the request was sent; before that, when the endpoint was chosen.
         sent: whether any of the request was written.
         probe: whether the endpoint's circuit is half open and this try decides.
         service_probe: the same of the service's circuit.
@@ -54,7 +54,9 @@ class Attempt:
         self.number = 0
         self.sent = self.probe = self.service_probe = False
         self.since = self.began = monotonic()
-        service.begin(self, self.since)
+        endpoint.vitals.inflight += 1
+        if service.breaks:
+            service.begin(self, self.since)
 
     @property
     def headers(self) -> Headers:
@@ -65,15 +67,14 @@ class Attempt:
             self._headers = Headers(raw)
         return self._headers
 
-    def begin_sending(self, number: int) -> None:
-        """Begin to send the request; what policies changed of an earlier time is forgotten."""
-        self.number = number
-        self._headers = None
+    @property
+    def looked_at(self) -> Headers | None:
+        """The same, if any policy has looked at it for this try: only then it may have changed."""
+        return self._headers
 
-    def answered(self, status: int) -> None:
-        """Learn that the head of an answer has come."""
-        if self._service is not None:
-            self._service.answered(self, status, monotonic())
+    def forget_changes(self) -> None:
+        """Forget what policies changed: the request is sent once more, and they are asked anew."""
+        self._headers = None
 
     def blame(self, error: GatewayError) -> None:
         """Learn that the try has failed, whoever is to blame."""
@@ -84,7 +85,9 @@ class Attempt:
         """Learn that the try is over, whatever became of it. Further calls do nothing."""
         service, self._service = self._service, None
         if service is not None:
-            service.end(self, monotonic())
+            self.endpoint.vitals.inflight -= 1
+            if self.probe or self.service_probe:
+                service.inconclusive(self, monotonic())
 
 
 async def attempt(x: Exchange) -> Upstream:
@@ -96,26 +99,29 @@ async def attempt(x: Exchange) -> Upstream:
     service = x.service
     if service is None:
         raise GatewayError("choose.no_endpoint", log="the route has no service, and no policy answered")
-    retry = x.route.retry or service.settings.retry
+    retry = x.route.retry or service.retry
     if retry.per_try is not None and (x.timeouts.response is None or retry.per_try < x.timeouts.response):
         x.set_timeouts(response=retry.per_try)
     if service.admission is not None and x.admitted is not service:
         await service.admission.enter(x)
         x.admitted = service
     service.budget.deposit(x.started)
-    if isinstance(x.body, Body) and x.replay is None:
+    if x.body and isinstance(x.body, Body) and x.replay is None:
         _keep_body(x, service, retry)
     tried: list[Endpoint] = []
     while True:
-        endpoint = x.endpoint = x.chosen or service.choose(x, tried)
+        endpoint = x.endpoint = x.chosen or service.only or service.choose(x, tried)
         x.attempt = made = Attempt(x, service, endpoint)
         tried.append(endpoint)
         try:
-            if service.settings.hedging is None:
-                upstream = await _try(x, made, retry)
-            else:
+            if service.hedging is not None:
                 upstream = await _hedged(x, service, retry, tried)
                 made = x.attempt
+            else:
+                sent = _send_at_once(x, made)
+                while sent is not None and sent.head is None and sent.error is None:
+                    await x.pause()  # here, and not in `_try`: a coroutine less to create and to step through
+                upstream = sent if sent is not None and sent.error is None else await _try(x, made, retry)
         except GatewayError as error:
             made.blame(error)
             wait = _retry_in(x, service, retry, tried, error.failure.cause in retry.on)
@@ -125,21 +131,31 @@ async def attempt(x: Exchange) -> Upstream:
         else:
             head = upstream.head
             assert head is not None
-            made.answered(head.status)
+            service.answered(made, head.status, monotonic())
             if head.status not in retry.statuses:
-                return _accept(x, service, upstream)
+                break
             wait = _retry_in(x, service, retry, tried, True, _seconds(head.first(b"retry-after")))
             if wait is None:
-                return _accept(x, service, upstream)
+                break
         give_up(x)
         await _wait(x, wait)
-
-
-def _accept(x: Exchange, service: Service, upstream: Upstream) -> Upstream:
-    """Take an answer as the one to pass on, with what the balancing adds to it."""
     x.deadline = x.total_deadline = inf
     if service.fields is not None and x.endpoint is not None and not x.status:  # a 101 is sent only once
         x.extra_fields += service.fields(x, x.endpoint)
+    return upstream
+
+
+def _send_at_once(x: Exchange, made: Attempt) -> Upstream | None:
+    """Send the request if a connection rests and no policy looks at the attempt; return `None` if it is not so."""
+    upstream = made.endpoint.pool.take() if not x.route.pipeline.on_attempt else None
+    if upstream is None:
+        return None
+    x.upstream = upstream
+    upstream.begin(x)
+    x.attempts = made.number = x.attempts + 1
+    if upstream.error is None:
+        made.sent = True
+        send_request(x, made.endpoint, upstream, None)
     return upstream
 
 
@@ -150,35 +166,41 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
     if no byte came back and the request may be sent twice, it is sent once more, on a new connection
     (RFC 9112 9.3.1).
     """
-    endpoint = made.endpoint
-    upstream: Upstream | None = endpoint.pool.take()
+    upstream = x.upstream or made.endpoint.pool.take()  # the first one is of `_send_at_once`
     repeated = False
     while True:
         if upstream is None:
-            upstream = await new_connection(x, endpoint)
-        x.upstream = upstream
-        upstream.begin(x)
-        x.attempts += 1
-        made.begin_sending(x.attempts)
-        headers = None
-        if x.route.pipeline.on_attempt:
-            await run_all(x, x.route.pipeline.on_attempt, made)
-            headers = made.headers
-        sent = upstream.error is None
-        if sent:
-            made.sent = True
-            made.began = monotonic()
-            send_request(x, endpoint, upstream, headers)
+            upstream = await new_connection(x, made.endpoint)
+        if upstream is not x.upstream:
+            await _send(x, made, upstream)
         while upstream.head is None and upstream.error is None:
             await x.pause()
         if upstream.error is None:
             return upstream
         x.disarm()
-        if upstream.fresh or repeated or (sent and (upstream.heard or not _may_repeat(x, retry))):
+        if upstream.fresh or repeated or (made.sent and (upstream.heard or not _may_repeat(x, retry))):
             raise upstream.error
         repeated = True
+        if x.replay is not None:
+            x.replay.wait()
         upstream.finish()
         upstream = x.upstream = None
+        made.forget_changes()
+
+
+async def _send(x: Exchange, made: Attempt, upstream: Upstream) -> None:
+    """Send the request as the policies of the attempt want it, unless the connection fails before."""
+    x.upstream = upstream
+    upstream.begin(x)
+    x.attempts = made.number = x.attempts + 1
+    headers = None
+    if x.route.pipeline.on_attempt:
+        await run_all(x, x.route.pipeline.on_attempt, made, code="request.policy_failed")
+        headers = made.looked_at
+    if upstream.error is None:
+        made.sent = True
+        made.began = monotonic()
+        send_request(x, made.endpoint, upstream, headers)
 
 
 async def _hedged(x: Exchange, service: Service, retry: RetrySettings, tried: list[Endpoint]) -> Upstream:
@@ -209,10 +231,18 @@ async def _hedged(x: Exchange, service: Service, retry: RetrySettings, tried: li
 
 def _keep_body(x: Exchange, service: Service, retry: RetrySettings) -> None:
     """Keep the body that is under way while it is sent, if the request may be sent again."""
-    if x.method not in retry.methods or x.route.pipeline.on_request_chunk or retry.attempts < 2:
+    if x.method not in retry.methods or x.route.pipeline.on_request_chunk:
         return
-    if retry.same_endpoint or len(service.endpoints) > 1:
+    again = retry.attempts > 1 and (retry.same_endpoint or len(service.endpoints) > 1)
+    if again or (x.route.fallback is not None and x.route.fallback.service is not None):
         x.replay = Replay(retry.body_buffer)
+
+
+def may_go_elsewhere(x: Exchange) -> bool:
+    """Say whether another service may have the request: nothing of it was sent, or it may be sent twice."""
+    service = x.service
+    assert service is not None
+    return not x.attempts or _may_repeat(x, x.route.retry or service.retry)
 
 
 def _may_repeat(x: Exchange, retry: RetrySettings) -> bool:
@@ -260,7 +290,7 @@ def _retry_in(
 def give_up(x: Exchange) -> None:
     """End the attempt under way; its connection is closed unless it is clean."""
     if x.replay is not None:
-        x.replay.unplug()
+        x.replay.wait()
     if x.upstream is not None:
         x.upstream.finish()
         x.upstream = None

@@ -56,8 +56,8 @@ class Body:
     """
 
     __slots__ = (
-        "_error", "_held", "_held_bytes", "_holding", "_sink", "_trailers", "_waiter", "_wanted", "ended", "length",
-        "size", "source",
+        "_error", "_held", "_held_bytes", "_holding", "_sink", "_taps", "_trailers", "_waiter", "_wanted", "ended",
+        "length", "size", "source",
     )  # fmt: skip
 
     def __init__(self, source: Source, length: int = UNKNOWN) -> None:
@@ -65,6 +65,7 @@ class Body:
         self.length = length
         self.ended = False
         self.size = 0
+        self._taps: tuple[Sink, ...] = ()
         self._sink: Sink | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -86,6 +87,8 @@ class Body:
     def feed(self, data: bytes) -> None:
         """Take a piece from the source."""
         self.size += len(data)
+        for tap in self._taps:
+            tap.write_body(data)
         sink = self._sink
         if sink is not None:
             sink.write_body(data)
@@ -101,6 +104,8 @@ class Body:
         """Take the end from the source."""
         self.ended = True
         self._trailers = trailers
+        for tap in self._taps:
+            tap.end_body(trailers)
         if self._sink is not None:
             self._sink.end_body(trailers)
         self._wake()
@@ -120,6 +125,19 @@ class Body:
         if self.ended:
             sink.end_body(self._trailers)
         self._release()
+
+    def tap(self, tap: Sink) -> None:
+        """Let `tap` have what is held and all that follows, whoever reads it; it can hold nothing back.
+
+        For a body that nobody has begun to read.
+        """
+        self._taps += (tap,)
+        for data in self._held:
+            tap.write_body(data)
+
+    def untap(self, tap: Sink) -> None:
+        """Tell `tap` nothing more."""
+        self._taps = tuple(each for each in self._taps if each is not tap)
 
     def held(self) -> bytes:
         """Return what has arrived of a body that nobody has begun to read."""

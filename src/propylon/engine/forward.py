@@ -21,7 +21,7 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
 from propylon.engine.admit import answer_options
-from propylon.engine.attempt import attempt, give_up
+from propylon.engine.attempt import attempt, give_up, may_go_elsewhere
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import EventStream
@@ -33,6 +33,7 @@ from propylon.engine.upgrade import check_handshake, limit_offer, tunnel
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
+    from propylon.engine.timing import Timeouts
 
 SERVICE_FAILED = frozenset(("choose", "connect", "attempt", "head"))
 """Steps whose failures say that a service has no answer."""
@@ -62,10 +63,11 @@ async def forward(x: Exchange) -> None:
             if x.fields.websocket:
                 limit_offer(x)
             # 4 choose, 5 attempt
+            timeouts = x.timeouts
             try:
                 upstream = await attempt(x)
             except GatewayError as error:
-                if (substitute := await fall_back(x, error)) is None:
+                if (substitute := await fall_back(x, error, timeouts)) is None:
                     return
                 upstream = substitute
             # 6 head
@@ -92,30 +94,36 @@ async def forward(x: Exchange) -> None:
     finally:
         # 8 settle
         give_up(x)
+        if x.replay is not None:
+            x.replay.unplug()
         # 9 done
         x.close()
         if x.route.pipeline.on_done:
             run_done(x, x.route.pipeline.on_done)
 
 
-async def fall_back(x: Exchange, failed: GatewayError) -> Upstream | None:
+async def fall_back(x: Exchange, failed: GatewayError, timeouts: Timeouts) -> Upstream | None:
     """Let what the route has for this case take over: return another service's answer, or answer and return `None`.
 
+    Args:
+        failed: what befell the service.
+        timeouts: how long the other service may take, whatever the first one was given for a try.
+
     Raises:
-        GatewayError: `failed`, if it is no failure of the service or the request can't be sent again, or what befell
-            the other service.
+        GatewayError: `failed`, if it is no failure of the service, the request can't be sent again or no time is left,
+            or what befell the other service.
     """
     fallback = x.route.fallback
     if fallback is None or failed.code.partition(".")[0] not in SERVICE_FAILED:
         raise failed
     x.disarm()
-    log.info("exchange %s falls back: %s", x.request_id, failed)
+    log.debug("exchange %s falls back: %s", x.request_id, failed)
     if fallback.respond is not None:
         await answer(x, fallback.respond(x))
         return None
-    if isinstance(x.body, Body) and x.attempts and (x.replay is None or not x.replay.whole):
+    if not may_go_elsewhere(x) or failed.code == "attempt.total_timeout":
         raise failed
-    x.service, x.chosen = fallback.service, None
+    x.service, x.chosen, x.timeouts = fallback.service, None, timeouts
     return await attempt(x)
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from propylon.engine.attempt import Attempt
     from propylon.engine.exchange import Exchange
+    from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
     from propylon.outbound.pool import Ticket
-    from propylon.services.retry import RetrySettings
     from propylon.services.service import Service
 
 
@@ -80,6 +80,7 @@ class Leg:
         else:  # a kept connection that had been closed meanwhile (RFC 9112 9.3.1)
             self.drop()
             self._sent = False
+            self.attempt.forget_changes()
             await self.advance()
 
     def drop(self) -> None:
@@ -120,12 +121,11 @@ class Leg:
         assert upstream is not None
         self._sent = True
         upstream.begin(x)
-        x.attempts += 1
-        attempt.begin_sending(x.attempts)
+        x.attempts = attempt.number = x.attempts + 1
         headers = None
         if x.route.pipeline.on_attempt:
-            await run_all(x, x.route.pipeline.on_attempt, attempt)
-            headers = attempt.headers
+            await run_all(x, x.route.pipeline.on_attempt, attempt, code="request.policy_failed")
+            headers = attempt.looked_at
         if upstream.error is None:
             attempt.sent = True
             attempt.began = monotonic()

@@ -141,11 +141,13 @@ async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...]) -> Response | 
     return None
 
 
-async def run_all(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object) -> None:
+async def run_all(
+    x: Exchange, hooks: tuple[NamedHook, ...], *rest: object, code: str = "response.policy_failed"
+) -> None:
     """Run every hook in order, whatever they return.
 
     Raises:
-        GatewayError: response.policy_failed if a hook raised; whatever ended the exchange meanwhile.
+        GatewayError: `code` if a hook raised; whatever ended the exchange meanwhile.
     """
     for hook, name in hooks:
         begun = monotonic()
@@ -158,7 +160,7 @@ async def run_all(x: Exchange, hooks: tuple[NamedHook, ...], *rest: object) -> N
         except GatewayError:
             raise
         except (Exception, asyncio.CancelledError) as error:
-            raise failed(x, name, "response.policy_failed", error) from error
+            raise failed(x, name, code, error) from error
 
 
 def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:

@@ -16,7 +16,7 @@ class Replay:
         whole: whether everything that has arrived is still here.
     """
 
-    __slots__ = ("_body", "_ended", "_kept", "_room", "_sink", "whole")
+    __slots__ = ("_body", "_ended", "_kept", "_room", "_sink", "_waiting", "whole")
 
     def __init__(self, limit: int) -> None:
         """Keep `limit` bytes at the most; a larger body is sent only once."""
@@ -25,6 +25,7 @@ class Replay:
         self._body: Body | None = None
         self._sink: Sink | None = None
         self._ended: list[Pair] | None = None
+        self._waiting = False
         self.whole = True
 
     def pipe(self, body: Body, sink: Sink) -> None:
@@ -38,20 +39,27 @@ class Replay:
             sink.write_body(data)
         if self._ended is not None:
             sink.end_body(self._ended)
+        self._go_on()
+
+    def wait(self) -> None:
+        """Send to nobody until the next `pipe`, and let no more come until then."""
+        self._sink = None
+        if self._body is not None and not self._waiting:
+            self._waiting = True
+            self._body.source.hold(self)
 
     def unplug(self) -> None:
-        """Send to nobody until the next `pipe`."""
+        """Send to nobody from now on."""
         self._sink = None
+        self._go_on()
 
     def write_body(self, data: bytes) -> None:
         """Take a piece."""
         if self.whole:
             self._room -= len(data)
-            if self._room < 0:
-                self.whole = False
-                self._kept.clear()
-            else:
-                self._kept.append(data)
+            self._kept.append(data)
+            if not self._waiting:  # what comes before the hold works was sent to nobody yet, so it must stay
+                self._forget_if_too_large()
         if self._sink is not None:
             self._sink.write_body(data)
 
@@ -60,3 +68,14 @@ class Replay:
         self._ended = trailers
         if self._sink is not None:
             self._sink.end_body(trailers)
+
+    def _go_on(self) -> None:
+        if self._waiting and self._body is not None:
+            self._waiting = False
+            self._forget_if_too_large()
+            self._body.source.release(self)
+
+    def _forget_if_too_large(self) -> None:
+        if self._room < 0:
+            self.whole = False
+            self._kept.clear()

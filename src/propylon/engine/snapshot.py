@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
+    from propylon.engine.retry import RetrySettings
     from propylon.engine.rewrite import QueryEdit, Rewrite
     from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_head import RequestReader
-    from propylon.services.retry import RetrySettings
     from propylon.services.service import Service
 
 
@@ -57,11 +57,18 @@ class ClientTimeouts:
 
 @dataclass(frozen=True, slots=True)
 class DnsSettings:
-    """How names of endpoints are resolved: `servers` as `ip:port`, none for the system's; times to live in seconds."""
+    """How names of endpoints are resolved.
+
+    Attributes:
+        servers: `ip:port` of DNS servers; none for the system's.
+        min_ttl, max_ttl: seconds; answers are kept no shorter and no longer.
+        refuse_private: whether addresses that are not public are left out.
+    """
 
     servers: tuple[str, ...] = ()
     min_ttl: float = 1.0
     max_ttl: float = 300.0
+    refuse_private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ STALE_WAIT_S: Final = 0.25
 LOOKUP_TIMEOUT_S: Final = 2.0
 """Seconds until a server is asked again. c-ares and glibc wait 2 and 5 s."""
 LOOKUP_TRIES: Final = 2
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 MAX_NAMES: Final = 1024
 MAX_ADDRESSES: Final = 64
 
@@ -77,6 +78,8 @@ class Resolver:
         max_ttl: float,
         clock: Callable[[], float],
         lookup: Lookup | None = None,
+        *,
+        refuse_private: bool = False,
     ) -> None:
         """Make a resolver; nothing is imported or opened yet.
 
@@ -85,7 +88,9 @@ class Resolver:
             min_ttl, max_ttl: seconds; answers are kept no shorter and no longer.
             clock: monotonic seconds.
             lookup: replaces DNS in tests.
+            refuse_private: leave out addresses that are not public (`is_public`).
         """
+        self._refuse_private = refuse_private
         self._min_ttl = min_ttl
         self._max_ttl = max_ttl
         self._clock = clock
@@ -158,14 +163,17 @@ class Resolver:
     async def _update(self, host: str, name: _Name) -> None:
         try:
             answer = await self._lookup(host, name.long_lived)
-            if not answer.addresses:
-                raise ResolveError("the answer has no address")
+            found = answer.addresses
+            if self._refuse_private:
+                found = tuple(address for address in found if is_public(ipaddress.ip_address(address)))
+            if not found:
+                raise ResolveError(f"the answer has no {'public ' * self._refuse_private}address")
         except ResolveError as error:
             name.error = str(error)
             name.expires = self._clock() + NEGATIVE_TTL_S
         else:
             name.error = ""
-            name.addresses = answer.addresses[:MAX_ADDRESSES]
+            name.addresses = found[:MAX_ADDRESSES]
             name.expires = self._clock() + min(max(answer.ttl, self._min_ttl), self._max_ttl)
             name.stale_until = name.expires + STALE_S
             name.long_lived = answer.ttl > self._max_ttl
@@ -220,6 +228,18 @@ async def _query(channel: "aiodns.DNSResolver", host: str) -> Answer:
     # pycares gives the text of an address as bytes. The order is that of RFC 6724.
     addresses = tuple(node.addr[0].decode("ascii") for node in found.nodes)
     return Answer(addresses, min((node.ttl for node in found.nodes), default=0))
+
+
+def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Return whether an address is public, and so is the IPv4 address that it may stand for."""
+    if ip.version == 6:
+        inside = ip.ipv4_mapped or ip.sixtofour
+        if inside is None and ip in _NAT64:
+            inside = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inside is not None:
+            return is_public(inside)
+    return ip.is_global and not ip.is_multicast
+
 
 
 def _family_of(host: str) -> int | None:

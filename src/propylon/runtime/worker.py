@@ -42,7 +42,6 @@ class Worker:
     def __init__(self, snapshot: Snapshot, listeners: Sequence[ListenerConfig]) -> None:
         self._intake = Intake(snapshot)
         self.directory = Directory(_resolver(snapshot.dns), monotonic)
-        self.directory.enter(snapshot.services)
         self.listeners = Listeners(self._intake)
         self._settings = listeners
         self._timer: asyncio.TimerHandle | None = None
@@ -72,12 +71,13 @@ class Worker:
             TlsError: a certificate that cannot be used.
         """
         plan = self.listeners.stage(self._settings)
-        await self.directory.providers.start()
+        await self.directory.providers.prepare(self.snapshot.services.values())
         try:
             await self.listeners.open(plan)
         except BaseException:
             await self.directory.providers.close()
             raise
+        self.directory.enter(self.snapshot.services)
         self.listeners.commit(plan)
         self._tick()
 
@@ -90,6 +90,7 @@ class Worker:
         Raises:
             ListenError: a new address cannot be listened on; nothing has changed.
         """
+        await self.directory.providers.prepare(snapshot.services.values())
         await self.listeners.open(plan)
         try:
             self.directory.enter(snapshot.services)
@@ -128,10 +129,10 @@ class Worker:
             log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
             connection.abort()
         self.directory.close()
+        await self.directory.providers.close()
         for retiring in tuple(self._retiring):
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        await self.directory.providers.close()
         await self.directory.resolver.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -142,6 +143,7 @@ class Worker:
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
         now = monotonic()
         self.directory.sweep(now)
+        self.directory.checks.sweep(now)
         self._intake.sweep(now)
         self._ticks += 1
         if self._ticks % CERTIFICATE_TICKS == 0:
@@ -151,4 +153,5 @@ class Worker:
 
 
 def _resolver(dns: DnsSettings) -> Resolver:
-    return Resolver(list(dns.servers) or None, dns.min_ttl, dns.max_ttl, monotonic)
+    servers = list(dns.servers) or None
+    return Resolver(servers, dns.min_ttl, dns.max_ttl, monotonic, refuse_private=dns.refuse_private)

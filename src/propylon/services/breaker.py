@@ -125,7 +125,7 @@ class Breaker:
             return self._fail(now)
         self._row = 0
         if self._window is not None:
-            self._window.add(False, now)
+            self._window.add(now)
         return False
 
     def _end_probe(self, failed: bool | None, seconds: float, now: float) -> bool:
@@ -151,7 +151,7 @@ class Breaker:
         if self._times is not None:
             self._times.append(now)
         if self._window is not None:
-            self._window.add(True, now)
+            self._window.add_failure(now)
         reason = self._too_many(now)
         if reason:
             self._open(reason, now)

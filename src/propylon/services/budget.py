@@ -9,9 +9,12 @@ Source: https://finagle.github.io/blog/2016/02/08/retry-budgets.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from propylon.services.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SLICES: Final = 10
 
@@ -26,9 +29,12 @@ class Budget:
       (t + seconds).
 
     So in the long run a service that fails everything gets at most (1 + ratio) x requests + per_second x time.
+
+    Attributes:
+        deposit: to be called with the time when a request is sent for the first time.
     """
 
-    __slots__ = ("_ratio", "_reserve", "_window")
+    __slots__ = ("_ratio", "_reserve", "_window", "deposit")
 
     def __init__(self, ratio: float = 0.2, per_second: float = 3.0, seconds: float = 10.0) -> None:
         """Make a budget with its reserve full.
@@ -43,13 +49,10 @@ class Budget:
         # The failures of this window are the retries. One slice more than `seconds` has: forgotten too early, they
         # could be made again.
         self._window = Window(seconds * (_SLICES + 1) / _SLICES, _SLICES + 1)
+        self.deposit: Callable[[float], None] = self._window.add
 
     def __repr__(self) -> str:
         return f"<Budget {self._window!r}>"
-
-    def deposit(self, now: float) -> None:
-        """Learn that a request is sent for the first time."""
-        self._window.add(False, now)
 
     def withdraw(self, now: float) -> bool:
         """Ask for one retry or hedge. Returns True if it may be sent; it counts then."""
@@ -57,5 +60,5 @@ class Budget:
         retries = window.failures(now)
         if retries + 1 > self._ratio * (window.total(now) - retries) + self._reserve:
             return False
-        window.add(True, now)
+        window.add_failure(now)
         return True

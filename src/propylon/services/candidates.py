@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 LOCAL_SHARE: Final = 0.5
 """Share of a zone's endpoints that must be healthy for the zone to serve its own gateway alone."""
 
+_ROUNDING: Final = 1e-9
+"""29 % of 100 is a little less than 29, as floats have it."""
+
 
 class Rules(NamedTuple):
     """Attributes:
@@ -39,7 +42,7 @@ def candidates(endpoints: Iterable[Endpoint], rules: Rules) -> tuple[Endpoint, .
         tiers.setdefault(endpoint.priority, []).append(endpoint)
     for _, tier in sorted(tiers.items()):
         healthy = [endpoint for endpoint in tier if endpoint not in ill and not _is_open(endpoint)]
-        if healthy and len(healthy) >= rules.panic * len(tier):
+        if healthy and len(healthy) >= rules.panic * len(tier) - _ROUNDING:
             return _near(healthy, tier, rules.zone)
     return tuple(endpoint for endpoint in serving if not _is_open(endpoint))
 
@@ -56,7 +59,7 @@ def _ill(serving: Sequence[Endpoint], share: float) -> set[Endpoint]:
     ill = {endpoint for endpoint in serving if endpoint.vitals.complaints}
     ejected = [endpoint for endpoint in serving if endpoint.vitals.ejection.until]
     ejected.sort(key=lambda endpoint: endpoint.vitals.ejection.until, reverse=True)
-    return ill.union(ejected[: int(share * len(serving))])
+    return ill.union(ejected[: int(share * len(serving) + _ROUNDING)])
 
 
 def _near(healthy: list[Endpoint], tier: list[Endpoint], zone: str | None) -> tuple[Endpoint, ...]:

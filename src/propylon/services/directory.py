@@ -15,12 +15,14 @@ from propylon.outbound.http1 import EndpointConnection
 from propylon.outbound.pool import Pool
 from propylon.services.breaker import Breaker
 from propylon.services.endpoint import Endpoint
+from propylon.services.health import HealthChecks
 from propylon.services.providers import Providers
 from propylon.services.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from propylon.outbound.pool import Opener
     from propylon.outbound.resolve import Resolver
     from propylon.services.discovery import Found
     from propylon.services.service import Service
@@ -36,6 +38,7 @@ class Directory:
         services: those of the current snapshot, by name.
         resolver: finds the addresses of endpoints.
         providers: find the endpoints of services that say so.
+        checks: the active health checks; they rest until somebody sweeps them.
     """
 
     def __init__(self, resolver: Resolver, clock: Callable[[], float]) -> None:
@@ -45,8 +48,10 @@ class Directory:
         self._clock = clock
         self._endpoints: dict[tuple[str, str], tuple[Transport, Endpoint]] = {}
         self._vitals: dict[str, Vitals] = {}
+        self._leaving: set[Vitals] = set()
         self._ejected: set[Vitals] = set()
         self._restless: set[Service] = set()
+        self.checks = HealthChecks(self._opener, self.complain, clock)
 
     def enter(self, services: Mapping[str, Service]) -> None:
         """Let the services of a new snapshot take the place of those of the old one."""
@@ -61,14 +66,20 @@ class Directory:
         current = {(service.name, endpoint.url) for service in services.values() for endpoint in service.endpoints}
         for key in self._endpoints.keys() - current:
             self._endpoints.pop(key)[1].pool.retire()
+            self.checks.forget(*key)
         self._vitals = {url: vitals for url, vitals in self._vitals.items() if vitals.users or vitals.inflight}
         self._ejected.intersection_update(self._vitals.values())
 
     def endpoint(self, service: Service, found: Found) -> Endpoint:
-        """Return the endpoint of a service: the one there is, if nothing of it has changed.
+        """Return the endpoint of a service, and check its health: the one there is, if nothing of it has changed.
 
         Raises `AddressError` for a URL that is no endpoint's.
         """
+        endpoint = self._endpoint(service, found)
+        self.checks.follow(service.name, endpoint, service.settings)
+        return endpoint
+
+    def _endpoint(self, service: Service, found: Found) -> Endpoint:
         settings = service.settings
         key = (service.name, found.url)
         kept = self._endpoints.get(key)
@@ -107,6 +118,8 @@ class Directory:
         if kept is not None and kept[1] is endpoint:
             del self._endpoints[service.name, endpoint.url]
             endpoint.pool.retire()
+            self.checks.forget(service.name, endpoint.url)
+            self._leaving.add(endpoint.vitals)
 
     def watch(self, service: Service) -> None:
         """Look at a service at every sweep: something of it changes by time."""
@@ -140,12 +153,17 @@ class Directory:
             self._restless = {service for service in self._restless if service.sweep(now)}
 
     def sweep_pools(self, now: float) -> None:
-        """Close connections that have rested for too long; once a second."""
+        """Close connections that have rested for too long, and forget addresses that are gone; once a second."""
+        for vitals in [each for each in self._leaving if each.users or not each.inflight]:
+            self._leaving.discard(vitals)
+            if not vitals.users and self._vitals.get(vitals.url) is vitals:
+                del self._vitals[vitals.url]
         for _, endpoint in self._endpoints.values():
             endpoint.pool.sweep(now)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and check nothing any more."""
+        self.checks.close()
         for _, endpoint in self._endpoints.values():
             endpoint.pool.close()
 
@@ -161,6 +179,9 @@ class Directory:
         return vitals
 
     def _pool(self, address: EndpointAddress, transport: Transport) -> Pool:
+        return Pool(transport.limits, self._opener(address, transport))
+
+    def _opener(self, address: EndpointAddress, transport: Transport) -> Opener:
         async def opener(pool: Pool, timeout: float | None) -> EndpointConnection:
             made, connection = await connect(
                 address,
@@ -173,4 +194,4 @@ class Directory:
             made.set_write_buffer_limits(high=transport.write_buffer)
             return connection
 
-        return Pool(transport.limits, opener)
+        return opener

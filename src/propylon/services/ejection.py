@@ -49,16 +49,17 @@ class Ejection:
         until: when it may come back; 0 when it is not ejected.
         times: how often in a row it had been ejected when that happened last.
         reason: why it was ejected last; for logs and status pages.
+        row: failures in a row; a success means nothing when there are none, and no rate counts it.
     """
 
-    __slots__ = ("_back_at", "_row", "_window", "reason", "times", "until")
+    __slots__ = ("_back_at", "_window", "reason", "row", "times", "until")
 
     def __init__(self) -> None:
         self.until = 0.0
         self.times = 0
         self.reason = ""
         self._back_at = 0.0
-        self._row = 0
+        self.row = 0
         self._window: Window | None = None
 
     def __repr__(self) -> str:
@@ -72,12 +73,12 @@ class Ejection:
         if self.until:
             return False
         if not failed:
-            if self._row:
-                self._row = 0
+            if self.row:
+                self.row = 0
             if settings.failure_rate is not None:
-                self._counts(settings).add(False, now)
+                self._counts(settings).add(now)
             return False
-        self._row += 1
+        self.row += 1
         reason = self._too_many(now, settings)
         if reason:
             self._eject(reason, now, settings)
@@ -89,7 +90,7 @@ class Ejection:
             return False
         self.until = 0.0
         self._back_at = now
-        self._row = 0
+        self.row = 0
         self._window = None
         return True
 
@@ -104,12 +105,12 @@ class Ejection:
         reason = ""
         if settings.failure_rate is not None:
             window = self._counts(settings)
-            window.add(True, now)
+            window.add_failure(now)
             total, failures = window.total(now), window.failures(now)
             if total >= settings.minimum and failures >= settings.failure_rate * total:
                 reason = f"failure rate {failures / total:.0%} of {total} requests"
-        if settings.consecutive is not None and self._row >= settings.consecutive:
-            reason = f"{self._row} failures in a row"
+        if settings.consecutive is not None and self.row >= settings.consecutive:
+            reason = f"{self.row} failures in a row"
         return reason
 
     def _eject(self, reason: str, now: float, settings: EjectionSettings) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from propylon.services.watch import Watch
 
@@ -15,65 +14,98 @@ if TYPE_CHECKING:
     from propylon.services.discovery import Found
     from propylon.services.service import Service
 
-FIRST_LIST_SECONDS = 5.0
-"""How long a gateway that starts waits for the endpoints of its services before it listens."""
+FIRST_LIST_SECONDS: Final = 5.0
+"""How long endpoints are waited for before a service that has none yet begins to serve."""
 
 log = logging.getLogger("propylon.discovery")
 
 
-class Providers:
-    """Runs a `Watch` for each service that has a provider.
+class Search:
+    """One provider at work for one service, or for the one that takes its place."""
 
-    A service that takes the place of another with the same provider goes on with its watch; if the provider is another
-    one, the endpoints found so far stay until the new one has found some.
-    """
+    def __init__(self, service: Service) -> None:
+        assert service.provider is not None
+        self.service = service
+        self.watch = Watch(service.provider, self._found, name=service.name)
+
+    def fits(self, service: Service) -> bool:
+        """Tell whether it finds what a service wants found."""
+        return bool(service.settings.discover == self.service.settings.discover)
+
+    def serve(self, service: Service) -> None:
+        """Find endpoints for this service from now on."""
+        self.service = service
+
+    def _found(self, found: tuple[Found, ...]) -> None:
+        if self.service.started:
+            self.service.apply(found, cold=bool(self.service.endpoints))
+        else:
+            self.service.found = found
+
+
+class Providers:
+    """Runs a search for each service that has a provider."""
 
     def __init__(self) -> None:
-        self._watches: dict[str, tuple[Any, Watch]] = {}
-        self._services: dict[str, Service] = {}
+        self._searches: dict[str, Search] = {}
+        self._prepared: dict[str, Search] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._running = False
+
+    async def prepare(self, services: Iterable[Service]) -> None:
+        """Begin to look for the endpoints of services that nobody looks for yet.
+
+        Waits until each provider has found some, `FIRST_LIST_SECONDS` at the most: then a service begins to serve with
+        what it had before, if anything, and goes on looking.
+        """
+        self._abandon()
+        for service in services:
+            running = self._searches.get(service.name)
+            if service.provider is not None and (running is None or not running.fits(service)):
+                search = self._prepared[service.name] = Search(service)
+                search.watch.start()
+        searches = list(self._prepared.values())
+        for search, found in zip(
+            searches, await asyncio.gather(*(each.watch.first(FIRST_LIST_SECONDS) for each in searches)), strict=True
+        ):
+            if not found:
+                name = search.service.name
+                log.warning("%s: no endpoints found within %g s; the search goes on", name, FIRST_LIST_SECONDS)
 
     def enter(self, services: Iterable[Service]) -> None:
-        """Find the endpoints of these services, and no longer those of others."""
-        self._services = {service.name: service for service in services if service.provider is not None}
-        for name, (settings, watch) in list(self._watches.items()):
-            service = self._services.get(name)
-            if service is None or service.settings.discover != settings:
-                del self._watches[name]
-                self._close(watch)
-        for name, service in self._services.items():
-            if name not in self._watches:
-                assert service.provider is not None
-                watch = Watch(service.provider, partial(self._found, name), name=name)
-                self._watches[name] = service.settings.discover, watch
-                if self._running:
-                    watch.start()
+        """Look for the endpoints of these services from now on, and no longer for those of others.
 
-    async def start(self) -> None:
-        """Begin to look; wait for the first lists, `FIRST_LIST_SECONDS` at the most."""
-        self._running = True
-        for _, watch in self._watches.values():
-            watch.start()
-        waits = [watch.first(FIRST_LIST_SECONDS) for _, watch in self._watches.values()]
-        for name, found in zip(list(self._watches), await asyncio.gather(*waits), strict=True):
-            if not found:
-                log.warning("%s: no endpoints found within %g s; the search goes on", name, FIRST_LIST_SECONDS)
+        A provider that stays goes on; a new one has been at work since `prepare`.
+        """
+        old, self._searches = self._searches, {}
+        for service in services:
+            if service.provider is None:
+                continue
+            running = old.get(service.name)
+            if running is not None and running.fits(service):
+                search = old.pop(service.name)
+            else:
+                prepared = self._prepared.pop(service.name, None)
+                if prepared is None:  # nothing runs here that could look for it
+                    continue
+                search = prepared
+            search.serve(service)
+            self._searches[service.name] = search
+        for search in old.values():
+            self._close(search)
+        self._abandon()
 
     async def close(self) -> None:
         """End all searches."""
-        self._running = False
-        watches = [watch for _, watch in self._watches.values()]
-        self._watches.clear()
-        await asyncio.gather(*self._closing, *(watch.close() for watch in watches))
+        searches = [*self._searches.values(), *self._prepared.values()]
+        self._searches, self._prepared = {}, {}
+        await asyncio.gather(*self._closing, *(search.watch.close() for search in searches))
 
-    def _close(self, watch: Watch) -> None:
-        if self._running:
-            task = asyncio.get_running_loop().create_task(watch.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+    def _abandon(self) -> None:
+        prepared, self._prepared = self._prepared, {}
+        for search in prepared.values():
+            self._close(search)
 
-    def _found(self, name: str, found: tuple[Found, ...]) -> None:
-        service = self._services.get(name)
-        if service is not None:
-            service.apply(found, cold=bool(service.endpoints))
+    def _close(self, search: Search) -> None:
+        task = asyncio.get_running_loop().create_task(search.watch.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

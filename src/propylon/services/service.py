@@ -46,6 +46,10 @@ class Service:
         admission: its limit of concurrency, if it has one.
         latencies: what its answers take, if that decides when a second endpoint is asked.
         breaker: the circuit of the service as a whole, if it has one.
+        retry: when its requests are tried again.
+        hedging: when a second endpoint is asked, if it ever is.
+        breaks: whether it, or each of its endpoints, has a circuit.
+        only: the one endpoint there is to choose, if nothing else has a say in it.
         fields: what adds lines to the answer's header section for its balancing, if anything does.
     """
 
@@ -60,10 +64,13 @@ class Service:
     ) -> None:
         self.name = name
         self.settings = settings
+        self.retry = settings.retry
+        self.hedging = settings.hedging
         self.configured = self.found = tuple(found)
         self.endpoints: tuple[Endpoint, ...] = ()
         self.budget = Budget(*settings.budget)
         use = settings.breaker
+        self.breaks = use is not None
         self.breaker = Breaker(use.settings, chance.random) if use is not None and use.service else None
         limits = settings.concurrency
         limited = limits.max is not None or limits.per_endpoint is not None
@@ -74,9 +81,13 @@ class Service:
         self.fields = getattr(balancer, "fields", None)
         self.random = chance.random
         self._clock = chance.clock
+        self._broken_by = use.statuses if use is not None else frozenset()
+        self._passive = settings.passive
+        self._rated = settings.passive is not None and settings.passive.ejection.failure_rate is not None
         self._directory: Directory | None = None
         self._candidates: tuple[Endpoint, ...] = ()
-        self._only: Endpoint | None = None
+        self.only: Endpoint | None = None
+        self._plain = False  # nothing but the algorithm and slow start has a say in who is chosen
         self._rules = Rules(settings.passive.share if settings.passive else 0.0, settings.panic, settings.zone)
         self._open: set[Endpoint] = set()
         self._probes: list[Endpoint] = []
@@ -87,6 +98,11 @@ class Service:
         return f"<Service {self.name} {len(self._candidates)} of {len(self.endpoints)} endpoints>"
 
     # its endpoints
+
+    @property
+    def started(self) -> bool:
+        """Whether it serves, or has served."""
+        return self._directory is not None
 
     def start(self, directory: Directory, previous: Service | None = None) -> None:
         """Begin to serve.
@@ -106,8 +122,10 @@ class Service:
                 self.breaker = previous.breaker
             if previous.settings.concurrency == self.settings.concurrency:
                 self.admission = previous.admission
-            if self.provider is not None:
+            if self.provider is not None and not self.found:
                 self.found = previous.found
+            if previous._slow_start == self._slow_start:
+                self._warm = previous._warm
         self.apply(self.found, cold=False)
 
     def stop(self) -> None:
@@ -123,31 +141,35 @@ class Service:
         """
         assert self._directory is not None
         known = set(self.endpoints)
+        urls = {each.url for each in known}  # one whose weight has changed is made anew, and is not new
         made = tuple(self._directory.endpoint(self, each) for each in found)
         self.found, self.endpoints = tuple(found), made
         for gone in known.difference(made):
             gone.vitals.users.discard(self)
             self._directory.drop(self, gone)
         now = self._clock()
+        warm = {each.url: since for each, since in self._warm.items()}
+        self._warm = {each: warm[each.url] for each in made if each.url in warm}
         for endpoint in made:
             endpoint.vitals.users.add(self)
-            if cold and endpoint not in known:
+            if cold and endpoint.url not in urls:
                 self._warm_up(endpoint, now)
         self._open = {each for each in made if each.breaker is not None and each.breaker.state != "closed"}
-        if self._open:
+        if self._open or self._warm:
             self._directory.watch(self)
         self.refresh()
 
     def refresh(self) -> None:
         """Find out anew who may be chosen: the health of an endpoint has changed, or the list of them."""
         self._candidates = found = candidates(self.endpoints, self._rules)
-        self._probes = [each for each in self._probes if each in self._open]
+        self._probes = [each for each in self._probes if each in self._open and self._may_probe(each)]
         if found:
             self.balancer.update(found)
         if self.admission is not None:
             self.admission.endpoints_changed(len(found))
-        plain = len(found) == 1 and self.breaker is None and self.settings.concurrency.per_endpoint is None
-        self._only = found[0] if plain and not self._probes else None
+        bound = self.breaker is not None or self.settings.concurrency.per_endpoint is not None
+        self._plain = not bound and bool(found) and not self._probes
+        self.only = found[0] if self._plain and len(found) == 1 else None
 
     def endpoint(self, url: str) -> Endpoint:
         """Find an endpoint by the URL it was configured with. Raises `ValueError` if there is none."""
@@ -164,8 +186,9 @@ class Service:
         Raises:
             GatewayError: choose.no_endpoint, choose.broken, choose.queue_full, or what an algorithm failed with.
         """
-        only = self._only
-        return only if only is not None else self._choose(x, avoid)
+        if self._plain and not self._warm:
+            return self.balancer.pick(x, avoid)
+        return self._choose(x, avoid)
 
     def _choose(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
         now = self._clock()
@@ -174,19 +197,25 @@ class Service:
         if self._probes and (probe := self._next_probe(now, avoid)) is not None:
             return probe
         if not self._candidates:
-            if self._open:
-                raise self._broken(min(each.breaker.retry_at for each in self._open if each.breaker is not None), now)
+            due = [each.breaker.retry_at for each in self._open if each.breaker is not None and each.weight > 0]
+            if due:
+                raise self._broken(min(due), now)
             raise GatewayError("choose.no_endpoint", log=f"service {self.name} has no endpoint that could serve")
         endpoint = self.balancer.pick(x, avoid)
-        if self._warm and self._is_cold(endpoint, now):
+        if self._warm and self._is_cold(endpoint, now) and self.has_other((*avoid, endpoint)):
             endpoint = self.balancer.pick(x, (*avoid, endpoint))
         limit = self.settings.concurrency.per_endpoint
         if limit is not None and endpoint.vitals.inflight >= limit:
-            full = [each for each in self._candidates if each.vitals.inflight >= limit]
-            if len(full) == len(self._candidates):
-                raise GatewayError("choose.queue_full", log=f"every endpoint of {self.name} has {limit} under way")
-            endpoint = self.balancer.pick(x, (*avoid, *full))
+            return self._pick_with_room(x, avoid, limit)
         return endpoint
+
+    def _pick_with_room(self, x: Exchange, avoid: Collection[Endpoint], limit: int) -> Endpoint:
+        """Pick an endpoint that has less than `limit` under way: rather one of `avoid` than one that is full."""
+        full = [each for each in self._candidates if each.vitals.inflight >= limit]
+        if len(full) == len(self._candidates):
+            raise GatewayError("choose.queue_full", log=f"every endpoint of {self.name} has {limit} under way")
+        wanted = (*avoid, *full)
+        return self.balancer.pick(x, wanted if self.has_other(wanted) else full)
 
     def has_other(self, avoid: Collection[Endpoint]) -> bool:
         """Tell whether there is an endpoint beside those of `avoid`."""
@@ -203,6 +232,10 @@ class Service:
                 return endpoint
         return None
 
+    def _may_probe(self, endpoint: Endpoint) -> bool:
+        """Tell whether a request may be spent on it: not if it drains, or is known to be ill while others serve."""
+        return endpoint.weight > 0 and not (endpoint.vitals.complaints and self._candidates)
+
     def _is_cold(self, endpoint: Endpoint, now: float) -> bool:
         since = self._warm.get(endpoint)
         if since is None:
@@ -217,42 +250,40 @@ class Service:
     # learning
 
     def begin(self, attempt: Attempt, now: float) -> None:
-        """Count an attempt that begins."""
+        """Learn that an attempt begins, if there are circuits at all: it may be the probe of one."""
         endpoint = attempt.endpoint
-        endpoint.vitals.inflight += 1
-        if endpoint.breaker is not None:
+        if endpoint.breaker is not None and endpoint.breaker.state != "closed":
             attempt.probe = endpoint.breaker.begin(now)
-        if self.breaker is not None:
+        if self.breaker is not None and self.breaker.state != "closed":
             attempt.service_probe = self.breaker.begin(now)
 
     def answered(self, attempt: Attempt, status: int, now: float) -> None:
         """Learn that the head of an answer has come."""
         endpoint = attempt.endpoint
-        if status < 500:  # failing may be fast, and must not look so
-            endpoint.vitals.record(now - attempt.began, now)
-            if self.latencies is not None:
-                self.latencies.add(now - attempt.began)
-        passive = self.settings.passive
-        if passive is not None and endpoint.vitals.ejection.record(status in passive.statuses, now, passive.ejection):
-            self._ejected(endpoint, now)
-        use = self.settings.breaker
-        if use is not None:
-            self._trip(attempt, status in use.statuses, now)
+        endpoint.vitals.record(now - attempt.began, now, status >= 500)
+        if self.latencies is not None and status < 500:
+            self.latencies.add(now - attempt.began)
+        passive = self._passive
+        if passive is not None:
+            failed = status in passive.statuses
+            ejection = endpoint.vitals.ejection
+            if (failed or self._rated or ejection.row) and ejection.record(failed, now, passive.ejection):
+                self._ejected(endpoint, now)
+        if self.breaks:
+            self._trip(attempt, status in self._broken_by, now)
 
     def failed(self, attempt: Attempt, now: float) -> None:
         """Learn that an endpoint has failed: that there is no answer, or only half of one."""
         endpoint = attempt.endpoint
-        passive = self.settings.passive
+        passive = self._passive
         if passive is not None and endpoint.vitals.ejection.record(True, now, passive.ejection):
             self._ejected(endpoint, now)
-        if self.settings.breaker is not None:
+        if self.breaks:
             self._trip(attempt, True, now)
 
-    def end(self, attempt: Attempt, now: float) -> None:
-        """Count an attempt that has ended, whatever became of it."""
-        attempt.endpoint.vitals.inflight -= 1
-        if attempt.probe or attempt.service_probe:  # nobody can say whether the endpoint is well again
-            self._trip(attempt, None, now)
+    def inconclusive(self, attempt: Attempt, now: float) -> None:
+        """Learn that a probe has ended, and nobody can say whether the endpoint is well again."""
+        self._trip(attempt, None, now)
 
     def _trip(self, attempt: Attempt, failed: bool | None, now: float) -> None:
         """Tell the breakers; a probe is one only once."""
@@ -266,6 +297,13 @@ class Service:
 
     def _switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
         _log_circuit(f"endpoint {endpoint.url} of {self.name}", breaker, now)
+        # Another configuration may have come meanwhile, whose service has the endpoint now, or not.
+        current = self if self._directory is None else self._directory.services.get(self.name)
+        if current is not None and endpoint in current.endpoints:
+            current.circuit_switched(endpoint, breaker, now)
+
+    def circuit_switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
+        """Learn that the circuit of an endpoint has opened or closed."""
         if breaker.state == "closed":
             self._open.discard(endpoint)
             endpoint.vitals.forget()
@@ -294,11 +332,13 @@ class Service:
     def sweep(self, now: float) -> bool:
         """Look at what time alone changes; say whether there is anything left to look at."""
         due = [each for each in self._open if each.breaker is not None and each.breaker.allows(now)]
+        due = [each for each in due if self._may_probe(each)]
         self._warm = {each: since for each, since in self._warm.items() if now - since < self._slow_start}
         fresh = [each for each in due if each not in self._probes]
         if fresh:
             self._probes += fresh
-            self._only = None
+            self._plain = False
+            self.only = None
         return bool(self._open or self._warm)
 
 

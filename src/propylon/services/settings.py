@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from propylon.engine.retry import RetrySettings
 from propylon.outbound.pool import PoolLimits
 from propylon.services.ejection import EjectionSettings
-from propylon.services.retry import RetrySettings
 
 if TYPE_CHECKING:
     import ssl
@@ -50,6 +50,35 @@ class PassiveHealth:
     ejection: EjectionSettings = field(default_factory=EjectionSettings)
     statuses: frozenset[int] = GATEWAY_ERRORS
     share: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How the gateway finds out by itself whether an endpoint is well. Equal ones of one address are made once.
+
+    Attributes:
+        path: what is asked for below the endpoint's base path, query included; `None` only opens a connection.
+        method: of the request.
+        headers: fields of the request besides those that every check has.
+        port: where it is asked, if that is not the endpoint's own port.
+        statuses: the answers that say it is well.
+        body: what the first 64 KiB of the answer must contain; empty for nothing.
+        interval: seconds from the beginning of a check to that of the next.
+        timeout: seconds a check may take.
+        healthy: good checks in a row that bring an endpoint back.
+        unhealthy: bad checks in a row that put one aside.
+    """
+
+    path: str | None = "/"
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    port: int | None = None
+    statuses: frozenset[int] = frozenset(range(200, 400))
+    body: bytes = b""
+    interval: float = 10.0
+    timeout: float = 2.0
+    healthy: int = 2
+    unhealthy: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +141,7 @@ class ServiceSettings:
         panic: share of healthy endpoints below which all are used; 0 for only when none is healthy.
         zone: the gateway's own zone, whose endpoints come first.
         slow_start: seconds in which a new or recovered endpoint gets its share step by step.
+        health: the check that every endpoint has to pass, if any.
         budget: retries allowed: a share of the requests, and so many a second besides.
     """
 
@@ -123,6 +153,7 @@ class ServiceSettings:
     budget: tuple[float, float] = (0.2, 3.0)
     hedging: Hedging | None = None
     passive: PassiveHealth | None = field(default_factory=PassiveHealth)
+    health: HealthCheck | None = None
     breaker: BreakerUse | None = None
     concurrency: Concurrency = field(default_factory=Concurrency)
     panic: float = 0.0

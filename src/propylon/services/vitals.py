@@ -27,12 +27,13 @@ class Vitals:
         url: the address, in its canonical spelling.
         inflight: exchanges under way there, streams and tunnels too.
         ewma: the plain moving average of seconds to the response's head; `None` before the first.
+        peak_seconds, peak_at: what the peak-sensitive average of the same was, and when; see `peak`.
         ejection: passive health: whether real requests have failed there too often.
         complaints: active health: why each check that fails does so.
         users: the services that want to know when its health changes.
     """
 
-    __slots__ = ("_peak", "_peak_at", "complaints", "ejection", "ewma", "inflight", "url", "users")
+    __slots__ = ("complaints", "ejection", "ewma", "inflight", "peak_at", "peak_seconds", "url", "users")
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -41,29 +42,35 @@ class Vitals:
         self.ejection = Ejection()
         self.complaints: dict[object, str] = {}
         self.users: set[Service] = set()
-        self._peak = 0.0
-        self._peak_at = 0.0
+        self.peak_seconds = 0.0
+        self.peak_at = 0.0
 
     def __repr__(self) -> str:
         return f"<Vitals {self.url} inflight={self.inflight}>"
 
-    def record(self, seconds: float, now: float) -> None:
-        """Learn how long a response's head took; `now` is of `time.monotonic`."""
-        self.ewma = seconds if self.ewma is None else self.ewma + EWMA_ALPHA * (seconds - self.ewma)
-        if seconds > self._peak:
-            self._peak = seconds
+    def record(self, seconds: float, now: float, failed: bool = False) -> None:
+        """Learn how long a response's head took; `now` is of `time.monotonic`.
+
+        To fail may be fast, and must not look so: it never lowers the peak.
+        """
+        ewma, peak = self.ewma, self.peak_seconds
+        self.ewma = seconds if ewma is None else ewma + EWMA_ALPHA * (seconds - ewma)
+        if seconds > peak:
+            self.peak_seconds = seconds
+        elif failed:
+            return
         else:
-            self._peak = seconds + (self._peak - seconds) * exp((self._peak_at - now) / PEAK_DECAY_SECONDS)
-        self._peak_at = now
+            self.peak_seconds = seconds + (peak - seconds) * exp((self.peak_at - now) / PEAK_DECAY_SECONDS)
+        self.peak_at = now
 
     def forget(self) -> None:
         """Forget latencies: it was ill, and what it took then says nothing about what it takes now."""
         self.ewma = None
-        self._peak = 0.0
+        self.peak_seconds = 0.0
 
     def peak(self, now: float) -> float:
         """Return the peak-sensitive average in seconds: it jumps to a slow answer, and sinks while there is none.
 
         So an endpoint that was slow is tried again after a while (Finagle's "peak EWMA").
         """
-        return self._peak * exp((self._peak_at - now) / PEAK_DECAY_SECONDS)
+        return self.peak_seconds * exp((self.peak_at - now) / PEAK_DECAY_SECONDS)

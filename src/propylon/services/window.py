@@ -18,62 +18,70 @@ class Window:
         seconds: how long an outcome counts at the most.
     """
 
-    __slots__ = ("_all", "_all_sum", "_at", "_failed", "_failed_sum", "_per_second", "_slice", "seconds")
+    __slots__ = (
+        "_all", "_all_sum", "_at", "_ends", "_failed", "_failed_sum", "_newest", "_per_second", "_slice",
+        "seconds",
+    )  # fmt: skip
 
     def __init__(self, seconds: float, buckets: int = 10) -> None:
         self.seconds = seconds
         self._per_second = buckets / seconds
-        self._slice = 0  # the number of the newest bucket's slice of time, counted from the clock's zero
+        self._slice = -1  # the number of the newest bucket's slice of time, counted from the clock's zero
+        self._ends = 0.0  # when that slice is over
         self._at = 0  # where it is in the ring
         self._all = [0] * buckets
         self._failed = [0] * buckets
+        self._newest = 0  # outcomes in the newest bucket, before they are put into the ring
         self._all_sum = 0
         self._failed_sum = 0
 
     def __repr__(self) -> str:
-        return f"<Window {self._failed_sum} of {self._all_sum} failed>"
+        return f"<Window {self._failed_sum} of {self._all_sum + self._newest} failed>"
 
-    def add(self, failed: bool, now: float) -> None:
-        """Count one outcome."""
-        number = int(now * self._per_second)
-        if number > self._slice:
-            self._turn(number)
-        at = self._at
-        self._all[at] += 1
-        self._all_sum += 1
-        if failed:
-            self._failed[at] += 1
-            self._failed_sum += 1
+    def add(self, now: float) -> None:
+        """Count one outcome that is no failure."""
+        if now >= self._ends:
+            self._turn(now)
+        self._newest += 1
+
+    def add_failure(self, now: float) -> None:
+        """Count one failure."""
+        self.add(now)
+        self._failed[self._at] += 1
+        self._failed_sum += 1
 
     def total(self, now: float) -> int:
         """Return how many outcomes there were."""
-        number = int(now * self._per_second)
-        if number > self._slice:
-            self._turn(number)
-        return self._all_sum
+        if now >= self._ends:
+            self._turn(now)
+        return self._all_sum + self._newest
 
     def failures(self, now: float) -> int:
         """Return how many of them were failures."""
-        number = int(now * self._per_second)
-        if number > self._slice:
-            self._turn(number)
+        if now >= self._ends:
+            self._turn(now)
         return self._failed_sum
 
     def clear(self) -> None:
         """Forget everything."""
         self._all = [0] * len(self._all)
         self._failed = [0] * len(self._failed)
-        self._all_sum = self._failed_sum = 0
+        self._newest = self._all_sum = self._failed_sum = 0
 
-    def _turn(self, number: int) -> None:
-        """Make the slice `number` the newest, and empty the buckets whose time is over."""
+    def _turn(self, now: float) -> None:
+        """Make the slice of `now` the newest, and empty the buckets whose time is over."""
         size = len(self._all)
+        number = int(now * self._per_second)
         steps = number - self._slice
         self._slice = number
+        self._ends = (number + 1) / self._per_second
         if steps >= size:
             self.clear()
             return
         at = self._at
+        self._all[at] += self._newest
+        self._all_sum += self._newest
+        self._newest = 0
         for _ in range(steps):
             at = at + 1 if at + 1 < size else 0
             self._all_sum -= self._all[at]

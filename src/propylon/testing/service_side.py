@@ -16,6 +16,7 @@ from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool, PoolLimits
+from propylon.services.discovery import Found
 from propylon.testing.client_side import MemoryClient
 from propylon.testing.flow import Flow
 from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, StreamedResponse, fields_of
@@ -100,11 +101,12 @@ class MemoryUpstream(Flow):
         path, mark, query = target.partition("?")
         request = ServiceRequest(*self._place, method, path, query if mark else None, fields_of(block), body)
         x = self._exchange
-        if x is not None and isinstance(x.client, MemoryClient):
-            x.client.sent.append(request)
-            self._task = asyncio.create_task(self._answer(x, x.client, request), name="propylon service in memory")
+        if x is not None:
+            if isinstance(x.client, MemoryClient):  # and not a request of the gateway's own
+                x.client.sent.append(request)
+            self._task = asyncio.create_task(self._answer(x, request), name="propylon service in memory")
 
-    async def _answer(self, x: Exchange, client: MemoryClient, request: ServiceRequest) -> None:
+    async def _answer(self, x: Exchange, request: ServiceRequest) -> None:
         try:
             reply = self._handler(request) if callable(self._handler) else self._handler
             if isinstance(reply, Awaitable):
@@ -117,7 +119,8 @@ class MemoryUpstream(Flow):
         except Refusal as refusal:
             self.error = GatewayError(refusal.code, log=refusal.detail)
         except Exception as error:
-            client.defect = error
+            if isinstance(x.client, MemoryClient):
+                x.client.defect = error
             self.error = GatewayError("attempt.closed")
         x.notify()
 
@@ -151,7 +154,10 @@ class MemoryUpstream(Flow):
 
 
 def put_services(snapshot: Snapshot, services: Mapping[str, Handler]) -> None:
-    """Give every endpoint a pool whose connections lead to a handler."""
+    """Give every endpoint a pool whose connections lead to a handler; nobody is asked where services are."""
+    for service in snapshot.services.values():
+        if not service.endpoints:
+            service.apply((Found(f"http://{service.name}.test"),))
     endpoints = [(name, endpoint) for name, service in snapshot.services.items() for endpoint in service.endpoints]
     known = {name for name, _ in endpoints} | {endpoint.url for _, endpoint in endpoints}
     if unknown := set(services) - known:

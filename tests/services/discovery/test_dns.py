@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import socket
 from typing import Any
@@ -195,21 +194,6 @@ async def test_private_answers_are_left_out_when_that_is_asked_for() -> None:
                 await lists.until("nothing")
 
 
-PRIVATE = """
-0.0.0.0 10.1.2.3 100.64.0.1 127.0.0.1 169.254.1.1 172.16.0.1 192.168.1.1 224.0.0.1 255.255.255.255
-:: ::1 fe80::1 fd00::1 ff0e::1 ::ffff:10.0.0.1 2002:a00:1:: 64:ff9b::a00:1
-"""
-PUBLIC = "8.8.8.8 2001:4860::1 ::ffff:8.8.8.8 2002:808:808:: 64:ff9b::808:808"
-
-
-@pytest.mark.parametrize("address", PRIVATE.split())
-def test_addresses_that_are_not_public(address: str) -> None:
-    assert not module._is_public(ipaddress.ip_address(address))
-
-
-@pytest.mark.parametrize("address", PUBLIC.split())
-def test_addresses_that_are_public(address: str) -> None:
-    assert module._is_public(ipaddress.ip_address(address))
 
 
 # SRV records

@@ -170,6 +170,19 @@ async def test_an_engine_that_ends_or_is_not_there_is_an_error_in_words(docker: 
         assert "Cannot connect to unix socket" in await lists.failed()
 
 
+async def test_a_stream_that_was_cut_after_a_while_is_opened_again(
+    docker: Engine, socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STEADY_S", 0.0)
+    async with observed(provider(socket)) as lists:
+        assert await lists.next() == []
+        await until(lambda: len(docker.requests) == 3)
+        docker.end_streams()
+        docker.run("a")
+        assert len(await lists.next()) == 1
+        assert lists.quiet
+
+
 async def test_an_engine_that_is_killed_is_an_error_in_words(socket: Path) -> None:
     async with AsyncExitStack() as stack:
         docker, _ = await stack.enter_async_context(engine(unix_path=str(socket)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from aiohttp import ClientSession, web
 from pydantic import ValidationError
 
 from propylon.plugins import PROVIDERS
@@ -117,6 +117,46 @@ async def test_a_watch_that_was_silent_is_opened_again_and_misses_nothing(
             await server.put(f"/users/{number}", A)
             assert len(await lists.next()) == number + 1
         assert lists.quiet
+
+
+@pytest.mark.parametrize("cut_in", ["the body", "an object"])
+async def test_a_watch_that_was_cut_after_a_while_is_opened_again(
+    server: Etcd, monkeypatch: pytest.MonkeyPatch, cut_in: str
+) -> None:
+    """By a proxy, for example, which has heard nothing for long; etcd itself is well."""
+    watches: list[web.Request] = []
+
+    async def relay(request: web.Request) -> web.StreamResponse:
+        async with (
+            ClientSession() as session,
+            session.post(f"{server.url}{request.path}", data=await request.read()) as response,
+        ):
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            if request.path == "/v3/watch":
+                watches.append(request)
+                await answer.write(await response.content.readline())
+                if len(watches) == 1:
+                    if cut_in == "an object":
+                        await answer.write(b'{"result": {')
+                        return answer
+                    assert request.transport is not None
+                    request.transport.abort()
+            async for data in response.content.iter_any():
+                await answer.write(data)
+            return answer
+
+    async with served(relay) as base:
+        async with observed(provider(base)) as lists:
+            await lists.next()
+            await lists.failed()
+        watches.clear()
+        monkeypatch.setattr(module, "STEADY_S", 0.0)
+        async with observed(provider(base)) as lists:
+            assert await lists.next() == []
+            await until(lambda: len(watches) == 2)
+            await server.put("/users/1", A)
+            assert await lists.urls() == [A]
 
 
 async def test_what_etcd_has_forgotten_is_read_again(server: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,6 +298,27 @@ async def test_a_server_that_is_no_etcd_is_an_error_in_words_and_is_asked_once()
         assert "in a form that is not etcd's" in await lists.failed()
         await settle()
     assert asked == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"grpc_code": 14, "http_code": 503, "message": "etcdserver: no leader", "http_status": "Service Unavailable"},
+        {"code": 14, "message": "etcdserver: no leader", "details": []},
+    ],
+    ids=["3.4 and 3.5", "3.6"],
+)
+async def test_an_error_in_the_stream_is_told_in_the_words_of_etcd(error: dict[str, Any]) -> None:
+    """etcd 3.6 has another gateway, whose errors have another form ("Why gRPC gateway" of 3.6)."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/v3/kv/range":
+            return web.json_response({"header": {"revision": "5"}, "kvs": [], "more": False, "count": "0"})
+        return web.json_response({"error": error})
+
+    async with served(answer) as base, observed(provider(base)) as lists:
+        assert await lists.next() == []
+        assert await lists.failed() == f"{base} ended the watch: etcdserver: no leader"
 
 
 async def test_each_member_is_asked_once_before_the_failure_is_told() -> None:

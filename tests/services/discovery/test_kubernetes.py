@@ -81,6 +81,21 @@ async def test_a_change_that_changes_no_endpoint_is_no_list(cluster: tuple[Api, 
         assert await lists.urls() == [A, C]
 
 
+async def test_a_deployment_of_many_pods_is_a_few_lists(cluster: tuple[Api, Provider]) -> None:
+    """A watcher takes ten lists a second at the most; a list for each change would come late."""
+    server, watched = cluster
+    async with observed(watched) as lists:
+        await lists.next()
+        await until(lambda: server.watches == 1)
+        for number in range(200):
+            server.put(f"users-{number}", pod(f"10.0.1.{number}"))
+        count, found = 0, []
+        while len(found) < 200:
+            found = await lists.next()
+            count += 1
+        assert count < 10
+
+
 async def test_a_watch_that_ends_continues_where_it_was(cluster: tuple[Api, Provider]) -> None:
     server, watched = cluster
     async with observed(watched) as lists:
@@ -92,6 +107,25 @@ async def test_a_watch_that_ends_continues_where_it_was(cluster: tuple[Api, Prov
             assert len(await lists.next()) == number
         assert lists.quiet
     assert server.lists == 1
+
+
+async def test_a_watch_that_was_cut_after_a_while_continues_where_it_was(
+    cluster: tuple[Api, Provider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, watched = cluster
+    async with observed(watched) as lists:
+        await lists.next()
+        await until(lambda: server.watches == 1)
+        server.cut_watches()
+        assert "/endpointslices" in await lists.failed()
+    monkeypatch.setattr(module, "STEADY_S", 0.0)
+    async with observed(watched) as lists:
+        await lists.next()
+        await until(lambda: server.watches == 2)
+        server.cut_watches()
+        server.put("users-a", pod("10.0.0.1"))
+        assert await lists.urls() == [A]
+    assert server.lists == 2
 
 
 async def test_a_watch_is_asked_to_end_after_a_while(

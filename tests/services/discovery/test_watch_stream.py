@@ -1,62 +1,16 @@
-"""Streams of JSON objects, cut anywhere, are read object by object, and nothing in them grows without bound."""
+"""Requests and endless streams over HTTP: what comes is read as it comes, and everything has a bound."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-import orjson
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._http import TlsConfig
-from propylon.services.discovery._watch_stream import JsonStream, RefusedError, Splitter, StreamError, WatchSession
+from propylon.services.discovery._watch_stream import JsonStream, RefusedError, WatchSession
 from tests.support.web import served
-
-TEXT = st.text(max_size=4) | st.sampled_from(['"', "\\", '\\"', "{", "}", "\\u0022", "a}{b", '"}\n{"'])
-VALUES = st.recursive(TEXT | st.integers(-9, 9), lambda inner: st.dictionaries(TEXT, inner, max_size=2), max_leaves=4)
-OBJECTS = st.lists(st.dictionaries(TEXT, VALUES, max_size=3), max_size=4)
-
-
-@given(OBJECTS, st.sampled_from([b"", b"\n", b"\r\n", b" \n\n"]), st.data())
-def test_objects_are_found_wherever_the_stream_is_cut(objects: list[Any], between: bytes, data: st.DataObject) -> None:
-    stream = between.join(orjson.dumps(each) for each in objects)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    splitter, found = Splitter(), []
-    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
-        found += splitter.feed(stream[start:end])
-    assert found == objects
-    assert splitter.empty
-
-
-@given(OBJECTS)
-def test_objects_are_found_when_every_byte_comes_alone(objects: list[Any]) -> None:
-    stream = b"".join(orjson.dumps(each, option=orjson.OPT_INDENT_2) for each in objects)
-    splitter = Splitter()
-    assert [each for byte in stream for each in splitter.feed(bytes([byte]))] == objects
-
-
-def test_an_object_comes_as_soon_as_its_last_byte_is_there() -> None:
-    splitter = Splitter()
-    assert splitter.feed(b'{"a": "}') == []
-    assert not splitter.empty
-    assert splitter.feed(b'"}') == [{"a": "}"}]
-
-
-@pytest.mark.parametrize("data", [b"[1]", b'"a"', b"}", b"\x1e{}", b"<html>", b"{]}", b"{'a': 1}", b'{"a": \xff}'])
-def test_what_is_no_object_is_refused(data: bytes) -> None:
-    with pytest.raises(StreamError):
-        Splitter().feed(data)
-
-
-def test_an_object_has_a_greatest_size_and_a_stream_has_none() -> None:
-    splitter = Splitter(limit=20)
-    assert splitter.feed(b'{"a": 1}' * 100) == [{"a": 1}] * 100
-    with pytest.raises(StreamError, match="more than 20 bytes"):
-        splitter.feed(b'{"a": "' + b"x" * 20)
 
 
 async def answer(request: web.Request, go_on: asyncio.Event | None = None) -> web.StreamResponse:
@@ -100,6 +54,41 @@ async def test_a_stream_is_read_as_it_comes_and_its_end_is_told() -> None:
         assert [await stream.next(3) for _ in range(3)] == [{"b": 2}, {"c": 3}, None]
 
 
+async def test_objects_that_come_together_are_one_batch() -> None:
+    go_on = asyncio.Event()
+
+    async def burst(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for number in range(100):
+            await response.write(b'{"n": %d}' % number)
+        await go_on.wait()
+        await response.write(b'{"n": 100}')
+        return response
+
+    async with served(burst) as base, session(base) as asking, asking.ask("/") as response:
+        stream = JsonStream(response)
+        assert await stream.batch(3) == [{"n": number} for number in range(100)]
+        with pytest.raises(TimeoutError):
+            await stream.batch(0.02)
+        go_on.set()
+        assert [await stream.batch(3) for _ in range(3)] == [[{"n": 100}], [], []]
+
+
+async def test_a_stream_without_a_pause_comes_in_bounded_batches() -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"{}")
+            await asyncio.sleep(0)
+
+    async with served(endless) as base, session(base) as asking, asking.ask("/") as response:
+        stream = JsonStream(response)
+        assert 0 < len(await stream.batch(3)) <= 1000
+        assert 0 < len(await stream.batch(3)) <= 1000
+
+
 async def test_a_stream_that_ends_within_an_object_is_an_error() -> None:
     async with served(answer) as base, session(base) as asking, asking.ask("/half") as response:
         stream = JsonStream(response)
@@ -131,6 +120,19 @@ async def test_what_is_no_json_and_a_server_that_is_not_there_are_errors_in_word
     async with session(base) as asking:
         with pytest.raises(DiscoveryError, match="Cannot connect to host"):
             await asking.ask_json("/text")
+
+
+async def test_an_answer_has_a_greatest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def large(request: web.Request) -> web.Response:
+        return web.json_response("x" * 100_000, status=int(request.query["status"]))
+
+    monkeypatch.setattr("propylon.services.discovery._watch_stream.MAX_ANSWER_BYTES", 1000)
+    async with served(large) as base, session(base) as asking:
+        with pytest.raises(DiscoveryError, match="answered /x with more than 1000 bytes"):
+            await asking.ask_json("/x", params={"status": "200"})
+        with pytest.raises(RefusedError) as caught:
+            await asking.ask_json("/x", params={"status": "500"})
+    assert len(str(caught.value)) < 300
 
 
 async def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,20 +12,20 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
-    ValidationError,
     ValidationInfo,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, InitErrorDetails
+from pydantic_core import CoreSchema
 
-from propylon.config.problems import suggest
-from propylon.config.schema.base import Finding, Loc, Model, combined, detail, details
+from propylon.config.schema.base import Model, combined
+from propylon.config.schema.plugin import Kind, configured, split
 from propylon.config.types import FROM_FILE
-from propylon.plugins import PROVIDERS, PluginBrokenError, PluginNotFoundError
+from propylon.plugins import PROVIDERS, PluginBrokenError
 from propylon.services.discovery import Place, Provider
 
 _PYTHON = "python"
+KIND = Kind(PROVIDERS, "provider", "a service")
 
 
 class DiscoverConfig(Model):
@@ -41,7 +41,7 @@ class DiscoverConfig(Model):
     @classmethod
     def named(cls, name: str, settings: Any, context: Any = None) -> Self:
         """Return what a provider's name and settings stand for; the places of its errors count from the settings."""
-        config, found = _configured(name, settings, context, ())
+        config, found = configured(KIND, name, settings, context)
         if found:
             raise combined(cls, found)
         return cls.model_construct(name=name, config=config)
@@ -60,8 +60,8 @@ class DiscoverConfig(Model):
             return cls.of(data)
         if not isinstance(data, str | Mapping):
             raise ValueError("should be {name: settings}, with the name of a provider")
-        name, settings, at = _split(cls, data)
-        config, found = _configured(name, settings, info.context, at)
+        name, settings, at = split(cls, KIND, data)
+        config, found = configured(KIND, name, settings, info.context, at)
         if found:
             raise combined(cls, found)
         return handler({"name": name, "config": config})
@@ -89,38 +89,3 @@ class DiscoverConfig(Model):
             "description": cls.__doc__ or "",
             "title": cls.__name__,
         }
-
-
-def _split(model: type[Model], data: str | Mapping[str, Any]) -> tuple[str, Any, Loc]:
-    """Return the name, the settings and where the settings are."""
-    if isinstance(data, str):
-        return data, None, ()
-    named = [str(key) for key in data]
-    if len(named) == 1:
-        return named[0], data[named[0]], (named[0],)
-    if not named:
-        raise combined(model, [detail(Finding((), "no provider is named here", "write its name and its settings"))])
-    message = f"one provider a service, but here are {', '.join(map(repr, named))}"
-    raise combined(model, [detail(Finding((), message, "indent the settings below the name"))])
-
-
-def _configured(name: str, settings: Any, context: Any, at: Loc) -> tuple[Any, list[InitErrorDetails]]:
-    """Return the provider's validated settings, and what is wrong with them."""
-    try:
-        config_model = PROVIDERS.find(name).Config
-    except PluginNotFoundError:
-        return None, [detail(Finding(at, f"unknown provider {name!r}", _known(name)))]
-    except PluginBrokenError as error:
-        return None, [detail(Finding(at, f"the provider {name!r} cannot be used: {error}"))]
-    if isinstance(settings, config_model):
-        return settings, []
-    try:
-        return config_model.model_validate({} if settings is None else settings, context=context), []
-    except ValidationError as error:
-        return None, details(error, config_model, at)
-    except Exception as error:  # a third party's validator may raise anything
-        return None, [detail(Finding(at, f"the provider {name!r} failed: {type(error).__name__}: {error}"))]
-
-
-def _known(name: str) -> str:
-    return suggest(name, PROVIDERS.names()) or f"known are {', '.join(PROVIDERS.names())}"

@@ -1,10 +1,11 @@
 """The whole configuration, and the rules between its parts."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema
 
 from propylon.config.addresses import parse_listen_address
 from propylon.config.problems import suggest
@@ -30,8 +31,24 @@ from propylon.config.schema.settings import (
 from propylon.config.types import Text, TrustedPeer
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
+MAX_SERVICE_NAME = 100
 
-ServiceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+_SERVICE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+
+
+def _service_name(value: str) -> str:
+    if not re.fullmatch(_SERVICE_NAME, value) or len(value) > MAX_SERVICE_NAME:
+        raise ValueError(
+            f"not a name of a service: write letters, digits, '_', '.' and '-', {MAX_SERVICE_NAME} at most"
+        )
+    return value
+
+
+ServiceName = Annotated[
+    str,
+    AfterValidator(_service_name),
+    WithJsonSchema({"type": "string", "pattern": _SERVICE_NAME, "maxLength": MAX_SERVICE_NAME}),
+]
 
 
 class GatewayConfig(Model):
@@ -92,6 +109,11 @@ class GatewayConfig(Model):
                 yield from _service_finding(("routes", index, "split", "services", name), name, known)
             fallback = _get(_get(route, "fallback"), "service")
             yield from _service_finding(("routes", index, "fallback", "service"), fallback, known)
+        yield from _mirror_findings(("policies",), data.get("policies"), known)
+        for name in known:
+            yield from _mirror_findings(("services", name, "policies"), _get(_get(services, name), "policies"), known)
+        for index, route in enumerate(routes):
+            yield from _mirror_findings(("routes", index, "policies"), _get(route, "policies"), known)
         names = [_get(route, "name") for route in routes]
         yield from _name_findings(names)
         yield from _test_findings(data.get("tests"), names, known)
@@ -101,6 +123,16 @@ def _service_finding(loc: Loc, service: Any, known: list[str]) -> Iterator[Findi
     if isinstance(service, str) and service and service not in known:
         hint = suggest(service, known) or ("define it under 'services'" if not known else None)
         yield Finding(loc, f"unknown service {service!r}", hint)
+
+
+def _mirror_findings(loc: Loc, policies: Any, known: list[str]) -> Iterator[Finding]:
+    """The `mirror` policy names a service, which no other part of its configuration can know."""
+    for index, entry in enumerate(policies if isinstance(policies, list | tuple) else ()):
+        settings = _get(entry, "mirror")
+        if isinstance(settings, str):
+            yield from _service_finding((*loc, index, "mirror"), settings, known)
+        elif settings is not None:
+            yield from _service_finding((*loc, index, "mirror", "service"), _get(settings, "service"), known)
 
 
 def _name_findings(names: list[Any]) -> Iterator[Finding]:

@@ -101,6 +101,9 @@ Host = Annotated[str, PlainValidator(_host_pattern), _TEXT_SCHEMA]
 FieldName = Annotated[str, Strict(), Field(pattern=TOKEN_PATTERN)]
 """The name of a header field."""
 
+FieldValue = Annotated[str, Strict(), Field(pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
+"""The value of a header field: no control characters, as one could end the line (RFC 9110 5.5)."""
+
 PythonReference = Annotated[str | Callable[..., Any], PlainValidator(_python_reference), _TEXT_SCHEMA, REFERENCE]
 """`module:function`, or in Python the function itself."""
 

@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
-from pydantic_core import InitErrorDetails
 
-from propylon.config.problems import suggest
-from propylon.config.schema.base import Finding, Loc, Model, combined, detail, details
+from propylon.config.schema.base import Finding, Model, combined, details
 from propylon.config.schema.matching import FieldName, Method, Path, PythonReference
+from propylon.config.schema.plugin import Kind, configured, split
 from propylon.config.types import FROM_FILE
 from propylon.engine.pipeline import PHASES
-from propylon.plugins import POLICIES, PluginBrokenError, PluginNotFoundError
+from propylon.plugins import POLICIES
 
 _CONDITIONS: Final = ("when", "unless")
+KIND: Final = Kind(
+    POLICIES, "policy", "an entry", "indent the settings below the name, and begin every policy with '- '"
+)
 
 
 class Condition(Model):
@@ -84,7 +86,7 @@ class PolicyEntry(Model):
     @classmethod
     def named(cls, name: str, settings: Any, context: Any = None) -> Self:
         """Return the entry of a policy found by its name; the places of its errors count from the settings."""
-        config, found = _configured(name, settings, context)
+        config, found = configured(KIND, name, settings, context)
         if found:
             raise combined(cls, found)
         return cls.model_construct(name=name, config=config, when=None, unless=None, instance=None)
@@ -98,8 +100,8 @@ class PolicyEntry(Model):
             if info.context and info.context.get(FROM_FILE):
                 raise ValueError("should be the name of a policy, or {name: settings}")
             return cls.of(data)
-        name, settings, at = _split(cls, data)
-        config, found = _configured(name, settings, info.context, at)
+        name, settings, at = split(cls, KIND, data, _CONDITIONS)
+        config, found = configured(KIND, name, settings, info.context, at)
         conditions = {key: data[key] for key in _CONDITIONS if key in data} if isinstance(data, Mapping) else {}
         try:
             entry = handler({"name": name, "config": config, **conditions})
@@ -108,38 +110,6 @@ class PolicyEntry(Model):
         if found:
             raise combined(cls, found)
         return entry
-
-
-def _split(model: type[Model], data: str | Mapping[str, Any]) -> tuple[str, Any, Loc]:
-    """Return the name, the settings and where the settings are."""
-    if isinstance(data, str):
-        return data, None, ()
-    named = [str(key) for key in data if key not in _CONDITIONS]
-    if len(named) == 1:
-        return named[0], data[named[0]], (named[0],)
-    if not named:
-        raise combined(model, [detail(Finding((), "no policy is named here", "write its name and its settings"))])
-    message = f"one policy an entry, but here are {', '.join(map(repr, named))}"
-    hint = "indent the settings below the name, and begin every policy with '- '"
-    raise combined(model, [detail(Finding((), message, hint))])
-
-
-def _configured(name: str, settings: Any, context: Any, at: Loc = ()) -> tuple[Any, list[InitErrorDetails]]:
-    """Return the policy's validated settings, and what is wrong with them."""
-    try:
-        config_model = POLICIES.find(name).Config
-    except PluginNotFoundError:
-        return None, [detail(Finding(at, f"unknown policy {name!r}", suggest(name, POLICIES.names())))]
-    except PluginBrokenError as error:
-        return None, [detail(Finding(at, f"the policy {name!r} cannot be used: {error}"))]
-    if isinstance(settings, config_model):
-        return settings, []
-    try:
-        return config_model.model_validate({} if settings is None else settings, context=context), []
-    except ValidationError as error:
-        return None, details(error, config_model, at)
-    except Exception as error:  # a third party's validator may raise anything
-        return None, [detail(Finding(at, f"the policy {name!r} failed: {type(error).__name__}: {error}"))]
 
 
 Policies = tuple[PolicyEntry, ...]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.between import of_no_use, too_short
 from propylon.config.schema.matching import Method
 from propylon.config.types import Bool, Duration, Int, OptionalDuration, Percent, Size, Statuses
 
@@ -16,7 +17,9 @@ class BreakerConfig(Model):
     """When a circuit opens, so that nobody is sent to who fails anyway, and how it is tried again."""
 
     per: Literal["endpoint", "service", "both"] = Field(default="endpoint", description="What has a circuit.")
-    failure_rate: Percent | None = Field(default=None, description="Opens at this share of failures in the window.")
+    failure_rate: Annotated[Percent, Field(gt=0)] | None = Field(
+        default=None, description="Opens at this share of failures in the window."
+    )
     minimum: Annotated[Int, Field(ge=1)] = Field(default=20, description="Requests in the window that a rate needs.")
     window: Annotated[Duration, Field(gt=0)] = Field(default=10.0, description="How far the rules look back.")
     consecutive: Annotated[Int, Field(ge=1)] | None = Field(default=None, description="Opens at so many in a row.")
@@ -34,9 +37,22 @@ class BreakerConfig(Model):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """Without a rule no circuit would ever open."""
+        """Without a rule no circuit would ever open, and some settings belong to a rule."""
         if all(data.get(rule) is None for rule in _RULES):
             yield Finding((), f"a breaker needs a rule: {', '.join(_RULES)}", "write 'consecutive: 5'")
+        else:
+            yield from of_no_use(data, ("minimum",), ("failure_rate",))
+            yield from of_no_use(data, ("window",), ("failure_rate", "failures"))
+        yield from too_short(data, "max_open", "open", cls)
+
+
+def _breaker(value: Any) -> Any:
+    if isinstance(value, Mapping | BreakerConfig):
+        return value
+    raise ValueError("should be a rule with its settings: write {consecutive: 5}")
+
+
+Breaker = Annotated[BreakerConfig, BeforeValidator(_breaker, json_schema_input_type=BreakerConfig)]
 
 
 class RetryBudgetConfig(Model):
@@ -61,15 +77,23 @@ class RetryConfig(Model):
         default=("GET", "HEAD", "OPTIONS", "PUT", "DELETE"),
         description="Methods of requests that may be sent twice; what never left may always be sent again.",
     )
-    same_endpoint: Bool = Field(
-        default=False, description="Ask an endpoint that failed again, if there is no other."
-    )
+    same_endpoint: Bool = Field(default=False, description="Ask an endpoint that failed again, if there is no other.")
     backoff: Duration = Field(default=0.025, description="Longest first wait; it doubles with every further one.")
     max_backoff: Duration = Field(default=0.25, description="Longest wait, and longest Retry-After that is waited for.")
     per_try: OptionalDuration = Field(default=None, description="Time for each answer.")
     body_buffer: Size = Field(
         default=64 * 1024, description="Bytes of a body that are kept for another try; larger ones are sent once."
     )
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
+        """The longest wait bounds the first one."""
+        yield from too_short(data, "max_backoff", "backoff", cls)
+
+
+class ServiceRetryConfig(RetryConfig):
+    """When a request is sent to another endpoint, because one has failed, and how often that may happen."""
+
     budget: RetryBudgetConfig = Field(
         default_factory=RetryBudgetConfig, description="Bound of all retries and hedges of the service."
     )
@@ -79,10 +103,25 @@ def _retry(value: Any) -> Any:
     """Accept the number of tries alone, or false and none."""
     if value is False or value == "none":
         return {"attempts": 1}
-    return {"attempts": value} if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, Mapping | RetryConfig):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"attempts": value}
+    raise ValueError("should be a number of tries, 'none', or settings: write {attempts: 3}")
 
 
-Retry = Annotated[RetryConfig, BeforeValidator(_retry, json_schema_input_type=int | bool | RetryConfig)]
+def _route_retry(value: Any) -> Any:
+    """Refuse a budget with a better reason than that the key is unknown."""
+    if isinstance(value, Mapping) and "budget" in value:
+        raise ValueError("the budget is one for all routes of a service: write it in the service")
+    return _retry(value)
+
+
+_Off = Literal[False, "none"]
+Retry = Annotated[RetryConfig, BeforeValidator(_route_retry, json_schema_input_type=int | _Off | RetryConfig)]
+ServiceRetry = Annotated[
+    ServiceRetryConfig, BeforeValidator(_retry, json_schema_input_type=int | _Off | ServiceRetryConfig)
+]
 
 
 class HedgeConfig(Model):
@@ -115,16 +154,31 @@ class ConcurrencyConfig(Model):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A limit that moves needs an upper bound, and a queue something to wait for."""
+        """A limit that moves needs bounds, and a queue something to wait for."""
         if data.get("adaptive") is not None and data.get("max") is None:
             yield Finding(("adaptive",), "'adaptive' needs 'max'", "write the largest limit it may move to")
+        least, most = data.get("min"), data.get("max")
+        if least is not None and data.get("adaptive") is None:
+            yield Finding(("min",), "'min' is of no use without 'adaptive'")
+        elif isinstance(least, int) and isinstance(most, int) and least > most:
+            yield Finding(("min",), f"'min' is above 'max', which is {most}")
         if data.get("queue") and data.get("max") is None and data.get("per_endpoint") is None:
             yield Finding(("queue",), "'queue' is of no use without 'max' or 'per_endpoint'")
+        yield from of_no_use(data, ("queue_timeout",), ("queue",))
+        yield from of_no_use(data, ("min",), ("adaptive",))
+        low, high = data.get("min", cls.model_fields["min"].default), data.get("max")
+        if data.get("adaptive") is not None and isinstance(low, int) and isinstance(high, int) and 1 <= high < low:
+            at = "min" if "min" in data else "max"
+            yield Finding((at,), f"'adaptive' moves between 'min' ({low}) and 'max' ({high})", "write a lower 'min'")
 
 
 def _concurrency(value: Any) -> Any:
     """Accept the limit of the service alone."""
-    return {"max": value} if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, Mapping | ConcurrencyConfig):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"max": value}
+    raise ValueError("should be the number of requests under way, or settings: write {max: 100}")
 
 
 Concurrency = Annotated[

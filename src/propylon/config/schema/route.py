@@ -98,6 +98,15 @@ class FallbackConfig(Model):
             yield Finding((), "a fallback is {service} or {respond}", "give one of them")
 
 
+def _fallback(value: Any) -> Any:
+    if isinstance(value, Mapping | FallbackConfig):
+        return value
+    raise ValueError("should be {service: NAME} or {respond: {status: 503}}")
+
+
+Fallback = Annotated[FallbackConfig, BeforeValidator(_fallback, json_schema_input_type=FallbackConfig)]
+
+
 class RouteConfig(Model):
     """What a request must look like, and where it goes."""
 
@@ -148,7 +157,7 @@ class RouteConfig(Model):
     retry: Retry | None = Field(
         default=None, description="When requests of this route are tried again, instead of the service's 'retry'."
     )
-    fallback: FallbackConfig | None = Field(
+    fallback: Fallback | None = Field(
         default=None, description="What takes over when the service has no answer: {service} or {respond}."
     )
     docs: Any = Field(default=None, description="Anything; shown to clients in /services.json.")
@@ -160,6 +169,7 @@ class RouteConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """A route matches by one kind of path and has one destination."""
         yield from _destination_findings(data)
+        yield from _resilience_findings(data)
         paths = [key for key in ("path", "path_regex") if data.get(key) is not None]
         if not paths:
             yield Finding((), "a route needs 'path' or 'path_regex'", "write 'path: /*' for all paths")
@@ -181,6 +191,13 @@ def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
         for key in _FOR_SERVICES:
             if data.get(key) is not None:
                 yield Finding((key,), f"{key!r} is of no use with {given[0]!r}", "remove it")
+
+
+def _resilience_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    fallback = data.get("fallback")
+    other = fallback.get("service") if isinstance(fallback, Mapping) else None
+    if isinstance(other, str) and other == data.get("service"):
+        yield Finding(("fallback", "service"), f"{other!r} cannot take over for itself", "name another service")
 
 
 def _strip_findings(data: Mapping[str, Any]) -> Iterator[Finding]:

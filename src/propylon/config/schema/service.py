@@ -11,9 +11,17 @@ from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.discover import DiscoverConfig
 from propylon.config.schema.health import Health, HealthConfig
 from propylon.config.schema.policy import Policies
-from propylon.config.schema.resilience import BreakerConfig, Concurrency, ConcurrencyConfig, Hedge, Retry, RetryConfig
+from propylon.config.schema.resilience import (
+    Breaker,
+    Concurrency,
+    ConcurrencyConfig,
+    Hedge,
+    ServiceRetry,
+    ServiceRetryConfig,
+)
 from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, Percent, ServiceUrl, Text
 from propylon.outbound.address import AddressError, EndpointAddress
+from propylon.services.service import KEEPS_KEYS
 
 MAX_WEIGHT = 1000
 
@@ -104,9 +112,10 @@ class ServiceConfig(Model):
     health: Health = Field(
         default_factory=HealthConfig, description="How it is found out which endpoints are well: a path, or settings."
     )
-    breaker: BreakerConfig | None = Field(default=None, description="When nobody is sent to an endpoint that fails.")
-    retry: Retry = Field(
-        default_factory=RetryConfig, description="When another endpoint is tried: a number of tries, or settings."
+    breaker: Breaker | None = Field(default=None, description="When nobody is sent to an endpoint that fails.")
+    retry: ServiceRetry = Field(
+        default_factory=ServiceRetryConfig,
+        description="When another endpoint is tried: a number of tries, or settings.",
     )
     hedge: Hedge | None = Field(default=None, description="Ask a second endpoint when the first one is slow.")
     concurrency: Concurrency = Field(
@@ -148,6 +157,19 @@ class ServiceConfig(Model):
             seen.setdefault(url, index)
         if data.get("tls") and urls and all(url and url.scheme == "http" for url in urls):
             yield Finding(("tls",), "no endpoint of this service is https", "write https:// in its URL")
+        balance = _algorithm(data.get("balance"))
+        if data.get("slow_start") and balance in KEEPS_KEYS:
+            hint = "remove it, or balance by another algorithm"
+            yield Finding(("slow_start",), f"'slow_start' is of no use with {balance!r}, which decides alone", hint)
+
+
+def _algorithm(balance: Any) -> str | None:
+    """Return the name of an algorithm as it is written; `None` for none, or one that is reported as wrong elsewhere."""
+    if isinstance(balance, BalanceEntry):
+        return balance.name
+    if isinstance(balance, Mapping) and len(balance) == 1:
+        return str(next(iter(balance)))
+    return balance if isinstance(balance, str) else "python" if callable(balance) else None
 
 
 def _urls(endpoints: Any) -> list[EndpointAddress | None]:

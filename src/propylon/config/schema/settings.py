@@ -82,6 +82,10 @@ class DnsConfig(Model):
     )
     min_ttl: Duration = Field(default=1.0, description="An answer is used at least this long.")
     max_ttl: Duration = Field(default=300.0, description="An answer is used at most this long.")
+    refuse_private: Bool = Field(
+        default=False,
+        description="Leave out private, loopback, link-local and other addresses that are not public.",
+    )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ endpoints that are left are listed once, so nothing here loops for long.
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, permutations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TRIES: Final = 4
 """Draws before the endpoints that are left are listed; enough unless most of them are to be avoided."""
+
+LISTED: Final = 240
+"""Pairs that are made in advance, at the most: those of 16 endpoints."""
 
 
 class Sampler:
@@ -28,7 +31,7 @@ class Sampler:
         total: the sum of their weights.
     """
 
-    __slots__ = ("_last", "_pairs", "_random", "_sums", "endpoints", "equal", "total")
+    __slots__ = ("_last", "_listed", "_pairs", "_random", "_sums", "endpoints", "equal", "total")
 
     def __init__(self, endpoints: Sequence[Endpoint], random: Callable[[], float]) -> None:
         self.endpoints = tuple(endpoints)
@@ -38,6 +41,7 @@ class Sampler:
         self.total = self._sums[-1]
         self._last = len(self.endpoints) - 1
         self._pairs = len(self.endpoints) * self._last
+        self._listed = list(permutations(self.endpoints, 2)) if self.equal and self._pairs <= LISTED else []
         self._random = random
 
     def one(self) -> Endpoint:
@@ -48,6 +52,8 @@ class Sampler:
 
     def two(self) -> tuple[Endpoint, Endpoint]:
         """Draw two endpoints that differ, the second as if the first were not there. There must be two."""
+        if self._listed:
+            return self._listed[int(self._random() * self._pairs)]
         endpoints = self.endpoints
         if self.equal:
             # One number for both: which of the n * (n - 1) pairs.

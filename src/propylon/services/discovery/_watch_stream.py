@@ -1,16 +1,12 @@
 """What providers that watch over HTTP share: requests of any kind, and streams of JSON objects that never end.
 
-Rules of the file:
-
-- A stream is JSON objects one after the other, with or without line ends between them, cut anywhere by the network:
-  etcd and Kubernetes write one a line, Docker promises only that they follow each other.
-- One object has a greatest size, and whoever waits for one says for how long.
+Whoever waits for an object says for how long. A stream that is lost after it had begun well is told apart from a server
+that cannot be asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -19,93 +15,31 @@ import orjson
 
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._http import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, Session
+from propylon.services.discovery._json_splitter import Splitter, StreamError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     import aiohttp
 
-MAX_OBJECT_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of one object; etcd and the Kubernetes API take no request above 1.5 MiB, and JSON adds some to that."""
 REQUEST_TIMEOUT_S: Final = 10.0
 """Seconds for a request with a whole answer, and for the head of a stream."""
+STEADY_S: Final = 5.0
+"""Seconds after which a stream that is lost counts as one that has ended: proxies cut those that were silent for long.
+One that is lost sooner is a failure."""
+_GAP_S: Final = 0.01
+_BATCH_S: Final = 0.1
+_MAX_BATCH: Final = 1000
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
 _MAX_SHOWN: Final = 200
-# Outside of a string only its beginning and braces count; inside of one, its end and what a backslash escapes.
-_OUTSIDE: Final = re.compile(rb'["{}]')
-_INSIDE: Final = re.compile(rb'"|\\.?', re.DOTALL)
-_BLANK: Final = b" \t\r\n"
-
-
-class StreamError(ValueError):
-    """Bytes that are no JSON objects, or an object that is too large."""
-
-
-class Splitter:
-    """Cuts a stream of bytes into JSON objects.
-
-    Attributes:
-        limit: bytes of one object at the most.
-    """
-
-    def __init__(self, limit: int = MAX_OBJECT_BYTES) -> None:
-        self.limit = limit
-        self._held = bytearray()
-        self._scanned = 0
-        self._depth = 0
-        self._in_string = False
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing of a further object has come yet."""
-        return not self._held.strip(_BLANK)
-
-    def feed(self, data: bytes) -> list[Any]:
-        """Return the objects that are whole with these bytes. Raises `StreamError`."""
-        self._held += data
-        found = []
-        while (end := self._end_of_object()) is not None:
-            found.append(_parse(bytes(self._held[:end])))
-            del self._held[:end]
-            self._scanned = 0
-        if len(self._held) > self.limit:
-            raise StreamError(f"an object of more than {self.limit} bytes")
-        return found
-
-    def _end_of_object(self) -> int | None:
-        """Go on where the last call ended, and return the place behind the first whole object."""
-        if self._depth == 0:
-            self._check_beginning()
-        while mark := (_INSIDE if self._in_string else _OUTSIDE).search(self._held, self._scanned):
-            token = mark[0]
-            if token == b"\\":  # what it escapes has not come yet
-                self._scanned = mark.start()
-                return None
-            self._scanned = mark.end()
-            if token == b'"':
-                self._in_string = not self._in_string
-            elif token == b"{":
-                self._depth += 1
-            elif token == b"}":
-                self._depth -= 1
-                if self._depth == 0:
-                    return self._scanned
-        self._scanned = len(self._held)
-        return None
-
-    def _check_beginning(self) -> None:
-        start = self._held.lstrip(_BLANK)
-        if start and not start.startswith(b"{"):
-            raise StreamError(f"{bytes(start[:20])!r} where a JSON object begins")
-        self._held[:] = start
 
 
 class JsonStream:
     """The objects of one response, as they come."""
 
-    def __init__(self, response: aiohttp.ClientResponse, limit: int = MAX_OBJECT_BYTES) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._content = response.content
-        self._splitter = Splitter(limit)
+        self._splitter = Splitter()
         self._ready: deque[Any] = deque()
 
     async def next(self, seconds: float) -> Any:
@@ -116,6 +50,7 @@ class JsonStream:
 
         Raises:
             TimeoutError: none came in this time; the stream may be read further.
+            LostError: the stream ended within an object.
             DiscoveryError: what comes is no stream of objects.
         """
         async with asyncio.timeout(seconds):
@@ -127,9 +62,38 @@ class JsonStream:
                     raise DiscoveryError(f"the stream of changes cannot be read: {error}") from None
                 if not data and not self._ready:
                     if not self._splitter.empty:
-                        raise DiscoveryError("the stream of changes ended within an object")
+                        raise LostError("the stream of changes ended within an object")
                     return None
         return self._ready.popleft()
+
+    async def batch(self, seconds: float) -> list[Any]:
+        """Return the next objects, those together that come one behind the other; none when the server has ended it.
+
+        A deployment is hundreds of changes within a second, and each list of endpoints costs more than a change.
+
+        Args:
+            seconds: how long to wait for the first one.
+
+        Raises:
+            TimeoutError: none came in this time; the stream may be read further.
+            DiscoveryError: what comes is no stream of objects.
+        """
+        each = await self.next(seconds)
+        found = []
+        try:
+            async with asyncio.timeout(_BATCH_S):
+                while each is not None:
+                    found.append(each)
+                    if len(found) == _MAX_BATCH:
+                        break
+                    each = await self.next(_GAP_S)
+        except TimeoutError:
+            pass
+        return found
+
+
+class LostError(DiscoveryError):
+    """The connection broke in the body of a response that had begun well."""
 
 
 class RefusedError(DiscoveryError):
@@ -168,7 +132,8 @@ class WatchSession(Session):
 
         Raises:
             RefusedError: for a status that is not 2xx.
-            DiscoveryError: for what fails until the end of the block.
+            LostError: for what fails in the block.
+            DiscoveryError: for what fails before.
         """
         import aiohttp
         from yarl import URL
@@ -177,6 +142,7 @@ class WatchSession(Session):
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
         url = URL(self._base + path, encoded=True).extend_query(params or {})
         data = None if body is None else orjson.dumps(body)
+        lost: type[DiscoveryError] = DiscoveryError
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 response = await self._http.request(
@@ -186,11 +152,12 @@ class WatchSession(Session):
             async with response:
                 if not 200 <= response.status < 300:
                     raise await self._refused(path, response)
+                lost = LostError
                 yield response
         except TimeoutError:
-            raise DiscoveryError(f"{self.server} did not answer {path} in time") from None
+            raise lost(f"{self.server} did not answer {path} in time") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise DiscoveryError(f"{self.server}{path}: {str(error) or type(error).__name__}") from None
+            raise lost(f"{self.server}{path}: {str(error) or type(error).__name__}") from None
 
     async def ask_json(
         self,
@@ -229,10 +196,3 @@ async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             break
     return bytes(body)
-
-
-def _parse(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise StreamError(f"what is no JSON: {error}") from None

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Se
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from propylon.config.types import Bool, DnsServer, Duration, Int
-from propylon.outbound.resolve import LOOKUP_TIMEOUT_S, LOOKUP_TRIES
+from propylon.outbound.resolve import LOOKUP_TIMEOUT_S, LOOKUP_TRIES, is_public
 from propylon.services.discovery import DiscoveryError, Found, Place
 from propylon.services.found import MAX_WEIGHT
 
@@ -45,7 +45,6 @@ ROUND_TIMEOUT_S: Final = 30.0
 _TARGETS_AT_ONCE: Final = 64
 _MAX_NAME: Final = 253
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -166,7 +165,7 @@ class Provider:
         answers = await asyncio.gather(*(_lookup(channel, name, each) for each in families[self._config.family]))
         found = [ip for answer in answers for ip in answer.addresses]
         if self._config.refuse_private:
-            public = [ip for ip in found if _is_public(ip)]
+            public = [ip for ip in found if is_public(ip)]
             if found and not public:
                 raise DiscoveryError(f"{name}: refused, none of its {len(found)} addresses is public")
             found = public
@@ -258,14 +257,3 @@ async def _srv_records(channel: DNSResolver, name: str) -> list[Any]:
 def _weight(weight: int, heaviest: int) -> int:
     """Return a weight of 1 to `MAX_WEIGHT` for one of SRV, which may be 0 ("a very small chance") to 65535."""
     return max(1, weight * MAX_WEIGHT // heaviest if heaviest > MAX_WEIGHT else weight)
-
-
-def _is_public(ip: _Ip) -> bool:
-    """Return whether an address is public, and so is the IPv4 address that it may stand for."""
-    if ip.version == 6:
-        inside = ip.ipv4_mapped or ip.sixtofour
-        if inside is None and ip in _NAT64:
-            inside = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inside is not None:
-            return _is_public(inside)
-    return ip.is_global and not ip.is_multicast

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from contextlib import aclosing
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
@@ -30,10 +31,10 @@ from propylon.http.host import HostError, parse_host
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._docker_containers import Selection, endpoints
 from propylon.services.discovery._http import TlsConfig
-from propylon.services.discovery._watch_stream import JsonStream, WatchSession
+from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, LostError, WatchSession
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from propylon.services.discovery import Found, Place
 
@@ -129,20 +130,32 @@ class Provider:
 
     async def watch(self) -> AsyncIterator[Sequence[Found]]:
         """Yield the endpoints of the containers whenever they have changed."""
+        loop = asyncio.get_running_loop()
+        last: list[Found] | None = None
         async with WatchSession(self._engine.base, self._tls, {}, self._engine.unix_path) as session:
-            version, since = await _ping(session)
-            last = await self._list(session, version)
-            yield last
-            # From before the list on, so that nothing is missed between the two; what comes twice does no harm.
-            params = {"filters": orjson.dumps(_EVENTS).decode(), **since}
-            async with session.ask(f"{version}/events", params=params) as response:
-                stream = JsonStream(response)
-                while True:
-                    await self._wait(stream)
-                    found = await self._list(session, version)
-                    if found != last:
-                        last = found
-                        yield found
+            while True:
+                begun = loop.time()
+                try:
+                    async with aclosing(self._follow(session)) as lists:
+                        async for found in lists:
+                            if found != last:
+                                last = found
+                                yield found
+                except LostError:
+                    if loop.time() - begun < STEADY_S:
+                        raise
+
+    async def _follow(self, session: WatchSession) -> AsyncGenerator[list[Found]]:
+        """Yield lists for as long as the stream of events lasts."""
+        version, since = await _ping(session)
+        yield await self._list(session, version)
+        # From before the list on, so that nothing is missed between the two; what comes twice does no harm.
+        params = {"filters": orjson.dumps(_EVENTS).decode(), **since}
+        async with session.ask(f"{version}/events", params=params) as response:
+            stream = JsonStream(response)
+            while True:
+                await self._wait(stream)
+                yield await self._list(session, version)
 
     async def _list(self, session: WatchSession, version: str) -> list[Found]:
         containers = await session.ask_json(
@@ -171,7 +184,7 @@ class Provider:
                     event = await stream.next(DEBOUNCE_S)
         except TimeoutError:
             return
-        raise DiscoveryError("the engine ended the stream of events")
+        raise LostError("the engine ended the stream of events")
 
 
 async def _ping(session: WatchSession) -> tuple[str, dict[str, str]]:

@@ -28,7 +28,7 @@ from propylon.outbound.address import AddressError, EndpointAddress
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._etcd_keys import MAX_KEYS, Keys, prefix_end
 from propylon.services.discovery._http import TlsConfig
-from propylon.services.discovery._watch_stream import JsonStream, WatchSession
+from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, LostError, WatchSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -137,21 +137,27 @@ class _Member:
         return await self._session.ask_json("/v3/kv/range", body=body, headers=self._headers())
 
     async def changes(self, keys: Keys) -> AsyncGenerator[None]:
-        """Apply changes to `keys` as they come, and tell of each; ends when etcd has forgotten some (compaction)."""
+        """Apply changes to `keys` as they come, and tell of them; ends when etcd has forgotten some (compaction)."""
+        loop = asyncio.get_running_loop()
         logged_in = False
         while True:
-            async with self._watch(keys.revision + 1) as stream:
-                while (result := await self._next(stream)) is not None:
-                    if result.get("canceled"):
-                        break
-                    logged_in = False
-                    if keys.apply(result):
-                        yield
-            if result is None:
+            refusal, begun = None, loop.time()
+            try:
+                async with self._watch(keys.revision + 1) as stream:
+                    while refusal is None and (results := await self._next(stream)):
+                        refusal = next((each for each in results if each.get("canceled")), None)
+                        logged_in = logged_in and refusal is not None
+                        applied = [keys.apply(each) for each in results if each is not refusal]
+                        if any(applied):
+                            yield
+            except LostError:
+                if loop.time() - begun < STEADY_S:
+                    raise
+            if refusal is None:
                 continue
-            if int(result.get("compact_revision", 0)):
+            if int(refusal.get("compact_revision", 0)):
                 return
-            reason = str(result.get("cancel_reason", "it gives no reason"))
+            reason = str(refusal.get("cancel_reason", "it gives no reason"))
             if logged_in or not self._is_old_token(reason):
                 raise DiscoveryError(f"{self._session.server} ended the watch: {reason}")
             await asyncio.sleep(_PAUSE_S)
@@ -165,17 +171,18 @@ class _Member:
         async with self._session.ask("/v3/watch", body=body, headers=headers) as response:
             yield JsonStream(response)
 
-    async def _next(self, stream: JsonStream) -> Any:
-        """Return the next message, or None when there was none for a while."""
+    async def _next(self, stream: JsonStream) -> list[Any]:
+        """Return the next messages, none when there were none for a while."""
         try:
-            message = await stream.next(IDLE_S)
+            messages = await stream.batch(IDLE_S)
         except TimeoutError:
-            return None
-        if message is None:
-            raise DiscoveryError(f"{self._session.server} ended the watch")
-        if "error" in message:
-            raise DiscoveryError(f"{self._session.server} ended the watch: {message['error'].get('message')}")
-        return message["result"]
+            return []
+        error = next((each["error"] for each in messages if "error" in each), None)
+        if error is not None:
+            raise DiscoveryError(f"{self._session.server} ended the watch: {error.get('message')}")
+        if not messages:
+            raise LostError(f"{self._session.server} ended the watch")
+        return [each["result"] for each in messages]
 
     async def _log_in(self) -> None:
         if self._config.user is not None:

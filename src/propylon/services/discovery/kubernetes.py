@@ -30,7 +30,7 @@ from propylon.config.types import ExistingFile, Text
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._kubernetes_access import Access, AccessError, from_kubeconfig, in_cluster
 from propylon.services.discovery._kubernetes_slices import MAX_SLICES, ExpiredError, Slices, Wanted
-from propylon.services.discovery._watch_stream import JsonStream, RefusedError, WatchSession
+from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, LostError, RefusedError, WatchSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -126,13 +126,13 @@ class Provider:
                     last = found
                     yield found
 
+    def _access(self) -> Access:
+        path = self._config.kubeconfig
+        return in_cluster() if path is None else from_kubeconfig(path, self._config.context)
+
     async def _open(self, stack: AsyncExitStack) -> _Api:
         try:
-            access = (
-                from_kubeconfig(self._config.kubeconfig, self._config.context)
-                if self._config.kubeconfig
-                else in_cluster()
-            )
+            access = await asyncio.to_thread(self._access)
             with TemporaryDirectory(prefix="propylon-") as folder:
                 session = WatchSession(access.server, access.tls(Path(folder)), {}, None)
                 await stack.enter_async_context(session)
@@ -148,17 +148,21 @@ class Provider:
             begun = loop.time()
             try:
                 if not listed:
-                    self._slices.replace(*await api.list())
+                    self._slices.replace(*await api.all())
                     listed = True
                     if not len(self._slices):
                         log.warning("there is no EndpointSlice %s", api.what)
                     yield
-                async with aclosing(api.events(self._slices.version)) as events:
-                    async for event in events:
-                        if self._slices.apply(event):
+                async with aclosing(api.events(self._slices.version)) as batches:
+                    async for events in batches:
+                        changes = [self._slices.apply(event) for event in events]
+                        if any(changes):
                             yield
             except ExpiredError:
                 listed = False
+            except LostError:
+                if not listed or loop.time() - begun < STEADY_S:
+                    raise
             except (KeyError, TypeError, AttributeError) as error:
                 raise DiscoveryError(f"the API server answers in another form than it should: {error!r}") from None
             await asyncio.sleep(max(0.0, begun + MIN_INTERVAL_S - loop.time()))
@@ -174,7 +178,7 @@ class _Api:
         self._selector = {"labelSelector": f"kubernetes.io/service-name={service}"}
         self.what = f"of a service {service} in the namespace {namespace}"
 
-    async def list(self) -> tuple[list[Any], str]:
+    async def all(self) -> tuple[list[Any], str]:
         """Return all slices, and the version they are of.
 
         Raises:
@@ -193,7 +197,7 @@ class _Api:
             if not token or len(items) > MAX_SLICES:
                 return items, page["metadata"]["resourceVersion"]
 
-    async def events(self, version: str) -> AsyncGenerator[Any]:
+    async def events(self, version: str) -> AsyncGenerator[list[Any]]:
         """Yield the events of one watch until the server ends it, as it is asked to after a while.
 
         Raises:
@@ -207,8 +211,8 @@ class _Api:
         try:
             async with self._session.ask(self._path, params=params, headers=self._headers()) as response:
                 stream = JsonStream(response)
-                while (event := await stream.next(seconds + _GRACE_S)) is not None:
-                    yield event
+                while events := await stream.batch(seconds + _GRACE_S):
+                    yield events
         except RefusedError as error:
             raise _explained(error) from None
 

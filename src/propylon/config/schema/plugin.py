@@ -1,0 +1,75 @@
+"""What names a module of its own in the configuration: policies, balancing algorithms, providers.
+
+The settings are validated by the `Config` of the module itself, so that a mistake in them is reported with its place
+like every other.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails
+
+from propylon.config.problems import suggest
+from propylon.config.schema.base import Finding, Loc, Model, combined, detail, details
+from propylon.plugins import PluginBrokenError, PluginNotFoundError, Plugins
+
+
+class Kind(NamedTuple):
+    """One kind of modules.
+
+    Attributes:
+        plugins: all of the kind.
+        word: what one is called.
+        place: where one is written, as `a service`.
+        advice: how several in one place are told apart.
+    """
+
+    plugins: Plugins
+    word: str
+    place: str
+    advice: str = "indent the settings below the name"
+
+
+def split(
+    model: type[Model], kind: Kind, data: str | Mapping[str, Any], beside: Iterable[str] = ()
+) -> tuple[str, Any, Loc]:
+    """Return the name, the settings and where the settings are, of `name` or `{name: settings}`.
+
+    Args:
+        model: whose errors are raised.
+        beside: keys that may stand beside the name.
+
+    Raises:
+        ValidationError: there is no name, or more than one.
+    """
+    if isinstance(data, str):
+        return data, None, ()
+    named = [str(key) for key in data if key not in beside]
+    if len(named) == 1:
+        return named[0], data[named[0]], (named[0],)
+    if not named:
+        message, hint = f"no {kind.word} is named here", "write its name and its settings"
+    else:
+        message, hint = f"one {kind.word} {kind.place}, but here are {', '.join(map(repr, named))}", kind.advice
+    raise combined(model, [detail(Finding((), message, hint))])
+
+
+def configured(kind: Kind, name: str, settings: Any, context: Any, at: Loc = ()) -> tuple[Any, list[InitErrorDetails]]:
+    """Return the validated settings of a module, and what is wrong with them, at the place `at`."""
+    try:
+        config_model = kind.plugins.find(name).Config
+    except PluginNotFoundError:
+        names = kind.plugins.names()
+        hint = suggest(name, names) or f"known are {', '.join(names)}"
+        return None, [detail(Finding(at, f"unknown {kind.word} {name!r}", hint))]
+    except PluginBrokenError as error:
+        return None, [detail(Finding(at, f"the {kind.word} {name!r} cannot be used: {error}"))]
+    if isinstance(settings, config_model):
+        return settings, []
+    try:
+        return config_model.model_validate({} if settings is None else settings, context=context), []
+    except ValidationError as error:
+        return None, details(error, config_model, at)
+    except Exception as error:  # a third party's validator may raise anything
+        return None, [detail(Finding(at, f"the {kind.word} {name!r} failed: {type(error).__name__}: {error}"))]

@@ -1,0 +1,192 @@
+"""Hedging: a second endpoint is asked when the first is slow, one answer is passed on, nothing is left of the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from propylon.engine.body import Body
+from propylon.engine.forward import forward
+from propylon.engine.pipeline import PolicyUse, compile_pipeline
+from propylon.engine.retry import RetrySettings
+from propylon.services.settings import Hedging
+from tests.support.deadline import settle
+from tests.support.fakes import OK, FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot
+
+EMPTY = OK + b"content-length: 0\r\n"
+AT_ONCE = Hedging(0.0)
+LATER = Hedging(60.0)
+NO_RETRIES = RetrySettings(attempts=1)
+
+
+class Race:
+    """An exchange whose service has endpoints with one connection each; the first is asked, perhaps the second too."""
+
+    def __init__(self, *policies: object, hedging: Hedging = AT_ONCE, count: int = 2, **keys: Any) -> None:
+        self.upstreams = [FakeUpstream() for _ in range(count)]
+        self.endpoints = [FakeEndpoint(upstream) for upstream in self.upstreams]
+        for number, endpoint in enumerate(self.endpoints):
+            endpoint.url = f"http://10.0.0.{number}:1"
+        settings = {"retry": NO_RETRIES, "hedging": hedging, **keys.pop("settings", {})}
+        self.service = fake_service(*self.endpoints, **settings)
+        uses = [PolicyUse("p", policy) for policy in policies]
+        self.client = FakeClient()
+        made = snapshot(route={"service": self.service, "pipeline": compile_pipeline(uses)})
+        self.x = exchange(made, client=self.client, **keys)
+
+    async def start(self) -> Race:
+        self.x.start(forward(self.x))
+        await settle(5)
+        return self
+
+    @property
+    def asked(self) -> list[int]:
+        """How often each endpoint was asked."""
+        return [len(upstream.sent) for upstream in self.upstreams]
+
+    @property
+    def inflight(self) -> list[int]:
+        return [endpoint.vitals.inflight for endpoint in self.endpoints]
+
+    @property
+    def status(self) -> int:
+        return self.x.status
+
+
+@pytest.mark.parametrize("winner", [0, 1])
+async def test_the_first_answer_wins_and_the_other_request_is_cancelled(winner: int) -> None:
+    race = await Race().start()
+    assert race.asked == [1, 1]
+    assert race.inflight == [1, 1]
+    race.upstreams[winner].answer(EMPTY)
+    await settle()
+    assert race.status == 200
+    assert race.x.endpoint is race.endpoints[winner]  # type: ignore[comparison-overlap]
+    assert race.upstreams[1 - winner].finished == 1
+    assert race.inflight == [0, 0]
+    assert race.x.finished
+
+
+async def test_nobody_else_is_asked_while_the_first_may_still_be_quick() -> None:
+    race = await Race(hedging=LATER).start()
+    assert race.asked == [1, 0]
+    race.upstreams[0].answer(EMPTY)
+    await settle()
+    assert (race.status, race.asked) == (200, [1, 0])
+
+
+async def test_that_the_loser_took_so_long_is_remembered() -> None:
+    race = await Race().start()
+    race.upstreams[1].answer(EMPTY)
+    await settle()
+    assert race.endpoints[0].vitals.ewma is not None
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_the_other_may_still_answer_when_one_fails(first: int) -> None:
+    race = await Race().start()
+    race.upstreams[first].fail("attempt.closed")
+    await settle()
+    assert race.status == 0
+    race.upstreams[1 - first].answer(EMPTY)
+    await settle()
+    assert race.status == 200
+    assert race.inflight == [0, 0]
+
+
+async def test_the_failure_of_the_first_is_told_when_both_fail() -> None:
+    race = await Race().start()
+    race.upstreams[1].fail("head.bad")
+    race.upstreams[0].fail("attempt.closed")
+    await settle()
+    assert race.x.error is not None
+    assert race.x.error.code == "attempt.closed"
+    assert race.inflight == [0, 0]
+
+
+async def test_a_third_endpoint_is_tried_when_both_fail_and_retries_are_allowed() -> None:
+    race = await Race(count=3, settings={"retry": RetrySettings(attempts=3, backoff=0.0)}).start()
+    race.upstreams[0].fail("attempt.closed")
+    race.upstreams[1].fail("attempt.closed")
+    await settle(5)
+    assert race.asked == [1, 1, 1]
+    race.upstreams[2].answer(EMPTY)
+    await settle()
+    assert race.status == 200
+
+
+async def test_nothing_is_left_when_the_client_goes_away() -> None:
+    from propylon.engine.errors import GatewayError
+
+    race = await Race().start()
+    race.x.fail(GatewayError("relay.client_gone"))
+    await settle()
+    assert race.x.finished
+    assert [upstream.finished for upstream in race.upstreams] == [1, 1]
+    assert race.inflight == [0, 0]
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
+    race = Race(hedging=LATER)
+    kept = FakeUpstream()
+    kept.fresh = False
+    race.endpoints[0].pool.kept.append(kept)
+    await race.start()
+    kept.fail("attempt.closed")
+    await settle()
+    assert race.asked == [1, 0]
+    race.upstreams[0].answer(EMPTY)
+    await settle()
+    assert race.status == 200
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"method": b"POST"},
+        {"settings": {"budget": (0.0, 0.0)}},
+        {"count": 1},
+    ],
+    ids=["not idempotent", "no budget", "nobody else"],
+)
+async def test_what_may_not_be_sent_twice_is_sent_once(keys: dict[str, Any]) -> None:
+    race = await Race(**keys).start()
+    assert race.asked == [1] + [0] * (len(race.upstreams) - 1)
+
+
+async def test_a_body_under_way_is_sent_once() -> None:
+    race = Race(method=b"PUT")
+    race.x.body = Body(FakeUpstream(), 3)
+    await race.start()
+    assert race.asked[1] == 0
+
+
+async def test_each_request_passes_the_attempt_policies() -> None:
+    seen: list[str] = []
+
+    class Policy:
+        def on_attempt(self, x: Any, attempt: Any) -> None:
+            seen.append(attempt.endpoint.url)
+            attempt.headers.set("x-to", attempt.endpoint.url)
+
+    race = await Race(Policy()).start()
+    assert seen == ["http://10.0.0.0:1", "http://10.0.0.1:1"]
+    for number, upstream in enumerate(race.upstreams):
+        assert upstream.sent[0][2].count(b"x-to: http://10.0.0.%d:1\r\n" % number) == 1
+
+
+async def test_the_delay_is_what_nearly_all_answers_take_once_that_is_known() -> None:
+    race = await Race(hedging=Hedging()).start()
+    assert race.asked == [1, 0]
+    assert race.service.latencies is not None
+    for _ in range(50):
+        race.service.latencies.add(0.0001)
+    again = Race(hedging=Hedging())
+    again.service.latencies = race.service.latencies
+    await again.start()
+    for _ in range(50):
+        await settle()
+        if again.asked == [1, 1]:
+            break
+    assert again.asked == [1, 1]

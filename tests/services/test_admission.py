@@ -1,0 +1,140 @@
+"""A service with a limit: so many exchanges are under way, some wait in line, and the others are told to come again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import pytest
+
+from propylon.engine.errors import GatewayError
+from propylon.services.admission import Admission
+from propylon.services.settings import Concurrency
+
+
+class Waiter:
+    """An exchange, as far as a limit knows it: a coroutine that `notify` continues."""
+
+    def __init__(self) -> None:
+        self.way: Coroutine[Any, Any, None] | None = None
+        self.deferred: list[Callable[[], object]] = []
+        self.armed: list[tuple[float | None, str]] = []
+        self.failure: GatewayError | None = None
+        self.ended = False
+        self.status = 200
+        self.error: GatewayError | None = None
+        self.is_websocket = False
+        self.event_stream = None
+        self.refused: GatewayError | None = None
+
+    def enter(self, admission: Admission) -> Waiter:
+        self.way = admission.enter(cast("Any", self))
+        self.notify()
+        return self
+
+    def notify(self) -> None:
+        assert self.way is not None
+        try:
+            self.way.send(None)
+        except StopIteration:
+            self.ended = True
+        except GatewayError as error:
+            self.refused = error
+
+    async def pause(self) -> None:
+        await _turn()
+        if self.failure is not None:
+            raise self.failure
+
+    def arm(self, seconds: float | None, code: str) -> None:
+        self.armed.append((seconds, code))
+
+    def disarm(self) -> None:
+        self.armed.append((None, ""))
+
+    def defer(self, action: Callable[[], object]) -> None:
+        self.deferred.append(action)
+
+    def leave(self) -> None:
+        for action in self.deferred:
+            action()
+
+
+class _turn:
+    def __await__(self) -> Any:
+        yield
+
+
+async def test_so_many_enter_some_wait_and_the_others_are_refused() -> None:
+    admission = Admission(Concurrency(max=2, queue=1, queue_timeout=5.0))
+    first, second, third, fourth = (Waiter().enter(admission) for _ in range(4))
+    assert (first.ended, second.ended, third.ended) == (True, True, False)
+    assert third.armed == [(5.0, "choose.queue_timeout")]
+    assert fourth.refused is not None
+    assert (fourth.refused.code, fourth.refused.headers) == ("choose.queue_full", {"retry-after": "1"})
+    first.leave()
+    assert not third.ended  # not in the middle of what the first one is doing
+    await asyncio.sleep(0)
+    assert third.ended
+    second.leave()
+    third.leave()
+    assert Waiter().enter(admission).ended
+
+
+async def test_who_gives_up_waiting_leaves_its_place_in_line() -> None:
+    admission = Admission(Concurrency(max=1, queue=1))
+    first, second = Waiter().enter(admission), Waiter().enter(admission)
+    second.failure = GatewayError("choose.queue_timeout")
+    second.notify()
+    assert second.refused is second.failure
+    third = Waiter().enter(admission)
+    assert third.refused is None
+    first.leave()
+    await asyncio.sleep(0)
+    assert third.ended
+
+
+async def test_who_goes_in_the_moment_of_its_turn_passes_it_on() -> None:
+    admission = Admission(Concurrency(max=1, queue=2))
+    first, second, third = (Waiter().enter(admission) for _ in range(3))
+    first.leave()  # it is the second one's turn, which does not know it yet
+    second.failure = GatewayError("relay.client_gone")
+    second.notify()
+    await asyncio.sleep(0)
+    assert third.ended
+
+
+async def test_endpoints_bound_a_service_by_their_number() -> None:
+    admission = Admission(Concurrency(per_endpoint=2, queue=1))
+    admission.endpoints_changed(1)
+    one, two, three = (Waiter().enter(admission) for _ in range(3))
+    assert (one.ended, two.ended, three.ended) == (True, True, False)
+    admission.endpoints_changed(2)
+    await asyncio.sleep(0)
+    assert three.ended
+
+
+async def test_without_endpoints_nobody_waits_for_one() -> None:
+    admission = Admission(Concurrency(per_endpoint=1))
+    admission.endpoints_changed(0)
+    assert Waiter().enter(admission).ended
+
+
+@pytest.mark.parametrize("adaptive", ["aimd", "gradient"])
+async def test_a_limit_that_moves_begins_low_and_stays_within_its_bounds(adaptive: str) -> None:
+    admission = Admission(Concurrency(max=100, adaptive=adaptive, min=10))
+    entered = [Waiter().enter(admission) for _ in range(21)]
+    assert [waiter.ended for waiter in entered] == [True] * 20 + [False]
+
+
+async def test_a_limit_that_moves_shrinks_when_the_service_is_overloaded() -> None:
+    admission = Admission(Concurrency(max=100, adaptive="aimd", min=4))
+    for _ in range(3):
+        entered = [Waiter().enter(admission) for _ in range(4)]
+        await asyncio.sleep(0.001)  # failures of requests that were sent before count once
+        for waiter in entered:
+            waiter.status = 503
+            waiter.leave()
+    entered = [Waiter().enter(admission) for _ in range(20)]
+    assert sum(waiter.ended for waiter in entered) < 20
