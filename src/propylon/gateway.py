@@ -280,7 +280,7 @@ class Gateway:
 
         if self._reloader is None:
             raise RuntimeError("this gateway does not run: start it first")
-        return await self._reloader.reload(None if config is None else Loaded(config))
+        return await self._reloader.reload(None if config is None else self._elsewhere(Loaded(config)))
 
     def _read_anew(self) -> Loaded:
         return self._elsewhere(self.loaded() if self._read is None else self._read())

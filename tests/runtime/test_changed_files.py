@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,36 @@ class Story:
 )
 async def test_a_change_is_taken_up_once_when_it_rests(looks: str, taken: int) -> None:
     assert await Story(looks).told() == taken
+
+
+@pytest.mark.parametrize(("written", "times"), [(1_000_000_000, 1), (6_000_000_000, 2)])
+async def test_a_file_that_counts_only_now_is_read_again_if_it_is_newer(written: int, times: int) -> None:
+    """A module that was missing may be written between its absence and the look at it."""
+    main, module = Path("p.yaml"), Path("new.py")
+    stamp, taken = 0, 0
+
+    def look(paths: Iterable[Path]) -> dict[Path, Trace]:
+        return {path: (stamp if path == main else written, 0, 0) for path in paths}
+
+    async def changed() -> None:
+        nonlocal taken
+        taken += 1
+
+    looks = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal looks, stamp
+        looks += 1
+        stamp = 1
+        if looks == 12:
+            raise asyncio.CancelledError
+
+    files = lambda: [main, module] if taken else [main]  # noqa: E731
+    clock = iter([5_000_000_000, 9_000_000_000])
+    watch = ChangedFiles(files, changed, main, look=look, sleep=sleep, time_ns=lambda: next(clock))
+    with pytest.raises(asyncio.CancelledError):
+        await watch.run()
+    assert taken == times
 
 
 async def test_a_file_that_is_gone_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

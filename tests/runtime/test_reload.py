@@ -202,7 +202,9 @@ async def test_every_problem_is_logged_with_its_place_and_the_old_one_stays(
         ("needs_another", "import no_such_module_at_all", "no_such_module_at_all"),
     ],
 )
-async def test_a_module_that_fails_leaves_the_old_one_in_its_place(site: Site, name: str, code: str, says: str) -> None:
+async def test_a_module_that_fails_leaves_the_old_one_in_its_place(
+    site: Site, name: str, code: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
     site.module(name, "def mark(x): pass\n")
     policy = f'policies: [{{python: "{name}:mark"}}]'
     site.write(more=policy)
@@ -212,6 +214,7 @@ async def test_a_module_that_fails_leaves_the_old_one_in_its_place(site: Site, n
         site.write("two", more=policy)
         with pytest.raises(BuildError, match=says):
             await gateway.reload()
+        assert f"{site.file}:2:12: policies.0: policy python: " in caplog.text
         assert sys.modules[name] is before
         assert await body(client) == "one"
 
@@ -331,6 +334,16 @@ async def test_an_address_in_use_changes_nothing(site: Site, caplog: pytest.LogC
             with pytest.raises(ConnectionRefusedError):
                 await RawClient(also).connect()
             assert f"127.0.0.1:{port}: address already in use" in caplog.text
+
+
+async def test_an_address_that_overlaps_with_an_old_one_is_explained(site: Site) -> None:
+    port = free_port()
+    site.write(listen=f"127.0.0.1:{port}")
+    async with Gateway.load(site.file) as gateway, RawClient(port) as client:
+        site.write("two", listen=f"0.0.0.0:{port}")
+        with pytest.raises(ListenError, match=rf"0\.0\.0\.0:{port}: this gateway still listens at 127\.0\.0\.1:{port}"):
+            await gateway.reload()
+        assert await body(client) == "one"
 
 
 # in turn

@@ -42,7 +42,8 @@ def read_gateway(target: str | None) -> "Gateway":
 
     Raises `ConfigError` for what its configuration has wrong, `click.ClickException` for a target that is none.
     """
-    from propylon.config.load import Loaded
+    from propylon.config.build_service import BuildError
+    from propylon.config.load import Loaded, placed
     from propylon.gateway import Gateway
 
     if target is None:
@@ -56,6 +57,8 @@ def read_gateway(target: str | None) -> "Gateway":
     except ConfigError:
         raise
     except (ValueError, LookupError, ImportError, OSError) as error:
+        if isinstance(error, BuildError) and (file := gateway.loaded().file) is not None:
+            raise ConfigError([placed(file, str(error))]) from error
         raise ConfigError([Problem(shown(target), None, None, "", str(error))]) from error
     return gateway
 

@@ -4,7 +4,7 @@ Rules of the file: nothing but `ConfigError` comes out; a configuration is whole
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ class Loaded:
 
     Attributes:
         files: what it was read from, besides those that it names as files.
+        file: the file itself, if it is one.
         secrets: texts in it that nobody may be shown: they came from the environment or from files.
     """
 
     config: GatewayConfig
     files: frozenset[Path] = frozenset()
     secrets: frozenset[str] = frozenset()
+    file: Path | None = None
 
 
 def load(path: str | Path, *, environment: Mapping[str, str] | None = None) -> GatewayConfig:
@@ -56,7 +58,7 @@ def load_whole(
     text = document.decode(raw, name)
     folder = Path(path).parent if base_dir is None else base_dir
     found = _load_text(text, name, base_dir=folder, environment=environment)
-    return Loaded(found.config, found.files | {Path(path)}, found.secrets)
+    return Loaded(found.config, found.files | {Path(path)}, found.secrets, Path(path))
 
 
 def load_text(
@@ -67,6 +69,24 @@ def load_text(
     `environment` replaces the process's environment variables. Raises `ConfigError`.
     """
     return _load_text(text, name, base_dir=base_dir, environment=environment).config
+
+
+def placed(path: str | Path, message: str) -> Problem:
+    """Return the problem of a file that was found when it was built: `message` begins with the keys that lead to it.
+
+    The file is read once more for its line: nothing remembers the places of a configuration that is in use.
+    """
+    where, colon, rest = message.partition(": ")
+    steps = tuple(int(step) if step.isdecimal() else step for step in where.split("."))
+    if not colon or steps[0] not in GatewayConfig.model_fields:
+        return Problem(str(path), None, None, "", message)
+    try:
+        root = document.parse(document.decode(Path(path).read_bytes(), str(path)), str(path))
+        if root is not None:
+            return replace(Resolver(str(path), Path(path).parent).source(root).problem(steps, rest), path=where)
+    except (OSError, ConfigError):
+        pass  # it is another one by now
+    return Problem(str(path), None, None, where, rest)
 
 
 def _load_text(text: str, name: str, *, base_dir: str | Path, environment: Mapping[str, str] | None) -> Loaded:

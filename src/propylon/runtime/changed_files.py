@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Final
 
 from propylon.runtime.aside import aside
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 0.3
 """Between two looks; so a change is taken up within twice that time."""
+
+COARSE_NS: Final = 20_000_000
+"""How far the stamps of files may be behind the clock: the kernel's own for them ticks a hundred times a second."""
 
 Trace = tuple[int, int, int] | None
 """When a file was changed, which it is, and its size; `None` for a file that is not there."""
@@ -42,6 +46,7 @@ class ChangedFiles:
         *,
         look: Callable[[Iterable[Path]], Traces] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Remember how the files are now; they are looked at again as long as `run` runs.
 
@@ -51,12 +56,14 @@ class ChangedFiles:
             needed: the file without which nothing is taken up.
             look: finds out how files are; it runs in a thread.
             sleep: waits some seconds.
+            time_ns: the clock that files are stamped with, in nanoseconds.
         """
         self._files = files
         self._changed = changed
         self._needed = needed
         self._look = look or traces
         self._sleep = sleep
+        self._time_ns = time_ns
         self._taken = self._look(tuple(files()))
 
     async def run(self) -> None:
@@ -75,14 +82,20 @@ class ChangedFiles:
                 told = True
                 continue
             told = False
+            begun = self._time_ns() - COARSE_NS
             await self._changed()
             known = await self._now()
-            # What has changed since it was read is found at the next look; what counts only now was read just now.
-            self._taken = {path: now.get(path, trace) for path, trace in known.items()}
+            # What has changed since it was read differs from `now` at the next look; so does what counts only now, if
+            # it may have been written after it was read.
+            self._taken = {path: now.get(path, _unless_newer(trace, begun)) for path, trace in known.items()}
 
     async def _now(self) -> Traces:
         files = tuple(self._files())
         return await aside(lambda: self._look(files), "propylon look at files")
+
+
+def _unless_newer(trace: Trace, than: int) -> Trace:
+    return None if trace is not None and trace[0] >= than else trace
 
 
 def traces(files: Iterable[Path]) -> Traces:

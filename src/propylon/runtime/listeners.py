@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from propylon.http.forwarded import TrustedProxies
 from propylon.inbound.http1 import ClientConnection
-from propylon.inbound.listener import ListenAddress, Listener, open_listener
+from propylon.inbound.listener import ListenAddress, Listener, ListenError, open_listener
 from propylon.inbound.proxy_protocol import Place, ProxyPreface
 from propylon.inbound.redirect_https import RedirectHttps
 from propylon.inbound.tls import ListenerTls
@@ -159,9 +159,24 @@ class Listeners:
                 address = entrance.settings.address
                 place = ListenAddress(address.host, address.port, address.path)
                 entrance.listener = await open_listener(place, entrance, backlog=entrance.settings.backlog)
+        except ListenError as error:
+            _close(new)
+            raise self._explained(error, new) from None
         except BaseException:
             _close(new)
             raise
+
+    def _explained(self, error: ListenError, new: Sequence[Entrance]) -> ListenError:
+        """Say so if it is this gateway itself that has the address of a new listener."""
+        ports = {each.settings.address.port for each in new} - {0}
+        for each in self._entrances:
+            if each.listener is not None and each.listener.address.port in ports and "in use" in str(error):
+                address = str(error).partition(": ")[0]
+                return ListenError(
+                    f"{address}: this gateway still listens at {each.listener.address}, which is gone only afterwards: "
+                    "restart to change one into the other"
+                )
+        return error
 
     def abandon(self, plan: Plan) -> None:
         """Close what was opened for a plan that is not carried out."""

@@ -22,6 +22,7 @@ from propylon.config.build import build_snapshot
 from propylon.config.build_service import BuildError
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
+from propylon.config.load import placed
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
 from propylon.runtime.aside import aside, small_turns
@@ -158,7 +159,7 @@ class Reloader:
                 done = await self._reload(read)
             except Exception as error:  # modules and policies are anybody's code
                 self._failed = True
-                _tell(error)
+                self._tell(error)
                 _release(error)
                 raise
             self._failed = False
@@ -229,6 +230,17 @@ class Reloader:
             made = replace(made, reader=running)  # what it remembers is still true
         return Compiled(loaded, made, plan, known, found, sources)
 
+    def _tell(self, error: Exception) -> None:
+        """Log why there is no new configuration; only a defect is told with its traceback."""
+        if isinstance(error, ConfigError):
+            told = "\n".join(map(str, error.problems))
+        elif isinstance(error, BuildError) and self.loaded.file is not None:
+            told = str(placed(self.loaded.file, str(error)))
+        else:
+            told = str(error)
+        expected = isinstance(error, ConfigError | BuildError | TlsError | ListenError | OSError)
+        log.error("the configuration stays as it was:\n%s", told, exc_info=None if expected else error)
+
     def _restore(self, known: dict[str, ModuleType]) -> None:
         if self._modules is not None:
             self._modules.restore(known)
@@ -244,13 +256,6 @@ def _changed_modules(before: dict[str, str], after: dict[str, str]) -> tuple[Cha
         for name, digest in sorted(after.items())
         if before.get(name, digest) != digest
     )
-
-
-def _tell(error: Exception) -> None:
-    """Log why there is no new configuration; only a defect is told with its traceback."""
-    told = "\n".join(map(str, error.problems)) if isinstance(error, ConfigError) else str(error)
-    expected = isinstance(error, ConfigError | BuildError | TlsError | ListenError | OSError)
-    log.error("the configuration stays as it was:\n%s", told, exc_info=None if expected else error)
 
 
 def _release(error: BaseException | None) -> None:
