@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from tests.e2e.test_service_mode import free_port
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import real_time, within
-from tests.support.process import Process, running
+from tests.support.process import SOURCE, Process, running
 
 TAKEN = "took up the (new )?configuration"
 REFUSED = "the configuration stays as it was"
@@ -99,6 +103,35 @@ async def test_service_mode_stays_ready(tmp_path: Path) -> None:
         process.signal(signal.SIGHUP)
         await process.said("nothing has changed")
         assert (await client.ask(request_bytes(b"/readyz"))).status == 200
+
+
+def test_a_terminal_that_is_closed_takes_it_along(tmp_path: Path) -> None:
+    """SIGHUP comes from a closing terminal too, and then it is meant as ever."""
+    (tmp_path / "p.yaml").write_text(text("one"))
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(tmp_path)
+        os.environ["PYTHONPATH"] = SOURCE
+        os.execv(sys.executable, [sys.executable, "-m", "propylon", "run", "p.yaml"])
+    try:
+        read_until(terminal, b"listening")
+        os.kill(process, signal.SIGHUP)
+        read_until(terminal, b"nothing has changed")
+        os.close(terminal)
+        until = monotonic() + 10
+        while not (ended := os.waitpid(process, os.WNOHANG))[0]:
+            assert monotonic() < until, "it goes on without its terminal"
+        assert os.waitstatus_to_exitcode(ended[1]) == 0
+    except BaseException:
+        os.kill(process, signal.SIGKILL)
+        raise
+
+
+def read_until(terminal: int, mark: bytes) -> None:
+    said = b""
+    while mark not in said:
+        assert select.select([terminal], [], [], 10)[0], f"not within 10 s: {mark!r} in {said!r}"
+        said += os.read(terminal, 4096)
 
 
 APP = """
