@@ -20,6 +20,8 @@ from bench.tools import LOAD, executable
 WARM_UP_SECONDS = 1
 TRANSFER_SECONDS = 120
 READY_SECONDS = 60
+# Beyond the seconds of load: what the clients themselves wait for the last answers, and more.
+PACED_PATIENCE_SECONDS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,26 @@ def curl(program: Running, arguments: list[str]) -> str:
     trusted = ["--cacert", str(program.identity.certificate)] if program.identity else []
     command = [executable("curl"), "--silent", "--http1.1", *trusted, *arguments]
     return pinned(command, TRANSFER_SECONDS, program.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Requests on schedule: the path, over how many connections, how many a second."""
+
+    path: str
+    connections: int
+    rate: int
+
+
+def paced_clients(program: Running, pace: Pace, seconds: int) -> measure.Latencies:
+    """Send requests on schedule, whatever comes back; Unavailable("errors") when one is not answered."""
+    numbers = (pace.connections, pace.rate, seconds)
+    command = [sys.executable, str(LOAD / "paced_clients.py"), str(program.port), pace.path, *map(str, numbers)]
+    output = pinned(command, seconds + PACED_PATIENCE_SECONDS)
+    try:
+        return measure.parse_latencies(output)
+    except ValueError as error:
+        raise Unavailable("errors", f"the clients: {output.strip()[-200:]}; {program.last_words()}") from error
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class Handshakes:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Of one client, in milliseconds."""
+    """Of requests on schedule, in milliseconds."""
 
     p50: float
     p99: float
@@ -151,7 +151,7 @@ def parse_fan_out(output: str) -> float:
 
 
 def parse_latencies(output: str) -> Latencies:
-    """Read what `load/kept_client.py` prints; ValueError when that is no JSON."""
+    """Read what `load/kept_client.py` and `load/paced_clients.py` print; ValueError when that is no JSON."""
     figures = json.loads(output)
     return Latencies(figures["p50"], figures["p99"])
 

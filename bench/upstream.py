@@ -3,6 +3,8 @@
 nginx is no sink: it discards a request body in reads of 4 KiB and may answer before the body has come, so it would
 measure itself, and a gateway could stop sending. `sink.py` reads as fast as its socket gives, and counts.
 
+nginx listens on every address, because each of a service's 1,000 endpoints is a loopback address of it.
+
 Every path exists with and without `/service`, because fast-gateway strips its prefix and the others need not.
 """
 
@@ -42,7 +44,7 @@ http {{
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen {port} backlog=4096;
     location / {{ return 200 "{small}"; }}
 {locations}
   }}
@@ -98,6 +100,16 @@ def streams(directory: Path) -> Iterator[Running]:
     """The program that echoes WebSockets and publishes events."""
     port = free_port()
     with running(Command([c_program("streams"), str(port)]), port, LOAD_CORE, directory / "streams.output") as program:
+        answered(program, "/service/get")
+        yield program
+
+
+@contextmanager
+def delayed(directory: Path, slow: str) -> Iterator[Running]:
+    """The program that answers at every loopback address after 2 ms, and at the address `slow` after 20."""
+    port = free_port()
+    arguments = [sys.executable, str(LOAD / "delayed.py"), str(port), slow, "20", "2"]
+    with running(Command(arguments), port, LOAD_CORE, directory / "delayed.output") as program:
         answered(program, "/service/get")
         yield program
 

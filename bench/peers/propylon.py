@@ -1,7 +1,7 @@
-"""Propylon, with TLS or without, and its variants: many routes, plain policies, an async policy.
+"""Propylon, with TLS or without, and its variants: many routes, policies, services of several endpoints.
 
-Routes are measured from a YAML file, in which 5,000 routes share one service; policies from a Python program, in which
-they are what a user writes. Each variant stands beside a twin that differs in nothing else.
+Routes and endpoints are measured from a YAML file, in which 5,000 routes share one service; policies from a Python
+program, in which they are what a user writes. Each variant stands beside a twin that differs in nothing else.
 """
 
 from __future__ import annotations
@@ -42,6 +42,22 @@ services:
 routes:
 {routes}
 """
+SERVICE = """
+listen: {listen}
+services:
+  service:
+    endpoints: [{endpoints}]
+    {settings}
+routes:
+  - {{path: "/service/*", service: service}}
+"""
+EVERYTHING = """
+    balance: p2c
+    breaker: {failure_rate: 50%, consecutive: 5}
+    health: {path: /service/get, interval: 30s, passive: {consecutive: 5, failure_rate: 50%}}
+    retry: {attempts: 3}
+    slow_start: 10s
+"""
 
 
 def install() -> str:
@@ -53,6 +69,12 @@ def install() -> str:
 def from_file(paths: tuple[str, ...], place: Place) -> Command:
     routes = "\n".join(f'  - {{path: "{path}", service: service}}' for path in paths)
     text = FILE.format(listen=listener(place), upstream=place.upstream, routes=routes)
+    return run(place.write("propylon.yaml", text), place)
+
+
+def from_service(addresses: tuple[str, ...], settings: str, place: Place) -> Command:
+    endpoints = ", ".join(f'"http://{address}:{place.upstream_port}"' for address in addresses)
+    text = SERVICE.format(listen=listener(place), endpoints=endpoints, settings=settings)
     return run(place.write("propylon.yaml", text), place)
 
 
@@ -80,9 +102,18 @@ MANY = (
     "/service/*",
 )
 
+# Loopback addresses of the one upstream.
+ADDRESSES = tuple(f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(1000))
+SLOW = ADDRESSES[4]
+
 PEER = Peer("Propylon", install, partial(from_file, ("/service/*",)))
 ONE_ROUTE = Peer("one route", install, partial(from_file, ("/service/*",)))
 MANY_ROUTES = Peer("5,000 routes", install, partial(from_file, MANY))
 NO_POLICY = Peer("no policy", install, partial(from_program, ""))
 PLAIN_POLICIES = Peer("five plain policies", install, partial(from_program, "one, two, three, four, five"))
 ASYNC_POLICY = Peer("one async policy", install, partial(from_program, "waits"))
+ONE_ENDPOINT = Peer("one endpoint", install, partial(from_service, ADDRESSES[:1], ""))
+TWO_ENDPOINTS = Peer("two endpoints, all on", install, partial(from_service, ADDRESSES[:2], EVERYTHING))
+MANY_ENDPOINTS = Peer("1,000 endpoints, all on", install, partial(from_service, ADDRESSES, EVERYTHING))
+P2C = Peer("p2c", install, partial(from_service, ADDRESSES[:5], "balance: p2c"))
+ROUND_ROBIN = Peer("round_robin", install, partial(from_service, ADDRESSES[:5], "balance: round_robin"))

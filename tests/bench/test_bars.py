@@ -60,4 +60,5 @@ def test_every_bar_names_rows_and_columns_that_there_are() -> None:
 def test_the_rows_that_bars_compare() -> None:
     assert peers_of("websocket") == {propylon.PEER, nginx.PEER, node.HTTP_PROXY, node.FASTIFY}
     assert peers_of("idle_sse") == {propylon.PEER}
+    assert peers_of("slow_endpoint") == {propylon.P2C, propylon.ROUND_ROBIN}
     assert peers_of("unique") == set()

@@ -160,9 +160,10 @@ def test_a_wrong_service_says_what_is_wrong(keys: dict[str, Any], message: str) 
     assert message in problem({"services": {"s": {"endpoints": ["http://127.0.0.1:1"], **keys}}})
 
 
-@pytest.mark.parametrize("name", ["a b", "", "-a", "ä", "a/b"])
+@pytest.mark.parametrize("name", ["a b", "", "-a", "ä", "a/b", "a\n", "a" * 101])
 def test_the_name_of_a_service_is_plain(name: str) -> None:
-    assert "has characters that are not allowed here" in problem({"services": {name: {"endpoints": ["http://a"]}}})
+    told = problem({"services": {name: {"endpoints": ["http://a"]}}})
+    assert "not a name of a service: write letters, digits, '_', '.' and '-', 100 at most" in told
 
 
 def test_tls_files_become_absolute_paths() -> None:

@@ -70,10 +70,10 @@ def test_a_service_has_urls() -> None:
         ({"users": ["http://a?b"]}, "UPSTREAMS.users.0: has a query"),
         ({"users": ["http://a/../b"]}, "UPSTREAMS.users.0: the path has a dot segment"),
         ({"users": [3]}, "UPSTREAMS.users.0: not a URL"),
-        ({"a/b": ["http://a"]}, "UPSTREAMS.a/b: has characters that are not allowed here (got 'a/b')"),
-        ({"..": ["http://a"]}, "UPSTREAMS...: has characters that are not allowed here (got '..')"),
+        ({"a/b": ["http://a"]}, "UPSTREAMS.a/b: not a name of a service: write letters"),
+        ({"..": ["http://a"]}, "UPSTREAMS...: not a name of a service: write letters"),
         ({"": ["http://a"]}, "UPSTREAMS.: "),
-        ({"{x}": ["http://a"]}, "UPSTREAMS.{x}: has characters"),
+        ({"{x}": ["http://a"]}, "UPSTREAMS.{x}: not a name of a service"),
     ],
 )
 def test_a_wrong_service_is_told_by_its_place(services: dict[str, Any], problem: str) -> None:

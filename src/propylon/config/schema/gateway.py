@@ -1,10 +1,11 @@
 """The whole configuration, and the rules between its parts."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema
 
 from propylon.config.addresses import parse_listen_address
 from propylon.config.problems import suggest
@@ -30,8 +31,24 @@ from propylon.config.schema.settings import (
 from propylon.config.types import Text, TrustedPeer
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
+MAX_SERVICE_NAME = 100
 
-ServiceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+_SERVICE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+
+
+def _service_name(value: str) -> str:
+    if not re.fullmatch(_SERVICE_NAME, value) or len(value) > MAX_SERVICE_NAME:
+        raise ValueError(
+            f"not a name of a service: write letters, digits, '_', '.' and '-', {MAX_SERVICE_NAME} at most"
+        )
+    return value
+
+
+ServiceName = Annotated[
+    str,
+    AfterValidator(_service_name),
+    WithJsonSchema({"type": "string", "pattern": _SERVICE_NAME, "maxLength": MAX_SERVICE_NAME}),
+]
 
 
 class GatewayConfig(Model):
