@@ -266,19 +266,28 @@ class Service:
         endpoint.vitals.record(now - attempt.began, now, status >= 500)
         if self.latencies is not None and status < 500:
             self.latencies.add(now - attempt.began)
-        passive = self._passive
+        passive, ejection, breaker = self._passive, endpoint.vitals.ejection, endpoint.breaker
+        if ejection.row or (breaker is not None and breaker.row):
+            attempt.rows = ejection.row, breaker.row if breaker is not None else 0
         if passive is not None:
             failed = status in passive.statuses
-            ejection = endpoint.vitals.ejection
             if (failed or self._rated or ejection.row) and ejection.record(failed, now, passive.ejection):
                 self._ejected(endpoint, now)
         if self.breaks:
             self._trip(attempt, status in self._broken_by, now)
 
     def failed(self, attempt: Attempt, now: float) -> None:
-        """Learn that an endpoint has failed: that there is no answer, or only half of one."""
+        """Learn that an endpoint has failed: that there is no answer, or only half of one.
+
+        What breaks off has not put an end to a row of failures: its head only looked like it.
+        """
         endpoint = attempt.endpoint
-        passive = self._passive
+        passive, breaker = self._passive, endpoint.breaker
+        if attempt.rows is not None:
+            ejection = endpoint.vitals.ejection
+            ejection.row = max(ejection.row, attempt.rows[0])
+            if breaker is not None and breaker.state == "closed":
+                breaker.row = max(breaker.row, attempt.rows[1])
         if passive is not None and endpoint.vitals.ejection.record(True, now, passive.ejection):
             self._ejected(endpoint, now)
         if self.breaks:
