@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from propylon.config.load import Loaded
     from propylon.config.schema import GatewayConfig, ListenerConfig
     from propylon.engine.snapshot import Snapshot
+    from propylon.runtime.aside import LongLived
     from propylon.runtime.changed_files import ChangedFiles
     from propylon.runtime.modules import Modules
     from propylon.runtime.reload import Reload, Reloader
@@ -57,8 +58,7 @@ class Gateway:
         self._snapshot: Snapshot | None = None
         self._worker: Worker | None = None
         self._reloader: Reloader | None = None
-        self._is_alone = False
-        self._reloads = 1
+        self._long_lived: LongLived | None = None
 
     @classmethod
     def from_config(
@@ -182,6 +182,8 @@ class Gateway:
         _run(self._serve(watch))
 
     async def _serve(self, watch: bool) -> None:
+        from propylon.runtime.aside import LongLived
+
         loop = asyncio.get_running_loop()
         stopped: asyncio.Future[bool] = loop.create_future()
 
@@ -192,7 +194,6 @@ class Gateway:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             loop.add_signal_handler(number, stop, number == signal.SIGUSR2)
         restart = False
-        self._is_alone = True
         had_terminal = _is_terminal()
 
         def hang_up() -> None:
@@ -209,6 +210,7 @@ class Gateway:
             gc.collect()
             gc.freeze()  # the configuration lives for long: collections need not look at it
             gc.set_threshold(*GC_THRESHOLDS)
+            self._long_lived = LongLived()
             restart = await stopped
             log.info("stopping: waiting for what is under way")
         finally:
@@ -286,12 +288,9 @@ class Gateway:
     def _adopt(self, loaded: Loaded, snapshot: Snapshot) -> None:
         """Go on with another configuration: the worker has taken it up."""
         self._loaded, self._snapshot = loaded, snapshot
-        if self._is_alone:
-            from propylon.runtime.aside import keep_for_long
-
+        if self._long_lived is not None:  # the process is this gateway's alone
             logging.getLogger().setLevel(loaded.config.log.level.upper())
-            keep_for_long(self._reloads)
-            self._reloads += 1
+            self._long_lived.keep()
 
     async def __aenter__(self) -> Self:
         await self.start()

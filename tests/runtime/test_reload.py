@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import socket
 import ssl
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from propylon.config.build_service import BuildError
 from propylon.config.load import validate
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
+from propylon.outbound.resolve import Answer
 from propylon.runtime import reload as module
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import settle, within
@@ -110,6 +113,63 @@ async def test_limits_and_timeouts_are_those_of_the_new_one(site: Site) -> None:
         site.write(more="limits: {request_line: 1KiB}")
         await gateway.reload()
         assert (await client.ask(request_bytes(b"/" + b"x" * 2000))).status == 414
+
+
+async def test_a_replaced_configuration_is_freed_without_the_collector(front: Fronts, site: Site) -> None:
+    upstream = await front.upstream(answer(ok(b"hello")))
+    site.module("looks_at_it", "def look(x): x.request.headers['x-a'] = '1'\n")
+    policies = "policies: [{python: 'looks_at_it:look'}, {headers: {response: {set: {x-b: '1'}}}}]"
+    text = f'listen: 127.0.0.1:0\n{policies}\nroutes: [{{path: /*, target: "{upstream.url}"}}]\n'
+    site.file.write_text(text)
+    async with Gateway.load(site.file) as gateway, RawClient(gateway.port) as client:
+        await gateway.reload()
+        gc.collect()
+        gc.disable()
+        try:
+            before = living()
+            for number in range(3):
+                assert await body(client) == "hello"
+                site.file.write_text(text + f"limits: {{header_count: {90 + number}}}\n")
+                await gateway.reload()
+            await settle()
+            assert living() == before
+        finally:
+            gc.enable()
+
+
+def living() -> Counter[str]:
+    """How many of the objects that a configuration consists of are alive."""
+    kinds = ("Snapshot", "CompiledRoute", "GatewayConfig", "RouteConfig", "Exchange", "Service", "Endpoint", "Pool")
+    return Counter(name for each in gc.get_objects() if (name := type(each).__name__) in kinds)
+
+
+async def test_dns_servers_are_replaced_and_lookups_under_way_go_on(site: Site) -> None:
+    site.write(more="dns: {servers: ['127.0.0.1:1']}")
+    async with Gateway.load(site.file) as gateway:
+        assert gateway._worker is not None
+        old = gateway._worker.directory.resolver
+        gate = asyncio.Event()
+        closed: list[str] = []
+
+        async def slow(host: str, fresh: bool) -> Any:
+            await gate.wait()
+            return Answer(("192.0.2.1",), 60)
+
+        async def close() -> None:
+            closed.append("closed")
+
+        old._lookup = slow
+        old.close = close  # type: ignore[method-assign]
+        asked = asyncio.ensure_future(old.resolve("a.test", 80))
+        await settle()
+        site.write(more="dns: {servers: ['127.0.0.1:2']}")
+        await gateway.reload()
+        assert gateway._worker.directory.resolver is not old
+        assert closed == []
+        gate.set()
+        assert (await asked)[0][4][0] == "192.0.2.1"
+        await settle()
+        assert closed == ["closed"]
 
 
 # what is wrong changes nothing

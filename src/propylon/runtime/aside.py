@@ -71,18 +71,24 @@ def small_turns() -> Iterator[None]:
         gc.set_threshold(*thresholds)
 
 
-def keep_for_long(number: int) -> None:
-    """Freeze all that is there, after a look for garbage: frozen, it would stay for ever.
+class LongLived:
+    """What stays for long: the collector need not look at it again."""
 
-    Snapshots are freed by reference counts. What needs a look are modules that were replaced, as a function and its
-    module hold each other. A look at everything takes 20 ms for 70,000 objects, and is rare when there are more.
+    def __init__(self) -> None:
+        self._objects = gc.get_freeze_count()
+        self._number = 0
 
-    Args:
-        number: how many times this was done before.
-    """
-    if gc.get_freeze_count() <= FEW_OBJECTS or number % FULL_LOOK_EVERY == 0:
-        gc.unfreeze()
-        gc.collect()
-    else:
-        gc.collect(1)
-    gc.freeze()
+    def keep(self) -> None:
+        """Freeze all that is there, after a look for garbage: frozen, it would stay for ever.
+
+        Snapshots are freed by reference counts. What needs a look are modules that were replaced, as a function and its
+        module hold each other. A look at everything takes 20 ms for 70,000 objects, and is rare when there are more.
+        """
+        self._number += 1
+        if self._objects <= FEW_OBJECTS or self._number % FULL_LOOK_EVERY == 0:
+            gc.unfreeze()
+            gc.collect()
+        else:
+            gc.collect(1)
+        gc.freeze()
+        self._objects = gc.get_freeze_count()
