@@ -202,8 +202,14 @@ class Gateway:
             elif self._reloader is not None:
                 self._reloader.request()
 
-        await self.start()
         loop.add_signal_handler(signal.SIGHUP, hang_up)
+        starting = loop.create_task(self.start(), name="propylon start")
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():  # it still waits for the endpoints of its services
+            starting.cancel()
+            await asyncio.wait((starting,))
+            return
+        starting.result()
         watching = loop.create_task(self._watch().run(), name="propylon watch") if watch else None
         try:
             log.info("listening on %s", ", ".join(self.addresses))

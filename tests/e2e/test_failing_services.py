@@ -300,3 +300,11 @@ async def test_who_waits_too_long_is_told(front: Fronts) -> None:
     await first.send(request_bytes(b"/1"))
     await upstream.until(lambda: len(upstream.requests) == 1, "the first request")
     assert assert_problem(await second.ask(request_bytes(b"/2")), 503) == "choose.queue_timeout"
+
+
+async def test_the_answer_that_opens_the_circuit_of_a_service_is_passed_on(front: Fronts) -> None:
+    one, other = await front.upstream(answer(BUSY)), await front.upstream(answer(BUSY))
+    breaker = {"per": "service", "consecutive": 1}
+    client = await through(front, one.url, other.url, retry={"statuses": [503], "backoff": "1ms"}, breaker=breaker)
+    assert (await client.ask(request_bytes())).body == b"busy"  # nobody else may be asked any more
+    assert assert_problem(await client.ask(request_bytes()), 503) == "choose.broken"

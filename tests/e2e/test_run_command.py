@@ -395,3 +395,23 @@ async def test_a_wrong_file_is_told_before_an_address_in_use(
         async with running(tmp_path, file) as process:
             assert await process.ended() == 1
     assert "in use" not in process.output
+
+
+async def test_a_gateway_that_still_waits_for_endpoints_stops_at_once(tmp_path: Path) -> None:
+    (tmp_path / "never.py").write_text(
+        "import asyncio, sys\n"
+        "async def never():\n"
+        "    print('looking', file=sys.stderr, flush=True)\n"
+        "    await asyncio.sleep(3600)\n"
+        "    yield []\n"
+    )
+    (tmp_path / "p.yaml").write_text(
+        'listen: 127.0.0.1:0\nservices: {a: {discover: {python: {source: "never:never"}}}}\n'
+        "routes: [{path: /, service: a}]\n"
+    )
+    async with running(tmp_path, "p.yaml") as process:
+        await process.said("looking")
+        process.signal(signal.SIGHUP)  # there is nothing to reload yet
+        process.signal(signal.SIGTERM)
+        assert await process.ended(seconds=3) == 0
+        assert "listening" not in process.output

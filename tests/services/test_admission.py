@@ -67,7 +67,7 @@ class _turn:
 
 
 async def test_so_many_enter_some_wait_and_the_others_are_refused() -> None:
-    admission = Admission(Concurrency(max=2, queue=1, queue_timeout=5.0))
+    admission = Admission("s", Concurrency(max=2, queue=1, queue_timeout=5.0))
     first, second, third, fourth = (Waiter().enter(admission) for _ in range(4))
     assert (first.ended, second.ended, third.ended) == (True, True, False)
     assert third.armed == [(5.0, "choose.queue_timeout")]
@@ -83,7 +83,7 @@ async def test_so_many_enter_some_wait_and_the_others_are_refused() -> None:
 
 
 async def test_who_gives_up_waiting_leaves_its_place_in_line() -> None:
-    admission = Admission(Concurrency(max=1, queue=1))
+    admission = Admission("s", Concurrency(max=1, queue=1))
     first, second = Waiter().enter(admission), Waiter().enter(admission)
     second.failure = GatewayError("choose.queue_timeout")
     second.notify()
@@ -96,7 +96,7 @@ async def test_who_gives_up_waiting_leaves_its_place_in_line() -> None:
 
 
 async def test_who_goes_in_the_moment_of_its_turn_passes_it_on() -> None:
-    admission = Admission(Concurrency(max=1, queue=2))
+    admission = Admission("s", Concurrency(max=1, queue=2))
     first, second, third = (Waiter().enter(admission) for _ in range(3))
     first.leave()  # it is the second one's turn, which does not know it yet
     second.failure = GatewayError("relay.client_gone")
@@ -106,7 +106,7 @@ async def test_who_goes_in_the_moment_of_its_turn_passes_it_on() -> None:
 
 
 async def test_endpoints_bound_a_service_by_their_number() -> None:
-    admission = Admission(Concurrency(per_endpoint=2, queue=1))
+    admission = Admission("s", Concurrency(per_endpoint=2, queue=1))
     admission.endpoints_changed(1)
     one, two, three = (Waiter().enter(admission) for _ in range(3))
     assert (one.ended, two.ended, three.ended) == (True, True, False)
@@ -116,20 +116,20 @@ async def test_endpoints_bound_a_service_by_their_number() -> None:
 
 
 async def test_without_endpoints_nobody_waits_for_one() -> None:
-    admission = Admission(Concurrency(per_endpoint=1))
+    admission = Admission("s", Concurrency(per_endpoint=1))
     admission.endpoints_changed(0)
     assert Waiter().enter(admission).ended
 
 
 @pytest.mark.parametrize("adaptive", ["aimd", "gradient"])
 async def test_a_limit_that_moves_begins_low_and_stays_within_its_bounds(adaptive: str) -> None:
-    admission = Admission(Concurrency(max=100, adaptive=adaptive, min=10))
+    admission = Admission("s", Concurrency(max=100, adaptive=adaptive, min=10))
     entered = [Waiter().enter(admission) for _ in range(21)]
     assert [waiter.ended for waiter in entered] == [True] * 20 + [False]
 
 
 async def test_a_limit_that_moves_shrinks_when_the_service_is_overloaded() -> None:
-    admission = Admission(Concurrency(max=100, adaptive="aimd", min=4))
+    admission = Admission("s", Concurrency(max=100, adaptive="aimd", min=4))
     for _ in range(3):
         entered = [Waiter().enter(admission) for _ in range(4)]
         await asyncio.sleep(0.001)  # failures of requests that were sent before count once

@@ -348,6 +348,26 @@ def test_passive_health_can_be_switched_off(fleet: Fleet) -> None:
     assert fleet.chosen(service) == {A, B}
 
 
+@pytest.mark.parametrize("settings", [{}, {"passive": None, "breaker": BreakerUse(BreakerSettings(consecutive=3))}])
+def test_an_endpoint_whose_answers_always_break_off_is_left_out_too(fleet: Fleet, settings: dict[str, Any]) -> None:
+    settings = {"passive": PassiveHealth(EjectionSettings(consecutive=3)), **settings}
+    service = fleet.enter(fleet.service(A, B, **settings))
+    for _ in range(3):
+        assert fleet.chosen(service) == {A, B}
+        made = fleet.send(service, service.endpoint(A))
+        made.head()
+        made.fail()
+    assert fleet.chosen(service) == {B}
+
+
+def test_a_whole_answer_ends_a_row_of_failures(fleet: Fleet) -> None:
+    service = fleet.enter(fleet.service(A, B, passive=PassiveHealth(EjectionSettings(consecutive=2))))
+    for _ in range(9):
+        fleet.send(service, service.endpoint(A)).fail()
+        fleet.send(service, service.endpoint(A)).answer()
+    assert fleet.chosen(service) == {A, B}
+
+
 # whatever happens
 
 

@@ -40,10 +40,12 @@ class Attempt:
         sent: whether any of the request was written.
         probe: whether the endpoint's circuit is half open and this try decides.
         service_probe: the same of the service's circuit.
+        rows: failures in a row that the head of its answer has put an end to, of the endpoint's ejection and circuit.
     """
 
     __slots__ = (
-        "_exchange", "_headers", "_service", "began", "endpoint", "number", "probe", "sent", "service_probe", "since",
+        "_exchange", "_headers", "_service", "began", "endpoint", "number", "probe", "rows", "sent",
+        "service_probe", "since",
     )  # fmt: skip
 
     def __init__(self, x: Exchange, service: Service, endpoint: Endpoint) -> None:
@@ -53,6 +55,7 @@ class Attempt:
         self.endpoint = endpoint
         self.number = 0
         self.sent = self.probe = self.service_probe = False
+        self.rows: tuple[int, int] | None = None
         self.since = self.began = monotonic()
         endpoint.vitals.inflight += 1
         if service.breaks:

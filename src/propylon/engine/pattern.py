@@ -151,4 +151,6 @@ def canonical_text(path: str) -> bytes:
 
 def escape_non_ascii(text: str) -> bytes:
     """Percent-encode what is not ASCII as UTF-8 (RFC 3987 3.1), and nothing else."""
+    if text.isascii():
+        return text.encode("ascii")
     return b"".join(b"%c" % byte if byte < 0x80 else b"%%%02X" % byte for byte in text.encode("utf-8", "replace"))

@@ -113,7 +113,7 @@ class Pool:
             self._line[ticket] = None
             x.arm(self._limits.queue_timeout, "choose.queue_timeout")
         else:
-            ticket.error = GatewayError("choose.queue_full")
+            ticket.error = GatewayError("choose.queue_full", headers={"retry-after": "1"})
         return ticket
 
     def withdraw(self, ticket: Ticket) -> None:

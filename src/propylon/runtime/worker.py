@@ -71,8 +71,8 @@ class Worker:
             TlsError: a certificate that cannot be used.
         """
         plan = self.listeners.stage(self._settings)
-        await self.directory.providers.prepare(self.snapshot.services.values())
         try:
+            await self.directory.providers.prepare(self.snapshot.services.values())
             await self.listeners.open(plan)
         except BaseException:
             await self.directory.providers.close()

@@ -26,10 +26,16 @@ OVERLOADED: Final = frozenset((429, 503, 504))
 """Answers by which a service says that it is too much."""
 
 
+SOON: Final = {"retry-after": "1"}
+"""Fields of the answer to who finds no place: nobody knows when there will be one, but it is not for long."""
+
+
 class Admission:
     """The way into a service with a limit. Streams and tunnels count for as long as they last."""
 
-    def __init__(self, settings: Concurrency) -> None:
+    def __init__(self, name: str, settings: Concurrency) -> None:
+        """Make the way into the service `name`."""
+        self._name = name
         self._settings = settings
         self._limiter = Limiter(settings.max or 0, settings.queue)
         self._adaptive: AimdLimit | GradientLimit | None = None
@@ -58,7 +64,7 @@ class Admission:
         if not self._limiter.enter():
             claim = self._limiter.wait(x)
             if claim is None:
-                raise GatewayError("choose.queue_full", log=repr(self._limiter), headers={"retry-after": "1"})
+                raise GatewayError("choose.queue_full", log=f"service {self._name}: {self._limiter}", headers=SOON)
             x.arm(self._settings.queue_timeout, "choose.queue_timeout")
             try:
                 while not claim.granted:

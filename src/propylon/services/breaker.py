@@ -65,11 +65,12 @@ class Breaker:
         retry_at: when the next probe may be sent; 0 when closed.
         opened: how often it has opened.
         reason: why it opened last; for logs and status pages.
+        row: failures in a row while it is closed.
     """
 
     __slots__ = (
-        "_longest", "_open_for", "_probe_at", "_random", "_row", "_since", "_slow", "_times", "_window",
-        "opened", "reason", "retry_at", "settings", "state",
+        "_longest", "_open_for", "_probe_at", "_random", "_since", "_slow", "_times", "_window",
+        "opened", "reason", "retry_at", "row", "settings", "state",
     )  # fmt: skip
 
     def __init__(self, settings: BreakerSettings, random: Callable[[], float]) -> None:
@@ -85,7 +86,7 @@ class Breaker:
         self._open_for = settings.open
         self._since = -inf  # the last opening or closing
         self._probe_at = -inf  # when the last probe was sent
-        self._row = 0
+        self.row = 0
         self._times: deque[float] | None = None if settings.failures is None else deque(maxlen=settings.failures)
         self._window = None if settings.failure_rate is None else Window(settings.window)
 
@@ -123,7 +124,7 @@ class Breaker:
             return False
         if failed or seconds > self._slow:
             return self._fail(now)
-        self._row = 0
+        self.row = 0
         if self._window is not None:
             self._window.add(now)
         return False
@@ -147,7 +148,7 @@ class Breaker:
 
     def _fail(self, now: float) -> bool:
         """Count a failure while closed, and open if a rule says so. No rule opens on a success."""
-        self._row += 1
+        self.row += 1
         if self._times is not None:
             self._times.append(now)
         if self._window is not None:
@@ -160,8 +161,8 @@ class Breaker:
     def _too_many(self, now: float) -> str:
         """Return which rule is broken, or an empty text."""
         settings = self.settings
-        if settings.consecutive is not None and self._row >= settings.consecutive:
-            return f"{self._row} failures in a row"
+        if settings.consecutive is not None and self.row >= settings.consecutive:
+            return f"{self.row} failures in a row"
         times = self._times
         if times is not None and len(times) == times.maxlen and now - times[0] <= settings.window:
             return f"{len(times)} failures in {settings.window:g} s"
@@ -183,7 +184,7 @@ class Breaker:
         self.retry_at = 0.0
         self._since = now
         self._open_for = self.settings.open
-        self._row = 0
+        self.row = 0
         if self._times is not None:
             self._times.clear()
         if self._window is not None:

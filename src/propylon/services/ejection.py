@@ -76,7 +76,10 @@ class Ejection:
             if self.row:
                 self.row = 0
             if settings.failure_rate is not None:
-                self._counts(settings).add(now)
+                window = self._window
+                if window is None or window.seconds < settings.window:
+                    window = self._counts(settings)
+                window.add(now)
             return False
         self.row += 1
         reason = self._too_many(now, settings)

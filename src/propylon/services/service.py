@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
-from propylon.services.admission import Admission
+from propylon.services.admission import SOON, Admission
 from propylon.services.breaker import Breaker
 from propylon.services.budget import Budget
 from propylon.services.candidates import Rules, candidates
@@ -74,7 +74,7 @@ class Service:
         self.breaker = Breaker(use.settings, chance.random) if use is not None and use.service else None
         limits = settings.concurrency
         limited = limits.max is not None or limits.per_endpoint is not None
-        self.admission = Admission(limits) if limited else None
+        self.admission = Admission(name, limits) if limited else None
         self.latencies = Percentile() if settings.hedging is not None and settings.hedging.delay is None else None
         self.provider = provider
         self.balancer = balancer
@@ -213,12 +213,15 @@ class Service:
         """Pick an endpoint that has less than `limit` under way: rather one of `avoid` than one that is full."""
         full = [each for each in self._candidates if each.vitals.inflight >= limit]
         if len(full) == len(self._candidates):
-            raise GatewayError("choose.queue_full", log=f"every endpoint of {self.name} has {limit} under way")
+            log_text = f"every endpoint of {self.name} has {limit} under way"
+            raise GatewayError("choose.queue_full", log=log_text, headers=SOON)
         wanted = (*avoid, *full)
         return self.balancer.pick(x, wanted if self.has_other(wanted) else full)
 
     def has_other(self, avoid: Collection[Endpoint]) -> bool:
-        """Tell whether there is an endpoint beside those of `avoid`."""
+        """Tell whether there is an endpoint beside those of `avoid` that may be asked now."""
+        if self.breaker is not None and not self.breaker.allows(self._clock()):
+            return False
         return any(each not in avoid for each in self._candidates)
 
     def _broken(self, retry_at: float, now: float) -> GatewayError:
@@ -263,19 +266,28 @@ class Service:
         endpoint.vitals.record(now - attempt.began, now, status >= 500)
         if self.latencies is not None and status < 500:
             self.latencies.add(now - attempt.began)
-        passive = self._passive
+        passive, ejection, breaker = self._passive, endpoint.vitals.ejection, endpoint.breaker
+        if ejection.row or (breaker is not None and breaker.row):
+            attempt.rows = ejection.row, breaker.row if breaker is not None else 0
         if passive is not None:
             failed = status in passive.statuses
-            ejection = endpoint.vitals.ejection
             if (failed or self._rated or ejection.row) and ejection.record(failed, now, passive.ejection):
                 self._ejected(endpoint, now)
         if self.breaks:
             self._trip(attempt, status in self._broken_by, now)
 
     def failed(self, attempt: Attempt, now: float) -> None:
-        """Learn that an endpoint has failed: that there is no answer, or only half of one."""
+        """Learn that an endpoint has failed: that there is no answer, or only half of one.
+
+        What breaks off has not put an end to a row of failures: its head only looked like it.
+        """
         endpoint = attempt.endpoint
-        passive = self._passive
+        passive, breaker = self._passive, endpoint.breaker
+        if attempt.rows is not None:
+            ejection = endpoint.vitals.ejection
+            ejection.row = max(ejection.row, attempt.rows[0])
+            if breaker is not None and breaker.state == "closed":
+                breaker.row = max(breaker.row, attempt.rows[1])
         if passive is not None and endpoint.vitals.ejection.record(True, now, passive.ejection):
             self._ejected(endpoint, now)
         if self.breaks:
