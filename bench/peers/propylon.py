@@ -58,6 +58,11 @@ EVERYTHING = """
     retry: {attempts: 3}
     slow_start: 10s
 """
+NOTHING = """
+    balance: round_robin
+    health: {passive: {enabled: false}}
+    retry: {attempts: 1}
+"""
 
 
 def install() -> str:
@@ -115,5 +120,6 @@ ASYNC_POLICY = Peer("one async policy", install, partial(from_program, "waits"))
 ONE_ENDPOINT = Peer("one endpoint", install, partial(from_service, ADDRESSES[:1], ""))
 TWO_ENDPOINTS = Peer("two endpoints, all on", install, partial(from_service, ADDRESSES[:2], EVERYTHING))
 MANY_ENDPOINTS = Peer("1,000 endpoints, all on", install, partial(from_service, ADDRESSES, EVERYTHING))
+MANY_IN_TURNS = Peer("1,000 endpoints in turns", install, partial(from_service, ADDRESSES, NOTHING))
 P2C = Peer("p2c", install, partial(from_service, ADDRESSES[:5], "balance: p2c"))
 ROUND_ROBIN = Peer("round_robin", install, partial(from_service, ADDRESSES[:5], "balance: round_robin"))

@@ -31,7 +31,7 @@ SCENARIOS = (
     Scenario(
         "endpoints",
         "Propylon: several endpoints with all that watches them, beside one",
-        (propylon.ONE_ENDPOINT, propylon.TWO_ENDPOINTS, propylon.MANY_ENDPOINTS),
+        (propylon.ONE_ENDPOINT, propylon.TWO_ENDPOINTS, propylon.MANY_ENDPOINTS, propylon.MANY_IN_TURNS),
         partial(requests, SMALL),
         LOAD_COLUMNS,
         "cpu_us",

@@ -127,7 +127,7 @@ class Pool:
     def give_back(self, connection: EndpointConnection) -> None:
         """Take back a clean connection: for the first in line, or to rest."""
         connection.fresh = False  # whoever gets it may find that the endpoint has closed it meanwhile
-        ticket = self._next_in_line()
+        ticket = self._next_in_line() if self._line else None
         if ticket is not None:
             ticket.connection = connection
             asyncio.get_running_loop().call_soon(self._deliver, ticket)
