@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from math import inf
 from typing import Any
 
 import pytest
 
 from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
 from propylon.engine.forward import forward
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.retry import RetrySettings
-from propylon.services.settings import Hedging
+from propylon.services.settings import Concurrency, Hedging
 from tests.support.deadline import settle
 from tests.support.fakes import OK, FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot
 
@@ -117,8 +120,6 @@ async def test_a_third_endpoint_is_tried_when_both_fail_and_retries_are_allowed(
 
 
 async def test_nothing_is_left_when_the_client_goes_away() -> None:
-    from propylon.engine.errors import GatewayError
-
     race = await Race().start()
     race.x.fail(GatewayError("relay.client_gone"))
     await settle()
@@ -190,3 +191,97 @@ async def test_the_delay_is_what_nearly_all_answers_take_once_that_is_known() ->
         if again.asked == [1, 1]:
             break
     assert again.asked == [1, 1]
+
+
+class SlowSecond:
+    """A policy that takes its time over the second endpoint, and fails if told so."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.go = asyncio.Event()
+        self.fails = fails
+        self.cancelled = False
+
+    async def on_attempt(self, x: Any, attempt: Any) -> None:
+        if attempt.endpoint.url.endswith("1:1"):
+            try:
+                await self.go.wait()
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+            if self.fails:
+                raise ValueError("no")
+
+
+async def test_a_policy_that_is_slow_over_the_second_request_does_not_keep_the_first_answer() -> None:
+    policy = SlowSecond()
+    race = await Race(policy).start()
+    assert race.asked == [1, 0]
+    race.upstreams[0].answer(EMPTY)
+    await settle(5)
+    assert (race.status, race.x.finished, policy.cancelled) == (200, True, True)
+    assert race.inflight == [0, 0]
+
+
+async def test_a_client_that_goes_away_ends_both_even_while_a_policy_of_the_second_works() -> None:
+    policy = SlowSecond()
+    race = await Race(policy).start()
+    race.x.fail(GatewayError("relay.client_gone"))
+    await settle(5)
+    assert (race.x.finished, policy.cancelled) == (True, True)
+    assert race.x.error is not None
+    assert race.x.error.code == "relay.client_gone"
+    assert race.upstreams[0].finished == 1
+    assert race.inflight == [0, 0]
+
+
+async def test_the_first_request_keeps_its_deadline_when_a_policy_of_the_second_fails() -> None:
+    policy = SlowSecond(fails=True)
+    race = await Race(policy, settings={"retry": RetrySettings(attempts=1, per_try=30.0)}).start()
+    policy.go.set()
+    await settle(5)
+    assert race.status == 0
+    assert race.x.deadline < inf
+
+
+@pytest.mark.parametrize("code", ["head.timeout", "attempt.total_timeout"])
+async def test_endpoints_that_do_not_answer_in_time_are_blamed(code: str) -> None:
+    race = await Race().start()
+    race.x.fail(GatewayError(code))
+    await settle()
+    assert race.status == 504
+    assert [endpoint.vitals.ejection.row for endpoint in race.endpoints] == [1, 1]
+    assert race.inflight == [0, 0]
+
+
+async def test_an_answer_that_is_not_good_enough_does_not_win_over_one_that_may_come() -> None:
+    race = await Race(settings={"retry": RetrySettings(attempts=1, statuses=frozenset((503,)))}).start()
+    race.upstreams[1].answer(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n")
+    await settle()
+    assert race.status == 0
+    assert race.endpoints[1].vitals.ejection.row == 1
+    race.upstreams[0].answer(EMPTY)
+    await settle()
+    assert race.status == 200
+    assert race.inflight == [0, 0]
+
+
+@pytest.mark.parametrize("then", ["answer", "fail"])
+async def test_the_last_of_two_answers_counts_when_none_is_good_enough(then: str) -> None:
+    race = await Race(settings={"retry": RetrySettings(attempts=1, statuses=frozenset((503,)))}).start()
+    race.upstreams[0].answer(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nx-of: 0\r\n")
+    await settle()
+    if then == "answer":
+        race.upstreams[1].answer(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nx-of: 1\r\n")
+    else:
+        race.upstreams[1].fail("attempt.closed")
+    await settle()
+    assert race.status == (503 if then == "answer" else 502)
+    assert race.inflight == [0, 0]
+
+
+async def test_nobody_is_asked_twice_because_the_others_are_full() -> None:
+    race = Race(settings={"concurrency": Concurrency(per_endpoint=2)})
+    race.endpoints[1].vitals.inflight = 2
+    await race.start()
+    assert race.asked == [1, 0]
+    assert race.endpoints[0].vitals.inflight == 1

@@ -53,12 +53,14 @@ class Asker:
     def __init__(self) -> None:
         self.timeouts = Timeouts()
         self.finished = False
+        self.expiry = ""
         self.armed: list[tuple[float | None, str]] = []
         self.notified = 0
         self.ticket: Ticket | None = None
 
     def arm(self, seconds: float | None, code: str) -> None:
         self.armed.append((seconds, code))
+        self.expiry = code
 
     def disarm(self) -> None:
         self.armed.append((None, ""))
@@ -506,3 +508,14 @@ class PoolMachine(RuleBasedStateMachine):
 
 TestPool = PoolMachine.TestCase
 TestPool.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+async def test_who_leaves_the_line_keeps_a_deadline_that_is_not_of_the_line() -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await opened(endpoint)
+    asker = endpoint.ask()
+    asker.arm(3.0, "head.timeout")
+    endpoint.give_back(connection)
+    await settle()
+    assert asker.connection is connection
+    assert asker.armed[-1] == (3.0, "head.timeout")

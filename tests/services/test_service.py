@@ -95,6 +95,26 @@ def test_a_probe_that_is_due_is_not_forgotten_when_the_health_of_another_changes
     assert fleet.send(service).probe
 
 
+def test_a_circuit_that_opens_holds_for_the_endpoint_whose_weight_has_changed_meanwhile(fleet: Fleet) -> None:
+    service = fleet.enter(fleet.service(A, B, breaker=EACH))
+    under_way = fleet.send(service, service.endpoint(A))
+    service.apply((Found(A, weight=5), Found(B)))
+    under_way.fail()
+    assert fleet.chosen(service) == {B}
+    fleet.sweep(11.0)
+    assert fleet.send(service).probe
+
+
+def test_a_probe_that_succeeds_brings_back_the_endpoint_whose_weight_has_changed_meanwhile(fleet: Fleet) -> None:
+    service = fleet.enter(fleet.service(A, breaker=EACH))
+    fleet.send(service, service.endpoint(A)).fail()
+    fleet.sweep(10.0)
+    probe = fleet.send(service)
+    service.apply((Found(A, weight=5),))
+    probe.answer()
+    assert [fleet.choose(service).weight for _ in range(3)] == [5, 5, 5]
+
+
 def test_a_probe_that_fails_opens_the_circuit_for_twice_as_long(fleet: Fleet) -> None:
     service = fleet.enter(fleet.service(A, B, breaker=EACH))
     fleet.send(service, service.endpoint(A)).fail()

@@ -79,6 +79,11 @@ class Attempt:
         """Forget what policies changed: the request is sent once more, and they are asked anew."""
         self._headers = None
 
+    def answered(self, status: int, now: float) -> None:
+        """Learn that the head of an answer has come."""
+        if self._service is not None:
+            self._service.answered(self, status, now)
+
     def blame(self, error: GatewayError) -> None:
         """Learn that the try has failed, whoever is to blame."""
         if self._service is not None and error.failure.blames_endpoint:
@@ -134,7 +139,7 @@ async def attempt(x: Exchange) -> Upstream:
         else:
             head = upstream.head
             assert head is not None
-            service.answered(made, head.status, monotonic())
+            made.answered(head.status, monotonic())
             if head.status not in retry.statuses:
                 break
             wait = _retry_in(x, service, retry, tried, True, _seconds(head.first(b"retry-after")))
@@ -221,12 +226,14 @@ async def _hedged(x: Exchange, service: Service, retry: RetrySettings, tried: li
             endpoint = service.choose(x, tried)
         except GatewayError:  # the first one may still answer
             return None
-        if endpoint.pool.full or not service.budget.withdraw(monotonic()):  # nobody stands in line for a second answer
+        if endpoint in tried or endpoint.pool.full:  # nobody stands in line for a second answer
+            return None
+        if not service.budget.withdraw(monotonic()):
             return None
         tried.append(endpoint)
         return Attempt(x, service, endpoint)
 
-    leg = await first_answer_of_two(x, first, delay, second)
+    leg = await first_answer_of_two(x, first, delay, second, retry.statuses)
     x.attempt, x.endpoint, x.upstream = leg.attempt, leg.attempt.endpoint, leg.upstream
     assert leg.upstream is not None
     return leg.upstream

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.pipeline import run_all
-from propylon.engine.request_out import send_request
+from propylon.engine.request_out import new_connection, send_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from propylon.engine.attempt import Attempt
     from propylon.engine.exchange import Exchange
     from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
-    from propylon.outbound.pool import Ticket
     from propylon.services.service import Service
 
 
@@ -39,87 +38,78 @@ def hedge_delay(x: Exchange, service: Service, retry: RetrySettings) -> float | 
 
 
 class Leg:
-    """One of the two requests under way.
+    """One of the two requests under way: a coroutine that is stepped whenever the exchange is, so neither waits for
+    the other, or for a policy of the other's.
 
     Attributes:
         attempt: what it is to its endpoint.
         upstream: its connection, once there is one.
+        answered: whether the head of its answer is there.
         error: why it has come to nothing.
+        over: whether nothing more comes of it.
     """
 
     def __init__(self, x: Exchange, attempt: Attempt) -> None:
         self.attempt = attempt
+        self.answered = self.over = False
         self.error: GatewayError | None = None
         self.upstream: Upstream | None = attempt.endpoint.pool.take()
-        self._ticket: Ticket | None = None
         self._x = x
-        self._sent = False
+        self._way = self._ask()
 
-    @property
-    def answered(self) -> bool:
-        """Whether the head of its answer is there."""
-        return self._sent and self.upstream is not None and self.upstream.head is not None
-
-    async def advance(self) -> None:
+    def advance(self) -> None:
         """Go on as far as is possible now; what goes wrong is kept in `error`."""
-        if self.error is not None or self.answered:
+        if self.over:
             return
         try:
-            if self.upstream is None and not self._connect():
-                return
-            if not self._sent:
-                await self._send()
+            self._way.send(None)
+        except StopIteration:
+            self.answered = self.over = True
         except GatewayError as error:
-            self._fail(error)
-            return
-        upstream = self.upstream
-        if upstream is None or upstream.error is None:
-            return
-        if upstream.fresh or upstream.heard:
-            self._fail(upstream.error)
-        else:  # a kept connection that had been closed meanwhile (RFC 9112 9.3.1)
-            self.drop()
-            self._sent = False
-            self.attempt.forget_changes()
-            await self.advance()
+            self.fail(error)
 
-    def drop(self) -> None:
-        """Give up the connection, or the claim to one."""
-        if self._ticket is not None:
-            ticket, self._ticket = self._ticket, None
-            self.attempt.endpoint.pool.withdraw(ticket)
+    def fail(self, error: GatewayError) -> None:
+        """Learn that it has come to nothing."""
+        self.over = True
+        self.error = error
+        self.attempt.blame(error)
+
+    def lose(self) -> None:
+        """Be given up, as the other one's answer is taken; that it took so long is worth knowing."""
+        now = monotonic()
+        if self.answered and self.upstream is not None and self.upstream.head is not None:
+            self.attempt.answered(self.upstream.head.status, now)
+        elif self.attempt.sent and self.error is None:
+            self.attempt.endpoint.vitals.record(now - self.attempt.began, now)
+        self.answered, self.over = False, True
+        self._way.close()
+        self._drop()
+        self.attempt.end()
+
+    def _drop(self) -> None:
         if self.upstream is not None:
             self.upstream.finish()
             self.upstream = None
 
-    def lose(self) -> None:
-        """Be cancelled, as the other one has answered; that it took so long is worth knowing."""
-        if self._sent and self.error is None:
-            now = monotonic()
-            self.attempt.endpoint.vitals.record(now - self.attempt.began, now)
-        self.drop()
-        self.attempt.end()
+    async def _ask(self) -> None:
+        x, repeated = self._x, False
+        while True:
+            if self.upstream is None:
+                self.upstream = await new_connection(x, self.attempt.endpoint)
+            upstream = self.upstream
+            await self._send(upstream)
+            while upstream.head is None and upstream.error is None:
+                await x.pause()
+            if upstream.error is None:
+                return
+            if upstream.fresh or upstream.heard or repeated:
+                raise upstream.error
+            repeated = True  # a kept connection that had been closed meanwhile (RFC 9112 9.3.1)
+            self._drop()
+            self.attempt.forget_changes()
 
-    def _fail(self, error: GatewayError) -> None:
-        self.error = error
-        self.attempt.blame(error)
-
-    def _connect(self) -> bool:
-        if self._ticket is None:
-            self._ticket = self.attempt.endpoint.pool.ask(self._x)
-        ticket = self._ticket
-        if ticket.error is not None:
-            self._ticket = None
-            raise ticket.error
-        if ticket.connection is None:
-            return False
-        self._ticket, self.upstream = None, ticket.connection
-        return True
-
-    async def _send(self) -> None:
-        x, upstream, attempt = self._x, self.upstream, self.attempt
-        assert upstream is not None
-        self._sent = True
+    async def _send(self, upstream: Upstream) -> None:
+        x, attempt = self._x, self.attempt
         upstream.begin(x)
         x.attempts = attempt.number = x.attempts + 1
         headers = None
@@ -132,16 +122,20 @@ class Leg:
             send_request(x, attempt.endpoint, upstream, headers)
 
 
-async def first_answer_of_two(x: Exchange, first: Attempt, delay: float, second: Callable[[], Attempt | None]) -> Leg:
+async def first_answer_of_two(
+    x: Exchange, first: Attempt, delay: float, second: Callable[[], Attempt | None], unwanted: Collection[int]
+) -> Leg:
     """Send the request, and once more after `delay` seconds; return what answers first.
 
     Args:
         second: begins the attempt at another endpoint, if that is allowed.
+        unwanted: statuses of answers that are not taken while the other one may still answer.
 
     Raises:
         GatewayError: what the first one failed with if none answered, or what ended the exchange.
     """
     legs = [Leg(x, first)]
+    winner = None
     due = False
 
     def ring() -> None:
@@ -153,13 +147,12 @@ async def first_answer_of_two(x: Exchange, first: Attempt, delay: float, second:
     try:
         while True:
             for leg in legs:
-                await leg.advance()
-            winner = next((leg for leg in legs if leg.answered), None)
+                leg.advance()
+            winner = _taken(legs, unwanted)
             if winner is not None:
                 return winner
-            if all(leg.error is not None for leg in legs):
-                assert legs[0].error is not None
-                raise legs[0].error
+            if all(leg.over for leg in legs):
+                raise next(leg.error for leg in legs if leg.error is not None)
             if due and len(legs) == 1:
                 due = False
                 other = second()
@@ -167,9 +160,24 @@ async def first_answer_of_two(x: Exchange, first: Attempt, delay: float, second:
                     legs.append(Leg(x, other))
                     continue
             await x.pause()
+    except GatewayError as error:
+        for leg in legs:
+            if leg.attempt.sent and not leg.over:  # nobody who was asked has answered in time
+                leg.fail(error)
+        raise
     finally:
         timer.cancel()
-        winner = next((leg for leg in legs if leg.answered), None)
         for leg in legs:
             if leg is not winner:
                 leg.lose()
+
+
+def _taken(legs: Sequence[Leg], unwanted: Collection[int]) -> Leg | None:
+    """Return the one whose answer is taken; one with an unwanted answer loses, if there is still another."""
+    for leg in legs:
+        if leg.answered:
+            head = leg.upstream.head if leg.upstream is not None else None
+            if head is None or head.status not in unwanted or all(each.over for each in legs):
+                return leg
+            leg.lose()
+    return None

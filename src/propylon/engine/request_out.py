@@ -41,7 +41,6 @@ async def new_connection(x: Exchange, endpoint: Endpoint) -> Upstream:
     except BaseException:
         pool.withdraw(ticket)
         raise
-    x.disarm()
     return ticket.connection
 
 

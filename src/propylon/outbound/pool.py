@@ -167,7 +167,8 @@ class Pool:
         if not self._line:
             return None
         ticket, _ = self._line.popitem(last=False)
-        ticket.exchange.disarm()
+        if ticket.exchange.expiry == "choose.queue_timeout":  # another deadline is of a request it has sent elsewhere
+            ticket.exchange.disarm()
         return ticket
 
     def _start_opening(self, ticket: Ticket) -> None:

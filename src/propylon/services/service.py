@@ -309,10 +309,11 @@ class Service:
 
     def _switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
         _log_circuit(f"endpoint {endpoint.url} of {self.name}", breaker, now)
-        # Another configuration may have come meanwhile, whose service has the endpoint now, or not.
+        # Another list or configuration may have come meanwhile: it has the circuit in an endpoint of its own, or not.
         current = self if self._directory is None else self._directory.services.get(self.name)
-        if current is not None and endpoint in current.endpoints:
-            current.circuit_switched(endpoint, breaker, now)
+        if current is not None:
+            for each in [each for each in current.endpoints if each.breaker is breaker]:
+                current.circuit_switched(each, breaker, now)
 
     def circuit_switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
         """Learn that the circuit of an endpoint has opened or closed."""
