@@ -19,6 +19,7 @@ from bench.soak import samples
 from bench.soak.run import Verdict, free_ports
 
 RELOAD_SECONDS = 60.0
+QUIET_SECONDS = 3.0
 LISTENERS = 5
 TALKERS = 5
 TAKEN, REFUSED = "took up the", "the configuration stays as it was"
@@ -76,6 +77,7 @@ class Run:
         self.samples: list[samples.Sample] = []
         self.verdict = Verdict()
         self.took: list[float] = []
+        self.began = 0.0
 
     async def carry_out(self) -> Verdict:
         """Do all of it."""
@@ -112,7 +114,8 @@ class Run:
         everybody += [clients.listens(ledger, port, f"stream {number}") for number in range(LISTENERS)]
         everybody += [clients.talks(ledger, port, f"socket {number}") for number in range(TALKERS)]
         tasks = [asyncio.create_task(each) for each in everybody]
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(QUIET_SECONDS)
+        self.began = perf_counter()
         for number in range(1, self.settings.reloads + 1):
             await self._reload(gateway, number)
             self.samples.append(samples.take(gateway.process.pid, port, set(self.ports.answers)))
@@ -164,17 +167,20 @@ class Run:
             faults.append(said[said.index("Traceback") :][:2000])
         lines.append(", ".join(f"{number} {what}" for what, number in ledger.counts.items()))
         lines.append(f"{len(self.took)} taken up, {self.settings.reloads - len(self.took)} refused")
-        _figures(lines, sorted(1000 * seconds for _, seconds in ledger.seconds), "requests took")
+        before = sorted(1000 * seconds for begun, seconds in ledger.seconds if begun < self.began)
+        _figures(lines, before, "before the first reload requests took")
+        after = sorted(1000 * seconds for begun, seconds in ledger.seconds if begun >= self.began)
+        _figures(lines, after, "then requests took")
         _figures(lines, sorted(1000 * seconds for seconds in self.took), "reloads took")
         warm, end = samples.growth(self.samples)
         lines.append(f"rss {warm / 1e6:.1f} MB behind the warm-up, {end / 1e6:.1f} MB at the end")
         if not samples.is_flat(warm, end):
             faults.append(f"memory grew from {warm} to {end} bytes")
         third = len(self.samples) // 3
-        before, after = (max(each.fds for each in part) for part in (self.samples[:third], self.samples[-third:]))
-        lines.append(f"at most {before} file descriptors in the first third, {after} in the last")
-        if after > before + self.settings.clients:
-            faults.append(f"descriptors grew from {before} to {after}")
+        early, late = (max(each.fds for each in part) for part in (self.samples[:third], self.samples[-third:]))
+        lines.append(f"at most {early} file descriptors in the first third, {late} in the last")
+        if late > early + self.settings.clients:
+            faults.append(f"descriptors grew from {early} to {late}")
 
 
 def _figures(lines: list[str], values: list[float], what: str) -> None:
