@@ -371,6 +371,38 @@ async def test_an_endpoint_that_breaks_off_its_answer_is_blamed() -> None:
     tries.ended()
 
 
+STRICT: dict[str, Any] = {"passive": PassiveHealth(EjectionSettings(consecutive=1), share=1.0)}
+
+
+@pytest.mark.parametrize(("ended", "stalled", "blamed"), [(False, False, 0), (False, True, 1), (True, False, 1)])
+async def test_who_is_blamed_when_all_time_is_over(ended: bool, stalled: bool, blamed: int) -> None:
+    tries = Tries(settings=STRICT, method=b"PUT")
+    tries.x.body = body = Body(tries.source, 3)
+    body.feed(b"ab")
+    await tries.start()
+    if ended:
+        body.feed(b"c")
+        body.end([])
+    tries.upstreams[0].stalled = stalled
+    tries.x.fail(GatewayError("attempt.total_timeout"))
+    await settle()
+    assert tries.status == 504
+    assert tries.endpoints[0].vitals.ejection.times == blamed  # a slow client puts nobody aside
+    tries.ended()
+
+
+async def test_nobody_is_blamed_for_a_policy_that_takes_all_the_time() -> None:
+    class Slow:
+        async def on_attempt(self, *_: object) -> None:
+            await asyncio.sleep(60)
+
+    tries = await Tries(Slow(), settings=STRICT).start()
+    tries.x.fail(GatewayError("attempt.total_timeout"))
+    await settle()
+    assert tries.status == 504
+    assert tries.endpoints[0].vitals.ejection.times == 0
+
+
 # policies
 
 

@@ -14,7 +14,7 @@ from propylon.engine.errors import GatewayError
 from propylon.services.breaker import BreakerSettings
 from propylon.services.discovery import Found
 from propylon.services.ejection import EjectionSettings
-from propylon.services.service import COLD_SHARE
+from propylon.services.service import COLD_SHARE, EVERY_SECONDS, MANY
 from propylon.services.settings import BreakerUse, Concurrency, PassiveHealth
 from tests.support.fleet import Fleet, Try
 
@@ -455,3 +455,21 @@ class Accounts(RuleBasedStateMachine):
 
 TestAccounts = Accounts.TestCase
 TestAccounts.settings = hypothesis_settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_what_changes_the_health_of_many_endpoints_is_taken_up_together(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = fleet.enter(fleet.service(*(f"http://10.0.1.{n}:1" for n in range(MANY + 1)), breaker=EACH))
+    taken_up: list[float] = []
+    refresh = service.refresh
+    monkeypatch.setattr(service, "refresh", lambda: (refresh(), taken_up.append(fleet.now)))
+    for round_ in range(3):
+        for endpoint in service.endpoints[round_ * 10 : round_ * 10 + 10]:
+            fleet.send(service, endpoint).fail()
+        fleet.sweep(0.1)
+    fleet.sweep(EVERY_SECONDS)
+    assert len(taken_up) <= 2
+    ill = {endpoint.url for endpoint in service.endpoints[:30]}
+    assert not fleet.chosen(service, 2 * MANY) & ill
+    assert not service._stale

@@ -251,6 +251,20 @@ async def test_a_provider_that_never_waits_does_not_keep_the_loop_busy() -> None
     await watch.close()
 
 
+async def test_lists_that_take_long_are_taken_less_often() -> None:
+    time, provider = Time(), Scripted()
+
+    def apply(found: tuple[Found, ...]) -> None:
+        time.now += 0.5
+
+    watch = Watch(provider, apply, name="users", clock=lambda: time.now, sleep=time.sleep)
+    watch.start()
+    provider.steps.put_nowait([A])
+    await time.wake()
+    assert time.delays == [pytest.approx(5.0)]
+    await watch.close()
+
+
 async def test_what_is_no_provider_at_all_is_a_failure_and_not_the_end() -> None:
     class Wrong:
         def watch(self) -> None:

@@ -86,8 +86,19 @@ class Attempt:
 
     def blame(self, error: GatewayError) -> None:
         """Learn that the try has failed, whoever is to blame."""
-        if self._service is not None and error.failure.blames_endpoint:
+        if self._service is None or not error.failure.blames_endpoint:
+            return
+        if error.code != "attempt.total_timeout" or not self._waits_for_others():
             self._service.failed(self, monotonic())
+
+    def _waits_for_others(self) -> bool:
+        """Tell whether the endpoint could not answer yet: a policy works on the try, or the client is slow to send."""
+        x = self._exchange
+        if x.upstream is None:
+            return False
+        if not self.sent:
+            return True
+        return isinstance(x.body, Body) and not x.body.ended and not x.upstream.stalled
 
     def end(self) -> None:
         """Learn that the try is over, whatever became of it. Further calls do nothing."""

@@ -129,7 +129,7 @@ class Directory:
         """Put an address aside until its time is over."""
         self._ejected.add(vitals)
         for service in tuple(vitals.users):
-            service.refresh()
+            service.health_changed()
 
     def complain(self, vitals: Vitals, check: object, reason: str | None) -> None:
         """Take what a health check found: a reason to put the address aside, or `None`."""
@@ -138,7 +138,7 @@ class Directory:
         elif vitals.complaints.pop(check, None) is not None and not vitals.complaints:
             self._recovered(vitals)
         for service in tuple(vitals.users):
-            service.refresh()
+            service.health_changed()
 
     def sweep(self, now: float) -> None:
         """Look at what time alone changes; ten times a second."""
@@ -148,7 +148,7 @@ class Directory:
                 log.info("endpoint %s is back", vitals.url)
                 self._recovered(vitals)
                 for service in tuple(vitals.users):
-                    service.refresh()
+                    service.health_changed()
         if self._restless:
             self._restless = {service for service in self._restless if service.sweep(now)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
@@ -29,6 +29,13 @@ KEEPS_KEYS: Final = frozenset(("consistent_hash", "sticky", "python"))
 
 COLD_SHARE: Final = 0.1
 """What an endpoint gets of its share when slow start begins, as in Envoy (`min_weight_percent`)."""
+
+MANY: Final = 64
+"""With more endpoints than these, what changes their health is taken up together, every `EVERY_SECONDS`.
+
+To find out who may be chosen takes 0.1 s for 10,000 of them in a ring, and a network that fails changes them all."""
+
+EVERY_SECONDS: Final = 1.0
 
 log = logging.getLogger("propylon.services")
 
@@ -89,6 +96,8 @@ class Service:
         self.only: Endpoint | None = None
         self._plain = False  # nothing but the algorithm and slow start has a say in who is chosen
         self._rules = Rules(settings.passive.share if settings.passive else 0.0, settings.panic, settings.zone)
+        self._stale = False
+        self._refreshed_at = -inf
         self._open: set[Endpoint] = set()
         self._probes: list[Endpoint] = []
         self._warm: dict[Endpoint, float] = {}
@@ -159,8 +168,18 @@ class Service:
             self._directory.watch(self)
         self.refresh()
 
+    def health_changed(self) -> None:
+        """Learn that the health of an endpoint has changed."""
+        if len(self.endpoints) <= MANY or self._directory is None:
+            self.refresh()
+        else:
+            self._stale = True
+            self._directory.watch(self)
+
     def refresh(self) -> None:
         """Find out anew who may be chosen: the health of an endpoint has changed, or the list of them."""
+        self._stale = False
+        self._refreshed_at = self._clock()
         self._candidates = found = candidates(self.endpoints, self._rules)
         self._probes = [each for each in self._probes if each in self._open and self._may_probe(each)]
         if found:
@@ -325,7 +344,7 @@ class Service:
             self._open.add(endpoint)
             if self._directory is not None:
                 self._directory.watch(self)
-        self.refresh()
+        self.health_changed()
 
     def _ejected(self, endpoint: Endpoint, now: float) -> None:
         ejection = endpoint.vitals.ejection
@@ -344,6 +363,8 @@ class Service:
 
     def sweep(self, now: float) -> bool:
         """Look at what time alone changes; say whether there is anything left to look at."""
+        if self._stale and now >= self._refreshed_at + EVERY_SECONDS:
+            self.refresh()
         due = [each for each in self._open if each.breaker is not None and each.breaker.allows(now)]
         due = [each for each in due if self._may_probe(each)]
         self._warm = {each: since for each, since in self._warm.items() if now - since < self._slow_start}
@@ -352,7 +373,7 @@ class Service:
             self._probes += fresh
             self._plain = False
             self.only = None
-        return bool(self._open or self._warm)
+        return bool(self._open or self._warm or self._stale)
 
 
 def _log_circuit(what: str, breaker: Breaker, now: float) -> None:

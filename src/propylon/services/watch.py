@@ -5,8 +5,8 @@ Rules of the file:
 - The last good list stays whatever happens to the provider: an error, an end, an answer of which nothing can be used.
 - An empty list is believed, as the contract of `Provider.watch` says that it means "there are none": a provider that
   cannot tell "none" from "I do not know" (an empty DNS answer) raises in place of it.
-- `apply` gets a list only when it differs from the last one. Lists are taken at most every `MIN_INTERVAL_S`, so a
-  provider that never waits cannot keep the event loop busy.
+- `apply` gets a list only when it differs from the last one. Lists are taken at most every `MIN_INTERVAL_S`, and long
+  ones less often, so a provider that never waits cannot keep the event loop busy.
 - The log has what changed, and each cause of failure once, not once for each retry.
 """
 
@@ -26,6 +26,8 @@ log = logging.getLogger("propylon.discovery")
 
 MIN_INTERVAL_S: Final = 0.1
 """Seconds between two lists of one provider."""
+MAX_SHARE: Final = 0.1
+"""Share of the time that taking lists may cost: one of 10,000 endpoints takes some tenths of a second."""
 FIRST_RETRY_S: Final = 1.0
 MAX_RETRY_S: Final = 60.0
 CLOSE_TIMEOUT_S: Final = 5.0
@@ -140,8 +142,9 @@ class Watch:
             async for listed in lists:
                 if _is_cancelled():
                     return
+                begun = self._clock()
                 self._take(listed)
-                await self._sleep(MIN_INTERVAL_S)
+                await self._sleep(max(MIN_INTERVAL_S, (self._clock() - begun) / MAX_SHARE))
         finally:
             # An iterator that is no generator may have nothing to close.
             close = getattr(lists, "aclose", None)
