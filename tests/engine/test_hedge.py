@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
+from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.retry import RetrySettings
@@ -190,3 +192,19 @@ async def test_the_delay_is_what_nearly_all_answers_take_once_that_is_known() ->
         if again.asked == [1, 1]:
             break
     assert again.asked == [1, 1]
+
+
+async def test_what_a_policy_added_for_a_connection_that_was_dead_is_not_sent_twice() -> None:
+    class Adds:
+        def on_attempt(self, x: Exchange, attempt: Attempt) -> None:
+            attempt.headers.add("x-try", "1")
+
+    race = Race(Adds(), hedging=LATER)
+    kept = FakeUpstream()
+    kept.fresh = False
+    race.endpoints[0].pool.kept.append(kept)
+    await race.start()
+    kept.fail("attempt.closed")
+    await settle()
+    (_, _, block, _) = race.upstreams[0].sent[0]
+    assert block.count(b"x-try: 1") == 1

@@ -435,3 +435,19 @@ class Accounts(RuleBasedStateMachine):
 
 TestAccounts = Accounts.TestCase
 TestAccounts.settings = hypothesis_settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+# what speaks for an endpoint
+
+
+def test_answers_that_are_well_count_for_a_rate_of_passive_health(fleet: Fleet) -> None:
+    rate = PassiveHealth(EjectionSettings(consecutive=None, failure_rate=0.5, minimum=4))
+    service = fleet.enter(fleet.service(A, B, passive=rate))
+    (endpoint, _) = service.endpoints
+    for _ in range(8):
+        fleet.send(service, endpoint).answer()
+    for _ in range(7):
+        fleet.send(service, endpoint).fail()
+    assert endpoint.vitals.ejection.until == 0.0
+    fleet.send(service, endpoint).fail()
+    assert endpoint.vitals.ejection.until > 0.0
