@@ -3,7 +3,7 @@
 nginx is no sink: it discards a request body in reads of 4 KiB and may answer before the body has come, so it would
 measure itself, and a gateway could stop sending. `sink.py` reads as fast as its socket gives, and counts.
 
-nginx listens on every address, because each of a service's 1,000 endpoints is a loopback address of it.
+nginx listens on 1,001 loopback addresses: 1,000 of them are the endpoints of a service.
 
 Every path exists with and without `/service`, because fast-gateway strips its prefix and the others need not.
 """
@@ -22,6 +22,9 @@ from bench.tools import LOAD, c_program, executable
 SMALL = b"Hello World!"
 LARGE_BYTES = 100_000
 PREFIXES = ("", "/service")
+
+# What a service of many endpoints is made of: loopback addresses of the one upstream.
+ADDRESSES = tuple(f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(1000))
 
 NGINX = """
 daemon off;
@@ -44,7 +47,7 @@ http {{
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
   server {{
-    listen {port} backlog=4096;
+{listens}
     location / {{ return 200 "{small}"; }}
 {locations}
   }}
@@ -71,7 +74,7 @@ def upstream(directory: Path, huge_bytes: int) -> Iterator[Running]:
     configuration.write_text(
         NGINX.format(
             directory=directory,
-            port=port,
+            listens="\n".join(f"    listen {address}:{port} backlog=4096;" for address in ("127.0.0.1", *ADDRESSES)),
             small=SMALL.decode(),
             user=nginx_user(),
             locations="".join(
@@ -105,10 +108,10 @@ def streams(directory: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def delayed(directory: Path, slow: str) -> Iterator[Running]:
-    """The program that answers at every loopback address after 2 ms, and at the address `slow` after 20."""
+def delayed(directory: Path, slow: str, *quick: str) -> Iterator[Running]:
+    """The program that answers at the address `slow` after 20 ms, and at 127.0.0.1 and the others after 2."""
     port = free_port()
-    arguments = [sys.executable, str(LOAD / "delayed.py"), str(port), slow, "20", "2"]
+    arguments = [sys.executable, str(LOAD / "delayed.py"), str(port), "20", "2", slow, "127.0.0.1", *quick]
     with running(Command(arguments), port, LOAD_CORE, directory / "delayed.output") as program:
         answered(program, "/service/get")
         yield program

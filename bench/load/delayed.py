@@ -1,7 +1,7 @@
-"""A service of several endpoints, one for each loopback address it is spoken to at, of which one is slow.
+"""A service of several endpoints, one for each loopback address it listens on, of which one is slow.
 
-Arguments: the port, the slow address, milliseconds of its answers, milliseconds of all others'. Every answer takes its
-time however many are under way, as that of a service that waits for something else.
+Arguments: the port, milliseconds of the slow address' answers, milliseconds of all others', the slow address, the
+others. Every answer takes its time however many are under way, as that of a service that waits for something else.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Delayed(asyncio.Protocol):
             asyncio.get_running_loop().call_later(self.seconds, self.transport.write, ANSWER)
 
 
-async def serve(port: int, slow: str, milliseconds_slow: float, milliseconds: float) -> None:
+async def serve(port: int, seconds_slow: float, seconds: float, addresses: list[str]) -> None:
     def made() -> Delayed:
-        return Delayed(slow, milliseconds_slow / 1e3, milliseconds / 1e3)
+        return Delayed(addresses[0], seconds_slow, seconds)
 
-    server = await asyncio.get_running_loop().create_server(made, "0.0.0.0", port)
+    server = await asyncio.get_running_loop().create_server(made, addresses, port)
     await server.serve_forever()
 
 
-uvloop.run(serve(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), float(sys.argv[4])))
+uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2]) / 1e3, float(sys.argv[3]) / 1e3, sys.argv[4:]))

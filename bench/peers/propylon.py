@@ -12,6 +12,7 @@ from bench.errors import Unavailable
 from bench.peers.peer import Peer, Place
 from bench.processes import Command
 from bench.tools import PROJECT_PYTHON
+from bench.upstream import ADDRESSES
 
 ROUTES = 5000
 PROGRAM = """
@@ -107,9 +108,7 @@ MANY = (
     "/service/*",
 )
 
-# Loopback addresses of the one upstream.
-ADDRESSES = tuple(f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(1000))
-SLOW = ADDRESSES[4]
+*QUICK, SLOW = ADDRESSES[:5]
 
 PEER = Peer("Propylon", install, partial(from_file, ("/service/*",)))
 ONE_ROUTE = Peer("one route", install, partial(from_file, ("/service/*",)))

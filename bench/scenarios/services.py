@@ -19,7 +19,7 @@ PACE = Pace(SMALL.path, connections=50, rate=500)
 def one_is_slow(session: Session, peer: Peer) -> Figures:
     """Requests on schedule to a service one of whose endpoints takes ten times as long as the others."""
     with (
-        delayed(session.new_directory("delayed"), propylon.SLOW) as upstream,
+        delayed(session.new_directory("delayed"), propylon.SLOW, *propylon.QUICK) as upstream,
         session.gateway(peer, upstream.port) as (program, _),
     ):
         paced_clients(program, PACE, WARM_UP_SECONDS)

@@ -151,11 +151,15 @@ class Gateway:
             BuildError: what is configured cannot be made.
         """
         if self._snapshot is None:
-            from propylon.config.build import build_snapshot
-
-            base_dir = Path() if self._modules is None else self._modules.folder
-            self._snapshot = build_snapshot(self.config, base_dir=base_dir)
+            self._snapshot = self.compiled()
         return self._snapshot
+
+    def compiled(self) -> Snapshot:
+        """Compile the configuration anew: services of its own, which nobody else uses. Raises as `snapshot` does."""
+        from propylon.config.build import build_snapshot
+
+        base_dir = Path() if self._modules is None else self._modules.folder
+        return build_snapshot(self.config, base_dir=base_dir)
 
     # running
 

@@ -15,12 +15,13 @@ from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
 from propylon.engine.errors import FAILURES, GatewayError
 from propylon.engine.exchange import Exchange
+from propylon.engine.forward import forward
 from propylon.engine.retry import RetrySettings
 from propylon.services.breaker import BreakerSettings
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import BreakerUse, PassiveHealth
 from tests.support.deadline import settle
-from tests.support.fakes import OK, Clock, FakeEndpoint, FakeUpstream, exchange, fake_service
+from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot
 from tests.support.tries import EMPTY, Counts, Tries
 
 ALL_CAUSES = frozenset(("connect", "busy", "reset", "timeout"))
@@ -75,6 +76,19 @@ def test_an_attempt_counts_until_it_is_ended_and_is_ended_once() -> None:
     made.end()
     made.blame(GatewayError("attempt.closed"))
     assert endpoint.vitals.inflight == 0
+
+
+async def test_what_an_endpoint_takes_is_counted_from_when_the_request_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, attempt_module)
+    endpoint, upstream = FakeEndpoint(), FakeUpstream()
+    x = exchange(snapshot(endpoint=endpoint), client=FakeClient())
+    x.start(forward(x))
+    clock.now += 5.0  # it waits for a connection
+    endpoint.pool.tickets[0].connection = cast("Any", upstream)
+    x.notify()
+    clock.now += 0.25
+    upstream.answer(EMPTY)
+    assert endpoint.vitals.ewma == 0.25
 
 
 # what is tried again

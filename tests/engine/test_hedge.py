@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.retry import RetrySettings
@@ -285,3 +287,19 @@ async def test_nobody_is_asked_twice_because_the_others_are_full() -> None:
     await race.start()
     assert race.asked == [1, 0]
     assert race.endpoints[0].vitals.inflight == 1
+
+
+async def test_what_a_policy_added_for_a_connection_that_was_dead_is_not_sent_twice() -> None:
+    class Adds:
+        def on_attempt(self, x: Exchange, attempt: Attempt) -> None:
+            attempt.headers.add("x-try", "1")
+
+    race = Race(Adds(), hedging=LATER)
+    kept = FakeUpstream()
+    kept.fresh = False
+    race.endpoints[0].pool.kept.append(kept)
+    await race.start()
+    kept.fail("attempt.closed")
+    await settle()
+    (_, _, block, _) = race.upstreams[0].sent[0]
+    assert block.count(b"x-try: 1") == 1

@@ -473,3 +473,19 @@ def test_what_changes_the_health_of_many_endpoints_is_taken_up_together(
     ill = {endpoint.url for endpoint in service.endpoints[:30]}
     assert not fleet.chosen(service, 2 * MANY) & ill
     assert not service._stale
+
+
+# what speaks for an endpoint
+
+
+def test_answers_that_are_well_count_for_a_rate_of_passive_health(fleet: Fleet) -> None:
+    rate = PassiveHealth(EjectionSettings(consecutive=None, failure_rate=0.5, minimum=4))
+    service = fleet.enter(fleet.service(A, B, passive=rate))
+    (endpoint, _) = service.endpoints
+    for _ in range(8):
+        fleet.send(service, endpoint).answer()
+    for _ in range(7):
+        fleet.send(service, endpoint).fail()
+    assert endpoint.vitals.ejection.until == 0.0
+    fleet.send(service, endpoint).fail()
+    assert endpoint.vitals.ejection.until > 0.0

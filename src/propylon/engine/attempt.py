@@ -109,8 +109,11 @@ class Attempt:
                 service.inconclusive(self, monotonic())
 
 
-async def attempt(x: Exchange) -> Upstream:
+async def attempt(x: Exchange, lost: Endpoint | None = None) -> Upstream:
     """Ask endpoints until one answers with something to pass on; return with the head of that answer.
+
+    Args:
+        lost: an endpoint that is not asked while there is another, as it has just gone.
 
     Raises:
         GatewayError: choose.*, connect.*, attempt.*, head.*, request.policy_failed, or what ended the exchange.
@@ -129,7 +132,8 @@ async def attempt(x: Exchange) -> Upstream:
         _keep_body(x, service, retry)
     tried: list[Endpoint] = []
     while True:
-        endpoint = x.endpoint = x.chosen or service.only or service.choose(x, tried)
+        avoid = tried if lost is None else [*tried, lost]
+        endpoint = x.endpoint = x.chosen or service.only or service.choose(x, avoid)
         x.attempt = made = Attempt(x, service, endpoint)
         tried.append(endpoint)
         try:

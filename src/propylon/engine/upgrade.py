@@ -119,9 +119,12 @@ async def _refuse(x: Exchange, upstream: Upstream, response: Response) -> None:
 
 async def _reconnect(x: Exchange, tunnel: Tunnel, first: ResponseHead) -> None:
     """Let another endpoint take over, if it opens the same WebSocket as the first one did."""
+    lost = x.endpoint
+    if x.attempt is not None:
+        x.attempt.blame(GatewayError("tunnel.endpoint_lost"))
     give_up(x)
     try:
-        upstream = await attempt(x)
+        upstream = await attempt(x, lost)
         head = upstream.head
         assert head is not None
         if head.status != 101 or any(_field(head, name) != _field(first, name) for name in _AGREED):

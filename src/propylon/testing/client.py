@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Unpack
 
 import orjson
 
-from propylon.config.build import build_snapshot
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.http.fields import render
@@ -53,8 +52,7 @@ class TestClient:
             ConfigError, BuildError: the configuration is wrong.
             ValueError: a service that the gateway does not have.
         """
-        gateway.snapshot()  # a gateway from a file then finds the modules beside it
-        self._snapshot = build_snapshot(gateway.config)
+        self._snapshot = gateway.compiled()
         self._intake = Intake(self._snapshot)
         self._directory = Directory(Resolver(None, 0, 0, monotonic), monotonic)
         self._directory.enter(self._snapshot.services)
