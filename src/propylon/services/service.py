@@ -230,11 +230,11 @@ class Service:
 
     def _pick_with_room(self, x: Exchange, avoid: Collection[Endpoint], limit: int) -> Endpoint:
         """Pick an endpoint that has less than `limit` under way: rather one of `avoid` than one that is full."""
-        full = [each for each in self._candidates if each.vitals.inflight >= limit]
+        full = {each for each in self._candidates if each.vitals.inflight >= limit}  # looked up once for each of them
         if len(full) == len(self._candidates):
             raise GatewayError("choose.queue_full", log=f"every endpoint of {self.name} has {limit} under way")
-        wanted = (*avoid, *full)
-        return self.balancer.pick(x, wanted if self.has_other(wanted) else full)
+        both = full.union(avoid)
+        return self.balancer.pick(x, both if self.has_other(both) else full)
 
     def has_other(self, avoid: Collection[Endpoint]) -> bool:
         """Tell whether there is an endpoint beside those of `avoid`."""
