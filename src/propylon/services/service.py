@@ -113,6 +113,11 @@ class Service:
         """Whether it serves, or has served."""
         return self._directory is not None
 
+    @property
+    def current(self) -> Service | None:
+        """What has its name in the configuration of now; `None` if nothing has."""
+        return self if self._directory is None else self._directory.services.get(self.name)
+
     def start(self, directory: Directory, previous: Service | None = None) -> None:
         """Begin to serve.
 
@@ -317,7 +322,7 @@ class Service:
     def _switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
         _log_circuit(f"endpoint {endpoint.url} of {self.name}", breaker, now)
         # Another list or configuration may have come meanwhile: it has the circuit in an endpoint of its own, or not.
-        current = self if self._directory is None else self._directory.services.get(self.name)
+        current = self.current
         if current is not None:
             for each in [each for each in current.endpoints if each.breaker is breaker]:
                 current.circuit_switched(each, breaker, now)
