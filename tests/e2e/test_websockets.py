@@ -20,7 +20,7 @@ from tests.support.deadline import until, within
 from tests.support.frames import SWITCH, close_frame, frame, handshake
 from tests.support.front import Front, Fronts
 from tests.support.sockets import RawSocket
-from tests.support.upstream import Script, UpstreamConnection, ok
+from tests.support.upstream import Script, ScriptedUpstream, UpstreamConnection, ok
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -344,6 +344,27 @@ async def test_a_lost_endpoint_is_replaced_if_asked_for() -> None:
         await socket.send("2")
         second = await socket.recv()
         assert {first, second} == {"a:1", "b:2"} or {first, second} == {"b:1", "a:2"}
+
+
+@pytest.mark.parametrize("limit", [{"max": 1}, {"max": 2}], ids=["the same limit", "another limit"])
+async def test_it_reconnects_to_the_endpoints_that_its_service_has_by_then(
+    front: Fronts, limit: dict[str, int]
+) -> None:
+    before, after = await front.upstream(opened()), await front.upstream(opened())
+    before.tolerant = after.tolerant = True
+
+    def configured(upstream: ScriptedUpstream, most: dict[str, int]) -> Gateway:
+        gateway = Gateway(listen="127.0.0.1:0", timeouts={"drain": "200ms"})
+        gateway.service("s", [upstream.url], concurrency=most)
+        gateway.route("/*", service="s", policies=[websocket(reconnect={"attempts": 2, "interval": "50ms"})])
+        return gateway
+
+    gateway = await front.start(configured(before, {"max": 1}))
+    await RawSocket(await front.client(gateway)).open()
+    await gateway.reload(configured(after, limit).config.model_copy(update={"listen": gateway.config.listen}))
+    before.stop_listening()
+    before.connections[0].reset()
+    await until(lambda: len(after.requests) == 1)
 
 
 async def test_without_another_endpoint_the_client_is_told(front: Fronts) -> None:

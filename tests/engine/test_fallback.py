@@ -15,6 +15,7 @@ from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import Fallback
+from propylon.services.settings import Concurrency
 from tests.support.deadline import settle
 from tests.support.fakes import Clock, FakeEndpoint, FakeUpstream, fake_service
 from tests.support.tries import EMPTY, Counts, Tries
@@ -215,3 +216,16 @@ async def test_the_other_service_chooses_for_itself() -> None:
     upstream.answer(EMPTY)
     assert tries.status == 200
     tries.ended()
+
+
+async def test_who_has_fallen_back_takes_no_place_of_the_service_that_failed() -> None:
+    upstream = FakeUpstream()
+    fallback = Fallback(fake_service(FakeEndpoint(upstream)))
+    tries = await falling(fallback, settings={"concurrency": Concurrency(max=1)}).start()
+    assert repr(tries.service.admission) == "<Admission <Limiter 1 of 1 waiting=0>>"
+    await tries.fail(0)
+    assert upstream.sent
+    assert repr(tries.service.admission) == "<Admission <Limiter 0 of 1 waiting=0>>"
+    upstream.answer(EMPTY)
+    tries.ended()
+    assert repr(tries.service.admission) == "<Admission <Limiter 0 of 1 waiting=0>>"

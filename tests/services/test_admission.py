@@ -138,3 +138,41 @@ async def test_a_limit_that_moves_shrinks_when_the_service_is_overloaded() -> No
             waiter.leave()
     entered = [Waiter().enter(admission) for _ in range(20)]
     assert sum(waiter.ended for waiter in entered) < 20
+
+
+async def rounds(outcome: Callable[[Waiter, Admission], None]) -> int:
+    """How many of 30 may enter a limit that has learned from some exchanges."""
+    admission = Admission(Concurrency(max=100, adaptive="aimd", min=4))
+    for _ in range(3):
+        entered = [Waiter().enter(admission) for _ in range(4)]
+        await asyncio.sleep(0.001)
+        for waiter in entered:
+            outcome(waiter, admission)
+            waiter.leave()
+    return sum(Waiter().enter(admission).ended for _ in range(30))
+
+
+@pytest.mark.parametrize(
+    ("code", "shrinks"), [("head.timeout", True), ("choose.broken", False), ("choose.no_endpoint", False)]
+)
+async def test_a_limit_that_moves_learns_from_what_failed_though_another_service_answers(
+    code: str, shrinks: bool
+) -> None:
+    def fall_back(waiter: Waiter, admission: Admission) -> None:
+        admission.leave(cast("Any", waiter), GatewayError(code))
+
+    def fail(waiter: Waiter, admission: Admission) -> None:
+        waiter.status, waiter.error = GatewayError(code).status, GatewayError(code)
+
+    assert (await rounds(fall_back) < 20) is shrinks
+    assert (await rounds(fail) < 20) is shrinks
+
+
+async def test_a_place_is_given_back_once() -> None:
+    admission = Admission(Concurrency(max=1))
+    first = Waiter().enter(admission)
+    admission.leave(cast("Any", first), GatewayError("head.timeout"))
+    second = Waiter().enter(admission)
+    assert second.ended
+    first.leave()
+    assert Waiter().enter(admission).refused is not None

@@ -118,6 +118,9 @@ async def fall_back(x: Exchange, failed: GatewayError, timeouts: Timeouts) -> Up
         raise failed
     x.disarm()
     log.debug("exchange %s falls back: %s", x.request_id, failed)
+    if x.admitted is not None and x.admitted.admission is not None:
+        x.admitted.admission.leave(x, failed)  # what another one answers says nothing about this service
+        x.admitted = None
     if fallback.respond is not None:
         await answer(x, fallback.respond(x))
         return None

@@ -123,6 +123,7 @@ async def _reconnect(x: Exchange, tunnel: Tunnel, first: ResponseHead) -> None:
     if x.attempt is not None:
         x.attempt.blame(GatewayError("tunnel.endpoint_lost"))
     give_up(x)
+    _follow_service(x)
     try:
         upstream = await attempt(x, lost)
         head = upstream.head
@@ -135,6 +136,21 @@ async def _reconnect(x: Exchange, tunnel: Tunnel, first: ResponseHead) -> None:
         tunnel.retry(error)
         return
     tunnel.resume(upstream.switch(tunnel.replace_endpoint()))
+
+
+def _follow_service(x: Exchange) -> None:
+    """Go on with the endpoints that the service has now: a tunnel may be older than the configuration by days."""
+    service = x.service
+    current = service.current if service is not None else None
+    if service is None or current is None or current is service:
+        return
+    if service.admission is not None and x.admitted is service:
+        if current.admission is service.admission:
+            x.admitted = current
+        else:
+            service.admission.leave(x)
+            x.admitted = None
+    x.service = current
 
 
 def _field(head: ResponseHead, name: bytes) -> bytes:

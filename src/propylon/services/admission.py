@@ -44,6 +44,7 @@ class Admission:
             aimd = settings.adaptive == "aimd"
             self._adaptive = AimdLimit(AimdSettings(*bounds)) if aimd else GradientLimit(GradientSettings(*bounds))
         self._room = inf
+        self._inside: dict[Exchange, float] = {}  # since when
         self._set_limit()
 
     def __repr__(self) -> str:
@@ -73,13 +74,23 @@ class Admission:
                 _wake(self._limiter.withdraw(claim))
                 raise
             x.disarm()
-        x.defer(partial(self._leave, x, monotonic()))
+        self._inside[x] = monotonic()
+        x.defer(partial(self.leave, x))
 
-    def _leave(self, x: Exchange, since: float) -> None:
+    def leave(self, x: Exchange, error: GatewayError | None = None) -> None:
+        """Give back the place of an exchange, if it has one.
+
+        Args:
+            error: why another service takes over; `None` if the exchange ends.
+        """
+        since = self._inside.pop(x, None)
+        if since is None:
+            return
+        error = error or x.error
         adaptive = self._adaptive
-        if adaptive is not None and not x.is_websocket and x.event_stream is None:
+        if adaptive is not None and not x.is_websocket and x.event_stream is None and not _never_asked(error):
             now = monotonic()
-            failed = x.status in OVERLOADED or (x.error is not None and x.error.failure.cause != "")
+            failed = x.status in OVERLOADED or (error is not None and error.failure.cause != "")
             adaptive.sample(now - since, self._limiter.inflight, failed, now)
             self._set_limit()
         _wake(self._limiter.leave())
@@ -89,6 +100,11 @@ class Admission:
         self._limiter.max = int(min(self._room, limit if limit is not None else self._room, 2**31))
         while (claim := self._limiter.admit()) is not None:
             _wake(claim)
+
+
+def _never_asked(error: GatewayError | None) -> bool:
+    """Tell whether nobody was there to ask: that says nothing about what a service can take."""
+    return error is not None and error.code in ("choose.broken", "choose.no_endpoint")
 
 
 def _wake(claim: Claim | None) -> None:

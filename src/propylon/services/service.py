@@ -113,6 +113,11 @@ class Service:
         """Whether it serves, or has served."""
         return self._directory is not None
 
+    @property
+    def current(self) -> Service | None:
+        """What has its name in the configuration of now; `None` if nothing has."""
+        return self if self._directory is None else self._directory.services.get(self.name)
+
     def start(self, directory: Directory, previous: Service | None = None) -> None:
         """Begin to serve.
 
@@ -230,12 +235,12 @@ class Service:
 
     def _pick_with_room(self, x: Exchange, avoid: Collection[Endpoint], limit: int) -> Endpoint:
         """Pick an endpoint that has less than `limit` under way: rather one of `avoid` than one that is full."""
-        full = [each for each in self._candidates if each.vitals.inflight >= limit]
+        full = {each for each in self._candidates if each.vitals.inflight >= limit}  # looked up once for each of them
         if len(full) == len(self._candidates):
             log_text = f"every endpoint of {self.name} has {limit} under way"
             raise GatewayError("choose.queue_full", log=log_text, headers=SOON)
-        wanted = (*avoid, *full)
-        return self.balancer.pick(x, wanted if self.has_other(wanted) else full)
+        both = full.union(avoid)
+        return self.balancer.pick(x, both if self.has_other(both) else full)
 
     def has_other(self, avoid: Collection[Endpoint]) -> bool:
         """Tell whether there is an endpoint beside those of `avoid` that may be asked now."""
@@ -329,7 +334,7 @@ class Service:
     def _switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
         _log_circuit(f"endpoint {endpoint.url} of {self.name}", breaker, now)
         # Another list or configuration may have come meanwhile: it has the circuit in an endpoint of its own, or not.
-        current = self if self._directory is None else self._directory.services.get(self.name)
+        current = self.current
         if current is not None:
             for each in [each for each in current.endpoints if each.breaker is breaker]:
                 current.circuit_switched(each, breaker, now)
