@@ -142,7 +142,7 @@ async def test_a_limit_that_moves_shrinks_when_the_service_is_overloaded() -> No
 
 async def rounds(outcome: Callable[[Waiter, Admission], None]) -> int:
     """How many of 30 may enter a limit that has learned from some exchanges."""
-    admission = Admission(Concurrency(max=100, adaptive="aimd", min=4))
+    admission = Admission("s", Concurrency(max=100, adaptive="aimd", min=4))
     for _ in range(3):
         entered = [Waiter().enter(admission) for _ in range(4)]
         await asyncio.sleep(0.001)
@@ -169,7 +169,7 @@ async def test_a_limit_that_moves_learns_from_what_failed_though_another_service
 
 
 async def test_a_place_is_given_back_once() -> None:
-    admission = Admission(Concurrency(max=1))
+    admission = Admission("s", Concurrency(max=1))
     first = Waiter().enter(admission)
     admission.leave(cast("Any", first), GatewayError("head.timeout"))
     second = Waiter().enter(admission)
