@@ -61,33 +61,45 @@ class Policy:
         self._rules = config.model_dump(include=config.model_fields_set - {"max_streams"})
         self._max_age = config.max_age
         self._random = random
-        self._max_streams = config.max_streams
-        self._open = 0
-        if config.max_streams is not None:
-            self.on_response = self._on_response
+        self._limit = None if config.max_streams is None else Limit(config.max_streams)
+        if self._limit is not None:
+            self.on_response = self._limit.on_response
 
     def on_request(self, x: Exchange) -> None:
         """Set the rules; refuse at once what can only become a stream, if there are too many."""
-        if self._max_streams is not None and x.header(b"accept") == b"text/event-stream":
-            self._refuse_if_full(self._max_streams)
+        if self._limit is not None and x.header(b"accept") == b"text/event-stream":
+            self._limit.refuse_if_full()
         rules = self._rules
         if self._max_age is not None:
             rules = {**rules, "max_age": self._max_age * (1 - AGE_SPREAD * self._random())}
         if rules:
             x.set_stream_rules(**rules)
 
-    def _on_response(self, x: Exchange) -> None:
+
+class Limit:
+    """Open streams, of which there may be so many.
+
+    It is apart from the policy, so that a policy does not lead back to itself and is freed with its configuration.
+    """
+
+    def __init__(self, streams: int) -> None:
+        self._max = streams
+        self._open = 0
+
+    def on_response(self, x: Exchange) -> None:
+        """Count a stream until its exchange is over, or refuse it."""
         response = x.response
-        if response is None or self._max_streams is None or not isinstance(response.content, Body):
+        if response is None or not isinstance(response.content, Body):
             return
         kind = response.headers.get("content-type") or ""
         if is_event_stream(kind.encode("latin-1")) and x.asked != b"HEAD":
-            self._refuse_if_full(self._max_streams)
+            self.refuse_if_full()
             self._open += 1
             x.defer(self._closed)
 
-    def _refuse_if_full(self, limit: int) -> None:
-        if self._open >= limit:
+    def refuse_if_full(self) -> None:
+        """Raise `GatewayError` response.too_many_streams if no further stream may be opened."""
+        if self._open >= self._max:
             raise GatewayError("response.too_many_streams", headers={"retry-after": str(RETRY_AFTER_SECONDS)})
 
     def _closed(self) -> None:
