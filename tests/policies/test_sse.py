@@ -122,7 +122,7 @@ def test_a_stream_is_counted_down_once_however_it_ends(end: Any) -> None:
         assert not ask.refused
         assert Ask(limit).begin().refused
         end(ask)
-    assert limit._open == 0
+    assert limit._limit._open == 0
 
 
 def test_a_stream_that_a_later_policy_takes_away_is_counted_down() -> None:
@@ -134,7 +134,7 @@ def test_a_stream_that_a_later_policy_takes_away_is_counted_down() -> None:
 
     limit = policy(max_streams=1)
     Ask(limit, Later()).begin()
-    assert limit._open == 0
+    assert limit._limit._open == 0
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_stream_that_a_later_policy_takes_away_is_counted_down() -> None:
 def test_other_responses_are_not_counted(head: bytes) -> None:
     limit = policy(max_streams=1)
     Ask(limit).begin(head)
-    assert limit._open == 0
+    assert limit._limit._open == 0
 
 
 def test_neither_a_head_request_nor_a_stream_that_has_arrived_whole_is_counted() -> None:
@@ -151,10 +151,10 @@ def test_neither_a_head_request_nor_a_stream_that_has_arrived_whole_is_counted()
     whole = Ask(limit)
     whole.upstream.answer(STREAM, b"data: 1\n\n")
     Ask(limit, method=b"HEAD").begin()
-    assert limit._open == 0
+    assert limit._limit._open == 0
 
 
 def test_a_compressed_stream_is_counted() -> None:
     limit = policy(max_streams=1)
     ask = Ask(limit).begin(STREAM + b"content-encoding: gzip\r\n")
-    assert (limit._open, ask.x.finished) == (1, False)
+    assert (limit._limit._open, ask.x.finished) == (1, False)
