@@ -60,6 +60,14 @@ def test_an_endpoint_to_avoid_is_chosen_only_if_there_is_no_other(fleet: Fleet) 
     assert not service.has_other([one, two])
 
 
+def test_an_endpoint_that_is_full_is_no_other_one(fleet: Fleet) -> None:
+    service = fleet.enter(fleet.service(A, B, concurrency=Concurrency(per_endpoint=1)))
+    one, two = service.endpoints
+    assert service.has_other([one])
+    fleet.send(service, two)
+    assert not service.has_other([one])
+
+
 def test_an_endpoint_is_found_by_its_url(fleet: Fleet) -> None:
     service = fleet.enter(fleet.service(A, B))
     assert service.endpoint(B) is service.endpoints[1]

@@ -246,7 +246,10 @@ class Service:
         """Tell whether there is an endpoint beside those of `avoid` that may be asked now."""
         if self.breaker is not None and not self.breaker.allows(self._clock()):
             return False
-        return any(each not in avoid for each in self._candidates)
+        limit = self.settings.concurrency.per_endpoint
+        if limit is None:
+            return any(each not in avoid for each in self._candidates)
+        return any(each not in avoid and each.vitals.inflight < limit for each in self._candidates)
 
     def _broken(self, retry_at: float, now: float) -> GatewayError:
         seconds = max(1, ceil(retry_at - now))
