@@ -229,7 +229,7 @@ async def test_retry_after_of_the_only_endpoint_is_waited_for_if_it_is_not_too_l
     await tries.start()
     timers = Timers(monkeypatch, ring=True)
     await tries.answer(0, BAD + b"retry-after: %b\r\n" % after)
-    assert timers.seconds == ([1.0 if after == b"1" else 0.0] if waits else [])
+    assert timers.seconds == ([1.0] if after == b"1" else [])
     assert tries.status == (0 if waits else 503)
     tries.x.fail(GatewayError("relay.client_gone"))
 
@@ -330,6 +330,7 @@ async def test_the_routes_settings_stand_before_the_services() -> None:
 
 async def test_a_client_that_goes_away_during_the_wait_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     tries = await Tries().start()
+    tries.service.random = lambda: 1.0
     timers = Timers(monkeypatch, ring=False)
     await tries.fail(0)
     assert not tries.x.finished
@@ -613,3 +614,14 @@ async def test_no_deadline_of_an_attempt_is_left_behind_it(monkeypatch: pytest.M
     assert tries.x.total_deadline == inf
     tries.x.fail(GatewayError("relay.client_gone"))
     tries.ended()
+
+
+@pytest.mark.parametrize("code", ["connect.refused", "connect.timeout", "choose.queue_full"])
+async def test_nobody_waits_where_no_endpoint_has_seen_anything(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = await Tries().start()
+    tries.service.random = lambda: 1.0
+    timers = Timers(monkeypatch, ring=False)
+    await tries.fail(0, code)
+    assert (tries.asked, timers.seconds) == ([True, True, False], [])
+    await tries.fail(1)
+    assert timers.seconds == [0.05]  # of twice the first backoff

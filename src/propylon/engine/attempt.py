@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from propylon.engine.sides import Upstream
     from propylon.services.endpoint import Endpoint
     from propylon.services.service import Service
+
+STATUS: Final = "status"
+"""The cause of a retry whose reason is the status of an answer."""
+
+UNSEEN: Final = frozenset(("connect", "busy"))
+"""Causes for which no endpoint has seen anything of the request."""
+
 
 class Attempt:
     """One try of an exchange at one endpoint.
@@ -147,7 +154,7 @@ async def attempt(x: Exchange, lost: Endpoint | None = None) -> Upstream:
                 upstream = sent if sent is not None and sent.error is None else await _try(x, made, retry)
         except GatewayError as error:
             made.blame(error)
-            wait = _retry_in(x, service, retry, tried, error.failure.cause in retry.on)
+            wait = _retry_in(x, service, retry, tried, error.failure.cause)
             if wait is None:
                 give_up(x)
                 raise
@@ -157,11 +164,13 @@ async def attempt(x: Exchange, lost: Endpoint | None = None) -> Upstream:
             made.answered(head.status, monotonic())
             if head.status not in retry.statuses:
                 break
-            wait = _retry_in(x, service, retry, tried, True, _seconds(head.first(b"retry-after")))
+            wait = _retry_in(x, service, retry, tried, STATUS, _seconds(head.first(b"retry-after")))
             if wait is None:
                 break
         give_up(x)
-        await _wait(x, wait)
+        x.disarm()
+        if wait:
+            await _wait(x, wait)
     x.deadline = x.total_deadline = inf
     if service.fields is not None and x.endpoint is not None and not x.status:  # a 101 is sent only once
         x.extra_fields += service.fields(x, x.endpoint)
@@ -284,28 +293,30 @@ def _retry_in(
     service: Service,
     retry: RetrySettings,
     tried: Collection[Endpoint],
-    mendable: bool,
+    cause: str,
     pause: float | None = None,
 ) -> float | None:
     """Return in how many seconds the request is to be tried again; `None` if it is not.
 
     Args:
-        mendable: whether another try may mend what went wrong.
+        cause: why the last try came to nothing, as the table of failures calls it, or `STATUS`.
         pause: what the endpoint asked for by Retry-After.
     """
     made = x.attempt
-    if not mendable or len(tried) >= retry.attempts or x.chosen is not None or made is None:
+    if len(tried) >= retry.attempts or x.chosen is not None or made is None:
+        return None
+    if cause not in retry.on and cause != STATUS:
         return None
     if made.sent and not _may_repeat(x, retry):
         return None
     wait = retry.delay(len(tried) - 1, service.random)
-    if not service.has_other(tried):
-        if not retry.same_endpoint:
+    if service.has_other(tried):
+        if cause in UNSEEN:  # nobody has had anything to do for it, who would need the rest
+            wait = 0.0
+    else:
+        if not retry.same_endpoint or (pause is not None and pause > retry.backoff_max):
             return None
-        if pause is not None:
-            if pause > retry.backoff_max:
-                return None
-            wait = max(wait, pause)
+        wait = max(wait, pause or 0.0)
     now = monotonic()
     if now + wait >= x.total_deadline or not service.budget.withdraw(now):
         return None
@@ -333,7 +344,6 @@ async def _wait(x: Exchange, seconds: float) -> None:
         over = True
         x.notify()
 
-    x.disarm()
     timer = asyncio.get_running_loop().call_later(seconds, ring)
     try:
         while not over:
