@@ -11,6 +11,7 @@ import pytest
 
 from propylon.engine import attempt as attempt_module
 from propylon.engine import exchange as exchange_module
+from propylon.engine import request_out as request_module
 from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
 from propylon.engine.errors import FAILURES, GatewayError
@@ -79,7 +80,7 @@ def test_an_attempt_counts_until_it_is_ended_and_is_ended_once() -> None:
 
 
 async def test_what_an_endpoint_takes_is_counted_from_when_the_request_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, attempt_module)
+    clock = Clock(monkeypatch, attempt_module, request_module)
     endpoint, upstream = FakeEndpoint(), FakeUpstream()
     x = exchange(snapshot(endpoint=endpoint), client=FakeClient())
     x.start(forward(x))

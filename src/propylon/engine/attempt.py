@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.hedge import first_answer_of_two, hedge_delay
-from propylon.engine.pipeline import run_all
 from propylon.engine.replay import Replay
-from propylon.engine.request_out import new_connection, send_request
+from propylon.engine.request_out import new_connection, send_attempt, send_request
 from propylon.http.headers import Headers
 
 if TYPE_CHECKING:
@@ -204,7 +203,8 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
         if upstream is None:
             upstream = await new_connection(x, made.endpoint)
         if upstream is not x.upstream:
-            await _send(x, made, upstream)
+            x.upstream = upstream
+            await send_attempt(x, made, upstream)
         while upstream.head is None and upstream.error is None:
             await x.pause()
         if upstream.error is None:
@@ -218,21 +218,6 @@ async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
         upstream.finish()
         upstream = x.upstream = None
         made.forget_changes()
-
-
-async def _send(x: Exchange, made: Attempt, upstream: Upstream) -> None:
-    """Send the request as the policies of the attempt want it, unless the connection fails before."""
-    x.upstream = upstream
-    upstream.begin(x)
-    x.attempts = made.number = x.attempts + 1
-    headers = None
-    if x.route.pipeline.on_attempt:
-        await run_all(x, x.route.pipeline.on_attempt, made, code="request.policy_failed")
-        headers = made.looked_at
-    if upstream.error is None:
-        made.sent = True
-        made.began = monotonic()
-        send_request(x, made.endpoint, upstream, headers)
 
 
 async def _hedged(x: Exchange, service: Service, retry: RetrySettings, tried: list[Endpoint]) -> Upstream:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import run_all
-from propylon.engine.request_out import new_connection, send_request
+from propylon.engine.request_out import new_connection, send_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -97,7 +96,7 @@ class Leg:
             if self.upstream is None:
                 self.upstream = await new_connection(x, self.attempt.endpoint)
             upstream = self.upstream
-            await self._send(upstream)
+            await send_attempt(x, self.attempt, upstream)
             while upstream.head is None and upstream.error is None:
                 await x.pause()
             if upstream.error is None:
@@ -107,19 +106,6 @@ class Leg:
             repeated = True  # a kept connection that had been closed meanwhile (RFC 9112 9.3.1)
             self._drop()
             self.attempt.forget_changes()
-
-    async def _send(self, upstream: Upstream) -> None:
-        x, attempt = self._x, self.attempt
-        upstream.begin(x)
-        x.attempts = attempt.number = x.attempts + 1
-        headers = None
-        if x.route.pipeline.on_attempt:
-            await run_all(x, x.route.pipeline.on_attempt, attempt, code="request.policy_failed")
-            headers = attempt.looked_at
-        if upstream.error is None:
-            attempt.sent = True
-            attempt.began = monotonic()
-            send_request(x, attempt.endpoint, upstream, headers)
 
 
 async def first_answer_of_two(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.engine.pipeline import run_all
 from propylon.engine.sides import UNKNOWN
 from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
@@ -14,6 +16,7 @@ from propylon.http.request_head import HOSTS, WRITTEN_ANEW
 from propylon.http.target import TargetError
 
 if TYPE_CHECKING:
+    from propylon.engine.attempt import Attempt
     from propylon.engine.exchange import Exchange
     from propylon.engine.rewrite import Rewrite
     from propylon.engine.sides import Upstream
@@ -42,6 +45,24 @@ async def new_connection(x: Exchange, endpoint: Endpoint) -> Upstream:
         pool.withdraw(ticket)
         raise
     return ticket.connection
+
+
+async def send_attempt(x: Exchange, attempt: Attempt, upstream: Upstream) -> None:
+    """Send the request as the policies of the attempt want it, unless the connection fails before.
+
+    Raises:
+        GatewayError: request.policy_failed, read.bad_target.
+    """
+    upstream.begin(x)
+    x.attempts = attempt.number = x.attempts + 1
+    headers = None
+    if x.route.pipeline.on_attempt:
+        await run_all(x, x.route.pipeline.on_attempt, attempt, code="request.policy_failed")
+        headers = attempt.looked_at
+    if upstream.error is None:
+        attempt.sent = True
+        attempt.began = monotonic()
+        send_request(x, attempt.endpoint, upstream, headers)
 
 
 def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: Headers | None) -> None:
