@@ -160,7 +160,7 @@ async def attempt(x: Exchange, lost: Endpoint | None = None) -> Upstream:
         else:
             head = upstream.head
             assert head is not None
-            made.answered(head.status, monotonic())
+            service.answered(made, head.status, monotonic())
             if head.status not in retry.statuses:
                 break
             wait = _retry_in(x, service, retry, tried, STATUS, _seconds(head.first(b"retry-after")))
