@@ -1,5 +1,7 @@
 """What a configuration of fast-gateway looks like in Propylon; docs/coming-from/fast-gateway.md goes through it.
 
+To try it, in this folder:
+
     python3 remote.py &
     ../../.venv/bin/propylon run gateway:gateway &
     curl -i http://127.0.0.1:8080/users/info

@@ -110,9 +110,7 @@ def test_the_configuration_can_be_checked_and_explained_meanwhile(running: Runni
     )
     assert checked.stdout.startswith(f"{running.config}: ok")
     command = running.command("what would happen to a request, step by step")[1:]
-    explained = subprocess.run(
-        [sys.executable, "-m", "propylon", *command], capture_output=True, text=True, check=True
-    )
+    explained = subprocess.run([sys.executable, "-m", "propylon", *command], capture_output=True, text=True, check=True)
     assert "sends GET /people/2" in explained.stdout
 
 

@@ -137,9 +137,7 @@ def test_a_stream_that_a_later_policy_takes_away_is_counted_down() -> None:
     assert limit._limit._open == 0
 
 
-@pytest.mark.parametrize(
-    "head", [STREAM.replace(b"event-stream", b"plain"), OK + b"transfer-encoding: chunked\r\n"]
-)
+@pytest.mark.parametrize("head", [STREAM.replace(b"event-stream", b"plain"), OK + b"transfer-encoding: chunked\r\n"])
 def test_other_responses_are_not_counted(head: bytes) -> None:
     limit = policy(max_streams=1)
     Ask(limit).begin(head)

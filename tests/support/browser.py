@@ -1,5 +1,7 @@
 """A real browser: Chromium without a window, told what to do through its DevTools protocol. No driver is needed.
 
+A test uses it so:
+
     async with browser.tab("http://127.0.0.1:8080/") as tab:
         assert await tab.run("return document.title") == "Chat"
 """

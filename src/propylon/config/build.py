@@ -194,9 +194,7 @@ class _Parts:
             return self._through(bare, own, self.services[route.service], where)
         return self._through(bare, own, self.targets.get(route.target or ""), where)
 
-    def _through(
-        self, bare: CompiledRoute, own: list[PolicyUse], service: Service | None, where: str
-    ) -> CompiledRoute:
+    def _through(self, bare: CompiledRoute, own: list[PolicyUse], service: Service | None, where: str) -> CompiledRoute:
         """Add a service, and the policies."""
         of_service = self.service_uses.get(service.name, ()) if service is not None else ()
         uses = [*self.gateway_uses, *of_service, *own]
@@ -324,4 +322,3 @@ def _condition(config: Condition) -> Callable[[Exchange], bool]:
         if not callable(predicate):
             raise TypeError(f"{config.python} cannot be called: a condition is a function of the exchange")
     return one_condition(config.methods or (), config.paths or (), config.headers or {}, config.query or {}, predicate)
-

@@ -91,6 +91,7 @@ Cidr: TypeAlias = Annotated[
 ]
 """A network, written as `10.0.0.0/8`, or as one address."""
 
+
 def short_form(*types: str) -> Callable[[dict[str, Any]], None]:
     """Let a policy's JSON Schema say that its settings may also be a bare value of one of these JSON types.
 

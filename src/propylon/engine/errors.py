@@ -80,9 +80,7 @@ FAILURES: dict[str, Failure] = {
     "response.body_too_large": Failure(
         502, "Response too large", "A policy read a response body that is larger than its limit."
     ),
-    "response.too_many_streams": Failure(
-        503, "Too many event streams", "See `max_streams` of the `sse` policy."
-    ),
+    "response.too_many_streams": Failure(503, "Too many event streams", "See `max_streams` of the `sse` policy."),
     "gateway.failed": Failure(500, "Internal error", "A defect of the gateway; the log has its traceback."),
     # choosing and reaching an endpoint
     "choose.no_endpoint": Failure(503, "Service unavailable", "The service has no endpoint that could serve."),

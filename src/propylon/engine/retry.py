@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 """Methods that may be sent twice (RFC 9110 9.2.2)."""
 
+
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
     """When an exchange is tried again.

@@ -14,7 +14,6 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.pipeline import NamedHook, failed, is_awaitable, start_task
 
 if TYPE_CHECKING:
-
     from propylon.engine.body import Sink, Source
     from propylon.engine.exchange import Exchange
     from propylon.http.headers import Pair

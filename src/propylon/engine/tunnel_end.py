@@ -60,9 +60,7 @@ class End(asyncio.Protocol):
         side = "endpoint" if self.masks else "client"
         return f"<End {side} {'gone' if self.gone else 'closing' if self.close_sent else 'open'}>"
 
-    def take_over(
-        self, transport: asyncio.Transport, owner: asyncio.Protocol, *, stalled: bool, ended: bool
-    ) -> None:
+    def take_over(self, transport: asyncio.Transport, owner: asyncio.Protocol, *, stalled: bool, ended: bool) -> None:
         """Read and write `transport` from now on, in place of `owner`.
 
         Parameters:

@@ -241,7 +241,6 @@ def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-
 def _family_of(host: str) -> int | None:
     try:
         version = ipaddress.ip_address(host).version

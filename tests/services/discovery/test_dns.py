@@ -194,8 +194,6 @@ async def test_private_answers_are_left_out_when_that_is_asked_for() -> None:
                 await lists.until("nothing")
 
 
-
-
 # SRV records
 
 
