@@ -99,7 +99,6 @@ def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> Serv
     host = None if config.host == "endpoint" else PRESERVE if config.host == "preserve" else config.host.encode("ascii")
     budget = config.retry.budget
     limits = config.concurrency
-    least = limits.min if limits.max is None else min(limits.min, limits.max)
     return ServiceSettings(
         host=host,
         transport=_transport(where, config, gateway.limits.write_buffer),
@@ -112,7 +111,7 @@ def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> Serv
         health=_health_check(config.health),
         breaker=_breaker(config.breaker) if config.breaker is not None else None,
         concurrency=Concurrency(
-            limits.max, limits.per_endpoint, limits.queue, limits.queue_timeout, limits.adaptive, least
+            limits.max, limits.per_endpoint, limits.queue, limits.queue_timeout, limits.adaptive, limits.min
         ),
         panic=config.panic,
         zone=gateway.zone,

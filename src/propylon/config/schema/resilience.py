@@ -157,11 +157,6 @@ class ConcurrencyConfig(Model):
         """A limit that moves needs bounds, and a queue something to wait for."""
         if data.get("adaptive") is not None and data.get("max") is None:
             yield Finding(("adaptive",), "'adaptive' needs 'max'", "write the largest limit it may move to")
-        least, most = data.get("min"), data.get("max")
-        if least is not None and data.get("adaptive") is None:
-            yield Finding(("min",), "'min' is of no use without 'adaptive'")
-        elif isinstance(least, int) and isinstance(most, int) and least > most:
-            yield Finding(("min",), f"'min' is above 'max', which is {most}")
         if data.get("queue") and data.get("max") is None and data.get("per_endpoint") is None:
             yield Finding(("queue",), "'queue' is of no use without 'max' or 'per_endpoint'")
         yield from of_no_use(data, ("queue_timeout",), ("queue",))
