@@ -174,6 +174,14 @@ def unused_port() -> int:
         return port
 
 
+def test_an_https_endpoint_is_never_spoken_to_without_tls(run: Runner) -> None:
+    async def scenario() -> None:
+        async with serving() as server:
+            assert (await refused(f"https://127.0.0.1:{server.port}", tls=None)).code == "connect.tls"
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "api.test"])
 def test_an_address_and_a_name_are_connected_to_without_delay_of_small_writes(run: Runner, host: str) -> None:
     async def scenario() -> None:

@@ -60,12 +60,14 @@ async def connect(
 
     Parameters:
         factory: makes the protocol; called once, when there is a socket.
-        tls: the context for an `https` endpoint, None for plain HTTP.
+        tls: the context for an `https` endpoint, which is not connected to without one; None for plain HTTP.
         server_name: the name to ask for and to check in TLS, if it is not the host of the address.
         timeout: seconds for all of it; None for no limit but those of the kernel and of TLS (60 s).
 
     Raises `ConnectError`.
     """
+    if address.scheme == "https" and tls is None:
+        raise ConnectError("connect.tls", f"{address}: there is no context to speak TLS with")
     try:
         async with asyncio.timeout(timeout):
             if address.unix_path is not None:

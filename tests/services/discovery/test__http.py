@@ -186,6 +186,7 @@ async def test_a_certificate_is_checked_and_its_name_too(certificates: Certifica
     ca = certificates.path("ca")
     async with server(context) as base:
         assert "certificate verify failed" in await failure(base, "/echo")
+        assert "certificate verify failed" in await failure(base.replace("https", "HTTPS"), "/echo")
         assert "certificate" in await failure(base, "/echo", ca=ca)  # it is for b.test
         for tls in (TlsConfig(ca=ca, server_name="b.test"), TlsConfig(verify=False)):
             async with open_session(base, tls=tls) as session:

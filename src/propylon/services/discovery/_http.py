@@ -165,9 +165,10 @@ class Session:
         if self._unix_path is not None:
             connector = library.UnixConnector(path=self._unix_path)
             return connector
+        plain = self._base.lower().startswith("http:")
         try:
             # Reading the system's authorities takes tens of milliseconds, in which requests would stand still.
-            context = await asyncio.to_thread(self._tls.context) if self._base.startswith("https:") else False
+            context = False if plain else await asyncio.to_thread(self._tls.context)  # False verifies nobody
         except TlsError as error:
             raise DiscoveryError(f"TLS with {self.server}: {error}") from None
         connector = library.TCPConnector(ssl=context)
