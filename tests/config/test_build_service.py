@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from propylon.services.breaker import BreakerSettings
 from propylon.services.discovery import Found
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import BreakerUse, Concurrency, Hedging, PassiveHealth, ServiceSettings
+from tests.support.tls import Certificates
 
 URL = "http://127.0.0.1:1"
 
@@ -154,6 +156,30 @@ def test_a_service_of_which_nothing_changed_is_the_one_that_runs() -> None:
     assert built(first.services, endpoints=["http://c:1"], **keys).services["s"] is not first.services["s"]
 
 
+def test_services_with_the_same_tls_settings_share_a_context(certificates: Certificates, tmp_path: Path) -> None:
+    secure, ca = ["https://a.test"], tmp_path / "own.pem"
+    ca.write_bytes(Path(certificates.path("ca")).read_bytes())
+
+    def contexts(running: Any = None) -> list[Any]:
+        services = {"a": {}, "b": {}, "own": {"tls": {"ca": str(ca)}}, "found": {"discover": {"file": "found.yaml"}}}
+        data = {name: {"retry": 2 if running else 3, **keys} for name, keys in services.items()}
+        for name in ("a", "b", "own"):
+            data[name]["endpoints"] = secure
+        routes = [{"path": "/", "target": "https://b.test"}, {"path": "/c", "target": "HTTPS://c.test"}]
+        made.append(build_snapshot(validate({"services": data, "routes": routes}), running or {}))
+        return [service.settings.transport.tls for service in made[-1].services.values()]
+
+    made: list[Snapshot] = []
+    a, b, own, found, first, second = before = contexts()
+    assert a is b is found is first is second is not None
+    assert own not in (a, None)
+    assert contexts(made[-1].services) == before
+    ca.write_bytes(ca.read_bytes() + b"\n")
+    after = contexts(made[-1].services)
+    assert after[2] not in (a, own, None)
+    assert after[:2] + after[3:] == before[:2] + before[3:]
+
+
 def test_routes_to_the_same_target_share_a_service() -> None:
     routes = [{"path": "/a", "target": URL}, {"path": "/b", "target": URL}, {"path": "/c", "target": "http://c:1"}]
     made = build_snapshot(validate({"routes": routes}))
@@ -173,7 +199,7 @@ def test_a_fallback_arrives() -> None:
     assert fallback.respond is not None
 
 
-def test_what_cannot_be_made_is_told_with_its_place(tmp_path: Any) -> None:
+def test_what_cannot_be_made_is_told_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(BuildError, match=r"^services\.s\.tls: "):
         built(endpoints=["https://a"], tls={"ca": str(tmp_path / "ca.pem")})

@@ -129,6 +129,16 @@ async def assert_refused_with(client: RawClient, status: int, code: str, *secret
 
 
 @BOTH_LOOPS
+async def test_https_in_capitals_is_https(front: Fronts, pki: Authorities) -> None:
+    async with TlsUpstream(answer(ok(b"secret")), pki.local) as upstream:
+        url = f"HTTPS://{upstream.authority}"
+        reply = await (await through(front, url, ca=pki.ca)).ask(request_bytes())
+        assert (reply.status, bytes(reply.body)) == (200, b"secret")
+        gateway = Gateway(listen="127.0.0.1:0").route("/*", target=url)
+        await assert_refused_with(await front.client(await front.start(gateway)), 502, "connect.tls")
+
+
+@BOTH_LOOPS
 async def test_an_endpoint_of_the_own_ca_is_spoken_to(front: Fronts, pki: Authorities) -> None:
     async with TlsUpstream(answer(ok(b"secret")), pki.local) as upstream:
         client = await through(front, upstream.url, ca=pki.ca)

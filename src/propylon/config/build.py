@@ -22,7 +22,7 @@ from propylon.config.build_service import (
     BuildError,
     Scope,
     build_service,
-    build_target,
+    build_targets,
     retry_settings,
 )
 from propylon.config.build_split import build_split
@@ -77,8 +77,7 @@ def build_snapshot(
     service_uses = {
         name: _uses(service.policies, f"services.{name}.policies") for name, service in config.services.items()
     }
-    urls = dict.fromkeys(route.target for route in config.routes if route.target)
-    targets = {url: build_target(url, scope) for url in urls}
+    targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), scope)
     parts = _Parts(services, targets, gateway_uses, service_uses)
     rules = [_rule(route, number, parts.route(route, f"routes.{number}")) for number, route in enumerate(config.routes)]
     routes = tuple(rule.route for rule in rules)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from propylon.config.reference import with_objects
 from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
 from propylon.engine.retry import RetrySettings
+from propylon.outbound.address import EndpointAddress
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.tls import client_context
 from propylon.plugins import BALANCERS
@@ -33,7 +36,8 @@ from propylon.services.settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import ssl
+    from collections.abc import Iterable, Mapping
 
     from propylon.config.schema import GatewayConfig, ServiceTlsConfig
     from propylon.config.schema.balance import BalanceEntry
@@ -52,18 +56,26 @@ class BuildError(ValueError):
     """A configuration whose keys are right and that cannot be carried out; the message says where and why."""
 
 
-class Scope(NamedTuple):
+@dataclass(slots=True)
+class Scope:
     """What services are built within.
 
     Attributes:
         gateway: the whole configuration.
         running: the services that are at work now: one whose configuration stays is used again as it is.
         base_dir: the folder of the configuration file.
+        contexts: those for TLS, by the digest of what they are made of. To read the system's authorities takes 25 ms,
+            so services with the same settings share one, from one configuration to the next.
     """
 
     gateway: GatewayConfig
     running: Mapping[str, Service]
     base_dir: Path
+    contexts: dict[str, ssl.SSLContext] = field(init=False)
+
+    def __post_init__(self) -> None:
+        transports = [service.settings.transport for service in self.running.values()]
+        self.contexts = {each.tls_digest: each.tls for each in transports if each.tls is not None}
 
 
 def build_service(name: str, config: ServiceConfig, scope: Scope) -> Service:
@@ -72,14 +84,32 @@ def build_service(name: str, config: ServiceConfig, scope: Scope) -> Service:
     Raises:
         BuildError: a certificate that cannot be read, an algorithm or a provider that cannot be made.
     """
-    where = f"services.{name}"
-    settings = _settings(where, config, scope.gateway)
+    settings = _settings(f"services.{name}", config, scope)
     found = tuple(Found(each.url, each.weight, each.priority, each.zone) for each in config.endpoints)
+    return _service(name, settings, found, config.discover, scope)
+
+
+def build_targets(urls: Iterable[str], scope: Scope) -> dict[str, Service]:
+    """Make the services of every `target:`; routes to the same one share it. There may be thousands."""
+    settings: dict[str, ServiceSettings] = {}
+    services = {}
+    for url in urls:
+        scheme = EndpointAddress.parse(url).scheme
+        if scheme not in settings:
+            settings[scheme] = _settings(f"services.{url}", ServiceConfig.model_validate({"endpoints": [url]}), scope)
+        services[url] = _service(url, settings[scheme], (Found(url),), None, scope)
+    return services
+
+
+def _service(
+    name: str, settings: ServiceSettings, found: tuple[Found, ...], discover: DiscoverConfig | None, scope: Scope
+) -> Service:
+    where = f"services.{name}"
     known = scope.running.get(name)
     if known is not None and known.settings == settings and known.configured == found:
         return known
     try:
-        provider = None if config.discover is None else config.discover.provider(Place(name, scope.base_dir))
+        provider = None if discover is None else discover.provider(Place(name, scope.base_dir))
     except Exception as error:  # a provider is anybody's code
         raise BuildError(f"{where}.discover: {error}") from error
     algorithm, balance = settings.balance
@@ -90,18 +120,13 @@ def build_service(name: str, config: ServiceConfig, scope: Scope) -> Service:
     return Service(name, settings, found, balancer, CHANCE, provider)
 
 
-def build_target(url: str, scope: Scope) -> Service:
-    """Make the service of a `target:`; routes to the same one share it."""
-    return build_service(url, ServiceConfig.model_validate({"endpoints": [url]}), scope)
-
-
-def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> ServiceSettings:
+def _settings(where: str, config: ServiceConfig, scope: Scope) -> ServiceSettings:
     host = None if config.host == "endpoint" else PRESERVE if config.host == "preserve" else config.host.encode("ascii")
     budget = config.retry.budget
     limits = config.concurrency
     return ServiceSettings(
         host=host,
-        transport=_transport(where, config, gateway.limits.write_buffer),
+        transport=_transport(where, config, scope),
         discover=None if config.discover is None else _referring(f"{where}.discover", config.discover),
         balance=_referring(f"{where}.balance", config.balance),
         retry=retry_settings(config.retry),
@@ -114,7 +139,7 @@ def _settings(where: str, config: ServiceConfig, gateway: GatewayConfig) -> Serv
             limits.max, limits.per_endpoint, limits.queue, limits.queue_timeout, limits.adaptive, limits.min
         ),
         panic=config.panic,
-        zone=gateway.zone,
+        zone=scope.gateway.zone,
         slow_start=config.slow_start,
     )
 
@@ -183,16 +208,15 @@ def _breaker(config: BreakerConfig) -> BreakerUse:
     return BreakerUse(settings, config.statuses, config.per != "service", config.per != "endpoint")
 
 
-def _transport(where: str, config: ServiceConfig, write_buffer: int) -> Transport:
+def _transport(where: str, config: ServiceConfig, scope: Scope) -> Transport:
     limits = config.connections
     tls, digest = None, ""
-    if config.discover is not None or any(endpoint.url.startswith("https:") for endpoint in config.endpoints):
-        files = [str(path) if path is not None else None for path in _files(config.tls)]
-        try:
-            tls = client_context(config.tls.verify, *files)
-        except ValueError as error:
-            raise BuildError(f"{where}.tls: {error}") from None
+    addresses = [EndpointAddress.parse(endpoint.url) for endpoint in config.endpoints]
+    if config.discover is not None or any(address.scheme == "https" for address in addresses):
         digest = _digest(config.tls)
+        tls = scope.contexts.get(digest)
+        if tls is None:
+            tls = scope.contexts[digest] = _context(where, config.tls)
     return Transport(
         tls,
         digest,
@@ -204,8 +228,16 @@ def _transport(where: str, config: ServiceConfig, write_buffer: int) -> Transpor
             limits.queue,
             limits.queue_timeout,
         ),
-        write_buffer,
+        scope.gateway.limits.write_buffer,
     )
+
+
+def _context(where: str, tls: ServiceTlsConfig) -> ssl.SSLContext:
+    files = [str(path) if path is not None else None for path in _files(tls)]
+    try:
+        return client_context(tls.verify, *files)
+    except ValueError as error:
+        raise BuildError(f"{where}.tls: {error}") from None
 
 
 def _files(tls: ServiceTlsConfig) -> tuple[Path | None, Path | None, Path | None]:
@@ -217,5 +249,6 @@ def _digest(tls: ServiceTlsConfig) -> str:
     digest = hashlib.sha256(repr(tls).encode())
     for path in _files(tls):
         if path is not None:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            with contextlib.suppress(OSError):  # it is told when the context is made
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
