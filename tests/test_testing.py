@@ -258,11 +258,12 @@ def test_a_gateway_from_a_file_finds_the_policies_beside_it(tmp_path: Path, monk
     assert TestClient(Gateway.load(file)).get("/").exchange.state == {"kept": True}
 
 
-def test_a_service_whose_endpoints_are_to_be_found_is_stood_for_as_well() -> None:
+@pytest.mark.parametrize("name", ["found", "a..B", "_", "x" * 100])
+def test_a_service_whose_endpoints_are_to_be_found_is_stood_for_as_well(name: str) -> None:
     async def endpoints() -> Any:
         raise AssertionError("nobody looks for it")
         yield
 
-    gateway = Gateway(services={"found": {"discover": endpoints}})
-    gateway.route("/*", service="found")
-    assert TestClient(gateway, {"found": Response(200, body="it")}).get("/").text == "it"
+    gateway = Gateway(services={name: {"discover": endpoints}})
+    gateway.route("/*", service=name)
+    assert TestClient(gateway, {name: Response(200, body="it")}).get("/").text == "it"

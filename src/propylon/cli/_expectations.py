@@ -7,7 +7,6 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from propylon.config.schema import EndpointConfig
 from propylon.engine.match import Regex
 from propylon.engine.message import Response
 from propylon.gateway import Gateway
@@ -76,7 +75,7 @@ class _Runner:
     """One gateway, reached by http and by https, and what its services answer."""
 
     def __init__(self, config: GatewayConfig, base_dir: Path) -> None:
-        gateway = Gateway.from_config(_with_endpoints(config), base_dir)
+        gateway = Gateway.from_config(config, base_dir)
         services = dict.fromkeys(gateway.snapshot().services, self._answer)
         self._clients = {scheme: TestClient(gateway, services, scheme=scheme) for scheme in ("http", "https")}
         self._test: RequestTestConfig | None = None
@@ -103,23 +102,6 @@ class _Runner:
         except TimeoutError:
             return Result(name_of(test), (Failure("answer", "one", f"none within {REQUEST_SECONDS:.0f} s"),))
         return Result(name_of(test), tuple(_compared(test.expect, answer)))
-
-
-def _with_endpoints(config: GatewayConfig) -> GatewayConfig:
-    """Give services whose endpoints are found by a provider one in its place: no provider runs in a test."""
-    services = {
-        name: service
-        if service.discover is None
-        else service.model_copy(
-            update={"discover": None, "endpoints": (EndpointConfig(url=f"http://{_host_of(name)}.test"),)}
-        )
-        for name, service in config.services.items()
-    }
-    return config.model_copy(update={"services": services})
-
-
-def _host_of(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "service"
 
 
 def _compared(expected: ExpectedConfig, answer: Answer) -> Iterator[Failure]:

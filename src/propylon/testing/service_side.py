@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -157,13 +158,17 @@ def put_services(snapshot: Snapshot, services: Mapping[str, Handler]) -> None:
     """Give every endpoint a pool whose connections lead to a handler; nobody is asked where services are."""
     for service in snapshot.services.values():
         if not service.endpoints:
-            service.apply((Found(f"http://{service.name}.test"),))
+            service.apply((Found(f"http://{_host_of(service.name)}.test"),))
     endpoints = [(name, endpoint) for name, service in snapshot.services.items() for endpoint in service.endpoints]
     known = {name for name, _ in endpoints} | {endpoint.url for _, endpoint in endpoints}
     if unknown := set(services) - known:
         raise ValueError(f"the gateway has no service {sorted(unknown)}, only {sorted(known)}")
     for name, endpoint in endpoints:
         _put(endpoint, name, services.get(endpoint.url) or services.get(name) or _echo)
+
+
+def _host_of(service: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", service.lower()).strip("-") or "service"
 
 
 def _put(endpoint: Endpoint, service: str, handler: Handler) -> None:
