@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from propylon.engine import alarm as alarm_module
 from propylon.engine import attempt as attempt_module
 from propylon.engine import exchange as exchange_module
 from propylon.engine import request_out as request_module
@@ -18,7 +19,7 @@ from propylon.engine.errors import FAILURES, GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.retry import RetrySettings
-from propylon.services.breaker import BreakerSettings
+from propylon.services.breaker import Breaker, BreakerSettings
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import BreakerUse, PassiveHealth
 from tests.support.deadline import settle
@@ -44,7 +45,7 @@ class Timers:
             return self.handles[-1]
 
         fake = SimpleNamespace(call_later=call_later)
-        monkeypatch.setattr(attempt_module, "asyncio", SimpleNamespace(get_running_loop=lambda: fake))
+        monkeypatch.setattr(alarm_module, "asyncio", SimpleNamespace(get_running_loop=lambda: fake))
 
 
 # one attempt
@@ -626,3 +627,23 @@ async def test_nobody_waits_where_no_endpoint_has_seen_anything(code: str, monke
     assert (tries.asked, timers.seconds) == ([True, True, False], [])
     await tries.fail(1)
     assert timers.seconds == [0.05]  # of twice the first backoff
+
+
+# what a balancing algorithm adds to the answer
+
+
+@pytest.mark.parametrize(("probes", "cookies"), [(False, 1), (True, 0)])
+async def test_a_client_whose_request_is_a_probe_is_not_told_to_stay_there(probes: bool, cookies: int) -> None:
+    tries = Tries(settings={"breaker": BreakerUse(BreakerSettings(consecutive=1, open=0.001))})
+    breaker = tries.endpoints[0].breaker = Breaker(BreakerSettings(consecutive=1, open=0.001), lambda: 0.5)
+    tries.service.fields = lambda x, endpoint: b"set-cookie: stay=%s\r\n" % endpoint.url.encode()
+    if probes:
+        breaker.end(False, True, 0.0, 0.0)  # long ago
+        tries.service.circuit_switched(cast("Any", tries.endpoints[0]), breaker, 0.0)
+        tries.service.sweep(1.0)
+    await tries.start()
+    assert tries.asked == [True, False, False]
+    await tries.answer(0)
+    assert tries.client.heads[0][1].count(b"set-cookie") == cookies
+    assert breaker.state == "closed"
+    tries.ended()

@@ -7,11 +7,11 @@ begun is ended, whatever happens, so that the counts of endpoints, breakers and 
 
 from __future__ import annotations
 
-import asyncio
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from propylon.engine.alarm import Alarm
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.hedge import first_answer_of_two, hedge_delay
@@ -160,6 +160,7 @@ async def attempt(x: Exchange, lost: Endpoint | None = None) -> Upstream:
         else:
             head = upstream.head
             assert head is not None
+            is_probe = made.probe  # until the service learns of the answer
             service.answered(made, head.status, monotonic())
             if head.status not in retry.statuses:
                 break
@@ -171,7 +172,8 @@ async def attempt(x: Exchange, lost: Endpoint | None = None) -> Upstream:
         if wait:
             await _wait(x, wait)
     x.deadline = x.total_deadline = inf
-    if service.fields is not None and x.endpoint is not None and not x.status:  # a 101 is sent only once
+    # A probe has gone where nobody chose to send it, and a 101 is sent already.
+    if service.fields is not None and x.endpoint is not None and not is_probe and not x.status:
         x.extra_fields += service.fields(x, x.endpoint)
     return upstream
 
@@ -321,20 +323,13 @@ def give_up(x: Exchange) -> None:
 
 
 async def _wait(x: Exchange, seconds: float) -> None:
-    """Let some time pass. The clock is not asked: a timer may go off a little before its time."""
-    over = False
-
-    def ring() -> None:
-        nonlocal over
-        over = True
-        x.notify()
-
-    timer = asyncio.get_running_loop().call_later(seconds, ring)
+    """Let some time pass."""
+    alarm = Alarm(x, seconds)
     try:
-        while not over:
+        while not alarm.due:
             await x.pause()
     finally:
-        timer.cancel()
+        alarm.cancel()
 
 
 def _seconds(retry_after: bytes | None) -> float | None:

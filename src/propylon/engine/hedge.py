@@ -6,10 +6,10 @@ and the one that loses is cancelled. J. Dean, L. Barroso, "The Tail at Scale", C
 
 from __future__ import annotations
 
-import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from propylon.engine.alarm import Alarm
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.request_out import new_connection, send_attempt
@@ -122,14 +122,7 @@ async def first_answer_of_two(
     """
     legs = [Leg(x, first)]
     winner = None
-    due = False
-
-    def ring() -> None:
-        nonlocal due
-        due = True
-        x.notify()
-
-    timer = asyncio.get_running_loop().call_later(delay, ring)
+    alarm = Alarm(x, delay)
     try:
         while True:
             for leg in legs:
@@ -139,8 +132,8 @@ async def first_answer_of_two(
                 return winner
             if all(leg.over for leg in legs):
                 raise next(leg.error for leg in legs if leg.error is not None)
-            if due and len(legs) == 1:
-                due = False
+            if alarm.due and len(legs) == 1:
+                alarm.due = False
                 other = second()
                 if other is not None:
                     legs.append(Leg(x, other))
@@ -152,7 +145,7 @@ async def first_answer_of_two(
                 leg.fail(error)
         raise
     finally:
-        timer.cancel()
+        alarm.cancel()
         for leg in legs:
             if leg is not winner:
                 leg.lose()
