@@ -37,6 +37,9 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
 
     points = {
         "tides": SimpleNamespace(load=lambda: SimpleNamespace(Config=ColourConfig, Balancer=object)),
+        "stars": SimpleNamespace(
+            load=lambda: SimpleNamespace(Config=ColourConfig, Balancer=SimpleNamespace(decides_alone=True))
+        ),
         "moon": SimpleNamespace(load=wrong),
     }
     monkeypatch.setattr(BALANCERS, "_entry_points", points)
@@ -117,3 +120,24 @@ def test_a_validator_of_another_package_that_breaks_is_reported(monkeypatch: pyt
 def test_an_unknown_name_is_an_error_in_python_too() -> None:
     with pytest.raises(ValidationError, match="unknown balancing algorithm 'p3'"):
         BalanceEntry.named("p3")
+
+
+# beside a slow start
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ("p2c", True),
+        ("{ewma: {}}", True),
+        ("tides", True),
+        ("moon", True),  # it cannot be imported, and that is told
+        ("{consistent_hash: {client: true}}", False),
+        ("sticky", False),
+        ("{python: 'a:b'}", False),
+        ("stars", False),
+    ],
+)
+@pytest.mark.usefixtures("third_party")
+def test_an_algorithm_that_decides_alone_is_refused_a_slow_start(value: str, fits: bool) -> None:
+    assert ("which decides alone" in problem(f"{value}\n    slow_start: 5s\n    hedge: wrong")) is not fits

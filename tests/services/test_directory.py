@@ -10,7 +10,7 @@ from propylon.engine.errors import GatewayError
 from propylon.services.breaker import BreakerSettings
 from propylon.services.discovery import Found
 from propylon.services.ejection import EjectionSettings
-from propylon.services.settings import BreakerUse, PassiveHealth, Transport
+from propylon.services.settings import BreakerUse, Hedging, PassiveHealth, Transport
 from tests.support.fleet import Fleet
 
 A, B, C = "http://10.0.0.1:1", "http://10.0.0.2:1", "http://10.0.0.3:1"
@@ -78,14 +78,16 @@ def test_a_service_that_stays_is_not_started_anew(fleet: Fleet) -> None:
 
 def test_what_a_service_has_learned_goes_on_where_it_still_fits(fleet: Fleet) -> None:
     use = BreakerUse(BreakerSettings(consecutive=1), service=True)
-    old = fleet.enter(fleet.service(A, breaker=use))
-    same = fleet.enter(fleet.service(A, B, breaker=use))
+    old = fleet.enter(fleet.service(A, breaker=use, hedging=Hedging()))
+    same = fleet.enter(fleet.service(A, B, breaker=use, hedging=Hedging()))
     assert (same.budget, same.breaker, same.balancer) == (old.budget, old.breaker, old.balancer)
+    assert same.latencies is old.latencies is not None
     assert same.endpoints[0].breaker is old.endpoints[0].breaker
     others = {"budget": (0.9, 1.0), "balance": ("p2c", None), "breaker": BreakerUse(BreakerSettings(consecutive=2))}
     other = fleet.enter(fleet.service(A, **others))
     assert other.budget is not old.budget
     assert other.breaker is None
+    assert other.latencies is None
     assert other.balancer is not old.balancer
     assert other.endpoints[0].breaker is not old.endpoints[0].breaker
 
@@ -187,6 +189,23 @@ def test_addresses_that_are_gone_are_forgotten_when_nothing_is_under_way_there(f
     fleet.directory.sweep_pools(fleet.now)
     assert set(fleet.directory._vitals) == {"http://10.1.0.49:1"}
     assert fleet.directory._leaving == set()
+
+
+def test_an_address_whose_service_is_gone_is_forgotten_with_its_ejection(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "propylon.services")
+    old = fleet.enter(fleet.service(A, passive=PASSIVE))
+    fleet.send(old).fail()
+    late = fleet.send(old, old.endpoints[0])
+    fleet.enter(fleet.service(B, name="t"))
+    fleet.directory.sweep_pools(fleet.now)
+    assert set(fleet.directory._vitals) == {A, B}
+    late.end()
+    fleet.directory.sweep_pools(fleet.now)
+    assert set(fleet.directory._vitals) == {B}
+    fleet.sweep(60.0)
+    assert "is back" not in caplog.text
 
 
 def test_an_address_that_comes_back_meanwhile_is_remembered(fleet: Fleet) -> None:

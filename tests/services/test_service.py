@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from propylon.engine.errors import GatewayError
+from propylon.services.balancing import round_robin
 from propylon.services.breaker import BreakerSettings
 from propylon.services.discovery import Found
 from propylon.services.ejection import EjectionSettings
@@ -347,7 +348,10 @@ def test_a_retry_is_not_sent_back_to_what_failed_because_the_other_one_is_cold(f
 
 
 def test_algorithms_with_a_reason_of_their_own_are_not_overruled(fleet: Fleet) -> None:
-    service = cold_service(fleet, balance=("sticky", None))
+    class Reasoned(round_robin.Balancer):
+        decides_alone = True
+
+    service = cold_service(fleet, balancer=Reasoned)
     fleet.luck = 0.99
     assert fleet.chosen(service) == {A, B}
 

@@ -84,13 +84,19 @@ class Fleet:
         """Let attempts see the time of this fleet."""
         return patch.object(attempt_module, "monotonic", self.clock)
 
-    def service(self, *found: str | Found, name: str = "s", **settings: Any) -> Service:
+    def service(
+        self,
+        *found: str | Found,
+        name: str = "s",
+        balancer: type[round_robin.Balancer] = round_robin.Balancer,
+        **settings: Any,
+    ) -> Service:
         """Make a service whose endpoints are asked in turn, for `enter`."""
         chance = Chance(self.clock, lambda: self.luck)
         settings = {"balance": ("round_robin", None), **settings}
         endpoints = [each if isinstance(each, Found) else Found(each) for each in found]
-        balancer = round_robin.Balancer(round_robin.Config(), chance)
-        return Service(name, ServiceSettings(**settings), endpoints, balancer, chance)
+        made = balancer(round_robin.Config(), chance)
+        return Service(name, ServiceSettings(**settings), endpoints, made, chance)
 
     def enter(self, *services: Service) -> Service:
         """Let these services be the current ones; returns the first."""

@@ -63,12 +63,11 @@ class Directory:
         for service in set(old.values()).difference(services.values()):
             service.stop()
             self._restless.discard(service)
+            self._leaving.update(endpoint.vitals for endpoint in service.endpoints)
         current = {(service.name, endpoint.url) for service in services.values() for endpoint in service.endpoints}
         for key in self._endpoints.keys() - current:
             self._endpoints.pop(key)[1].pool.retire()
             self.checks.forget(*key)
-        self._vitals = {url: vitals for url, vitals in self._vitals.items() if vitals.users or vitals.inflight}
-        self._ejected.intersection_update(self._vitals.values())
 
     def endpoint(self, service: Service, found: Found) -> Endpoint:
         """Return the endpoint of a service, and check its health: the one there is, if nothing of it has changed.
@@ -156,7 +155,8 @@ class Directory:
         """Close connections that have rested for too long, and forget addresses that are gone; once a second."""
         for vitals in [each for each in self._leaving if each.users or not each.inflight]:
             self._leaving.discard(vitals)
-            if not vitals.users and self._vitals.get(vitals.url) is vitals:
+            if not vitals.users:
+                self._ejected.discard(vitals)
                 del self._vitals[vitals.url]
         for _, endpoint in self._endpoints.values():
             endpoint.pool.sweep(now)

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from propylon.services.endpoint import Endpoint
     from propylon.services.settings import ServiceSettings
 
-KEEPS_KEYS: Final = frozenset(("consistent_hash", "sticky", "python"))
-"""Algorithms whose choice has a reason of its own: slow start does not overrule it."""
-
 COLD_SHARE: Final = 0.1
 """What an endpoint gets of its share when slow start begins, as in Envoy (`min_weight_percent`)."""
 
@@ -101,7 +98,7 @@ class Service:
         self._open: set[Endpoint] = set()
         self._probes: list[Endpoint] = []
         self._warm: dict[Endpoint, float] = {}
-        self._slow_start = 0.0 if settings.balance[0] in KEEPS_KEYS else settings.slow_start
+        self._slow_start = 0.0 if getattr(balancer, "decides_alone", False) else settings.slow_start
 
     def __repr__(self) -> str:
         return f"<Service {self.name} {len(self._candidates)} of {len(self.endpoints)} endpoints>"
@@ -136,6 +133,8 @@ class Service:
                 self.breaker = previous.breaker
             if previous.settings.concurrency == self.settings.concurrency:
                 self.admission = previous.admission
+            if previous.hedging == self.hedging:
+                self.latencies = previous.latencies
             if self.provider is not None and not self.found:
                 self.found = previous.found
             if previous._slow_start == self._slow_start:

@@ -21,7 +21,7 @@ from propylon.config.schema.resilience import (
 )
 from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, Percent, ServiceUrl, Text
 from propylon.outbound.address import AddressError, EndpointAddress
-from propylon.services.service import KEEPS_KEYS
+from propylon.plugins import BALANCERS, PluginBrokenError, PluginNotFoundError
 
 MAX_WEIGHT = 1000
 
@@ -158,7 +158,7 @@ class ServiceConfig(Model):
         if data.get("tls") and urls and all(url and url.scheme == "http" for url in urls):
             yield Finding(("tls",), "no endpoint of this service is https", "write https:// in its URL")
         balance = _algorithm(data.get("balance"))
-        if data.get("slow_start") and balance in KEEPS_KEYS:
+        if data.get("slow_start") and balance is not None and _decides_alone(balance):
             hint = "remove it, or balance by another algorithm"
             yield Finding(("slow_start",), f"'slow_start' is of no use with {balance!r}, which decides alone", hint)
 
@@ -170,6 +170,13 @@ def _algorithm(balance: Any) -> str | None:
     if isinstance(balance, Mapping) and len(balance) == 1:
         return str(next(iter(balance)))
     return balance if isinstance(balance, str) else "python" if callable(balance) else None
+
+
+def _decides_alone(algorithm: str) -> bool:
+    try:
+        return getattr(BALANCERS.find(algorithm).Balancer, "decides_alone", False)
+    except (PluginNotFoundError, PluginBrokenError):  # reported elsewhere
+        return False
 
 
 def _urls(endpoints: Any) -> list[EndpointAddress | None]:

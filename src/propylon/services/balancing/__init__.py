@@ -31,7 +31,13 @@ class Chance:
 
 
 class Balancer(Protocol):
-    """One algorithm at work for one service. It decides and does no I/O."""
+    """One algorithm at work for one service. It decides and does no I/O.
+
+    Attributes:
+        decides_alone: true if its choice has a reason, which slow start must not overrule. Others leave it out.
+    """
+
+    decides_alone: bool
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
         """Choose among `endpoints` from now on.

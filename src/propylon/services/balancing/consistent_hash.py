@@ -90,6 +90,7 @@ class Balancer:
 
     __slots__ = ("_bound", "_count", "_endpoints", "_key", "_random", "_ring", "_sampler", "_until_count")
 
+    decides_alone = True
     _sampler: Sampler
 
     def __init__(self, config: Config, chance: Chance) -> None:

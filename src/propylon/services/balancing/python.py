@@ -44,6 +44,8 @@ class Balancer:
 
     __slots__ = ("_endpoints", "_function")
 
+    decides_alone = True
+
     def __init__(self, config: Config, chance: Chance) -> None:
         """Import what is named. Raises what `Function` raises."""
         self._function = Function(config.function)

@@ -101,6 +101,8 @@ class Balancer:
 
     __slots__ = ("_attributes", "_by_code", "_choice", "_codes", "_key", "_name", "_secure")
 
+    decides_alone = True
+
     def __init__(self, config: Config, chance: Chance) -> None:
         self._name = config.cookie.encode("ascii")
         self._key = token_bytes(sha256().block_size) if config.secret is None else config.secret.encode("utf-8")
