@@ -22,10 +22,10 @@ from propylon.config.schema import GatewayConfig, PolicyEntry
 from propylon.config.schema.balance import BalanceEntry
 from propylon.config.schema.discover import DiscoverConfig
 from propylon.config.service_mode.variables import Variables
-from propylon.engine import router
 from propylon.engine.errors import FAILURES
 from propylon.engine.pipeline import PHASES
 from propylon.plugins import POLICIES
+from propylon.routing import router
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -156,7 +156,7 @@ class Gateway:
 
     def compiled(self) -> Snapshot:
         """Compile the configuration anew: services of its own, which nobody else uses. Raises as `snapshot` does."""
-        from propylon.config.build import build_snapshot
+        from propylon.build.snapshot import build_snapshot
 
         base_dir = Path() if self._modules is None else self._modules.folder
         return build_snapshot(self.config, base_dir=base_dir)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from propylon.config.load import validate
 from propylon.config.problems import ConfigError
 from propylon.config.schema import GatewayConfig, PolicyEntry
-from propylon.engine.match import Regex
+from propylon.routing.match import Regex
 
 
 def route(**keys: Any) -> Any:

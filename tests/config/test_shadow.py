@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.config.build import build_snapshot
+from propylon.build.snapshot import build_snapshot
 from propylon.config.load import validate
 from propylon.config.shadow import shadowed
-from propylon.engine.router import Found
+from propylon.routing.router import Found
 
 
 def config(*routes: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from propylon import Exchange, Message
 from propylon.config.schema import PolicyEntry
-from propylon.engine import tunnel as tunnel_module
+from propylon.engine.websocket import tunnel as tunnel_module
 from propylon.http.websocket import accept_of
 from tests.conftest import BOTH_LOOPS
 from tests.outbound.conftest import make_ca, make_leaf

@@ -9,7 +9,7 @@ import pytest
 
 from propylon.engine.condition import combine, one_condition
 from propylon.engine.exchange import Exchange
-from propylon.engine.router import RuleError
+from propylon.routing.router import RuleError
 from tests.support.fakes import exchange
 
 FIELDS = b"host: a.example\r\nx-kind: blue\r\n"

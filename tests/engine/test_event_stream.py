@@ -17,7 +17,7 @@ from propylon.engine.event_stream import MAX_HELD_BYTES
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.timing import Ending
-from propylon.engine.tunnel_settings import DRAINED
+from propylon.engine.websocket.settings import DRAINED
 from propylon.http.sse import BOM, COMMENT, HEARTBEAT
 from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 

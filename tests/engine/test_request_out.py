@@ -12,7 +12,7 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.request_out import PRESERVE, send_request
-from propylon.engine.rewrite import QueryEdit, strip, template
+from propylon.routing.rewrite import QueryEdit, strip, template
 from tests.support.fakes import TOLD, FakeEndpoint, FakeUpstream, exchange, snapshot
 
 OWN = TOLD + b"x-request-id: id-1\r\n"

@@ -19,8 +19,8 @@ from propylon.engine.body import Body
 from propylon.engine.exchange import Exchange
 from propylon.engine.snapshot import ClientLimits, ClientTimeouts
 from propylon.engine.timing import Ending
-from propylon.engine.tunnel import CLOSE_SECONDS
-from propylon.engine.tunnel_settings import DRAINED
+from propylon.engine.websocket.settings import DRAINED
+from propylon.engine.websocket.tunnel import CLOSE_SECONDS
 from propylon.http.response_head import ResponseHead
 from propylon.inbound import http1 as module
 from propylon.inbound.http1 import (

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from propylon.engine.timing import Ending
-from propylon.engine.tunnel_settings import DRAINED
+from propylon.engine.websocket.settings import DRAINED
 from propylon.http.request_id import is_safe
 from propylon.inbound.intake import Intake
 from tests.support.deadline import settle

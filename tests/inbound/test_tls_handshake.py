@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from propylon.engine.snapshot import ClientLimits
 from propylon.engine.timing import Ending
-from propylon.engine.tunnel_settings import DRAINED
+from propylon.engine.websocket.settings import DRAINED
 from propylon.inbound import tls_handshake as module
 from propylon.inbound.intake import Intake
 from propylon.inbound.tls import ListenerTls

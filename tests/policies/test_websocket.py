@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.tunnel_settings import Reconnect, TunnelSettings
+from propylon.engine.websocket.settings import Reconnect, TunnelSettings
 from propylon.http.frames import FrameLimits
 from propylon.policies.websocket import Config, Policy
 from tests.support.fakes import exchange

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from propylon import Gateway
-from propylon.config.build_service import BuildError
+from propylon.build.service import BuildError
 from propylon.config.load import validate
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError

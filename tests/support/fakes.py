@@ -24,14 +24,14 @@ from propylon.engine.client_certificate import ClientCertificate
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
-from propylon.engine.router import Router, Rule
 from propylon.engine.snapshot import CompiledRoute, Snapshot
-from propylon.engine.tunnel_end import End
+from propylon.engine.websocket.end import End
 from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Pair
 from propylon.http.request_head import HeadRules, RequestFields, RequestReader
 from propylon.http.response_head import ResponseHead
 from propylon.outbound.pool import Ticket
+from propylon.routing.router import Router, Rule
 from propylon.services.balancing import Chance, round_robin
 from propylon.services.breaker import Breaker
 from propylon.services.service import Service

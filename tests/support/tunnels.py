@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from propylon.engine import exchange as exchange_module
-from propylon.engine import tunnel as tunnel_module
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
-from propylon.engine.tunnel import Tunnel
-from propylon.engine.tunnel_settings import TunnelSettings
+from propylon.engine.websocket import tunnel as tunnel_module
+from propylon.engine.websocket.settings import TunnelSettings
+from propylon.engine.websocket.tunnel import Tunnel
 from propylon.http.websocket import Close
 from tests.support.fakes import Clock, FakeClient, FakeEndpoint, FakeTransport, FakeUpstream, exchange, snapshot
 from tests.support.frames import SWITCH, Frame, handshake, read_frames

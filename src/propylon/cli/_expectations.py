@@ -7,9 +7,9 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from propylon.engine.match import Regex
 from propylon.engine.message import Response
 from propylon.gateway import Gateway
+from propylon.routing.match import Regex
 from propylon.testing import ServiceDown, TestClient
 
 if TYPE_CHECKING:

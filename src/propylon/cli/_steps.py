@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from propylon.cli._choice import rule_lines
 from propylon.cli._view import RouteView, route_view
 from propylon.engine.errors import FAILURES, GatewayError
-from propylon.engine.rewrite import join
-from propylon.engine.router import Found, WrongMethod
-from propylon.engine.upgrade import check_handshake
+from propylon.engine.websocket.upgrade import check_handshake
 from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.host import Host, HostError, parse_host
 from propylon.http.refusal import Refusal
 from propylon.http.request_head import HeadRules, RequestFields, RequestLine
 from propylon.http.target import TargetError
+from propylon.routing.rewrite import join
+from propylon.routing.router import Found, WrongMethod
 
 if TYPE_CHECKING:
     from propylon.engine.snapshot import CompiledRoute, Snapshot

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from propylon.cli._choice import choice, endpoint_lines
-from propylon.engine.match import Regex, Rule
 from propylon.outbound.address import EndpointAddress
+from propylon.routing.match import Regex, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

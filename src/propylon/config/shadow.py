@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from propylon.engine.pattern import ANY, WILDCARD, HostPattern, PathPattern, regex_path
+from propylon.routing.pattern import ANY, WILDCARD, HostPattern, PathPattern, regex_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

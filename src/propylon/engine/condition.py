@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from propylon.engine.router import Found, Router, Rule
+from propylon.routing.router import Found, Router, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from propylon.engine.snapshot import CompiledRoute, Snapshot
     from propylon.engine.timing import Ending, Timeouts
     from propylon.engine.transform import Transform
-    from propylon.engine.tunnel import Tunnel
-    from propylon.engine.tunnel_settings import TunnelSettings
+    from propylon.engine.websocket.settings import TunnelSettings
+    from propylon.engine.websocket.tunnel import Tunnel
     from propylon.http.forwarded import Origin
     from propylon.http.headers import Headers
     from propylon.http.host import Host

@@ -28,7 +28,7 @@ from propylon.engine.event_stream import EventStream
 from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
 from propylon.engine.response_out import answer, answer_failure, own_fields
-from propylon.engine.upgrade import check_handshake, limit_offer, tunnel
+from propylon.engine.websocket.upgrade import check_handshake, limit_offer, tunnel
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange

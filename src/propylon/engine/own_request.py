@@ -27,19 +27,19 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.request_out import send_request
-from propylon.engine.router import Router
 from propylon.engine.snapshot import CompiledRoute, Snapshot
 from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Headers
 from propylon.http.request_head import HeadRules, RequestReader
 from propylon.http.request_id import RequestIds
+from propylon.routing.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.sides import Upstream
-    from propylon.engine.tunnel_end import End
+    from propylon.engine.websocket.end import End
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
     from propylon.services.endpoint import Endpoint

@@ -18,9 +18,9 @@ from propylon.http.target import TargetError
 if TYPE_CHECKING:
     from propylon.engine.attempt import Attempt
     from propylon.engine.exchange import Exchange
-    from propylon.engine.rewrite import Rewrite
     from propylon.engine.sides import Upstream
     from propylon.http.headers import Headers, Pair
+    from propylon.routing.rewrite import Rewrite
     from propylon.services.endpoint import Endpoint
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
-    from propylon.engine.tunnel_end import End
+    from propylon.engine.websocket.end import End
     from propylon.http.forwarded import Origin
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead

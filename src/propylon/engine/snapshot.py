@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.pipeline import Pipeline
-from propylon.engine.router import Found, Router, WrongMethod
 from propylon.engine.timing import Timeouts
 from propylon.http.request_head import RequestFields
+from propylon.routing.router import Found, Router, WrongMethod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
     from propylon.engine.retry import RetrySettings
-    from propylon.engine.rewrite import QueryEdit, Rewrite
     from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_head import RequestReader
+    from propylon.routing.rewrite import QueryEdit, Rewrite
     from propylon.services.service import Service
 
 

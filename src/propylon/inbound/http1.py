@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
     from propylon.engine.timing import Ending
-    from propylon.engine.tunnel_end import End
+    from propylon.engine.websocket.end import End
     from propylon.http.headers import Pair
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
-from propylon.engine.router import Router, Rule
 from propylon.engine.snapshot import CompiledRoute
+from propylon.routing.router import Router, Rule
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from propylon.engine.body import Source
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Client
-    from propylon.engine.tunnel_end import End
+    from propylon.engine.websocket.end import End
     from propylon.http.headers import Pair
     from propylon.outbound.pool import Pool
 

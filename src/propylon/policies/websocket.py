@@ -33,7 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from propylon.config.types import Duration, Int, OptionalCount, OptionalDuration, OptionalSize
 from propylon.engine.errors import GatewayError
-from propylon.engine.tunnel_settings import Reconnect, TunnelSettings
+from propylon.engine.websocket.settings import Reconnect, TunnelSettings
 from propylon.http.frames import FrameLimits
 
 if TYPE_CHECKING:

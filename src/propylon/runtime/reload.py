@@ -18,8 +18,8 @@ from time import monotonic
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Final
 
-from propylon.config.build import build_snapshot
-from propylon.config.build_service import BuildError
+from propylon.build.service import BuildError
+from propylon.build.snapshot import build_snapshot
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
 from propylon.config.load import placed

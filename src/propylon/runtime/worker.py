@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from propylon.engine.pipeline import settled
-from propylon.engine.tunnel_settings import DRAINED, RESTARTED
+from propylon.engine.websocket.settings import DRAINED, RESTARTED
 from propylon.inbound.intake import Intake
 from propylon.inbound.tls_reload import LOOK_SECONDS
 from propylon.outbound.resolve import Resolver

@@ -25,7 +25,7 @@ from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, Stre
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
-    from propylon.engine.tunnel_end import End
+    from propylon.engine.websocket.end import End
     from propylon.http.headers import Pair
     from propylon.outbound.http1 import EndpointConnection
     from propylon.services.endpoint import Endpoint

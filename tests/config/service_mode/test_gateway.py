@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from propylon import Gateway
-from propylon.config.build import build_snapshot
+from propylon.build.snapshot import build_snapshot
 from propylon.config.service_mode.gateway import gateway_config
 from propylon.config.service_mode.variables import Variables
 from propylon.services.breaker import BreakerSettings

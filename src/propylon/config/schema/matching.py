@@ -12,9 +12,9 @@ from pydantic import BeforeValidator, Field, PlainValidator, Strict, WithJsonSch
 
 from propylon.config.reference import REFERENCE
 from propylon.config.schema.base import complete
-from propylon.engine.match import Regex as RegexMatch
-from propylon.engine.pattern import HostPattern, PathPattern, RuleError
-from propylon.engine.safe_regex import compile_regex
+from propylon.routing.match import Regex as RegexMatch
+from propylon.routing.pattern import HostPattern, PathPattern, RuleError
+from propylon.routing.safe_regex import compile_regex
 
 # RFC 9110, section 5.6.2.
 TOKEN_PATTERN: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # noqa: S105 - not a secret

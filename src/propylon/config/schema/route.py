@@ -11,8 +11,8 @@ from propylon.config.schema.policy import Policies, PolicyEntry
 from propylon.config.schema.resilience import Retry
 from propylon.config.schema.split import SplitConfig
 from propylon.config.types import Cidr, Int, ServiceUrl, Text
-from propylon.engine import rewrite
-from propylon.engine.match import Rule, captures
+from propylon.routing import rewrite
+from propylon.routing.match import Rule, captures
 
 DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond")
 # Keys that change what is sent to a service, and would do nothing without one.

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from propylon import Gateway
-from propylon.config.build import BuildError, build_snapshot
+from propylon.build.snapshot import BuildError, build_snapshot
 from propylon.config.load import validate
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
@@ -324,7 +324,7 @@ def test_without_the_library_a_policy_for_messages_is_a_problem_of_the_configura
         def on_message(self, *_: Any) -> None:
             pass
 
-    monkeypatch.setitem(sys.modules, "propylon.engine.tunnel_messages", None)
+    monkeypatch.setitem(sys.modules, "propylon.engine.websocket.messages", None)
     gateway = Gateway().route("/a", target="http://127.0.0.1:1", policies=[Looks()])
     with pytest.raises(BuildError, match=r"needs the websockets library: install propylon\[websocket\]"):
         gateway.snapshot()

@@ -22,10 +22,10 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from propylon.engine.match import CompiledRule, Matchable, Regex, Rule, captures
-from propylon.engine.pattern import ANY, EXACT, HostPattern, RuleError
-from propylon.engine.tree import Candidate, Entry, Found, Table
 from propylon.http.memo import Memo
+from propylon.routing.match import CompiledRule, Matchable, Regex, Rule, captures
+from propylon.routing.pattern import ANY, EXACT, HostPattern, RuleError
+from propylon.routing.tree import Candidate, Entry, Found, Table
 
 __all__ = [
     "Found", "Matchable", "NotFound", "Regex", "Router", "Rule", "RuleError", "Verdict", "WrongMethod", "captures",

@@ -21,15 +21,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.tunnel_end import End
-from propylon.engine.tunnel_settings import BACKPRESSURE, CLIENT_GONE, ENDPOINT_GONE, POLICY_FAILED, TOO_OLD
+from propylon.engine.websocket.end import End
+from propylon.engine.websocket.settings import BACKPRESSURE, CLIENT_GONE, ENDPOINT_GONE, POLICY_FAILED, TOO_OLD
 from propylon.http import websocket as ws
 from propylon.http.frames import FrameReader
 from propylon.http.websocket import Close, WebSocketError
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
-    from propylon.engine.tunnel_settings import TunnelSettings
+    from propylon.engine.websocket.settings import TunnelSettings
 
 CLOSE_SECONDS: Final = 5.0  # for a peer to answer a Close frame, and to take what was written before it
 STEADY_SECONDS: Final = 10.0  # an endpoint that is lost before counts as one more failed try, or it would be for ever
@@ -106,7 +106,7 @@ class Tunnel:
         if not self._exchange.route.pipeline.on_message:
             return End(self, reader, masks=not of_client)
         # It imports the websockets library, and few routes look into messages.
-        from propylon.engine.tunnel_messages import InspectedEnd
+        from propylon.engine.websocket.messages import InspectedEnd
 
         return InspectedEnd(self, reader, not of_client, self._exchange, self._extensions)
 

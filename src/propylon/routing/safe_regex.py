@@ -18,7 +18,7 @@ import importlib
 import re
 from typing import Any, NamedTuple
 
-from propylon.engine.automaton import EVERY_BYTE, Automaton, TooComplex
+from propylon.routing.automaton import EVERY_BYTE, Automaton, TooComplex
 
 _MAX_PATTERN = 1000  # characters
 _MAX_POSITIONS = 300  # states, after counted repeats are written out

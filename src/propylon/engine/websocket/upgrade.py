@@ -13,8 +13,8 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.engine.pipeline import run_all
 from propylon.engine.response_out import head_block, own_fields, send, sent
-from propylon.engine.tunnel import Tunnel
-from propylon.engine.tunnel_settings import TunnelSettings
+from propylon.engine.websocket.settings import TunnelSettings
+from propylon.engine.websocket.tunnel import Tunnel
 from propylon.http.websocket import VERSION, is_key
 
 if TYPE_CHECKING:

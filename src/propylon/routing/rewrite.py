@@ -16,10 +16,10 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from propylon.engine.pattern import canonical_text, escape_non_ascii
-from propylon.engine.safe_regex import UnsafeRegex, compile_regex
 from propylon.http import query as query_string
 from propylon.http.target import KEEP_ALL, TargetError, canonical_path
+from propylon.routing.pattern import canonical_text, escape_non_ascii
+from propylon.routing.safe_regex import UnsafeRegex, compile_regex
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

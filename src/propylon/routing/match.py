@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from propylon.engine.pattern import HostPattern, PathPattern, RuleError, regex_path
-from propylon.engine.safe_regex import UnsafeRegex, compile_regex
 from propylon.http import query as query_string
+from propylon.routing.pattern import HostPattern, PathPattern, RuleError, regex_path
+from propylon.routing.safe_regex import UnsafeRegex, compile_regex
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

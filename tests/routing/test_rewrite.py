@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.engine.rewrite import (
+from propylon.http.target import KEEP_ALL, TargetError, canonical_path
+from propylon.routing.rewrite import (
     QueryEdit,
     Rewrite,
     RewriteError,
@@ -17,7 +18,6 @@ from propylon.engine.rewrite import (
     strip,
     template,
 )
-from propylon.http.target import KEEP_ALL, TargetError, canonical_path
 
 
 def change(rewrite: Rewrite, path: bytes) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from propylon.engine.router import Found, NotFound, Regex, Router, Rule, RuleError, WrongMethod, captures
+from propylon.routing.router import Found, NotFound, Regex, Router, Rule, RuleError, WrongMethod, captures
 
 
 class Ask:

@@ -19,7 +19,7 @@ from websockets.streams import StreamReader
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Message
 from propylon.engine.pipeline import BLOCKING_SECONDS, NamedHook, blocked, failed, is_awaitable, start_task
-from propylon.engine.tunnel_end import End
+from propylon.engine.websocket.end import End
 from propylon.http import websocket as ws
 from propylon.http.websocket import WebSocketError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator, Sequence
 
     from propylon.engine.exchange import Exchange
-    from propylon.engine.tunnel import Tunnel
+    from propylon.engine.websocket.tunnel import Tunnel
     from propylon.http.frames import FrameReader
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024  # of a message, inflated, unless `max_message` says otherwise

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from propylon.engine.safe_regex import UnsafeRegex, compile_regex
+from propylon.routing.safe_regex import UnsafeRegex, compile_regex
 
 EVIL = [
     r"(a+)+$", r"(a|a)*", r"(a|aa)+", r"(.*)*", r"\d+\d+$", r"x*x*y", r"^(\w+\s?)*$", r"([a-z]+)*x", r"(a*)*", r"(a?)+",

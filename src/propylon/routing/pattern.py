@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import re
 
-from propylon.engine.safe_regex import UnsafeRegex, compile_regex
 from propylon.http.host import HostError, parse_host
 from propylon.http.target import KEEP_ALL, TargetError, canonical_path
+from propylon.routing.safe_regex import UnsafeRegex, compile_regex
 
 EXACT, WILDCARD, ANY = 0, 1, 2
 _LITERAL, _PARAMETER, _REGEX, _REST = 0, 1, 2, 3

@@ -17,7 +17,7 @@ from propylon.http.websocket import Close, WebSocketError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from propylon.engine.tunnel import Tunnel
+    from propylon.engine.websocket.tunnel import Tunnel
     from propylon.http.frames import FrameReader
 
 

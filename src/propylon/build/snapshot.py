@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from propylon.config.build_service import (
+from propylon.build.service import (
     HERE,
     NOTHING_RUNS,
     BuildError,
@@ -25,14 +25,12 @@ from propylon.config.build_service import (
     build_targets,
     retry_settings,
 )
-from propylon.config.build_split import build_split
+from propylon.build.split import build_split
 from propylon.config.reference import import_object
 from propylon.config.schema.policy import check_policy
 from propylon.engine.condition import combine, one_condition
 from propylon.engine.message import Response
 from propylon.engine.pipeline import Pipeline, PolicyUse, compile_pipeline
-from propylon.engine.rewrite import QueryEdit, replace_prefix, replace_regex, strip, template
-from propylon.engine.router import Router, Rule, captures
 from propylon.engine.snapshot import (
     ClientLimits,
     ClientTimeouts,
@@ -47,6 +45,8 @@ from propylon.http.request_head import HeadRules, RequestReader
 from propylon.http.target import PathRules
 from propylon.inbound.tls import Identities
 from propylon.plugins import POLICIES
+from propylon.routing.rewrite import QueryEdit, replace_prefix, replace_regex, strip, template
+from propylon.routing.router import Router, Rule, captures
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from propylon.config.schema import Condition, GatewayConfig, PolicyEntry, RouteConfig
     from propylon.engine.exchange import Exchange
-    from propylon.engine.rewrite import Rewrite
+    from propylon.routing.rewrite import Rewrite
     from propylon.services.service import Service
 
 
@@ -206,7 +206,7 @@ class _Parts:
 def _check_messages(where: str) -> None:
     """Find out now whether messages of WebSockets can be looked into, and not when the first one comes."""
     try:
-        import propylon.engine.tunnel_messages  # noqa: F401
+        import propylon.engine.websocket.messages  # noqa: F401
     except ImportError:
         raise BuildError(
             f"{where}: a policy has on_message, which needs the websockets library: install propylon[websocket]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from propylon.engine.pattern import HostPattern, PathPattern, RuleError, regex_path
+from propylon.routing.pattern import HostPattern, PathPattern, RuleError, regex_path
 
 
 @pytest.mark.parametrize(

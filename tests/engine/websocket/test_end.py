@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from propylon.engine.tunnel_end import End
+from propylon.engine.websocket.end import End
 from propylon.http.frames import FrameLimits, FrameReader
 from propylon.http.websocket import Close
 from tests.support.fakes import FakeTransport

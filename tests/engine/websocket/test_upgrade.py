@@ -13,8 +13,8 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.timing import Ending
-from propylon.engine.tunnel_settings import Reconnect, TunnelSettings
-from propylon.engine.upgrade import check_handshake
+from propylon.engine.websocket.settings import Reconnect, TunnelSettings
+from propylon.engine.websocket.upgrade import check_handshake
 from propylon.http.request_head import HeadRules, RequestFields
 from propylon.http.websocket import Close
 from tests.support.deadline import settle
@@ -234,7 +234,7 @@ def test_a_defect_before_the_101_is_a_500(monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("propylon.engine.upgrade.Tunnel", broken)
+    monkeypatch.setattr("propylon.engine.websocket.upgrade.Tunnel", broken)
     relay = Relay()
     assert relay.fake.heads[0][0].startswith(b"HTTP/1.1 500 ")
 

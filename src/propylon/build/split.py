@@ -5,7 +5,7 @@ from __future__ import annotations
 from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
-from propylon.config.build_service import CHANCE
+from propylon.build.service import CHANCE
 from propylon.engine.split import Luck, Share, Source, Split
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from propylon.engine.tunnel import CLOSE_SECONDS
-from propylon.engine.tunnel_settings import Reconnect
+from propylon.engine.websocket.settings import Reconnect
+from propylon.engine.websocket.tunnel import CLOSE_SECONDS
 from propylon.http.websocket import may_be_sent
 from tests.support.frames import MASK, Frame, close_frame, frame, read_frames
 from tests.support.tunnels import Peer, Relay, clock_of

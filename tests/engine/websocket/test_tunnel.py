@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.tunnel import CLOSE_SECONDS, STEADY_SECONDS
-from propylon.engine.tunnel_settings import Reconnect
+from propylon.engine.websocket.settings import Reconnect
+from propylon.engine.websocket.tunnel import CLOSE_SECONDS, STEADY_SECONDS
 from propylon.http.frames import FrameLimits
 from propylon.http.websocket import Close
 from tests.support.fakes import Clock, FakeTransport

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from propylon.engine import tunnel_messages as module
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.message import Message
-from propylon.engine.tunnel import CLOSE_SECONDS
-from propylon.engine.tunnel_messages import DEFAULT_MAX_BYTES, Deflate, MessageReader, agreed
-from propylon.engine.tunnel_settings import Reconnect
+from propylon.engine.websocket import messages as module
+from propylon.engine.websocket.messages import DEFAULT_MAX_BYTES, Deflate, MessageReader, agreed
+from propylon.engine.websocket.settings import Reconnect
+from propylon.engine.websocket.tunnel import CLOSE_SECONDS
 from propylon.http.frames import FrameLimits
 from propylon.http.websocket import WebSocketError
 from tests.support.deadline import settle

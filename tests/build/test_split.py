@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from propylon import Gateway
-from propylon.config.build import build_snapshot
+from propylon.build.snapshot import build_snapshot
 from propylon.config.load import validate
 from propylon.config.schema import GatewayConfig
 from propylon.engine.snapshot import Snapshot

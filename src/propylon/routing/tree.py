@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from propylon.engine.match import CompiledRule
-    from propylon.engine.pattern import HostPattern, PathPattern
+    from propylon.routing.match import CompiledRule
+    from propylon.routing.pattern import HostPattern, PathPattern
 
 R = TypeVar("R")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from propylon.config.build import build_snapshot
-from propylon.config.build_service import BuildError
+from propylon.build.service import BuildError
+from propylon.build.snapshot import build_snapshot
 from propylon.config.load import validate
 from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import Snapshot
