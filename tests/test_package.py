@@ -100,7 +100,10 @@ def test_nothing_imports_the_command_line_but_itself() -> None:
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
-        ("engine", ("inbound", "outbound", "services", "config", "build", "policies", "runtime", "cli", "gateway", "testing")),
+        (
+            "engine",
+            ("inbound", "outbound", "services", "config", "build", "policies", "runtime", "cli", "gateway", "testing"),
+        ),
         ("inbound", ("services", "config", "build", "policies", "runtime", "cli", "gateway", "testing")),
         ("outbound", ("inbound", "services", "config", "build", "policies", "runtime", "cli", "gateway", "testing")),
         ("services", ("inbound", "build", "policies", "runtime", "cli", "gateway", "testing")),

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from propylon.services.discovery import Place
+from propylon.services.discovery import ProviderContext
 
 FOLDER = os.environ.get("REGISTRY", "registered")
 EVERY = 0.5  # seconds
@@ -22,7 +22,7 @@ def urls(folder: Path) -> list[str]:
     return found
 
 
-async def registered(place: Place) -> AsyncIterator[list[str]]:
+async def registered(place: ProviderContext) -> AsyncIterator[list[str]]:
     """Tell again and again all endpoints that there are; the gateway finds out what has changed."""
     folder = place.base_dir / FOLDER
     while True:

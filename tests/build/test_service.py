@@ -15,7 +15,7 @@ from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import Snapshot
 from propylon.outbound.pool import PoolLimits
 from propylon.services.breaker import BreakerSettings
-from propylon.services.discovery import Found
+from propylon.services.discovery import EndpointSpec
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import BreakerUse, Concurrency, Hedging, PassiveHealth, ServiceSettings
 from tests.support.tls import Certificates
@@ -46,7 +46,7 @@ def test_what_is_not_written_is_what_the_runtime_has_by_default() -> None:
 
 def test_endpoints_arrive_with_all_their_keys() -> None:
     made = built(endpoints=["http://a:1", {"url": "http://b:2", "weight": 3, "priority": 1, "zone": "z"}])
-    assert made.services["s"].found == (Found("http://a:1"), Found("http://b:2", 3, 1, "z"))
+    assert made.services["s"].found == (EndpointSpec("http://a:1"), EndpointSpec("http://b:2", 3, 1, "z"))
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def test_a_path_is_rewritten_as_it_is_configured(keys: dict[str, Any], path: byt
     x = exchange(made, path=path)
     route = made.match(x)
     rewrite = route.rewrite
-    assert (path if rewrite is None else rewrite.apply(path, x.path_params, x.rest)) == sent
+    assert (path if rewrite is None else rewrite.apply(path, x.path_params, x.path_rest)) == sent
 
 
 def test_a_query_is_edited_as_it_is_configured() -> None:

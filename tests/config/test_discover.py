@@ -17,7 +17,7 @@ from propylon.config.schema.base import Model
 from propylon.config.schema.discover import DiscoverConfig
 from propylon.config.types import BASE_DIR, FROM_FILE, ExistingFile
 from propylon.plugins import PROVIDERS
-from propylon.services.discovery import Found
+from propylon.services.discovery import EndpointSpec
 from propylon.services.discovery import file as file_provider
 from propylon.services.discovery.python import Config as PythonConfig
 from tests.support.lists import PLACE, lists_of
@@ -42,8 +42,8 @@ class Registry:
     def __init__(self, config: RegistryConfig, place: Any) -> None:
         self.config, self.place = config, place
 
-    async def watch(self) -> AsyncIterator[list[Found]]:
-        yield [Found(f"http://{self.place.service}.{self.config.address}")]
+    async def watch(self) -> AsyncIterator[list[EndpointSpec]]:
+        yield [EndpointSpec(f"http://{self.place.service}.{self.config.address}")]
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_every_built_in_provider_is_frozen_and_refuses_unknown_keys() -> None:
 async def test_another_package_brings_a_provider() -> None:
     provider = read("discover: {registry: {address: test}}").provider(PLACE)
     async with lists_of(provider) as lists:
-        assert await lists.next() == [Found("http://users.test")]
+        assert await lists.next() == [EndpointSpec("http://users.test")]
 
 
 def test_a_file_in_the_settings_is_beside_the_configuration(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ async def test_in_python_a_function_is_enough() -> None:
     assert config == DiscoverConfig.of(_users)
     assert config.config == PythonConfig(source=_users)
     async with lists_of(config.provider(PLACE)) as lists:
-        assert await lists.next() == [Found("http://a.test")]
+        assert await lists.next() == [EndpointSpec("http://a.test")]
 
 
 def test_in_python_settings_may_be_the_config_itself() -> None:

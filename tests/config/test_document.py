@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propylon.config import document
-from propylon.config.problems import ConfigError, Source
+from propylon.config.problems import ConfigError, ConfigSource
 from propylon.config.resolve import Resolver
 
 
-def read(text: str, environment: Mapping[str, str] | None = None, base_dir: Path | None = None) -> Source:
+def read(text: str, environment: Mapping[str, str] | None = None, base_dir: Path | None = None) -> ConfigSource:
     root = document.parse(text, "f.yaml")
     assert root is not None
     resolver = Resolver("f.yaml", base_dir or Path(), environment or {})

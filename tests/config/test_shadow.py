@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from propylon.build.snapshot import build_snapshot
 from propylon.config.load import validate
 from propylon.config.shadow import shadowed
-from propylon.routing.router import Found
+from propylon.routing.router import RouteMatch
 
 
 def config(*routes: dict[str, Any]) -> Any:
@@ -94,4 +94,4 @@ def test_the_router_agrees(routes: list[dict[str, Any]]) -> None:
     paths = [b"/", b"/a", b"/a/", b"/a/b", b"/a/b/c", b"/c", b"/c/b", b"/c/"]
     for (host, port), path, method, request in product(hosts, paths, (b"GET", b"HEAD", b"POST"), asked):
         found = router.find(host, port, path, method, request)
-        assert not (isinstance(found, Found) and found.route.name in useless)
+        assert not (isinstance(found, RouteMatch) and found.route.name in useless)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from propylon import Gateway
-from propylon.services.discovery import Place
+from propylon.services.discovery import ProviderContext
 from tests.conftest import BOTH_LOOPS
 from tests.support.checks import assert_problem
 from tests.support.client import RawClient, request_bytes
@@ -86,8 +86,8 @@ async def test_a_python_function_is_a_provider(front: Fronts) -> None:
     one, other = await two(front)
     turn = asyncio.Event()
 
-    async def source(place: Place) -> AsyncIterator[list[str]]:
-        assert place.service == "users"
+    async def source(context: ProviderContext) -> AsyncIterator[list[str]]:
+        assert context.service == "users"
         yield [one.url]
         await turn.wait()
         yield [other.url]

@@ -421,7 +421,7 @@ def test_an_endpoint_is_chosen_among_those_of_the_service() -> None:
     endpoint = FakeEndpoint()
     x.service = fake_service(endpoint)
     x.choose("http://10.0.0.7:3001")
-    assert x.chosen is endpoint  # type: ignore[comparison-overlap]
+    assert x.pinned is endpoint  # type: ignore[comparison-overlap]
     with pytest.raises(ValueError, match=r"http://evil"):
         x.choose("http://evil")
 

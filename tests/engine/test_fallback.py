@@ -222,10 +222,10 @@ async def test_who_has_fallen_back_takes_no_place_of_the_service_that_failed() -
     upstream = FakeUpstream()
     fallback = Fallback(fake_service(FakeEndpoint(upstream)))
     tries = await falling(fallback, settings={"concurrency": Concurrency(max=1)}).start()
-    assert repr(tries.service.admission) == "<Admission <Limiter 1 of 1 waiting=0>>"
+    assert repr(tries.service.concurrency) == "<ConcurrencyGate <Limiter 1 of 1 waiting=0>>"
     await tries.fail(0)
     assert upstream.sent
-    assert repr(tries.service.admission) == "<Admission <Limiter 0 of 1 waiting=0>>"
+    assert repr(tries.service.concurrency) == "<ConcurrencyGate <Limiter 0 of 1 waiting=0>>"
     upstream.answer(EMPTY)
     tries.ended()
-    assert repr(tries.service.admission) == "<Admission <Limiter 0 of 1 waiting=0>>"
+    assert repr(tries.service.concurrency) == "<ConcurrencyGate <Limiter 0 of 1 waiting=0>>"

@@ -70,7 +70,7 @@ def test_a_path_that_a_policy_has_set_is_not_rewritten() -> None:
 def test_a_rewrite_that_makes_no_path_is_the_requests_fault() -> None:
     rewrite = template("/v.{*}", [], rest=True)
     with pytest.raises(GatewayError) as caught:
-        sent(lambda x: setattr(x, "rest", b"%"), route={"rewrite": rewrite})
+        sent(lambda x: setattr(x, "path_rest", b"%"), route={"rewrite": rewrite})
     assert (caught.value.code, caught.value.status) == ("read.bad_target", 400)
 
 

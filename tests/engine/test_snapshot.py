@@ -16,7 +16,7 @@ def test_a_match_fills_the_exchange() -> None:
     x = exchange(made, path=b"/users/5/a/b")
     route = made.match(x)
     assert x.route is route is made.routes[0]
-    assert (x.params, x.rest) == ({"id": "5"}, b"a/b")
+    assert (x.params, x.path_rest) == ({"id": "5"}, b"a/b")
     assert x.service is route.service
 
 

@@ -14,11 +14,11 @@ from propylon.inbound.intake import Intake
 from propylon.inbound.proxy_protocol import (
     MAX_V2_BODY_BYTES,
     SIGNATURE,
-    Place,
     ProxyHeaderError,
     ProxyHeaderParser,
     ProxyInfo,
     ProxyPreface,
+    SocketAddress,
 )
 
 EMPTY = Gateway().route("/", respond="x").snapshot()
@@ -155,7 +155,7 @@ def test_both_versions_of_the_same_addresses_say_the_same(addresses: tuple[Any, 
 class Real(asyncio.Protocol):
     """The protocol behind the preface; records."""
 
-    def __init__(self, peer: Place | None, local: Place | None) -> None:
+    def __init__(self, peer: SocketAddress | None, local: SocketAddress | None) -> None:
         self.info = ProxyInfo(peer, local)
         self.made = 0
         self.data = b""

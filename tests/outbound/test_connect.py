@@ -15,7 +15,7 @@ import uvloop
 
 from propylon.outbound.address import EndpointAddress
 from propylon.outbound.connect import ConnectError, connect
-from propylon.outbound.resolve import Answer, ResolveError, Resolver
+from propylon.outbound.resolve import Resolution, ResolveError, Resolver
 from propylon.outbound.tls import client_context
 from tests.outbound.conftest import Pki
 
@@ -59,10 +59,10 @@ async def turns() -> None:
 
 
 def names(**known: tuple[str, ...]) -> Resolver:
-    async def lookup(host: str, fresh: bool) -> Answer:
+    async def lookup(host: str, fresh: bool) -> Resolution:
         if host not in known:
             raise ResolveError("Domain name not found")
-        return Answer(known[host], 60)
+        return Resolution(known[host], 60)
 
     return Resolver(None, 1.0, 300.0, lambda: 0.0, lookup)
 
@@ -353,7 +353,7 @@ def test_a_silent_handshake_is_connect_timeout(run: Runner, pki: Pki) -> None:
 
 def test_a_silent_dns_is_connect_timeout(run: Runner) -> None:
     async def scenario() -> None:
-        async def silent(host: str, fresh: bool) -> Answer:
+        async def silent(host: str, fresh: bool) -> Resolution:
             await asyncio.Event().wait()
             raise AssertionError
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 import uvloop
 
-from propylon.outbound.resolve import MAX_ADDRESSES, MAX_NAMES, STALE_S, Answer, ResolveError, Resolver, is_public
+from propylon.outbound.resolve import MAX_ADDRESSES, MAX_NAMES, STALE_S, Resolution, ResolveError, Resolver, is_public
 
 DNSMASQ = shutil.which("dnsmasq", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
 
@@ -28,12 +28,12 @@ class FakeDns:
     """Answers from a dict; counts; waits for `gate` if that is closed."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Answer | str] = {}
+        self.answers: dict[str, Resolution | str] = {}
         self.asked: list[tuple[str, bool]] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, host: str, fresh: bool) -> Answer:
+    async def __call__(self, host: str, fresh: bool) -> Resolution:
         self.asked.append((host, fresh))
         await self.gate.wait()
         answer = self.answers.get(host, "not found")
@@ -79,7 +79,7 @@ async def test_an_address_is_its_own_answer(resolver: Resolver, dns: FakeDns, ho
 
 
 async def test_both_families_are_given_in_the_order_of_the_answer(resolver: Resolver, dns: FakeDns) -> None:
-    dns.answers["a.test"] = Answer(("2001:db8::1", "192.0.2.1"), 60)
+    dns.answers["a.test"] = Resolution(("2001:db8::1", "192.0.2.1"), 60)
     assert [info[0] for info in await resolver.resolve("a.test", 80)] == [socket.AF_INET6, socket.AF_INET]
 
 
@@ -94,9 +94,9 @@ async def test_both_families_are_given_in_the_order_of_the_answer(resolver: Reso
 async def test_an_answer_is_kept_for_its_ttl_within_bounds(
     resolver: Resolver, dns: FakeDns, clock: Clock, ttl: float, kept: float
 ) -> None:
-    dns.answers["a.test"] = Answer(("192.0.2.1",), ttl)
+    dns.answers["a.test"] = Resolution(("192.0.2.1",), ttl)
     await addresses(resolver)
-    dns.answers["a.test"] = Answer(("192.0.2.2",), ttl)
+    dns.answers["a.test"] = Resolution(("192.0.2.2",), ttl)
     clock.now += kept - 0.01
     assert await addresses(resolver) == ["192.0.2.1"]
     clock.now += 0.02
@@ -108,9 +108,9 @@ async def test_addresses_that_are_not_public_are_left_out_if_so_configured(dns: 
     """Case 58, rebinding: whoever controls a name cannot point the gateway at what stands beside it."""
     resolver = Resolver(None, 1.0, 300.0, clock, dns, refuse_private=True)
     private = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1")
-    dns.answers["a.test"] = Answer((*private, "8.8.8.8", "2606:4700::1111"), 60)
+    dns.answers["a.test"] = Resolution((*private, "8.8.8.8", "2606:4700::1111"), 60)
     assert await addresses(resolver) == ["8.8.8.8", "2606:4700::1111"]
-    dns.answers["b.test"] = Answer(private, 60)
+    dns.answers["b.test"] = Resolution(private, 60)
     with pytest.raises(ResolveError, match="no public address"):
         await addresses(resolver, "b.test")
 
@@ -118,7 +118,7 @@ async def test_addresses_that_are_not_public_are_left_out_if_so_configured(dns: 
 async def test_an_answer_cut_to_the_most_is_asked_for_past_the_cache_below(
     resolver: Resolver, dns: FakeDns, clock: Clock
 ) -> None:
-    dns.answers["a.test"] = Answer(("192.0.2.1",), 86400)
+    dns.answers["a.test"] = Resolution(("192.0.2.1",), 86400)
     await addresses(resolver)
     clock.now += 301
     await addresses(resolver)
@@ -126,7 +126,7 @@ async def test_an_answer_cut_to_the_most_is_asked_for_past_the_cache_below(
 
 
 async def test_callers_at_the_same_time_share_one_lookup(resolver: Resolver, dns: FakeDns) -> None:
-    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     dns.gate.clear()
     callers = [asyncio.create_task(addresses(resolver)) for _ in range(5)]
     await settle()
@@ -137,7 +137,7 @@ async def test_callers_at_the_same_time_share_one_lookup(resolver: Resolver, dns
 
 
 async def test_a_caller_who_leaves_does_not_end_the_lookup_of_the_others(resolver: Resolver, dns: FakeDns) -> None:
-    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     dns.gate.clear()
     leaver, stayer = (asyncio.create_task(addresses(resolver)) for _ in range(2))
     await settle()
@@ -155,12 +155,12 @@ async def test_a_failure_is_remembered_for_a_second(resolver: Resolver, dns: Fak
             await addresses(resolver)
     assert len(dns.asked) == 1
     clock.now += 1.01
-    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     assert await addresses(resolver) == ["192.0.2.1"]
 
 
 async def test_case_58_an_empty_answer_is_a_failure(resolver: Resolver, dns: FakeDns) -> None:
-    dns.answers["a.test"] = Answer((), 60)
+    dns.answers["a.test"] = Resolution((), 60)
     with pytest.raises(ResolveError, match="no address"):
         await addresses(resolver)
 
@@ -168,7 +168,7 @@ async def test_case_58_an_empty_answer_is_a_failure(resolver: Resolver, dns: Fak
 async def test_case_58_the_last_good_answer_is_kept_while_lookups_fail(
     resolver: Resolver, dns: FakeDns, clock: Clock
 ) -> None:
-    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     await addresses(resolver)
     del dns.answers["a.test"]
     for _ in range(3):
@@ -184,7 +184,7 @@ async def test_case_58_the_last_good_answer_is_kept_while_lookups_fail(
 async def test_rfc8767_5_a_dns_that_is_silent_holds_nobody_up_who_has_a_stale_answer(
     resolver: Resolver, dns: FakeDns, clock: Clock
 ) -> None:
-    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     await addresses(resolver)
     dns.gate.clear()
     clock.now += 61
@@ -197,12 +197,12 @@ async def test_rfc8767_5_a_dns_that_is_silent_holds_nobody_up_who_has_a_stale_an
 
 
 async def test_dns_that_recovers_is_listened_to_again(resolver: Resolver, dns: FakeDns, clock: Clock) -> None:
-    dns.answers["a.test"] = Answer(("192.0.2.1",), 60)
+    dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     await addresses(resolver)
     dns.answers["a.test"] = "refused"
     clock.now += 61
     await addresses(resolver)
-    dns.answers["a.test"] = Answer(("192.0.2.2",), 60)
+    dns.answers["a.test"] = Resolution(("192.0.2.2",), 60)
     clock.now += 2
     await addresses(resolver)
     await settle()
@@ -210,13 +210,13 @@ async def test_dns_that_recovers_is_listened_to_again(resolver: Resolver, dns: F
 
 
 async def test_case_58_a_thousand_addresses_are_cut(resolver: Resolver, dns: FakeDns) -> None:
-    dns.answers["a.test"] = Answer(tuple(f"10.0.{n // 256}.{n % 256}" for n in range(1000)), 60)
+    dns.answers["a.test"] = Resolution(tuple(f"10.0.{n // 256}.{n % 256}" for n in range(1000)), 60)
     assert len(await addresses(resolver)) == MAX_ADDRESSES
 
 
 async def test_the_names_remembered_are_bounded(resolver: Resolver, dns: FakeDns) -> None:
     for number in range(MAX_NAMES + 5):
-        dns.answers[f"n{number}"] = Answer(("192.0.2.1",), 60)
+        dns.answers[f"n{number}"] = Resolution(("192.0.2.1",), 60)
         await addresses(resolver, f"n{number}")
     assert repr(resolver) == f"<Resolver {MAX_NAMES} names, 0 being asked for>"
 

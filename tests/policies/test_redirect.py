@@ -25,7 +25,7 @@ def location(
 ) -> str:
     fields = b"" if host is None else b"host: %b\r\n" % host
     x = exchange(**({"path": b"/p", "fields": fields} | keys))
-    x.path_params, x.rest = params or {}, rest
+    x.path_params, x.path_rest = params or {}, rest
     return Policy(Config.model_validate(data)).on_request(x).headers["location"]
 
 

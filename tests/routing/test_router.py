@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from propylon.routing.router import Found, NotFound, Regex, Router, Rule, RuleError, WrongMethod, captures
+from propylon.routing.router import NotFound, Regex, RouteMatch, Router, Rule, RuleError, WrongMethod, captures
 
 
 class Ask:
@@ -37,7 +37,7 @@ def ask(
     """Return the route, 404, or the methods of a 405. The host may have a port."""
     name, _, port = host.partition(b":")
     found = router.find(name, port or None, path, method, request)
-    if isinstance(found, Found):
+    if isinstance(found, RouteMatch):
         return found.route
     return found.allow if isinstance(found, WrongMethod) else 404
 
@@ -84,7 +84,7 @@ def test_what_a_path_pattern_matches(pattern: str, path: bytes, matches: bool) -
 def test_parameters_and_rest_stay_escaped() -> None:
     router = Router([Rule(route="r", paths=["/{a}/x/{b}/*"])])
     found = router.find(b"h", None, b"/1/x/%25/p/q%20", b"GET", PLAIN)
-    assert isinstance(found, Found)
+    assert isinstance(found, RouteMatch)
     assert (found.params, found.rest) == ({"a": b"1", "b": b"%25"}, b"p/q%20")
     again = [router.find(b"h", None, b"/1/x/%25/p/q%20", b"GET", PLAIN) for _ in range(2)]
     assert again[0] is again[1], "what is asked for twice is remembered"
@@ -93,7 +93,7 @@ def test_parameters_and_rest_stay_escaped() -> None:
 def test_named_groups_of_a_regex_are_parameters() -> None:
     router = Router([Rule(route="r", path_regex=r"^/v(?P<major>\d+)(?:-(?P<minor>\d+))?/.*$")])
     found = router.find(b"h", None, b"/v12/users", b"GET", PLAIN)
-    assert isinstance(found, Found)
+    assert isinstance(found, RouteMatch)
     assert found.params == {"major": b"12", "minor": b""}
     assert ask(router, b"/v12") == 404
 

@@ -21,7 +21,7 @@ from propylon.build.service import BuildError
 from propylon.config.load import validate
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
-from propylon.outbound.resolve import Answer
+from propylon.outbound.resolve import Resolution
 from propylon.runtime import reload as module
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import settle, within
@@ -153,7 +153,7 @@ async def test_dns_servers_are_replaced_and_lookups_under_way_go_on(site: Site) 
 
         async def slow(host: str, fresh: bool) -> Any:
             await gate.wait()
-            return Answer(("192.0.2.1",), 60)
+            return Resolution(("192.0.2.1",), 60)
 
         async def close() -> None:
             closed.append("closed")

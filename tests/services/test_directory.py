@@ -8,7 +8,7 @@ import pytest
 
 from propylon.engine.errors import GatewayError
 from propylon.services.breaker import BreakerSettings
-from propylon.services.discovery import Found
+from propylon.services.discovery import EndpointSpec
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import BreakerUse, Hedging, PassiveHealth, Transport
 from tests.support.fleet import Fleet
@@ -35,7 +35,7 @@ def test_an_endpoint_of_which_nothing_changed_is_the_same(fleet: Fleet) -> None:
 
 def test_another_weight_keeps_the_connections_and_what_is_known(fleet: Fleet) -> None:
     old = fleet.enter(fleet.service(A)).endpoints[0]
-    new = fleet.enter(fleet.service(Found(A, weight=5, zone="z"))).endpoints[0]
+    new = fleet.enter(fleet.service(EndpointSpec(A, weight=5, zone="z"))).endpoints[0]
     assert new is not old
     assert (new.weight, new.zone) == (5, "z")
     assert (new.pool, new.vitals) == (old.pool, old.vitals)
@@ -103,7 +103,7 @@ def test_an_open_circuit_stays_open_and_is_probed_by_the_new_service(fleet: Flee
 
 def test_a_slow_start_goes_on(fleet: Fleet) -> None:
     old = fleet.enter(fleet.service(A, slow_start=10.0))
-    old.apply((Found(A), Found(B)))
+    old.apply((EndpointSpec(A), EndpointSpec(B)))
     fleet.luck = 0.99
     new = fleet.enter(fleet.service(A, B, slow_start=10.0, panic=0.1))
     assert fleet.chosen(new) == {A}
@@ -167,12 +167,12 @@ def test_what_is_under_way_is_counted_though_its_service_is_gone(fleet: Fleet) -
 def test_endpoints_that_come_and_go(fleet: Fleet) -> None:
     service = fleet.enter(fleet.service(A, B))
     gone = service.endpoint(A)
-    service.apply((Found(B), Found(C)))
+    service.apply((EndpointSpec(B), EndpointSpec(C)))
     assert fleet.chosen(service) == {B, C}
     assert gone.pool._retired
     with pytest.raises(ValueError, match="no endpoint"):
         service.endpoint(A)
-    service.apply((Found(A),))
+    service.apply((EndpointSpec(A),))
     assert service.endpoint(A) is not gone
     assert not service.endpoint(A).pool._retired
 
@@ -182,7 +182,7 @@ def test_addresses_that_are_gone_are_forgotten_when_nothing_is_under_way_there(f
     service = fleet.enter(fleet.service(A))
     late = fleet.send(service)
     for number in range(50):
-        service.apply((Found(f"http://10.1.0.{number}:1"),))
+        service.apply((EndpointSpec(f"http://10.1.0.{number}:1"),))
     fleet.directory.sweep_pools(fleet.now)
     assert set(fleet.directory._vitals) == {A, "http://10.1.0.49:1"}
     late.end()
@@ -211,11 +211,11 @@ def test_an_address_whose_service_is_gone_is_forgotten_with_its_ejection(
 def test_an_address_that_comes_back_meanwhile_is_remembered(fleet: Fleet) -> None:
     service = fleet.enter(fleet.service(A))
     vitals = service.endpoints[0].vitals
-    service.apply((Found(B),))
-    service.apply((Found(A),))
+    service.apply((EndpointSpec(B),))
+    service.apply((EndpointSpec(A),))
     fleet.directory.sweep_pools(fleet.now)
     assert service.endpoints[0].vitals is vitals
-    service.apply((Found(A, weight=2),))
+    service.apply((EndpointSpec(A, weight=2),))
     assert not service.endpoints[0].pool._retired
     fleet.directory.sweep_pools(fleet.now)
     assert fleet.directory._vitals[A] is vitals

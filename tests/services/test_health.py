@@ -17,8 +17,8 @@ from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool
 from propylon.services.balancing import Chance, round_robin
 from propylon.services.directory import Directory
-from propylon.services.discovery import Found
-from propylon.services.health import MAX_UNDER_WAY, HealthChecks, Watched
+from propylon.services.discovery import EndpointSpec
+from propylon.services.health import MAX_UNDER_WAY, HealthChecks, HealthRecord
 from propylon.services.health_check import CheckedAddress
 from propylon.services.service import Service
 from propylon.services.settings import HealthCheck, ServiceSettings, Transport
@@ -75,7 +75,7 @@ class Bench:
         chance = Chance(lambda: self.now, lambda: 0.0)
         balancer = round_robin.Balancer(round_robin.Config(), chance)
         made = self.services[name] = Service(
-            name, ServiceSettings(**({"health": TCP} | settings)), [Found(url) for url in urls], balancer, chance
+            name, ServiceSettings(**({"health": TCP} | settings)), [EndpointSpec(url) for url in urls], balancer, chance
         )
         return made
 
@@ -288,14 +288,14 @@ async def test_endpoints_that_discovery_adds_are_checked_and_those_that_are_gone
     service = bench.service("users", ONE)
     bench.enter()
     await bench.sweep()
-    service.apply([Found(ONE), Found(TWO)])
+    service.apply([EndpointSpec(ONE), EndpointSpec(TWO)])
     await bench.sweep(0.1)
     assert bench.opened(TWO) == 1
     bench.network.down.add(TWO)
     await bench.rounds(3)
     assert ill(service) == [TWO]
     vitals = service.endpoints[1].vitals
-    service.apply([Found(ONE)])
+    service.apply([EndpointSpec(ONE)])
     assert vitals.complaints == {}
     before = bench.opened(TWO)
     await bench.rounds(3)
@@ -308,7 +308,7 @@ async def test_a_weight_that_changes_does_not_begin_anew(bench: Bench) -> None:
     bench.enter()
     bench.network.down.add(ONE)
     await bench.rounds(3)
-    service.apply([Found(ONE, weight=5)])
+    service.apply([EndpointSpec(ONE, weight=5)])
     assert ill(service) == [ONE]
 
 
@@ -331,7 +331,7 @@ async def test_only_some_checks_are_under_way_and_the_others_follow(bench: Bench
     await bench.sweep(60)
     assert len(bench.network.opened) == MAX_UNDER_WAY  # none is begun again while it is under way
     bench.network.silent.clear()
-    service.apply([Found(url) for url in urls[20:]])
+    service.apply([EndpointSpec(url) for url in urls[20:]])
     await settle()
     assert len(bench.network.opened) == MAX_UNDER_WAY + 20
 
@@ -341,7 +341,7 @@ async def test_what_is_under_way_ends_with_its_endpoint_and_with_the_worker(benc
     bench.network.silent |= {ONE, TWO}
     bench.enter()
     await bench.sweep()
-    service.apply([Found(TWO)])
+    service.apply([EndpointSpec(TWO)])
     await settle()
     assert bench.network.given_up == [ONE]
     bench.directory.close()
@@ -372,7 +372,7 @@ def test_only_enough_results_of_a_kind_in_a_row_change_anything(
     results: list[bool], healthy: int, unhealthy: int
 ) -> None:
     check = replace(TCP, healthy=healthy, unhealthy=unhealthy)
-    watched = Watched(CheckedAddress(ONE, check, "", None, None), None, None)  # type: ignore[arg-type]
+    watched = HealthRecord(CheckedAddress(ONE, check, "", None, None), None, None)  # type: ignore[arg-type]
     expected = False
     for number in range(1, len(results) + 1):
         seen = results[:number]

@@ -11,7 +11,7 @@ import pytest
 from propylon.services import providers as module
 from propylon.services.balancing import Chance, round_robin
 from propylon.services.directory import Directory
-from propylon.services.discovery import DiscoveryError, Found
+from propylon.services.discovery import DiscoveryError, EndpointSpec
 from propylon.services.service import Service
 from propylon.services.settings import ServiceSettings
 
@@ -22,15 +22,15 @@ class Told:
     """A provider that finds what a test tells it."""
 
     def __init__(self, *first: str) -> None:
-        self.lists: asyncio.Queue[Sequence[Found] | Exception] = asyncio.Queue()
+        self.lists: asyncio.Queue[Sequence[EndpointSpec] | Exception] = asyncio.Queue()
         self.begun = self.ended = 0
         if first:
             self.find(*first)
 
     def find(self, *urls: str) -> None:
-        self.lists.put_nowait([Found(url) for url in urls])
+        self.lists.put_nowait([EndpointSpec(url) for url in urls])
 
-    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         self.begun += 1
         try:
             while True:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from propylon.engine.errors import GatewayError
 from propylon.services.balancing import round_robin
 from propylon.services.breaker import BreakerSettings
-from propylon.services.discovery import Found
+from propylon.services.discovery import EndpointSpec
 from propylon.services.ejection import EjectionSettings
 from propylon.services.service import COLD_SHARE, EVERY_SECONDS, MANY
 from propylon.services.settings import BreakerUse, Concurrency, PassiveHealth
@@ -48,7 +48,7 @@ def test_a_service_whose_endpoints_are_gone_has_none(fleet: Fleet) -> None:
 def test_a_service_that_drains_as_a_whole_has_none(fleet: Fleet) -> None:
     service = fleet.enter(fleet.service(A, breaker=EACH))
     fleet.send(service).fail()
-    service.apply((Found(A, weight=0),))
+    service.apply((EndpointSpec(A, weight=0),))
     assert refusal(fleet, service).code == "choose.no_endpoint"
 
 
@@ -107,7 +107,7 @@ def test_a_probe_that_is_due_is_not_forgotten_when_the_health_of_another_changes
 def test_a_circuit_that_opens_holds_for_the_endpoint_whose_weight_has_changed_meanwhile(fleet: Fleet) -> None:
     service = fleet.enter(fleet.service(A, B, breaker=EACH))
     under_way = fleet.send(service, service.endpoint(A))
-    service.apply((Found(A, weight=5), Found(B)))
+    service.apply((EndpointSpec(A, weight=5), EndpointSpec(B)))
     under_way.fail()
     assert fleet.chosen(service) == {B}
     fleet.sweep(11.0)
@@ -119,7 +119,7 @@ def test_a_probe_that_succeeds_brings_back_the_endpoint_whose_weight_has_changed
     fleet.send(service, service.endpoint(A)).fail()
     fleet.sweep(10.0)
     probe = fleet.send(service)
-    service.apply((Found(A, weight=5),))
+    service.apply((EndpointSpec(A, weight=5),))
     probe.answer()
     assert [fleet.choose(service).weight for _ in range(3)] == [5, 5, 5]
 
@@ -204,7 +204,7 @@ def test_an_answer_of_a_failing_status_counts(fleet: Fleet, status: int, opens: 
 def test_an_endpoint_that_drains_is_not_probed(fleet: Fleet) -> None:
     service = fleet.enter(fleet.service(A, B, breaker=EACH))
     fleet.send(service, service.endpoint(A)).fail()
-    service.apply((Found(A, weight=0), Found(B)))
+    service.apply((EndpointSpec(A, weight=0), EndpointSpec(B)))
     fleet.sweep(60.0)
     assert fleet.chosen(service) == {B}
 
@@ -298,7 +298,7 @@ def test_a_retry_never_goes_over_the_limit(fleet: Fleet) -> None:
 def cold_service(fleet: Fleet, **settings: Any) -> Any:
     """A service to which B has come just now."""
     service = fleet.enter(fleet.service(A, slow_start=10.0, **settings))
-    service.apply((Found(A), Found(B)))
+    service.apply((EndpointSpec(A), EndpointSpec(B)))
     return service
 
 
@@ -321,11 +321,11 @@ def test_what_was_there_from_the_beginning_is_not_cold(fleet: Fleet) -> None:
 def test_a_change_of_weight_makes_nobody_cold_and_nobody_warm(fleet: Fleet) -> None:
     service = cold_service(fleet)
     fleet.luck = 0.99
-    service.apply((Found(A, weight=2), Found(B, weight=2)))
+    service.apply((EndpointSpec(A, weight=2), EndpointSpec(B, weight=2)))
     assert fleet.chosen(service) == {A}
     fleet.sweep(10.0)
     assert not service.sweep(fleet.now)
-    service.apply((Found(A, weight=3), Found(B, weight=3)))
+    service.apply((EndpointSpec(A, weight=3), EndpointSpec(B, weight=3)))
     assert fleet.chosen(service) == {A, B}
 
 
@@ -438,7 +438,7 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(urls=st.lists(st.sampled_from([A, B, C]), unique=True), weight=st.integers(0, 2))
     def find(self, urls: list[str], weight: int) -> None:
-        self.service.apply([Found(url, weight=weight) for url in urls])
+        self.service.apply([EndpointSpec(url, weight=weight) for url in urls])
 
     @invariant()
     def every_try_counts_once(self) -> None:

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from propylon.services.discovery import DiscoveryError, Found
+from propylon.services.discovery import DiscoveryError, EndpointSpec
 from propylon.services.watch import MAX_RETRY_S, MIN_INTERVAL_S, REPEAT_S, Watch
 from tests.support.deadline import settle, until
 
-A, B, C = Found("http://10.0.0.1"), Found("http://10.0.0.2"), Found("http://10.0.0.3")
+A, B, C = EndpointSpec("http://10.0.0.1"), EndpointSpec("http://10.0.0.2"), EndpointSpec("http://10.0.0.3")
 END = object()
 
 
@@ -52,7 +52,7 @@ class Scripted:
         self.runs = 0
         self.closed = 0
 
-    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         self.runs += 1
         try:
             while True:
@@ -69,10 +69,10 @@ class Scripted:
 class Watched:
     """A running watch, its provider, its time, and what it applied."""
 
-    def __init__(self, random: float = 1.0, apply: Callable[[tuple[Found, ...]], None] | None = None) -> None:
+    def __init__(self, random: float = 1.0, apply: Callable[[tuple[EndpointSpec, ...]], None] | None = None) -> None:
         self.provider = Scripted()
         self.time = Time()
-        self.applied: list[tuple[Found, ...]] = []
+        self.applied: list[tuple[EndpointSpec, ...]] = []
         self.watch = Watch(
             self.provider, apply or self.applied.append, name="users",
             clock=lambda: self.time.now, sleep=self.time.sleep, random=lambda: random,
@@ -106,8 +106,8 @@ def _everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_lists_are_applied_and_what_changed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with watched() as it:
-        await it.give([A, B], [Found(B.url, weight=3), C])
-        assert it.applied == [(A, B), (Found(B.url, 3), C)]
+        await it.give([A, B], [EndpointSpec(B.url, weight=3), C])
+        assert it.applied == [(A, B), (EndpointSpec(B.url, 3), C)]
         assert it.watch.found == it.applied[-1]
     assert lines(caplog) == [
         "users: 2 endpoints: +http://10.0.0.1, +http://10.0.0.2",
@@ -117,7 +117,7 @@ async def test_lists_are_applied_and_what_changed_is_logged(caplog: pytest.LogCa
 
 async def test_the_same_list_in_another_order_is_not_applied_again(caplog: pytest.LogCaptureFixture) -> None:
     async with watched() as it:
-        await it.give([A, B], [B, A], [Found("http://10.0.0.1:80"), B, B])
+        await it.give([A, B], [B, A], [EndpointSpec("http://10.0.0.1:80"), B, B])
         assert it.applied == [(A, B)]
     assert len(lines(caplog)) == 1
 
@@ -132,14 +132,14 @@ async def test_an_empty_list_is_believed_also_as_the_first() -> None:
 
 async def test_bad_endpoints_are_left_out_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async with watched() as it:
-        await it.give([A, Found("nonsense")], [A, B, Found("nonsense")])
+        await it.give([A, EndpointSpec("nonsense")], [A, B, EndpointSpec("nonsense")])
         assert it.applied == [(A,), (A, B)]
     assert len([line for line in lines(caplog) if "left out" in line and "nonsense" in line]) == 1
 
 
 async def test_a_list_of_nothing_but_bad_endpoints_takes_no_good_one_away(caplog: pytest.LogCaptureFixture) -> None:
     async with watched() as it:
-        await it.give([A], [Found("nonsense")])
+        await it.give([A], [EndpointSpec("nonsense")])
         assert it.applied == [(A,)]
         assert it.watch.problem == "none of the 1 endpoints that were found can be used"
     assert "the last 1 endpoints stay" in caplog.text
@@ -216,7 +216,7 @@ async def test_causes_that_all_differ_fill_neither_log_nor_memory(caplog: pytest
 async def test_a_list_that_cannot_be_applied_is_tried_again() -> None:
     applied = []
 
-    def apply(found: tuple[Found, ...]) -> None:
+    def apply(found: tuple[EndpointSpec, ...]) -> None:
         applied.append(found)
         if len(applied) == 1:
             raise RuntimeError("not now")
@@ -235,7 +235,7 @@ async def test_a_provider_that_never_waits_does_not_keep_the_loop_busy() -> None
     class Eager:
         yielded = 0
 
-        async def watch(self) -> AsyncIterator[Sequence[Found]]:
+        async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
             while True:
                 self.yielded += 1
                 yield [A]
@@ -254,7 +254,7 @@ async def test_a_provider_that_never_waits_does_not_keep_the_loop_busy() -> None
 async def test_lists_that_take_long_are_taken_less_often() -> None:
     time, provider = Time(), Scripted()
 
-    def apply(found: tuple[Found, ...]) -> None:
+    def apply(found: tuple[EndpointSpec, ...]) -> None:
         time.now += 0.5
 
     watch = Watch(provider, apply, name="users", clock=lambda: time.now, sleep=time.sleep)
@@ -314,7 +314,7 @@ async def test_a_provider_that_does_not_want_to_end_is_left_behind(
     let_go = asyncio.Event()
 
     class Stubborn:
-        async def watch(self) -> AsyncIterator[Sequence[Found]]:
+        async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
             while not let_go.is_set():
                 try:
                     await let_go.wait()
@@ -335,7 +335,7 @@ async def test_a_provider_that_answers_its_end_with_an_error_has_ended_all_the_s
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Clumsy:
-        async def watch(self) -> AsyncIterator[Sequence[Found]]:
+        async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
             try:
                 await asyncio.Event().wait()
                 yield [A]
@@ -353,14 +353,14 @@ async def test_a_provider_that_answers_its_end_with_an_error_has_ended_all_the_s
 
 async def test_a_list_that_comes_after_the_end_is_not_applied() -> None:
     class Late:
-        async def watch(self) -> AsyncIterator[Sequence[Found]]:
+        async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
             while True:
                 try:
                     await asyncio.Event().wait()
                 except asyncio.CancelledError:
                     yield [A]
 
-    applied: list[tuple[Found, ...]] = []
+    applied: list[tuple[EndpointSpec, ...]] = []
     before = asyncio.all_tasks()
     watch = Watch(Late(), applied.append, name="users")
     watch.start()

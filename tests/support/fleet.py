@@ -20,7 +20,7 @@ from propylon.engine.errors import GatewayError
 from propylon.outbound.resolve import Resolver
 from propylon.services.balancing import Chance, round_robin
 from propylon.services.directory import Directory
-from propylon.services.discovery import Found
+from propylon.services.discovery import EndpointSpec
 from propylon.services.endpoint import Endpoint
 from propylon.services.service import Service
 from propylon.services.settings import ServiceSettings
@@ -86,7 +86,7 @@ class Fleet:
 
     def service(
         self,
-        *found: str | Found,
+        *found: str | EndpointSpec,
         name: str = "s",
         balancer: type[round_robin.Balancer] = round_robin.Balancer,
         **settings: Any,
@@ -94,7 +94,7 @@ class Fleet:
         """Make a service whose endpoints are asked in turn, for `enter`."""
         chance = Chance(self.clock, lambda: self.luck)
         settings = {"balance": ("round_robin", None), **settings}
-        endpoints = [each if isinstance(each, Found) else Found(each) for each in found]
+        endpoints = [each if isinstance(each, EndpointSpec) else EndpointSpec(each) for each in found]
         made = balancer(round_robin.Config(), chance)
         return Service(name, ServiceSettings(**settings), endpoints, made, chance)
 

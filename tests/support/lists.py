@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from propylon.services.discovery import Found, Provider
-from propylon.services.discovery import Place as Place
+from propylon.services.discovery import EndpointSpec, Provider
+from propylon.services.discovery import ProviderContext as ProviderContext
 from propylon.services.watch import Watch
 
 from .deadline import PATIENCE, real_time, within
 
-PLACE = Place("users", Path("/nonexistent"))
+PLACE = ProviderContext("users", Path("/nonexistent"))
 
 
 class Lists:
@@ -21,7 +21,7 @@ class Lists:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
-        self._lists: asyncio.Queue[list[Found] | BaseException | None] = asyncio.Queue()
+        self._lists: asyncio.Queue[list[EndpointSpec] | BaseException | None] = asyncio.Queue()
         self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -36,7 +36,7 @@ class Lists:
         finally:
             await lists.aclose()  # type: ignore[attr-defined]
 
-    async def next(self, seconds: float = PATIENCE) -> list[Found]:
+    async def next(self, seconds: float = PATIENCE) -> list[EndpointSpec]:
         """The next list; raises what the provider raised."""
         async with within(seconds, "the provider's next list"):
             found = await self._lists.get()
@@ -45,7 +45,7 @@ class Lists:
         assert found is not None, "the provider has ended"
         return found
 
-    async def until(self, *urls: str, seconds: float = PATIENCE) -> list[Found]:
+    async def until(self, *urls: str, seconds: float = PATIENCE) -> list[EndpointSpec]:
         """The first list that has exactly these URLs."""
         async with within(seconds, f"a list of {urls}"):
             while True:
@@ -75,9 +75,9 @@ async def lists_of(provider: Provider) -> AsyncIterator[Lists]:
 
 
 @asynccontextmanager
-async def watching(provider: Provider) -> AsyncIterator[tuple[Watch, list[tuple[Found, ...]]]]:
+async def watching(provider: Provider) -> AsyncIterator[tuple[Watch, list[tuple[EndpointSpec, ...]]]]:
     """Run a watch, whose retries come fast, for the time of a block; also give the lists that it applies."""
-    applied: list[tuple[Found, ...]] = []
+    applied: list[tuple[EndpointSpec, ...]] = []
 
     async def soon(seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.05))
@@ -90,6 +90,6 @@ async def watching(provider: Provider) -> AsyncIterator[tuple[Watch, list[tuple[
         await watch.close()
 
 
-def urls(found: Sequence[Found] | None) -> list[str]:
+def urls(found: Sequence[EndpointSpec] | None) -> list[str]:
     """The URLs of a list, in its order."""
     return [each.url for each in found or ()]

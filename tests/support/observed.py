@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from propylon.services.discovery import DiscoveryError, Found, Provider
+from propylon.services.discovery import DiscoveryError, EndpointSpec, Provider
 
 from .lists import PLACE as HERE
 from .lists import Lists
@@ -20,7 +20,7 @@ NOW = 8.0  # seconds for a change to arrive, generous for a busy machine
 class Observed(Lists):
     """What a provider has yielded and not yet been asked for."""
 
-    async def next(self, seconds: float = NOW) -> list[Found]:
+    async def next(self, seconds: float = NOW) -> list[EndpointSpec]:
         return await super().next(seconds)
 
     async def urls(self, seconds: float = NOW) -> list[str]:

@@ -22,7 +22,7 @@ from propylon.outbound.tls import client_context
 from propylon.plugins import BALANCERS
 from propylon.services.balancing import Chance
 from propylon.services.breaker import BreakerSettings
-from propylon.services.discovery import Found, Place
+from propylon.services.discovery import EndpointSpec, ProviderContext
 from propylon.services.ejection import EjectionSettings
 from propylon.services.service import Service
 from propylon.services.settings import (
@@ -85,7 +85,7 @@ def build_service(name: str, config: ServiceConfig, scope: Scope) -> Service:
         BuildError: a certificate that cannot be read, an algorithm or a provider that cannot be made.
     """
     settings = _settings(f"services.{name}", config, scope)
-    found = tuple(Found(each.url, each.weight, each.priority, each.zone) for each in config.endpoints)
+    found = tuple(EndpointSpec(each.url, each.weight, each.priority, each.zone) for each in config.endpoints)
     return _service(name, settings, found, config.discover, scope)
 
 
@@ -97,19 +97,19 @@ def build_targets(urls: Iterable[str], scope: Scope) -> dict[str, Service]:
         scheme = EndpointAddress.parse(url).scheme
         if scheme not in settings:
             settings[scheme] = _settings(f"services.{url}", ServiceConfig.model_validate({"endpoints": [url]}), scope)
-        services[url] = _service(url, settings[scheme], (Found(url),), None, scope)
+        services[url] = _service(url, settings[scheme], (EndpointSpec(url),), None, scope)
     return services
 
 
 def _service(
-    name: str, settings: ServiceSettings, found: tuple[Found, ...], discover: DiscoverConfig | None, scope: Scope
+    name: str, settings: ServiceSettings, found: tuple[EndpointSpec, ...], discover: DiscoverConfig | None, scope: Scope
 ) -> Service:
     where = f"services.{name}"
     known = scope.running.get(name)
     if known is not None and known.settings == settings and known.configured == found:
         return known
     try:
-        provider = None if discover is None else discover.provider(Place(name, scope.base_dir))
+        provider = None if discover is None else discover.provider(ProviderContext(name, scope.base_dir))
     except Exception as error:  # a provider is anybody's code
         raise BuildError(f"{where}.discover: {error}") from error
     algorithm, balance = settings.balance

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from propylon.engine.retry import RetrySettings
     from propylon.engine.snapshot import CompiledRoute
     from propylon.services.breaker import BreakerSettings
-    from propylon.services.discovery import Found
+    from propylon.services.discovery import EndpointSpec
     from propylon.services.service import Service
     from propylon.services.settings import ServiceSettings
 
@@ -54,7 +54,7 @@ def _serving(service: "Service") -> int:
     return sum(each.weight > 0 for each in service.found)
 
 
-def _traits(endpoint: "Found", zone: str | None) -> Iterator[str]:
+def _traits(endpoint: "EndpointSpec", zone: str | None) -> Iterator[str]:
     yield f"weight {endpoint.weight}" if endpoint.weight else "weight 0: gets nothing new"
     if endpoint.priority:
         yield f"priority {endpoint.priority}: when those below are not well"

@@ -17,7 +17,7 @@ from propylon.http.refusal import Refusal
 from propylon.http.request_head import HeadRules, RequestFields, RequestLine
 from propylon.http.target import TargetError
 from propylon.routing.rewrite import join
-from propylon.routing.router import Found, WrongMethod
+from propylon.routing.router import RouteMatch, WrongMethod
 
 if TYPE_CHECKING:
     from propylon.engine.snapshot import CompiledRoute, Snapshot
@@ -103,7 +103,7 @@ def _matched(snapshot: "Snapshot", asked: Asked, steps: list[Step]) -> Explanati
     found = snapshot.router.find(host, port, path, method, asked)
     verdicts = snapshot.router.explain(host, port, path, method, asked)
     lost = [f"not {verdict.rule.route.name}: {verdict.reason}" for verdict in verdicts if not verdict.won]
-    if not isinstance(found, Found):
+    if not isinstance(found, RouteMatch):
         status = 405 if isinstance(found, WrongMethod) else 404
         outcome = "no route: answered with 404"
         if isinstance(found, WrongMethod):
@@ -121,7 +121,7 @@ def _matched(snapshot: "Snapshot", asked: Asked, steps: list[Step]) -> Explanati
     return Explanation(steps, None, view.name)
 
 
-def _parameters(found: "Found[CompiledRoute]") -> list[str]:
+def _parameters(found: "RouteMatch[CompiledRoute]") -> list[str]:
     return [f"{name} = {value.decode('latin-1')}" for name, value in found.params.items()]
 
 
@@ -137,7 +137,7 @@ def _variant(route: "CompiledRoute", asked: Asked) -> "tuple[CompiledRoute, list
     return share.route, [shares, f"the service is found by chance; the next steps are those of {share.name}"]
 
 
-def _forwarded(route: "CompiledRoute", view: RouteView, found: "Found[CompiledRoute]", asked: Asked) -> list[Step]:
+def _forwarded(route: "CompiledRoute", view: RouteView, found: "RouteMatch[CompiledRoute]", asked: Asked) -> list[Step]:
     """Return the steps 3 to 8."""
     steps = [_policies(3, "request", view, "on_request")]
     if view.service is None:
@@ -163,7 +163,7 @@ def _forwarded(route: "CompiledRoute", view: RouteView, found: "Found[CompiledRo
     return steps
 
 
-def _rewritten(route: "CompiledRoute", view: RouteView, found: "Found[CompiledRoute]", asked: Asked) -> str:
+def _rewritten(route: "CompiledRoute", view: RouteView, found: "RouteMatch[CompiledRoute]", asked: Asked) -> str:
     path = asked.path if route.rewrite is None else route.rewrite.apply(asked.path, found.params, found.rest)
     query = asked.query if route.query_edit is None else route.query_edit.apply(asked.query)
     bases = {endpoint.base_path for endpoint in view.service.endpoints} if view.service else set()

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 import yaml
 
-from propylon.config.problems import ConfigError, Place, Problem
+from propylon.config.problems import ConfigError, Position, Problem
 
 # A configuration of ten thousand routes has about 2 MiB.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -27,7 +27,7 @@ _SCALAR_TAGS: Final = frozenset({"str", "int", "float", "bool", "null"})
 class ScalarNode:
     """Text; `tag` is `str` for quoted and block text, `None` for plain text whose type its spelling tells."""
 
-    place: Place
+    place: Position
     text: str
     tag: str | None
 
@@ -36,7 +36,7 @@ class ScalarNode:
 class ListNode:
     """A sequence."""
 
-    place: Place
+    place: Position
     items: "list[Node]"
 
 
@@ -44,7 +44,7 @@ class ListNode:
 class MappingNode:
     """A mapping as it is written: in order, with duplicates and merge keys."""
 
-    place: Place
+    place: Position
     items: "list[tuple[Node, Node]]"
 
 
@@ -59,7 +59,7 @@ def decode(raw: bytes, name: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8-sig", "replace")
-        place = Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        place = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
         _fail(name, place, f"is not UTF-8: byte 0x{raw[error.start]:02x}", "save the file as UTF-8")
 
 
@@ -70,7 +70,7 @@ def parse(text: str, name: str) -> Node | None:
     """
     surrogate = next((index for index, char in enumerate(text) if "\ud800" <= char <= "\udfff"), None)
     if surrogate is not None:
-        _fail(name, Place(text.count("\n", 0, surrogate) + 1, 1), "has a character that is not Unicode text")
+        _fail(name, Position(text.count("\n", 0, surrogate) + 1, 1), "has a character that is not Unicode text")
     if len(text) > MAX_FILE_BYTES:
         _fail(name, None, f"is larger than {MAX_FILE_BYTES // 2**20} MiB, which no configuration is")
     try:
@@ -115,7 +115,7 @@ class _Builder:
         return node
 
     def _new(self, event: Any, depth: int) -> Node:
-        place = Place(event.start_mark.line + 1, event.start_mark.column + 1)
+        place = Position(event.start_mark.line + 1, event.start_mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
             return ScalarNode(place, event.value, self._scalar_tag(event))
         if isinstance(event, yaml.SequenceStartEvent):
@@ -151,17 +151,17 @@ class _Builder:
             self._fail(event, f"the tag {event.tag!r} is not supported", "write plain values")
 
     def _fail(self, event: Any, message: str, hint: str | None = None) -> NoReturn:
-        _fail(self._name, Place(event.start_mark.line + 1, event.start_mark.column + 1), message, hint)
+        _fail(self._name, Position(event.start_mark.line + 1, event.start_mark.column + 1), message, hint)
 
 
-def _fail(name: str, place: Place | None, message: str, hint: str | None = None) -> NoReturn:
+def _fail(name: str, place: Position | None, message: str, hint: str | None = None) -> NoReturn:
     line, column = (place.line, place.column) if place else (None, None)
     raise ConfigError([Problem(name, line, column, "", message, hint)])
 
 
-def _place_of(error: yaml.YAMLError) -> Place | None:
+def _place_of(error: yaml.YAMLError) -> Position | None:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return Place(mark.line + 1, mark.column + 1) if mark else None
+    return Position(mark.line + 1, mark.column + 1) if mark else None
 
 
 def _reason(error: yaml.YAMLError) -> str:

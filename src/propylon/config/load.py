@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from propylon.config import document
-from propylon.config.problems import ConfigError, Problem, Source, from_validation
+from propylon.config.problems import ConfigError, ConfigSource, Problem, from_validation
 from propylon.config.resolve import Resolver
 from propylon.config.schema import GatewayConfig
 from propylon.config.types import BASE_DIR, FROM_FILE
@@ -106,14 +106,14 @@ def validate(data: Mapping[str, Any], name: str = "gateway", *, base_dir: str | 
 
     Policies may also be callables and objects. Raises `ConfigError`.
     """
-    config, problems = _validated(Source(name, data), {BASE_DIR: base_dir}, set())
+    config, problems = _validated(ConfigSource(name, data), {BASE_DIR: base_dir}, set())
     if config is None:
         raise ConfigError(problems)
     return config
 
 
 def _validated(
-    source: Source, context: dict[str, Any], failed: set[tuple[str | int, ...]]
+    source: ConfigSource, context: dict[str, Any], failed: set[tuple[str | int, ...]]
 ) -> tuple[GatewayConfig | None, list[Problem]]:
     """Return the configuration or its problems, without those that follow from values that could not be read."""
     if not isinstance(source.data, Mapping):

@@ -46,7 +46,7 @@ _MESSAGES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """Where something is written; line and column count from 1."""
 
     line: int
@@ -86,13 +86,13 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ConfigSource:
     """What a configuration was read from: the data, where each part is written, and which parts are secret."""
 
     file: str
     data: Any
-    values: Mapping[Path, Place] = field(default_factory=dict)
-    keys: Mapping[Path, Place] = field(default_factory=dict)
+    values: Mapping[Path, Position] = field(default_factory=dict)
+    keys: Mapping[Path, Position] = field(default_factory=dict)
     secrets: Collection[Path] = ()
 
     def problem(self, path: Path, message: str, hint: str | None = None, *, at_key: bool = False) -> Problem:
@@ -119,7 +119,7 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean {close[0]!r}?" if close else None
 
 
-def from_validation(error: "ValidationError", source: Source) -> list[Problem]:
+def from_validation(error: "ValidationError", source: ConfigSource) -> list[Problem]:
     """Return the problems that a validation error reports; what a union says of one value becomes one problem."""
     found: dict[Path, Problem] = {}
     parts = error.errors(include_url=False)
@@ -174,7 +174,7 @@ def _hint(kind: str, value: Any) -> str | None:
     return None
 
 
-def _shown(value: Any, path: Path, source: Source) -> str:
+def _shown(value: Any, path: Path, source: ConfigSource) -> str:
     if isinstance(value, Mapping | list | tuple) or (value is not None and not isinstance(value, str | int | float)):
         return ""
     if path in source.secrets or any(isinstance(step, str) and is_secret(step) for step in path):

@@ -12,7 +12,7 @@ from typing import Any, Final
 from propylon.config import scalars
 from propylon.config.document import MAX_DEPTH, ListNode, MappingNode, Node, ScalarNode
 from propylon.config.environment import EnvironmentProblem, substitute
-from propylon.config.problems import ConfigError, Path, Place, Problem, Source
+from propylon.config.problems import ConfigError, ConfigSource, Path, Position, Problem
 
 # With aliases expanded. Ten thousand routes have about 300 000 nodes; a "billion laughs" file stops here.
 MAX_NODES: Final = 1_000_000
@@ -43,16 +43,16 @@ class Resolver:
         self._base_dir = base_dir
         self._environment = os.environ if environment is None else environment
         self._nodes = 0
-        self._values: dict[Path, Place] = {}
-        self._keys: dict[Path, Place] = {}
+        self._values: dict[Path, Position] = {}
+        self._keys: dict[Path, Position] = {}
         self._secrets: set[Path] = set()
 
-    def source(self, root: Node) -> Source:
+    def source(self, root: Node) -> ConfigSource:
         """Return the data of a document with its places; raises `ConfigError` when aliases expand beyond bounds."""
         data = self._value(root, (), root.place)
-        return Source(self._name, data, self._values, self._keys, self._secrets)
+        return ConfigSource(self._name, data, self._values, self._keys, self._secrets)
 
-    def _value(self, node: Node, path: Path, place: Place) -> Any:
+    def _value(self, node: Node, path: Path, place: Position) -> Any:
         self._count(1, len(path), node, path)
         if isinstance(node, ScalarNode):
             self._values[path] = node.place
@@ -142,7 +142,7 @@ class Resolver:
             self.failed.add(path)
             return str(file)
 
-    def _problem(self, path: Path, place: Place, message: str, hint: str | None = None) -> None:
+    def _problem(self, path: Path, place: Position, message: str, hint: str | None = None) -> None:
         self.failed.add(path)
         self.problems.append(Problem(self._name, place.line, place.column, ".".join(map(str, path)), message, hint))
 

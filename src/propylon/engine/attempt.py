@@ -130,8 +130,8 @@ async def attempt(x: Exchange, lost: Endpoint | None = None) -> Upstream:
     retry = x.route.retry or service.retry
     if retry.per_try is not None and (x.timeouts.response is None or retry.per_try < x.timeouts.response):
         x.set_timeouts(response=retry.per_try)
-    if service.admission is not None and x.admitted is not service:
-        await service.admission.enter(x)
+    if service.concurrency is not None and x.admitted is not service:
+        await service.concurrency.enter(x)
         x.admitted = service
     service.budget.deposit(x.started)
     if x.body and isinstance(x.body, Body) and x.replay is None:
@@ -139,7 +139,7 @@ async def attempt(x: Exchange, lost: Endpoint | None = None) -> Upstream:
     tried: list[Endpoint] = []
     while True:
         avoid = tried if lost is None else [*tried, lost]
-        endpoint = x.endpoint = x.chosen or service.only or service.choose(x, avoid)
+        endpoint = x.endpoint = x.pinned or service.only or service.choose(x, avoid)
         x.attempt = made = Attempt(x, service, endpoint)
         tried.append(endpoint)
         try:
@@ -290,7 +290,7 @@ def _retry_in(
         pause: what the endpoint asked for by Retry-After.
     """
     made = x.attempt
-    if len(tried) >= retry.attempts or x.chosen is not None or made is None:
+    if len(tried) >= retry.attempts or x.pinned is not None or made is None:
         return None
     if cause not in retry.on and cause != STATUS:
         return None

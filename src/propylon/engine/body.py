@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HIGH_WATER_BYTES = 65536  # as uvloop's and asyncio's write buffers
 
 
-class Source(Protocol):
+class BodySource(Protocol):
     """Where a body comes from: a connection, or a file.
 
     Several may want it to wait: a body that holds enough, a policy that is busy, a connection that is full. It feeds
@@ -36,7 +36,7 @@ class Source(Protocol):
         """Learn that the body will be read: the moment for `100 Continue` (RFC 9110 10.1.1)."""
 
 
-class Sink(Protocol):
+class BodySink(Protocol):
     """Where a body goes to."""
 
     def write_body(self, data: bytes) -> None:
@@ -60,13 +60,13 @@ class Body:
         "length", "size", "source",
     )  # fmt: skip
 
-    def __init__(self, source: Source, length: int = UNKNOWN) -> None:
+    def __init__(self, source: BodySource, length: int = UNKNOWN) -> None:
         self.source = source
         self.length = length
         self.ended = False
         self.size = 0
-        self._taps: tuple[Sink, ...] = ()
-        self._sink: Sink | None = None
+        self._taps: tuple[BodySink, ...] = ()
+        self._sink: BodySink | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._holding = False
@@ -115,7 +115,7 @@ class Body:
         self._error = error
         self._wake()
 
-    def pipe(self, sink: Sink) -> None:
+    def pipe(self, sink: BodySink) -> None:
         """Pass on what is held and all that follows."""
         self._want()
         held, self._held, self._held_bytes = self._held, [], 0
@@ -126,7 +126,7 @@ class Body:
             sink.end_body(self._trailers)
         self._release()
 
-    def tap(self, tap: Sink) -> None:
+    def tap(self, tap: BodySink) -> None:
         """Let `tap` have what is held and all that follows, whoever reads it; it can hold nothing back.
 
         For a body that nobody has begun to read.
@@ -135,7 +135,7 @@ class Body:
         for data in self._held:
             tap.write_body(data)
 
-    def untap(self, tap: Sink) -> None:
+    def untap(self, tap: BodySink) -> None:
         """Tell `tap` nothing more."""
         self._taps = tuple(each for each in self._taps if each is not tap)
 

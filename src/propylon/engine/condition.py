@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from propylon.routing.router import Found, Router, Rule
+from propylon.routing.router import RouteMatch, Router, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,7 @@ def one_condition(
 
     def holds(x: Exchange) -> bool:
         found = router.find(b"", None, x.path, x.method, x)
-        return isinstance(found, Found) and (predicate is None or bool(predicate(x)))
+        return isinstance(found, RouteMatch) and (predicate is None or bool(predicate(x)))
 
     return holds
 

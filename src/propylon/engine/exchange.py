@@ -56,7 +56,7 @@ class Exchange:
 
     Attributes:
         id: the X-Request-Id of this exchange, as bytes.
-        asked: the method the client sent; `method` is the one that goes to the service.
+        client_method: the method the client sent; `method` is the one that goes to the service.
         shows_request_id: whether the client gets it.
         route: the route that matched, if any.
         service: the service it goes to, if any.
@@ -91,13 +91,12 @@ class Exchange:
         "_state",
         "_way",
         "admitted",
-        "asked",
         "attempt",
         "attempts",
         "body",
         "body_limit",
-        "chosen",
         "client",
+        "client_method",
         "deadline",
         "ending",
         "endpoint",
@@ -112,11 +111,12 @@ class Exchange:
         "method",
         "path",
         "path_params",
+        "path_rest",
+        "pinned",
         "policy_deadlines",
         "query",
         "refusal",
         "replay",
-        "rest",
         "rewritten",
         "route",
         "service",
@@ -136,7 +136,7 @@ class Exchange:
     def __init__(self, client: Client, snapshot: Snapshot, method: bytes, path: bytes, query: bytes | None) -> None:
         self.client = client
         self.snapshot = snapshot
-        self.method = self.asked = method
+        self.method = self.client_method = method
         self.path = path
         self.query = query
         self.fields: RequestFields = snapshot.no_fields
@@ -147,10 +147,10 @@ class Exchange:
         self.refusal: GatewayError | None = None
         self.route: CompiledRoute = snapshot.outside
         self.path_params: dict[str, bytes] = _NO_PARAMS
-        self.rest = b""
+        self.path_rest = b""
         self.rewritten = False
         self.service: Service | None = None
-        self.chosen: Endpoint | None = None
+        self.pinned: Endpoint | None = None
         self.endpoint: Endpoint | None = None
         self.upstream: Upstream | None = None
         self.transform: Transform | None = None
@@ -293,7 +293,7 @@ class Exchange:
         """
         if self.service is None:
             raise ValueError("this route goes to no service")
-        self.chosen = self.service.endpoint(url)
+        self.pinned = self.service.endpoint(url)
 
     def set_path(self, value: str) -> None:
         """Replace the path; see `Request.path`. Raises `ValueError` if it is no canonical path."""

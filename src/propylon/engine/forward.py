@@ -74,7 +74,7 @@ async def forward(x: Exchange) -> None:
             assert upstream.head is not None
             if upstream.head.status == 101:
                 await tunnel(x, upstream)
-            elif route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.asked:
+            elif route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.client_method:
                 x.arm_relay(upstream)
                 await answer(x, Response.of_service(upstream.head, upstream.body))
             else:
@@ -118,15 +118,15 @@ async def fall_back(x: Exchange, failed: GatewayError, timeouts: Timeouts) -> Up
         raise failed
     x.disarm()
     log.debug("exchange %s falls back: %s", x.request_id, failed)
-    if x.admitted is not None and x.admitted.admission is not None:
-        x.admitted.admission.leave(x, failed)  # what another one answers says nothing about this service
+    if x.admitted is not None and x.admitted.concurrency is not None:
+        x.admitted.concurrency.leave(x, failed)  # what another one answers says nothing about this service
         x.admitted = None
     if fallback.respond is not None:
         await answer(x, fallback.respond(x))
         return None
     if not may_go_elsewhere(x) or failed.code == "attempt.total_timeout":
         raise failed
-    x.service, x.chosen, x.timeouts = fallback.service, None, timeouts
+    x.service, x.pinned, x.timeouts = fallback.service, None, timeouts
     return await attempt(x)
 
 

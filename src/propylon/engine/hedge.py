@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def hedge_delay(x: Exchange, service: Service, retry: RetrySettings) -> float | None:
     """Return after how many seconds a second endpoint is to be asked; `None` if none is."""
     hedging = service.settings.hedging
-    if hedging is None or x.chosen is not None or x.fields.websocket or x.method not in retry.methods:
+    if hedging is None or x.pinned is not None or x.fields.websocket or x.method not in retry.methods:
         return None
     if isinstance(x.body, Body) or (x.body and x.route.pipeline.on_request_chunk):
         return None

@@ -215,7 +215,7 @@ async def in_task(x: Exchange, work: Awaitable[Any], name: str) -> Any:
     return task.result()
 
 
-class Watched(Coroutine[Any, Any, Any]):
+class TimedCoroutine(Coroutine[Any, Any, Any]):
     """A coroutine whose steps are timed, so that a hook that blocks the loop behind an `await` is named too."""
 
     __slots__ = ("_name", "_work")
@@ -248,7 +248,7 @@ class Watched(Coroutine[Any, Any, Any]):
 def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
     """Run what an async hook returned as a Task of its own, named after its policy."""
     coroutine = work if type(work) is CoroutineType else _awaited(work)
-    return asyncio.get_running_loop().create_task(Watched(coroutine, name))
+    return asyncio.get_running_loop().create_task(TimedCoroutine(coroutine, name))
 
 
 async def _awaited(work: Awaitable[Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from propylon.engine.body import Body, Sink
+    from propylon.engine.body import Body, BodySink
     from propylon.http.headers import Pair
 
 
@@ -23,12 +23,12 @@ class Replay:
         self._room = limit
         self._kept: list[bytes] = []
         self._body: Body | None = None
-        self._sink: Sink | None = None
+        self._sink: BodySink | None = None
         self._ended: list[Pair] | None = None
         self._waiting = False
         self.whole = True
 
-    def pipe(self, body: Body, sink: Sink) -> None:
+    def pipe(self, body: Body, sink: BodySink) -> None:
         """Send what has arrived of `body` so far to `sink`, and what follows too."""
         self._sink = sink
         if self._body is None:

@@ -103,7 +103,7 @@ def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: H
 
 def _rewritten(x: Exchange, rewrite: Rewrite) -> bytes:
     try:
-        return rewrite.apply(x.path, x.path_params, x.rest)
+        return rewrite.apply(x.path, x.path_params, x.path_rest)
     except TargetError as error:
         raise GatewayError("read.bad_target", error.detail) from None
 

@@ -19,7 +19,7 @@ from propylon.http.fields import CONNECTION_BOUND, render
 from propylon.http.sse import is_event_stream
 
 if TYPE_CHECKING:
-    from propylon.engine.body import Sink
+    from propylon.engine.body import BodySink
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
     from propylon.engine.pipeline import Hook
@@ -63,7 +63,7 @@ def send(x: Exchange, response: Response) -> None:
     """Send a response; a body that is under way follows as it comes."""
     head, content = response.head, response.content
     line = head.line if head is not None and head.status == response.status else status_line(response.status)
-    bodyless = x.asked == b"HEAD" or response.status in (204, 304)
+    bodyless = x.client_method == b"HEAD" or response.status in (204, 304)
     if bodyless and isinstance(content, Body):
         content.detach()
         content = b""
@@ -98,7 +98,7 @@ def send(x: Exchange, response: Response) -> None:
             x.upstream = None
 
 
-def _sink(x: Exchange, response: Response, length: int) -> Sink:
+def _sink(x: Exchange, response: Response, length: int) -> BodySink:
     """Return what takes the body: the client, or for an event stream in plain text what knows where its events end."""
     kind = response.headers.get("content-type") or ""
     plain = length == UNKNOWN and "content-encoding" not in response.headers

@@ -13,7 +13,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.pipeline import Pipeline
 from propylon.engine.timing import Timeouts
 from propylon.http.request_head import RequestFields
-from propylon.routing.router import Found, Router, WrongMethod
+from propylon.routing.router import RouteMatch, Router, WrongMethod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,12 +161,12 @@ class Snapshot:
             found = self.router.find(b"", None, x.path, x.method, x)
         else:
             found = self.router.find(host.name, host.port, x.path, x.method, x)
-        if isinstance(found, Found):
+        if isinstance(found, RouteMatch):
             route = found.route
             if route.split is not None:
                 route = route.split.pick(x)
             x.route = route
-            x.path_params, x.rest, x.service = found.params, found.rest, route.service
+            x.path_params, x.path_rest, x.service = found.params, found.rest, route.service
             if route.refuses_websockets and x.is_websocket:
                 raise GatewayError("upgrade.refused")
             return route

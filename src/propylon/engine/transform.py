@@ -14,7 +14,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.pipeline import NamedHook, failed, is_awaitable, start_task
 
 if TYPE_CHECKING:
-    from propylon.engine.body import Sink, Source
+    from propylon.engine.body import BodySink, BodySource
     from propylon.engine.exchange import Exchange
     from propylon.http.headers import Pair
 
@@ -28,7 +28,7 @@ class Transform:
     Work is a list of `(hook number, piece, last)`: what a hook returns is put back in front for the next one.
     """
 
-    def __init__(self, x: Exchange, hooks: tuple[NamedHook, ...], source: Source, sink: Sink) -> None:
+    def __init__(self, x: Exchange, hooks: tuple[NamedHook, ...], source: BodySource, sink: BodySink) -> None:
         self._exchange = x
         self._hooks = hooks
         self._source = source

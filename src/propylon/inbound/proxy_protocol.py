@@ -39,7 +39,7 @@ _V1: Final = re.compile(
 _PORT: Final = re.compile(rb"0|[1-9][0-9]{0,4}")
 _V2_ADDRESS_BYTES: Final = {0x00: 0, 0x11: 12, 0x21: 36, 0x31: 216}
 
-Place = tuple[str, int]
+SocketAddress = tuple[str, int]
 """An IP address in canonical text, and a port."""
 
 
@@ -50,8 +50,8 @@ class ProxyHeaderError(ValueError):
 class ProxyInfo(NamedTuple):
     """What a header says: who connected, and to which address; both None for "no address"."""
 
-    peer: Place | None
-    local: Place | None
+    peer: SocketAddress | None
+    local: SocketAddress | None
 
 
 _NOTHING: Final = ProxyInfo(None, None)
@@ -174,7 +174,7 @@ class ProxyPreface(asyncio.Protocol):
         self,
         intake: Intake,
         trusts: Callable[[bytes], bool],
-        factory: Callable[[Place | None, Place | None], asyncio.Protocol],
+        factory: Callable[[SocketAddress | None, SocketAddress | None], asyncio.Protocol],
     ) -> None:
         """Make the preface of one connection.
 

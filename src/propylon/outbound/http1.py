@@ -21,7 +21,7 @@ from propylon.http.response_head import ResponseHead
 from propylon.http.websocket import accept_of
 
 if TYPE_CHECKING:
-    from propylon.engine.body import Source
+    from propylon.engine.body import BodySource
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Client
     from propylon.engine.websocket.end import End
@@ -101,7 +101,7 @@ class EndpointConnection(asyncio.Protocol):
         self._reusable = True
         self._begun = False
         self._owed = 0
-        self._held_source: Source | Client | None = None
+        self._held_source: BodySource | Client | None = None
         self._unsent = 0
         self._holds: frozenset[object] = _NOBODY
 
@@ -282,7 +282,7 @@ class EndpointConnection(asyncio.Protocol):
         """The endpoint takes no more of the request's body: wherever it comes from waits too."""
         x = self.exchange
         if x is not None:
-            source: Source | Client = x.body.source if isinstance(x.body, Body) else x.client
+            source: BodySource | Client = x.body.source if isinstance(x.body, Body) else x.client
             source.hold(self)
             self._held_source = source
             self._unsent = unsent_bytes(self._transport)

@@ -42,14 +42,14 @@ class ResolveError(Exception):
     """A name has no usable address; the message is for the operator's log."""
 
 
-class Answer(NamedTuple):
+class Resolution(NamedTuple):
     """What a lookup found: addresses in order of preference, and seconds until the first of them expires."""
 
     addresses: tuple[str, ...]
     ttl: float
 
 
-Lookup = Callable[[str, bool], Awaitable[Answer]]
+Lookup = Callable[[str, bool], Awaitable[Resolution]]
 """`lookup(host, fresh)`; `fresh`: no cache below may answer. Raises `ResolveError`."""
 
 
@@ -133,7 +133,7 @@ class Resolver:
         if self._dns is not None:
             await self._dns.close()
 
-    async def _ask_dns(self, host: str, fresh: bool) -> Answer:
+    async def _ask_dns(self, host: str, fresh: bool) -> Resolution:
         assert self._dns is not None
         return await self._dns.ask(host, fresh)
 
@@ -188,7 +188,7 @@ class _Dns:
         self._servers = servers
         self._channel: aiodns.DNSResolver | None = None
 
-    async def ask(self, host: str, fresh: bool) -> Answer:
+    async def ask(self, host: str, fresh: bool) -> Resolution:
         """Look a name up in the hosts file and in DNS, IPv6 and IPv4 at once."""
         if fresh:
             # c-ares has a cache of its own that ends with the TTL, which is later than our max_ttl here; a channel
@@ -218,7 +218,7 @@ class _Dns:
             raise ResolveError(f"the DNS servers {servers} cannot be used: {error.args[-1]}") from None
 
 
-async def _query(channel: "aiodns.DNSResolver", host: str) -> Answer:
+async def _query(channel: "aiodns.DNSResolver", host: str) -> Resolution:
     from aiodns.error import DNSError
 
     try:
@@ -227,7 +227,7 @@ async def _query(channel: "aiodns.DNSResolver", host: str) -> Answer:
         raise ResolveError(str(error.args[-1])) from None
     # pycares gives the text of an address as bytes. The order is that of RFC 6724.
     addresses = tuple(node.addr[0].decode("ascii") for node in found.nodes)
-    return Answer(addresses, min((node.ttl for node in found.nodes), default=0))
+    return Resolution(addresses, min((node.ttl for node in found.nodes), default=0))
 
 
 def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -37,10 +37,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from propylon.config.types import Duration, Int, Percent, Size, Text, short_form
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.own_request import OwnRequest
 from propylon.engine.pipeline import BACKGROUND
 from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import CompiledRoute
+from propylon.engine.subrequest import Subrequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,7 +168,7 @@ class Policy:
                 own.exchange.body = body.held() if isinstance(body, Body) else body
                 self._send(x.snapshot, own)
 
-    def _send_kept(self, snapshot: Snapshot, own: OwnRequest, body: bytes | None) -> None:
+    def _send_kept(self, snapshot: Snapshot, own: Subrequest, body: bytes | None) -> None:
         if body is None:
             self.left_out += 1
             self.under_way -= 1
@@ -176,12 +176,12 @@ class Policy:
             own.exchange.body = body
             self._send(snapshot, own)
 
-    def _send(self, snapshot: Snapshot, own: OwnRequest) -> None:
+    def _send(self, snapshot: Snapshot, own: Subrequest) -> None:
         task = asyncio.get_running_loop().create_task(self._deliver(snapshot, own), name="propylon mirror")
         BACKGROUND.add(task)
         task.add_done_callback(BACKGROUND.discard)
 
-    async def _deliver(self, snapshot: Snapshot, own: OwnRequest) -> None:
+    async def _deliver(self, snapshot: Snapshot, own: Subrequest) -> None:
         try:
             service = snapshot.services.get(self._config.service)
             if service is None:
@@ -204,12 +204,12 @@ class Policy:
             )  # fmt: skip
 
 
-def copy_of(x: Exchange) -> OwnRequest:
+def copy_of(x: Exchange) -> Subrequest:
     """Return a request that goes where `x` goes, but for the service; its body is still to come."""
-    own = OwnRequest(x.method, x.path, x.query, snapshot=x.snapshot, origin=x.origin)
+    own = Subrequest(x.method, x.path, x.query, snapshot=x.snapshot, origin=x.origin)
     copy, route, seen = own.exchange, x.route, x.changed_request
     copy.id, copy.fields, copy.host = x.id, x.fields, x.host
-    copy.path_params, copy.rest, copy.rewritten = x.path_params, x.rest, x.rewritten
+    copy.path_params, copy.path_rest, copy.rewritten = x.path_params, x.path_rest, x.rewritten
     copy.route = CompiledRoute(route.name, rewrite=route.rewrite, query_edit=route.query_edit, retry=ONCE)
     if seen is not None:
         own.headers.raw = tuple(seen.headers.raw)

@@ -92,7 +92,7 @@ class Policy:
             return place + query + mark + fragment
         path = request.path
         if config.path is not None:
-            values = {**x.params, "*": x.rest.decode("latin-1")}
+            values = {**x.params, "*": x.path_rest.decode("latin-1")}
             path = _PLACE.sub(lambda place: values.get(place[1], ""), config.path)
             path = "/" + path.lstrip("/")  # a captured piece must not turn the path into another authority
         if not config.https and config.host is None:

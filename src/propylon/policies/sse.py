@@ -92,7 +92,7 @@ class Limit:
         if response is None or not isinstance(response.content, Body):
             return
         kind = response.headers.get("content-type") or ""
-        if is_event_stream(kind.encode("latin-1")) and x.asked != b"HEAD":
+        if is_event_stream(kind.encode("latin-1")) and x.client_method != b"HEAD":
             self.refuse_if_full()
             self._open += 1
             x.defer(self._closed)

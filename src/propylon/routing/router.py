@@ -25,10 +25,19 @@ from typing import Generic, TypeVar
 from propylon.http.memo import Memo
 from propylon.routing.match import CompiledRule, Matchable, Regex, Rule, captures
 from propylon.routing.pattern import ANY, EXACT, HostPattern, RuleError
-from propylon.routing.tree import Candidate, Entry, Found, Table
+from propylon.routing.tree import Candidate, Entry, RouteMatch, Table
 
 __all__ = [
-    "Found", "Matchable", "NotFound", "Regex", "Router", "Rule", "RuleError", "Verdict", "WrongMethod", "captures",
+    "Matchable",
+    "NotFound",
+    "Regex",
+    "RouteMatch",
+    "Router",
+    "Rule",
+    "RuleError",
+    "Verdict",
+    "WrongMethod",
+    "captures",
 ]  # fmt: skip
 
 R = TypeVar("R")
@@ -98,7 +107,7 @@ class Tables(Generic[R]):
         tables = self._exact if host.kind == EXACT else self._wildcards
         return tables.setdefault((host.name, host.port), Table())
 
-    def look_up(self, key: Key) -> Found[R] | NotFound | tuple[Candidate[R], ...]:
+    def look_up(self, key: Key) -> RouteMatch[R] | NotFound | tuple[Candidate[R], ...]:
         """Look a path up: the route itself if no condition could change it, or all that may match."""
         candidates = self.candidates(key)
         if not candidates:
@@ -148,11 +157,13 @@ class Router(Generic[R]):
         entries.sort(key=lambda entry: entry.rank)
         self._entries = entries
         self._tables = Tables(entries)
-        self._memo: Memo[Key, Found[R] | NotFound | tuple[Candidate[R], ...]] = Memo(self._tables.look_up, _path_bytes)
+        self._memo: Memo[Key, RouteMatch[R] | NotFound | tuple[Candidate[R], ...]] = Memo(
+            self._tables.look_up, _path_bytes
+        )
 
     def find(
         self, host: bytes, port: bytes | None, path: bytes, method: bytes, request: Matchable
-    ) -> Found[R] | NotFound | WrongMethod:
+    ) -> RouteMatch[R] | NotFound | WrongMethod:
         """Find the route.
 
         Parameters:

@@ -18,7 +18,7 @@ R = TypeVar("R")
 Rank = tuple[int, tuple[int, ...], tuple[int, ...], int, int, int]
 
 
-class Found(Generic[R]):
+class RouteMatch(Generic[R]):
     """A route was found. Shared between requests: read only.
 
     Attributes:
@@ -57,7 +57,7 @@ class Candidate(Generic[R]):
     def __init__(self, entry: Entry[R], params: dict[str, bytes], rest: bytes) -> None:
         self.entry = entry
         self.compiled = entry.compiled
-        self.found = Found(entry.compiled.rule.route, params, rest)
+        self.found = RouteMatch(entry.compiled.rule.route, params, rest)
         self.methods = entry.compiled.methods
         self.free = not entry.compiled.checks
 

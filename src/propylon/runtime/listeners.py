@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from propylon.http.forwarded import TrustedProxies
 from propylon.inbound.http1 import ClientConnection
 from propylon.inbound.listener import ListenAddress, Listener, ListenError, open_listener
-from propylon.inbound.proxy_protocol import Place, ProxyPreface
+from propylon.inbound.proxy_protocol import ProxyPreface, SocketAddress
 from propylon.inbound.redirect_https import RedirectHttps
 from propylon.inbound.tls import ListenerTls
 from propylon.inbound.tls_handshake import HandshakeLine, TlsHandshake
@@ -76,7 +76,7 @@ class Entrance:
 
         return preface
 
-    def _requests(self, peer: Place | None = None, local: Place | None = None) -> ClientConnection:
+    def _requests(self, peer: SocketAddress | None = None, local: SocketAddress | None = None) -> ClientConnection:
         if peer is None or local is None:
             made = ClientConnection(self._intake, admission=self._admission)
         else:
@@ -84,14 +84,16 @@ class Entrance:
         made.listener = self
         return made
 
-    def _shake_hands(self, tls: ListenerTls, peer: Place | None = None, local: Place | None = None) -> TlsHandshake:
+    def _shake_hands(
+        self, tls: ListenerTls, peer: SocketAddress | None = None, local: SocketAddress | None = None
+    ) -> TlsHandshake:
         made = TlsHandshake(self._intake, self._line, tls, partial(self._requests, peer, local))
         made.listener = self
         return made
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ListenerChange:
     """What becomes of one listener.
 
     Attributes:
@@ -110,7 +112,7 @@ class Step:
 class Plan:
     """What becomes of all listeners; of those that are not in `steps` there is no more need."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[ListenerChange, ...]
 
 
 class Listeners:
@@ -136,7 +138,7 @@ class Listeners:
         pairs = zip(_keys(settings), settings, strict=True)
         return Plan(tuple(self._step(there.get(key), each) for key, each in pairs))
 
-    def _step(self, entrance: Entrance | None, settings: ListenerConfig) -> Step:
+    def _step(self, entrance: Entrance | None, settings: ListenerConfig) -> ListenerChange:
         running = None if entrance is None else entrance.tls
         take_up = None
         if settings.tls is None:
@@ -145,7 +147,7 @@ class Listeners:
             tls, take_up = running, running.prepare(settings.tls)
         else:
             tls = ListenerTls(settings.tls, str(settings.address))
-        return Step(entrance or Entrance(self._intake, self._line, settings, tls), settings, tls, take_up)
+        return ListenerChange(entrance or Entrance(self._intake, self._line, settings, tls), settings, tls, take_up)
 
     async def open(self, plan: Plan) -> None:
         """Open every new address, or none.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from propylon.outbound.pool import Opener
     from propylon.outbound.resolve import Resolver
-    from propylon.services.discovery import Found
+    from propylon.services.discovery import EndpointSpec
     from propylon.services.service import Service
     from propylon.services.settings import Transport
 
@@ -69,7 +69,7 @@ class Directory:
             self._endpoints.pop(key)[1].pool.retire()
             self.checks.forget(*key)
 
-    def endpoint(self, service: Service, found: Found) -> Endpoint:
+    def endpoint(self, service: Service, found: EndpointSpec) -> Endpoint:
         """Return the endpoint of a service, and check its health: the one there is, if nothing of it has changed.
 
         Raises `AddressError` for a URL that is no endpoint's.
@@ -78,7 +78,7 @@ class Directory:
         self.checks.follow(service.name, endpoint, service.settings)
         return endpoint
 
-    def _endpoint(self, service: Service, found: Found) -> Endpoint:
+    def _endpoint(self, service: Service, found: EndpointSpec) -> Endpoint:
         settings = service.settings
         key = (service.name, found.url)
         kept = self._endpoints.get(key)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from propylon.outbound.address import EndpointAddress
     from propylon.outbound.pool import Pool
     from propylon.services.breaker import Breaker
-    from propylon.services.discovery import Found
+    from propylon.services.discovery import EndpointSpec
     from propylon.services.vitals import Vitals
 
 
@@ -60,7 +60,7 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"<Endpoint {self.url} {self.pool!r}>"
 
-    def is_as(self, found: Found, host: bytes | None) -> bool:
+    def is_as(self, found: EndpointSpec, host: bytes | None) -> bool:
         """Tell whether it is what was found now."""
         wanted = (found.url, found.weight, found.priority, found.zone, host)
         return wanted == (self.url, self.weight, self.priority, self.zone, self.host)

@@ -43,7 +43,7 @@ JITTER: Final = 0.1
 log = logging.getLogger("propylon.health")
 
 
-class Watched:
+class HealthRecord:
     """An address that is checked.
 
     Attributes:
@@ -98,13 +98,13 @@ class HealthChecks:
         self._complain = complain
         self._clock = clock
         self._random = random
-        self._watched: dict[CheckedAddress, Watched] = {}
-        self._users: dict[User, Watched] = {}
-        self._fresh: set[Watched] = set()
-        self._due: list[tuple[float, int, Watched]] = []
+        self._watched: dict[CheckedAddress, HealthRecord] = {}
+        self._users: dict[User, HealthRecord] = {}
+        self._fresh: set[HealthRecord] = set()
+        self._due: list[tuple[float, int, HealthRecord]] = []
         self._count = 0
-        self._line: deque[Watched] = deque()
-        self._under_way: set[Watched] = set()
+        self._line: deque[HealthRecord] = deque()
+        self._under_way: set[HealthRecord] = set()
 
     def __len__(self) -> int:
         """Return how many addresses are checked, each as often as there are different settings for it."""
@@ -154,14 +154,14 @@ class HealthChecks:
         self._due.clear()
         self._line.clear()
 
-    def _begin(self, key: CheckedAddress, vitals: Vitals, transport: Transport) -> Watched:
-        watched = self._watched[key] = Watched(key, Checker(key, self._opener(key.address, transport)), vitals)
+    def _begin(self, key: CheckedAddress, vitals: Vitals, transport: Transport) -> HealthRecord:
+        watched = self._watched[key] = HealthRecord(key, Checker(key, self._opener(key.address, transport)), vitals)
         self._fresh.add(watched)
         spread = min(key.check.interval, len(self._fresh) / FIRST_PER_SECOND)
         self._plan(watched, self._clock() + self._random() * spread)
         return watched
 
-    def _plan(self, watched: Watched, when: float) -> None:
+    def _plan(self, watched: HealthRecord, when: float) -> None:
         self._count += 1  # of two for the same moment the older one comes first
         heappush(self._due, (when, self._count, watched))
 
@@ -174,7 +174,7 @@ class HealthChecks:
                 watched.task = asyncio.get_running_loop().create_task(watched.checker.run(), name="propylon health")
                 watched.task.add_done_callback(partial(self._end, watched, began))
 
-    def _end(self, watched: Watched, began: float, task: asyncio.Task[str | None]) -> None:
+    def _end(self, watched: HealthRecord, began: float, task: asyncio.Task[str | None]) -> None:
         watched.task = None
         self._under_way.discard(watched)
         error = None if task.cancelled() else task.exception()
@@ -187,11 +187,11 @@ class HealthChecks:
             self._plan(watched, began + watched.check.interval * jitter)
         self._start()
 
-    def _stop(self, watched: Watched) -> None:
+    def _stop(self, watched: HealthRecord) -> None:
         if watched.task is not None:
             watched.task.cancel()
 
-    def _take(self, watched: Watched, reason: str | None) -> None:
+    def _take(self, watched: HealthRecord, reason: str | None) -> None:
         self._fresh.discard(watched)
         if not watched.note(reason is None):
             return

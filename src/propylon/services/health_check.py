@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.own_request import OwnRequest
+from propylon.engine.subrequest import Subrequest
 from propylon.outbound.address import EndpointAddress
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool, PoolLimits
@@ -21,7 +21,7 @@ from propylon.services.endpoint import Endpoint
 from propylon.services.vitals import Vitals
 
 if TYPE_CHECKING:
-    from propylon.engine.own_request import Answer
+    from propylon.engine.subrequest import SubrequestResponse
     from propylon.outbound.pool import Opener
     from propylon.services.settings import HealthCheck
 
@@ -104,9 +104,9 @@ class Checker:
             return f"{self.what}: {error}"
         return self._judge(answer)
 
-    def _request(self, target: str) -> OwnRequest:
+    def _request(self, target: str) -> Subrequest:
         path, mark, query = target.encode("ascii").partition(b"?")
-        own = OwnRequest(self._check.method.encode("ascii"), path, query if mark else None)
+        own = Subrequest(self._check.method.encode("ascii"), path, query if mark else None)
         own.headers.set("user-agent", USER_AGENT)
         for name, value in self._check.headers:
             own.headers.set(name, value)
@@ -115,7 +115,7 @@ class Checker:
         own.exchange.set_timeouts(response=None, idle=None)  # `timeout` covers everything, however long it is
         return own
 
-    def _judge(self, answer: Answer) -> str | None:
+    def _judge(self, answer: SubrequestResponse) -> str | None:
         if answer.status not in self._check.statuses:
             return f"{self.what} answered {answer.status}"
         if self._check.body and self._check.body not in answer.body:

@@ -11,7 +11,7 @@ from propylon.services.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from propylon.services.discovery import Found
+    from propylon.services.discovery import EndpointSpec
     from propylon.services.service import Service
 
 FIRST_LIST_SECONDS: Final = 5.0
@@ -36,7 +36,7 @@ class Search:
         """Find endpoints for this service from now on."""
         self.service = service
 
-    def _found(self, found: tuple[Found, ...]) -> None:
+    def _found(self, found: tuple[EndpointSpec, ...]) -> None:
         if self.service.started:
             self.service.apply(found, cold=bool(self.service.endpoints))
         else:

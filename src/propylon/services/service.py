@@ -7,10 +7,10 @@ from math import ceil, inf
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
-from propylon.services.admission import SOON, Admission
 from propylon.services.breaker import Breaker
 from propylon.services.budget import Budget
 from propylon.services.candidates import Rules, candidates
+from propylon.services.concurrency import SOON, ConcurrencyGate
 from propylon.services.percentile import Percentile
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.services.balancing import Balancer, Chance
     from propylon.services.directory import Directory
-    from propylon.services.discovery import Found, Provider
+    from propylon.services.discovery import EndpointSpec, Provider
     from propylon.services.endpoint import Endpoint
     from propylon.services.settings import ServiceSettings
 
@@ -61,7 +61,7 @@ class Service:
         self,
         name: str,
         settings: ServiceSettings,
-        found: Sequence[Found],
+        found: Sequence[EndpointSpec],
         balancer: Balancer,
         chance: Chance,
         provider: Provider | None = None,
@@ -78,7 +78,7 @@ class Service:
         self.breaker = Breaker(use.settings, chance.random) if use is not None and use.service else None
         limits = settings.concurrency
         limited = limits.max is not None or limits.per_endpoint is not None
-        self.admission = Admission(name, limits) if limited else None
+        self.concurrency = ConcurrencyGate(name, limits) if limited else None
         self.latencies = Percentile() if settings.hedging is not None and settings.hedging.delay is None else None
         self.provider = provider
         self.balancer = balancer
@@ -132,7 +132,7 @@ class Service:
             if previous.settings.breaker == self.settings.breaker:
                 self.breaker = previous.breaker
             if previous.settings.concurrency == self.settings.concurrency:
-                self.admission = previous.admission
+                self.concurrency = previous.concurrency
             if previous.hedging == self.hedging:
                 self.latencies = previous.latencies
             if self.provider is not None and not self.found:
@@ -146,7 +146,7 @@ class Service:
         for endpoint in self.endpoints:
             endpoint.vitals.users.discard(self)
 
-    def apply(self, found: Sequence[Found], *, cold: bool = True) -> None:
+    def apply(self, found: Sequence[EndpointSpec], *, cold: bool = True) -> None:
         """Take the endpoints as they are found now. Those that stay keep their connections and all that is known.
 
         Args:
@@ -188,8 +188,8 @@ class Service:
         self._probes = [each for each in self._probes if each in self._open and self._may_probe(each)]
         if found:
             self.balancer.update(found)
-        if self.admission is not None:
-            self.admission.endpoints_changed(len(found))
+        if self.concurrency is not None:
+            self.concurrency.endpoints_changed(len(found))
         bound = self.breaker is not None or self.settings.concurrency.per_endpoint is not None
         self._plain = not bound and bool(found) and not self._probes
         self.only = found[0] if self._plain and len(found) == 1 else None

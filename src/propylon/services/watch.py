@@ -19,8 +19,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
-from propylon.services.discovery import DiscoveryError, Found, Provider
-from propylon.services.found import Checker, changes, shown
+from propylon.services.discovery import DiscoveryError, EndpointSpec, Provider
+from propylon.services.endpoint_list import Checker, changes, shown
 
 log = logging.getLogger("propylon.discovery")
 
@@ -38,7 +38,7 @@ _MAX_CAUSES: Final = 16
 _MAX_CAUSE: Final = 400
 _MAX_PROBLEMS: Final = 5
 
-Apply = Callable[[tuple[Found, ...]], None]
+Apply = Callable[[tuple[EndpointSpec, ...]], None]
 
 
 class Watch:
@@ -71,7 +71,7 @@ class Watch:
         self._sleep = sleep
         self._random = random
         self._checker = Checker()
-        self._found: tuple[Found, ...] | None = None
+        self._found: tuple[EndpointSpec, ...] | None = None
         self._problems: frozenset[str] = frozenset()
         self._causes: dict[str, float] = {}
         self._failures = 0
@@ -85,7 +85,7 @@ class Watch:
         return f"<Watch {self._name}, {state}>"
 
     @property
-    def found(self) -> tuple[Found, ...] | None:
+    def found(self) -> tuple[EndpointSpec, ...] | None:
         """The last good list; None before the first one."""
         return self._found
 
@@ -137,7 +137,7 @@ class Watch:
 
     async def _watch_once(self) -> None:
         """Take lists until the provider ends or fails, and leave nothing of it running."""
-        lists: AsyncIterator[Sequence[Found]] = self._provider.watch()
+        lists: AsyncIterator[Sequence[EndpointSpec]] = self._provider.watch()
         try:
             async for listed in lists:
                 if _is_cancelled():
@@ -151,7 +151,7 @@ class Watch:
             if close is not None:
                 await close()
 
-    def _take(self, listed: Sequence[Found]) -> None:
+    def _take(self, listed: Sequence[EndpointSpec]) -> None:
         found, problems = self._checker.check(listed)
         self._tell_problems(problems)
         if problems and not found:

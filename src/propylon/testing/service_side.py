@@ -17,7 +17,7 @@ from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool, PoolLimits
-from propylon.services.discovery import Found
+from propylon.services.discovery import EndpointSpec
 from propylon.testing.client_side import MemoryClient
 from propylon.testing.flow import Flow
 from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, StreamedResponse, fields_of
@@ -158,7 +158,7 @@ def put_services(snapshot: Snapshot, services: Mapping[str, Handler]) -> None:
     """Give every endpoint a pool whose connections lead to a handler; nobody is asked where services are."""
     for service in snapshot.services.values():
         if not service.endpoints:
-            service.apply((Found(f"http://{_host_of(service.name)}.test"),))
+            service.apply((EndpointSpec(f"http://{_host_of(service.name)}.test"),))
     endpoints = [(name, endpoint) for name, service in snapshot.services.items() for endpoint in service.endpoints]
     known = {name for name, _ in endpoints} | {endpoint.url for _, endpoint in endpoints}
     if unknown := set(services) - known:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from propylon.config.problems import Source, from_validation
+from propylon.config.problems import ConfigSource, from_validation
 from propylon.config.service_mode.variables import Variables
 
 SECRET = "s" * 32
@@ -23,7 +23,7 @@ def problems(**given: Any) -> list[str]:
         Variables.model_validate(data)
     return [
         str(problem).removeprefix("environment: ")
-        for problem in from_validation(raised.value, Source("environment", data))
+        for problem in from_validation(raised.value, ConfigSource("environment", data))
     ]
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from propylon.services.discovery import DiscoveryError, Found
+from propylon.services.discovery import DiscoveryError, EndpointSpec
 from propylon.services.discovery import consul as module
 from propylon.services.discovery.consul import Config, Provider, next_index
 from tests.support.consul import MASTER, NEEDS_CONSUL, ConsulAgent
@@ -261,7 +261,7 @@ async def test_large_weights_are_brought_into_our_range() -> None:
     weights = [{"Passing": 65535}, {"Passing": 100}, {"Passing": 0}]
     answer = [instance(number, Weights=weight) for number, weight in enumerate(weights, 1)]
     async with fake(("1", answer)) as (_, address), lists_of(provider(address)) as lists:
-        assert await lists.next() == [Found(ONE, 1000), Found(TWO, 1), Found(THREE, 0)]
+        assert await lists.next() == [EndpointSpec(ONE, 1000), EndpointSpec(TWO, 1), EndpointSpec(THREE, 0)]
 
 
 async def test_the_zone_of_the_node_counts_when_the_instance_has_none() -> None:

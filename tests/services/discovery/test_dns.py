@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from propylon.services.discovery import DiscoveryError, Found
+from propylon.services.discovery import DiscoveryError, EndpointSpec
 from propylon.services.discovery import dns as module
 from propylon.services.discovery.dns import Config, Provider
 from tests.conftest import BOTH_LOOPS
@@ -203,11 +203,11 @@ async def test_srv_records_give_port_tier_and_weight_of_each_address() -> None:
         async with lists_of(provider(dns, SRV)) as lists:
             found = await lists.next()
             assert sorted(found, key=lambda each: each.url) == [
-                Found("http://10.0.0.1:8001", 5, 1),
-                Found("http://10.0.0.2:8002", 1, 2),
-                Found("http://10.0.0.2:8003", 7, 1),
-                Found("http://[fd00::2]:8002", 1, 2),
-                Found("http://[fd00::2]:8003", 7, 1),
+                EndpointSpec("http://10.0.0.1:8001", 5, 1),
+                EndpointSpec("http://10.0.0.2:8002", 1, 2),
+                EndpointSpec("http://10.0.0.2:8003", 7, 1),
+                EndpointSpec("http://[fd00::2]:8002", 1, 2),
+                EndpointSpec("http://[fd00::2]:8003", 7, 1),
             ]
             await dns.tell({"a.test": ["10.0.0.7"], "b.test": ["10.0.0.2"]})
             await lists.until("http://10.0.0.7:8001", "http://10.0.0.2:8002", "http://10.0.0.2:8003")
@@ -215,7 +215,7 @@ async def test_srv_records_give_port_tier_and_weight_of_each_address() -> None:
 
 async def test_targets_may_keep_their_names() -> None:
     async with Dnsmasq(srv("a.test", 8001, 1, 5)) as dns, lists_of(provider(dns, SRV, resolve=False)) as lists:
-        assert await lists.next() == [Found("http://a.test:8001", 5, 1)]
+        assert await lists.next() == [EndpointSpec("http://a.test:8001", 5, 1)]
 
 
 async def test_a_target_without_an_address_is_left_out_and_none_at_all_is_an_error() -> None:
@@ -259,7 +259,7 @@ async def test_many_srv_records_are_read_whole() -> None:
         async with lists_of(provider(dns, SRV)) as lists:
             found = await lists.next(2 * PATIENCE)
             assert len(found) == 200
-            assert Found("http://10.0.0.200:8199", 199) in found
+            assert EndpointSpec("http://10.0.0.200:8199", 199) in found
 
 
 @given(st.lists(st.integers(0, 65535), min_size=1))

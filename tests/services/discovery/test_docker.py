@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from propylon.plugins import PROVIDERS
-from propylon.services.discovery import Found
+from propylon.services.discovery import EndpointSpec
 from propylon.services.discovery import docker as module
 from propylon.services.discovery.docker import Config, Provider, parse_address
 from tests.support.deadline import real_time, until
@@ -52,9 +52,9 @@ async def test_containers_that_come_and_go_are_seen(docker: Engine, socket: Path
     docker.run("a", "10.0.0.1")
     docker.run("other", "10.0.0.9", Labels={"propylon.service": "orders"})
     async with observed(provider(socket)) as lists:
-        assert await lists.next() == [Found("http://10.0.0.1:8080")]
+        assert await lists.next() == [EndpointSpec("http://10.0.0.1:8080")]
         docker.run("b", "10.0.0.2", Labels={"propylon.service": "users", "propylon.weight": "5"})
-        assert await lists.next() == [Found("http://10.0.0.1:8080"), Found("http://10.0.0.2:8080", 5)]
+        assert await lists.next() == [EndpointSpec("http://10.0.0.1:8080"), EndpointSpec("http://10.0.0.2:8080", 5)]
         docker.stop("a")
         assert await lists.urls() == ["http://10.0.0.2:8080"]
         docker.stop("b")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from propylon.services.discovery import Found
+from propylon.services.discovery import EndpointSpec
 from propylon.services.discovery._docker_containers import Selection, endpoints
 from tests.support.docker_engine import container
 
@@ -58,8 +58,8 @@ def test_enable_decides_where_labels_are_required_and_false_always_leaves_out() 
 
 def test_labels_say_port_scheme_and_weight() -> None:
     made = labelled(service="users", port="9000", scheme="https", weight="3")
-    assert endpoints([made], ALL._replace(port=7000)) == ([Found("https://172.17.0.2:9000", 3)], [])
-    assert endpoints([labelled(service="users", weight="0")], ALL)[0] == [Found("http://172.17.0.2:8080", 0)]
+    assert endpoints([made], ALL._replace(port=7000)) == ([EndpointSpec("https://172.17.0.2:9000", 3)], [])
+    assert endpoints([labelled(service="users", weight="0")], ALL)[0] == [EndpointSpec("http://172.17.0.2:8080", 0)]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from aiohttp import ClientSession, web
 from pydantic import ValidationError
 
 from propylon.plugins import PROVIDERS
-from propylon.services.discovery import Found
+from propylon.services.discovery import EndpointSpec
 from propylon.services.discovery import etcd as module
 from propylon.services.discovery.etcd import Config, Provider
 from propylon.services.watch import Watch
@@ -47,15 +47,15 @@ async def test_keys_that_are_written_and_deleted_are_seen_at_once(server: Etcd) 
     await server.put("/users/1", A)
     await server.put("/users2/1", "http://10.9.9.9:80")
     async with observed(provider(server)) as lists:
-        assert await lists.next() == [Found(A)]
+        assert await lists.next() == [EndpointSpec(A)]
         await server.put("/users/2", json.dumps({"url": B, "weight": 3, "priority": 1, "zone": "a"}))
-        assert await lists.next() == [Found(A), Found(B, 3, 1, "a")]
+        assert await lists.next() == [EndpointSpec(A), EndpointSpec(B, 3, 1, "a")]
         await server.put("/users/1", C)
         assert await lists.urls() == [C, B]
         await server.delete("/users/1")
         assert await lists.urls() == [B]
         await server.put("/users/2", json.dumps({"url": B, "weight": 0, "priority": 1, "zone": "a"}))
-        assert await lists.next() == [Found(B, 0, 1, "a")]
+        assert await lists.next() == [EndpointSpec(B, 0, 1, "a")]
         await server.delete("/users/2")
         assert await lists.next() == []
         await server.put("/users2/2", A)
@@ -175,19 +175,19 @@ async def test_what_etcd_has_forgotten_is_read_again(server: Etcd, monkeypatch: 
 
 async def test_a_member_that_is_killed_takes_nothing_away_and_is_asked_again_when_it_is_back(server: Etcd) -> None:
     await server.put("/users/1", A)
-    applied: list[tuple[Found, ...]] = []
+    applied: list[tuple[EndpointSpec, ...]] = []
     watch = Watch(provider(server), applied.append, name="users", sleep=lambda _: asyncio.sleep(0.05))
     watch.start()
     try:
         assert await watch.first(NOW)
         await server.stop()
         await until(lambda: watch.problem is not None, "the failure is noticed", NOW)
-        assert watch.found == (Found(A),)
+        assert watch.found == (EndpointSpec(A),)
         await server.start()
         await server.ready()
         await server.put("/users/2", B)
         await until(lambda: len(applied) > 1, "the new endpoint is found", NOW)
-        assert applied == [(Found(A),), (Found(A), Found(B))]
+        assert applied == [(EndpointSpec(A),), (EndpointSpec(A), EndpointSpec(B))]
         assert watch.problem is None
     finally:
         await watch.close()

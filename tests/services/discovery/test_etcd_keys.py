@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.services.discovery import DiscoveryError, Found
+from propylon.services.discovery import DiscoveryError, EndpointSpec
 from propylon.services.discovery._etcd_keys import MAX_KEYS, Keys, parse_value, prefix_end
 
 BYTES = st.binary(max_size=3) | st.lists(st.sampled_from([b"\xfe", b"\xff", b"a"]), max_size=4).map(b"".join)
@@ -32,13 +32,13 @@ def test_the_end_of_a_range(prefix: bytes, end: bytes) -> None:
 @pytest.mark.parametrize(
     ("value", "found"),
     [
-        (b"http://a:80", Found("http://a:80")),
-        (b" http://a:80\n", Found("http://a:80")),
-        (b'{"url": "http://a"}', Found("http://a")),
-        (b'{"url": "http://a", "weight": 0, "priority": 2, "zone": "z"}', Found("http://a", 0, 2, "z")),
+        (b"http://a:80", EndpointSpec("http://a:80")),
+        (b" http://a:80\n", EndpointSpec("http://a:80")),
+        (b'{"url": "http://a"}', EndpointSpec("http://a")),
+        (b'{"url": "http://a", "weight": 0, "priority": 2, "zone": "z"}', EndpointSpec("http://a", 0, 2, "z")),
     ],
 )
-def test_a_value_is_a_url_or_json(value: bytes, found: Found) -> None:
+def test_a_value_is_a_url_or_json(value: bytes, found: EndpointSpec) -> None:
     assert parse_value(value) == found
 
 

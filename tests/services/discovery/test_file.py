@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from propylon.services.discovery import DiscoveryError, Found, Place
+from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
 from propylon.services.discovery import file as module
 from propylon.services.discovery.file import Config, Provider, endpoints_of
 from tests.support.deadline import real_time, until
@@ -25,7 +25,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def provider(path: Path) -> Provider:
-    return Provider(Config(path=path.name, interval="100ms"), Place("users", path.parent))
+    return Provider(Config(path=path.name, interval="100ms"), ProviderContext("users", path.parent))
 
 
 # what a file says
@@ -33,13 +33,13 @@ def provider(path: Path) -> Provider:
 
 def test_a_file_lists_urls_and_mappings() -> None:
     text = f"# ours\n- {A}\n- {{url: {B}, weight: 3, priority: 1, zone: eu-1a}}\n"
-    assert endpoints_of(text.encode(), "f") == [Found(A), Found(B, 3, 1, "eu-1a")]
+    assert endpoints_of(text.encode(), "f") == [EndpointSpec(A), EndpointSpec(B, 3, 1, "eu-1a")]
 
 
 def test_json_is_read_too_also_with_tabs() -> None:
     text = f'[\n\t"{A}",\n\t{{"url": "{B}",\n\t"weight": 0}}\n]'
-    assert endpoints_of(text.encode(), "f") == [Found(A), Found(B, 0)]
-    assert endpoints_of(f'["{A}"]'.encode("utf-8-sig"), "f") == [Found(A)]
+    assert endpoints_of(text.encode(), "f") == [EndpointSpec(A), EndpointSpec(B, 0)]
+    assert endpoints_of(f'["{A}"]'.encode("utf-8-sig"), "f") == [EndpointSpec(A)]
 
 
 def test_an_empty_list_says_that_there_are_none_and_an_empty_file_says_nothing() -> None:
@@ -88,7 +88,7 @@ def test_whatever_is_in_a_file_it_is_a_list_or_an_error(content: bytes) -> None:
         listed = endpoints_of(content, "f")
     except DiscoveryError:
         return
-    assert all(isinstance(found, Found) for found in listed)
+    assert all(isinstance(found, EndpointSpec) for found in listed)
 
 
 # how a file changes

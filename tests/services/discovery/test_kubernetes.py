@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from propylon.plugins import PROVIDERS
-from propylon.services.discovery import Found, Place
+from propylon.services.discovery import EndpointSpec, ProviderContext
 from propylon.services.discovery import kubernetes as module
 from propylon.services.discovery.kubernetes import Config, Provider
 from tests.services.discovery.test_kubernetes_access import in_pod, kubeconfig
@@ -55,11 +55,11 @@ async def test_pods_that_come_drain_and_go_are_seen(cluster: tuple[Api, Provider
     server.put("users-a", pod("10.0.0.1", zone="eu-1a"))
     server.put("orders-a", pod("10.9.9.9"), service="orders")
     async with observed(watched) as lists:
-        assert await lists.next() == [Found(A, zone="eu-1a")]
+        assert await lists.next() == [EndpointSpec(A, zone="eu-1a")]
         server.put("users-b", pod("10.0.0.2"), pod("10.0.0.3", conditions={"ready": False}))
         assert await lists.urls() == [A, B]
         server.put("users-a", draining("10.0.0.1"))
-        assert await lists.next() == [Found(A, 0), Found(B)]
+        assert await lists.next() == [EndpointSpec(A, 0), EndpointSpec(B)]
         server.put("users-a")
         assert await lists.urls() == [B]
         server.delete("users-b")
@@ -332,7 +332,7 @@ async def test_a_server_may_be_below_a_path_and_namespace_and_service_may_be_nam
 
 
 async def test_a_name_of_a_service_that_kubernetes_cannot_have_is_an_error_in_words(tmp_path: Path) -> None:
-    watched = Provider(Config(kubeconfig=kubeconfig(tmp_path)), Place("Users", tmp_path))
+    watched = Provider(Config(kubeconfig=kubeconfig(tmp_path)), ProviderContext("Users", tmp_path))
     async with observed(watched) as lists:
         assert await lists.failed() == "'Users' is no name of a Kubernetes service: give 'service'"
 

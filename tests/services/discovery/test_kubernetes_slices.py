@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.services.discovery import DiscoveryError, Found
+from propylon.services.discovery import DiscoveryError, EndpointSpec
 from propylon.services.discovery._kubernetes_slices import MAX_SLICES, ExpiredError, Slices, Wanted
 from tests.support.kubernetes_api import draining, pod, slice_of, status
 
@@ -16,7 +16,7 @@ WANTED = Wanted(None, None, "ipv4")
 A, B = "http://10.0.0.1:8080", "http://10.0.0.2:8080"
 
 
-def found(*items: dict[str, Any], **wanted: Any) -> list[Found]:
+def found(*items: dict[str, Any], **wanted: Any) -> list[EndpointSpec]:
     slices = Slices()
     slices.replace(items, "7")
     return list(slices.found(WANTED._replace(**wanted)))
@@ -47,12 +47,12 @@ def test_conditions_decide_who_gets_requests_and_who_drains(conditions: Any, wei
 
 
 def test_when_nobody_is_ready_those_that_drain_serve_on() -> None:
-    assert found(slice_of("s", draining("10.0.0.1"), draining("10.0.0.2", serving=False))) == [Found(A)]
+    assert found(slice_of("s", draining("10.0.0.1"), draining("10.0.0.2", serving=False))) == [EndpointSpec(A)]
 
 
 def test_slices_are_merged_and_an_endpoint_in_two_of_them_is_one() -> None:
     one, other = slice_of("s1", pod("10.0.0.2"), draining("10.0.0.1")), slice_of("s2", pod("10.0.0.1"), pod("10.0.0.2"))
-    assert found(one, other) == found(other, one) == [Found(A), Found(B)]
+    assert found(one, other) == found(other, one) == [EndpointSpec(A), EndpointSpec(B)]
 
 
 def test_the_first_address_of_an_endpoint_counts() -> None:

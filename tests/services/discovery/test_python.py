@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from propylon.services.discovery import DiscoveryError, Found, Place
+from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
 from propylon.services.discovery.python import Config, Provider
 from tests.support.deadline import settle
 from tests.support.lists import PLACE, lists_of
@@ -26,36 +26,40 @@ async def test_urls_mappings_and_found_are_endpoints() -> None:
         yield [
             "http://a.test",
             {"url": "http://b.test", "weight": 3, "priority": 1, "zone": "z"},
-            Found("http://c.test"),
+            EndpointSpec("http://c.test"),
         ]
         yield ()
         yield {"http://d.test"}
 
     async with lists_of(provider(users)) as lists:
-        assert await lists.next() == [Found("http://a.test"), Found("http://b.test", 3, 1, "z"), Found("http://c.test")]
+        assert await lists.next() == [
+            EndpointSpec("http://a.test"),
+            EndpointSpec("http://b.test", 3, 1, "z"),
+            EndpointSpec("http://c.test"),
+        ]
         assert await lists.next() == []
-        assert await lists.next() == [Found("http://d.test")]
+        assert await lists.next() == [EndpointSpec("http://d.test")]
 
 
 async def test_the_function_is_given_the_place_if_it_takes_one() -> None:
-    async def users(place: Place) -> AsyncIterator[object]:
-        yield [f"http://{place.service}.test"]
+    async def users(context: ProviderContext) -> AsyncIterator[object]:
+        yield [f"http://{context.service}.test"]
 
     async with lists_of(provider(users)) as lists:
-        assert await lists.next() == [Found("http://users.test")]
+        assert await lists.next() == [EndpointSpec("http://users.test")]
 
 
 async def test_a_method_and_an_object_that_is_called_will_do() -> None:
     class Registry:
-        async def users(self, place: Place) -> AsyncIterator[object]:
-            yield [f"http://{place.service}.test"]
+        async def users(self, context: ProviderContext) -> AsyncIterator[object]:
+            yield [f"http://{context.service}.test"]
 
         def __call__(self) -> AsyncIterator[object]:
             return self.users(PLACE)
 
     for source in (Registry().users, Registry()):
         async with lists_of(provider(source)) as lists:
-            assert await lists.next() == [Found("http://users.test")]
+            assert await lists.next() == [EndpointSpec("http://users.test")]
 
 
 async def test_an_iterator_that_is_no_generator_will_do() -> None:
@@ -72,7 +76,7 @@ async def test_an_iterator_that_is_no_generator_will_do() -> None:
             return self.left.pop()
 
     async with lists_of(provider(Once)) as lists:
-        assert await lists.next() == [Found("http://a.test")]
+        assert await lists.next() == [EndpointSpec("http://a.test")]
         with pytest.raises(AssertionError, match="the provider has ended"):
             await lists.next()
 
@@ -86,7 +90,7 @@ async def test_the_function_is_imported_by_its_name(monkeypatch: pytest.MonkeyPa
     module.users = users  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "my_registry", module)
     async with lists_of(Provider(Config.model_validate("my_registry:users"), PLACE)) as lists:
-        assert await lists.next() == [Found("http://a.test")]
+        assert await lists.next() == [EndpointSpec("http://a.test")]
     with pytest.raises(AttributeError):
         provider("my_registry:nobody")
     with pytest.raises(ImportError):
@@ -128,7 +132,7 @@ async def test_what_the_function_raises_comes_through() -> None:
         ("http://a.test", "yield a list of all endpoints, not str"),
         ({"url": "http://a.test"}, "yield a list of all endpoints, not dict"),
         (None, "yield a list of all endpoints, not NoneType"),
-        ([7], "an endpoint is a URL, a mapping or a Found, not int"),
+        ([7], "an endpoint is a URL, a mapping or a EndpointSpec, not int"),
         ([{"url": "http://a.test", "wieght": 3}], "the unknown key 'wieght': its keys are url, weight, priority, zone"),
         ([{"weight": 3}], "no url"),
     ],

@@ -22,7 +22,7 @@ from propylon.config.schema.base import Model, combined
 from propylon.config.schema.plugin import Kind, configured, split
 from propylon.config.types import FROM_FILE
 from propylon.plugins import PROVIDERS, PluginBrokenError
-from propylon.services.discovery import Place, Provider
+from propylon.services.discovery import Provider, ProviderContext
 
 _PYTHON = "python"
 KIND = Kind(PROVIDERS, "provider", "a service")
@@ -34,7 +34,7 @@ class DiscoverConfig(Model):
     name: str = Field(description="Name of the provider.")
     config: Any = Field(default=None, description="The settings, an instance of the provider's Config.")
 
-    def provider(self, place: Place) -> Provider:
+    def provider(self, place: ProviderContext) -> Provider:
         """Make the provider; what its module raises, from `ImportError` to anything else, is passed on."""
         return cast("Provider", PROVIDERS.find(self.name).Provider(self.config, place))
 

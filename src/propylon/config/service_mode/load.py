@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from propylon.config.problems import ENVIRONMENT, ConfigError, Problem, Source, from_validation
+from propylon.config.problems import ENVIRONMENT, ConfigError, ConfigSource, Problem, from_validation
 from propylon.config.schema import GatewayConfig
 from propylon.config.service_mode.gateway import gateway_config
 from propylon.config.service_mode.variables import Variables
@@ -36,7 +36,7 @@ def load(environment: Mapping[str, str]) -> GatewayConfig:
     try:
         variables = Variables.model_validate(data)
     except ValidationError as error:
-        found = from_validation(error, Source(ENVIRONMENT, data))
+        found = from_validation(error, ConfigSource(ENVIRONMENT, data))
         raise ConfigError([*problems, *(problem for problem in found if problem.path not in known)]) from None
     return gateway_config(variables)
 

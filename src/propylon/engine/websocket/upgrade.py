@@ -144,11 +144,11 @@ def _follow_service(x: Exchange) -> None:
     current = service.current if service is not None else None
     if service is None or current is None or current is service:
         return
-    if service.admission is not None and x.admitted is service:
-        if current.admission is service.admission:
+    if service.concurrency is not None and x.admitted is service:
+        if current.concurrency is service.concurrency:
             x.admitted = current
         else:
-            service.admission.leave(x)
+            service.concurrency.leave(x)
             x.admitted = None
     x.service = current
 

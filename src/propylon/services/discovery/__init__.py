@@ -1,8 +1,8 @@
 """Where the endpoints of a service come from: one file is one provider and one name in YAML.
 
 A provider is a module with `Config`, a frozen pydantic model that refuses unknown keys, and `Provider`, a class made
-with one `Config` and a `Place`. Modules here that are no provider begin with an underscore. Other packages add theirs
-by entry points of the group `propylon.discovery`.
+with one `Config` and a `ProviderContext`. Modules here that are no provider begin with an underscore. Other packages
+add theirs by entry points of the group `propylon.discovery`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EndpointSpec:
     """An endpoint as a provider found it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProviderContext:
     """What a provider is told about where it works.
 
     Attributes:
@@ -52,7 +52,7 @@ class DiscoveryError(Exception):
 class Provider(Protocol):
     """One source of endpoints. It has no loop of retries of its own: who watches it starts it again."""
 
-    def watch(self) -> AsyncIterator[Sequence[Found]]:
+    def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         """Yield all endpoints of the service, and again all of them whenever they have changed.
 
         An empty list says that there are none; whatever keeps the provider from knowing raises.

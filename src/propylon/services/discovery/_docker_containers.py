@@ -10,8 +10,8 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from propylon.services.discovery import Found
-from propylon.services.found import MAX_WEIGHT, shown
+from propylon.services.discovery import EndpointSpec
+from propylon.services.endpoint_list import MAX_WEIGHT, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ class Selection(NamedTuple):
     host: str
 
 
-def endpoints(containers: Sequence[Any], selection: Selection) -> tuple[list[Found], list[str]]:
+def endpoints(containers: Sequence[Any], selection: Selection) -> tuple[list[EndpointSpec], list[str]]:
     """Return the endpoints of the service, by URL, and a sentence for each of its containers that cannot be used."""
     by_id = {container["Id"]: container for container in containers}
     found, problems = [], []
@@ -81,13 +81,15 @@ def _belongs(container: Any, labels: Mapping[str, str], selection: Selection) ->
     return _WORDS[text.strip().lower()]
 
 
-def _endpoint(container: Any, labels: Mapping[str, str], selection: Selection, by_id: Mapping[str, Any]) -> Found:
+def _endpoint(
+    container: Any, labels: Mapping[str, str], selection: Selection, by_id: Mapping[str, Any]
+) -> EndpointSpec:
     scheme = labels.get(SCHEME, selection.scheme)
     if scheme not in ("http", "https"):
         raise ValueError(f"its label {SCHEME}={shown(scheme)} is neither http nor https")
     weight = _number(labels, WEIGHT, 0, MAX_WEIGHT)
     host, port = _place(container, labels, selection, by_id)
-    return Found(f"{scheme}://{_in_url(host)}:{port}", 1 if weight is None else weight)
+    return EndpointSpec(f"{scheme}://{_in_url(host)}:{port}", 1 if weight is None else weight)
 
 
 def _place(

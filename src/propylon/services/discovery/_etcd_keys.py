@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from propylon.services.discovery import DiscoveryError, Found
-from propylon.services.found import shown
+from propylon.services.discovery import DiscoveryError, EndpointSpec
+from propylon.services.endpoint_list import shown
 
 log = logging.getLogger("propylon.discovery")
 
@@ -31,7 +31,7 @@ def prefix_end(prefix: bytes) -> bytes:
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else b"\0"
 
 
-def parse_value(value: bytes) -> Found:
+def parse_value(value: bytes) -> EndpointSpec:
     """Return the endpoint of a key's value: a URL, or JSON `{"url": …, "weight": …, "priority": …, "zone": …}`.
 
     Raises:
@@ -40,7 +40,7 @@ def parse_value(value: bytes) -> Found:
     text = value.strip()
     if not text.startswith(b"{"):
         try:
-            return Found(text.decode())
+            return EndpointSpec(text.decode())
         except UnicodeDecodeError:
             raise ValueError("is no text: write a URL, or JSON with a url") from None
     try:
@@ -52,12 +52,12 @@ def parse_value(value: bytes) -> Found:
         raise ValueError(f"has the unknown key {unknown[0]!r}: write url, weight, priority or zone")
     if "url" not in data:
         raise ValueError('has no url: write {"url": "http://host:port"}')
-    return Found(**data)
+    return EndpointSpec(**data)
 
 
 class _Entry(NamedTuple):
     revision: int
-    found: Found | None
+    found: EndpointSpec | None
 
 
 class Keys:
@@ -96,7 +96,7 @@ class Keys:
             self.revision = max(self.revision, int(result["header"]["revision"]))
         return bool(events)
 
-    def found(self) -> tuple[Found, ...]:
+    def found(self) -> tuple[EndpointSpec, ...]:
         """Return the endpoints by the order of their keys.
 
         Raises:
@@ -114,7 +114,7 @@ class Keys:
             entry = _Entry(revision, self._parsed(key, pair.get("value", "")))
         self._entries[key] = entry
 
-    def _parsed(self, key: bytes, value: str) -> Found | None:
+    def _parsed(self, key: bytes, value: str) -> EndpointSpec | None:
         try:
             return parse_value(base64.b64decode(value))
         except ValueError as error:

@@ -68,7 +68,7 @@ class TlsConfig(BaseModel):
         return client_context(self.verify, ca, certificate, key)
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     """A JSON document and the header fields it came with."""
 
     data: Any
@@ -137,7 +137,7 @@ class Session:
 
     async def get_json(
         self, path: str, *, params: Params | None = None, timeout: float, limit: int = MAX_ANSWER_BYTES
-    ) -> Answer:
+    ) -> ApiResponse:
         """Return the JSON document of a GET.
 
         Args:
@@ -156,7 +156,7 @@ class Session:
                     raise DiscoveryError(f"{self.server} answered {path} with more than {limit} bytes")
             headers = response.headers
         try:
-            return Answer(orjson.loads(body), headers)
+            return ApiResponse(orjson.loads(body), headers)
         except orjson.JSONDecodeError as error:
             raise DiscoveryError(f"{self.server} answered {path} with what is no JSON: {error}") from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from propylon.services.discovery import DiscoveryError, Found
+from propylon.services.discovery import DiscoveryError, EndpointSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,7 +90,7 @@ class Slices:
         self.version = version
         return bool(kind != "BOOKMARK")
 
-    def found(self, wanted: Wanted) -> tuple[Found, ...]:
+    def found(self, wanted: Wanted) -> tuple[EndpointSpec, ...]:
         """Return the endpoints, by URL.
 
         An endpoint that terminates and still serves gets weight 0, so that it drains; if no other is ready, they all
@@ -105,7 +105,7 @@ class Slices:
                 chosen[each.url] = each
         some_ready = any(each.ready for each in chosen.values())
         return tuple(
-            Found(each.url, 0 if some_ready and not each.ready else 1, zone=each.zone)
+            EndpointSpec(each.url, 0 if some_ready and not each.ready else 1, zone=each.zone)
             for _, each in sorted(chosen.items())
         )
 

@@ -34,9 +34,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from propylon.config.schema.matching import one_or_more
 from propylon.config.types import Bool, Duration, ServiceUrl, Text, short_form
 from propylon.outbound.address import AddressError, EndpointAddress
-from propylon.services.discovery import DiscoveryError, Found, Place
-from propylon.services.discovery._http import Answer, Session, TlsConfig, open_session
-from propylon.services.found import MAX_WEIGHT
+from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
+from propylon.services.discovery._http import ApiResponse, Session, TlsConfig, open_session
+from propylon.services.endpoint_list import MAX_WEIGHT
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8500"
 MARGIN_S: Final = 10.0
@@ -95,7 +95,7 @@ class Config(BaseModel):
 class Provider:
     """Asks Consul with blocking queries."""
 
-    def __init__(self, config: Config, place: Place) -> None:
+    def __init__(self, config: Config, context: ProviderContext) -> None:
         self._config = config
         self._path = f"/v1/health/service/{quote(config.service, safe='')}"
         self._params = [("tag", tag) for tag in config.tags]
@@ -106,7 +106,7 @@ class Provider:
         )
         self._params += [(key, value) for key, value in optional if value is not None]
 
-    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         """Yield the instances, and again whenever Consul knows something new."""
         async with self._session() as session:
             index, last = 0, None
@@ -129,7 +129,7 @@ class Provider:
             return open_session("http://localhost", headers=headers, unix_path=address.unix_path)
         return open_session(str(address), tls=self._config.tls, headers=headers)
 
-    async def _ask(self, session: Session, index: int) -> Answer:
+    async def _ask(self, session: Session, index: int) -> ApiResponse:
         wait = self._config.wait
         params, timeout = self._params, MARGIN_S
         if index:
@@ -141,7 +141,7 @@ class Provider:
             raise DiscoveryError(f"{session.server}: the token may not read all of the service and its nodes")
         return answer
 
-    def _found(self, data: object) -> list[Found]:
+    def _found(self, data: object) -> list[EndpointSpec]:
         if not isinstance(data, list):
             raise DiscoveryError(f"Consul's answer about {self._config.service} is no list")
         try:
@@ -152,7 +152,7 @@ class Provider:
             ) from None
         return sorted(_scaled(instances), key=lambda found: found.url)
 
-    def _instance(self, entry: dict[str, Any]) -> Found:
+    def _instance(self, entry: dict[str, Any]) -> EndpointSpec:
         node, service = entry["Node"], entry["Service"]
         host = str(service.get("Address") or node["Address"])
         if ":" in host:
@@ -164,7 +164,7 @@ class Provider:
         if self._config.zone_meta is not None:
             metas = ((part.get("Meta") or {}) for part in (service, node))
             zone = next((meta[self._config.zone_meta] for meta in metas if meta.get(self._config.zone_meta)), None)
-        return Found(f"{self._config.scheme}://{host}:{int(service['Port'])}", weight, zone=zone)
+        return EndpointSpec(f"{self._config.scheme}://{host}:{int(service['Port'])}", weight, zone=zone)
 
     def _pause(self, asked: float) -> float:
         """Return seconds until Consul is asked again, 0.5 to 1.5 since the last time: none if it has held that one."""
@@ -198,12 +198,12 @@ def _address(configured: str | None) -> EndpointAddress:
         raise DiscoveryError(f"CONSUL_HTTP_ADDR: {error}") from None
 
 
-def _scaled(instances: list[Found]) -> list[Found]:
+def _scaled(instances: list[EndpointSpec]) -> list[EndpointSpec]:
     """Bring weights, which go up to 65535 in Consul, into our range; one that is not 0 stays so."""
     heaviest = max((found.weight for found in instances), default=0)
     if heaviest <= MAX_WEIGHT:
         return instances
     return [
-        Found(found.url, max(1, found.weight * MAX_WEIGHT // heaviest) if found.weight else 0, zone=found.zone)
+        EndpointSpec(found.url, max(1, found.weight * MAX_WEIGHT // heaviest) if found.weight else 0, zone=found.zone)
         for found in instances
     ]

@@ -28,8 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 
 from propylon.config.types import Bool, DnsServer, Duration, Int
 from propylon.outbound.resolve import LOOKUP_TIMEOUT_S, LOOKUP_TRIES, is_public
-from propylon.services.discovery import DiscoveryError, Found, Place
-from propylon.services.found import MAX_WEIGHT
+from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
+from propylon.services.endpoint_list import MAX_WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -116,12 +116,12 @@ class _Addresses(NamedTuple):
 class Provider:
     """Asks for one name again and again."""
 
-    def __init__(self, config: Config, place: Place) -> None:
+    def __init__(self, config: Config, context: ProviderContext) -> None:
         self._config = config
-        self._service = place.service
+        self._service = context.service
         self._was_too_long = False
 
-    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         """Yield what each answer says, in the rhythm of its TTL."""
         while True:
             try:
@@ -132,7 +132,7 @@ class Provider:
             yield found
             await asyncio.sleep(min(max(ttl, self._config.min_ttl), self._config.max_ttl))
 
-    async def _ask(self) -> tuple[list[Found], float]:
+    async def _ask(self) -> tuple[list[EndpointSpec], float]:
         # c-ares keeps answers until their TTL ends, which may be later than max_ttl; a channel of its own has none.
         channel = self._channel()
         try:
@@ -175,9 +175,9 @@ class Provider:
         if not found:
             raise DiscoveryError(f"{name}: no such name, or it has no address of the family {self._config.family}")
 
-    def _found(self, ip: _Ip, port: int, weight: int = 1, priority: int = 0) -> Found:
+    def _found(self, ip: _Ip, port: int, weight: int = 1, priority: int = 0) -> EndpointSpec:
         host = f"[{ip}]" if ip.version == 6 else str(ip)
-        return Found(f"{self._config.scheme}://{host}:{port}", weight, priority)
+        return EndpointSpec(f"{self._config.scheme}://{host}:{port}", weight, priority)
 
     def _bounded(self, records: Sequence[Any]) -> Sequence[Any]:
         """Return at most `MAX_RECORDS`, always the same ones of the same records."""
@@ -191,7 +191,7 @@ class Provider:
 
     # SRV records
 
-    async def _services(self, channel: DNSResolver) -> tuple[list[Found], float]:
+    async def _services(self, channel: DNSResolver) -> tuple[list[EndpointSpec], float]:
         """Return an endpoint for each address of each target."""
         name = self._config.name
         records = await _srv_records(channel, name)
@@ -205,7 +205,7 @@ class Provider:
         if not self._config.resolve:
             scheme = self._config.scheme
             return [
-                Found(f"{scheme}://{each.target}:{each.port}", _weight(each.weight, heaviest), each.priority)
+                EndpointSpec(f"{scheme}://{each.target}:{each.port}", _weight(each.weight, heaviest), each.priority)
                 for each in services
             ], ttl
         targets = await self._targets(channel, sorted({service.target for service in services}))

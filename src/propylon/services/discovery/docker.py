@@ -36,7 +36,7 @@ from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, Lost
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from propylon.services.discovery import Found, Place
+    from propylon.services.discovery import EndpointSpec, ProviderContext
 
 log = logging.getLogger("propylon.discovery")
 
@@ -118,20 +118,20 @@ def parse_address(address: str, tls: bool) -> Engine:
 class Provider:
     """Watches the containers of one service."""
 
-    def __init__(self, config: Config, place: Place) -> None:
+    def __init__(self, config: Config, context: ProviderContext) -> None:
         self._engine = parse_address(config.address, config.tls is not None)
         self._tls = config.tls or TlsConfig()
         self._refresh_s = config.refresh
         self._selection = Selection(
-            config.service or place.service, config.require_label, config.port, config.scheme,
+            config.service or context.service, config.require_label, config.port, config.scheme,
             config.network, config.published, config.host or self._engine.host,
         )  # fmt: skip
         self._problems: frozenset[str] = frozenset()
 
-    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         """Yield the endpoints of the containers whenever they have changed."""
         loop = asyncio.get_running_loop()
-        last: list[Found] | None = None
+        last: list[EndpointSpec] | None = None
         async with WatchSession(self._engine.base, self._tls, {}, self._engine.unix_path) as session:
             while True:
                 begun = loop.time()
@@ -145,7 +145,7 @@ class Provider:
                     if loop.time() - begun < STEADY_S:
                         raise
 
-    async def _follow(self, session: WatchSession) -> AsyncGenerator[list[Found]]:
+    async def _follow(self, session: WatchSession) -> AsyncGenerator[list[EndpointSpec]]:
         """Yield lists for as long as the stream of events lasts."""
         version, since = await _ping(session)
         yield await self._list(session, version)
@@ -157,7 +157,7 @@ class Provider:
                 await self._wait(stream)
                 yield await self._list(session, version)
 
-    async def _list(self, session: WatchSession, version: str) -> list[Found]:
+    async def _list(self, session: WatchSession, version: str) -> list[EndpointSpec]:
         containers = await session.ask_json(
             f"{version}/containers/json", params={"filters": orjson.dumps(_RUNNING).decode()}
         )

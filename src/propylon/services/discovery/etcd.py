@@ -33,7 +33,7 @@ from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, Lost
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from propylon.services.discovery import Found, Place
+    from propylon.services.discovery import EndpointSpec, ProviderContext
 
 IDLE_S: Final = 60.0
 """Seconds without a message until the watch is opened again: a connection that died silently is noticed by that."""
@@ -82,14 +82,14 @@ class Config(BaseModel):
 class Provider:
     """Watches the keys below one prefix."""
 
-    def __init__(self, config: Config, place: Place) -> None:
+    def __init__(self, config: Config, context: ProviderContext) -> None:
         self._config = config
         self._turn = 0
         self._keys = Keys()
 
-    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         """Yield the endpoints at each change; ends with an error when each member has failed once."""
-        last: tuple[Found, ...] | None = None
+        last: tuple[EndpointSpec, ...] | None = None
         failures = []
         for _ in self._config.endpoints:
             member = self._config.endpoints[self._turn % len(self._config.endpoints)]
@@ -104,7 +104,7 @@ class Provider:
                 self._turn += 1
         raise DiscoveryError("; ".join(failures))
 
-    async def _follow(self, member: str) -> AsyncGenerator[tuple[Found, ...]]:
+    async def _follow(self, member: str) -> AsyncGenerator[tuple[EndpointSpec, ...]]:
         async with WatchSession(member, self._config.tls, {}, None) as session:
             etcd = _Member(session, self._config)
             try:

@@ -24,12 +24,12 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from propylon.config.document import decode, parse
-from propylon.config.problems import ConfigError, Problem, Source, from_validation
+from propylon.config.problems import ConfigError, ConfigSource, Problem, from_validation
 from propylon.config.resolve import Resolver
 from propylon.config.schema.base import Model
 from propylon.config.types import Duration, Int, ServiceUrl, Text, short_form
-from propylon.services.discovery import DiscoveryError, Found, Place
-from propylon.services.found import MAX_PRIORITY, MAX_WEIGHT
+from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
+from propylon.services.endpoint_list import MAX_PRIORITY, MAX_WEIGHT
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 """10,000 endpoints with all their keys have about 1 MB."""
@@ -77,12 +77,12 @@ _ENTRIES: Final = TypeAdapter(list[Annotated[_Entry, BeforeValidator(_entry)]])
 class Provider:
     """Looks at a file again and again."""
 
-    def __init__(self, config: Config, place: Place) -> None:
-        self._path = Path(place.base_dir, config.path)
+    def __init__(self, config: Config, context: ProviderContext) -> None:
+        self._path = Path(context.base_dir, config.path)
         self._interval = config.interval
         self._refused: bytes | str | None = None
 
-    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         """Yield the endpoints of the file, and again when its content has changed."""
         last: bytes | None = None
         while True:
@@ -105,7 +105,7 @@ class Provider:
                 break
         return content
 
-    async def _read(self, content: bytes | str) -> list[Found]:
+    async def _read(self, content: bytes | str) -> list[EndpointSpec]:
         try:
             if isinstance(content, str):
                 raise DiscoveryError(f"{self._path}: {content}")
@@ -115,7 +115,7 @@ class Provider:
             raise
 
 
-def endpoints_of(content: bytes, name: str) -> list[Found]:
+def endpoints_of(content: bytes, name: str) -> list[EndpointSpec]:
     """Return the endpoints that a file lists.
 
     Args:
@@ -132,17 +132,17 @@ def endpoints_of(content: bytes, name: str) -> list[Found]:
         raise DiscoveryError(_in_words(error.problems)) from None
     except ValidationError as error:
         raise DiscoveryError(_in_words(from_validation(error, source))) from None
-    return [Found(entry.url, entry.weight, entry.priority, entry.zone) for entry in entries]
+    return [EndpointSpec(entry.url, entry.weight, entry.priority, entry.zone) for entry in entries]
 
 
-def _source(content: bytes, name: str) -> Source:
+def _source(content: bytes, name: str) -> ConfigSource:
     """Read YAML, which JSON is nearly always. Raises `ConfigError`."""
     try:
         root = parse(decode(content, name), name)
     except ConfigError:
         # JSON may be indented with tabs, YAML may not.
         try:
-            return Source(name, orjson.loads(content))
+            return ConfigSource(name, orjson.loads(content))
         except orjson.JSONDecodeError:
             pass
         raise

@@ -35,7 +35,7 @@ from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, Lost
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from propylon.services.discovery import Found, Place
+    from propylon.services.discovery import EndpointSpec, ProviderContext
 
 log = logging.getLogger("propylon.discovery")
 
@@ -103,17 +103,17 @@ class Config(BaseModel):
 class Provider:
     """Watches the EndpointSlices of one service."""
 
-    def __init__(self, config: Config, place: Place) -> None:
+    def __init__(self, config: Config, context: ProviderContext) -> None:
         self._config = config
-        self._service = config.service or place.service
+        self._service = config.service or context.service
         self._wanted = Wanted(config.port, config.scheme, config.family)
         self._slices = Slices()
 
-    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         """Yield the endpoints whenever they have changed."""
         if not _NAME.fullmatch(self._service):
             raise DiscoveryError(f"{self._service!r} is no name of a Kubernetes service: give 'service'")
-        last: tuple[Found, ...] | None = None
+        last: tuple[EndpointSpec, ...] | None = None
         async with AsyncExitStack() as stack:
             api = await self._open(stack)
             changes = await stack.enter_async_context(aclosing(self._changes(api)))

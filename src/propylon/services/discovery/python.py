@@ -3,14 +3,15 @@
     discover:
       python: my_registry:users          # module:function
 
-    async def users(place):              # or without arguments; place.service is the name of the service
+    async def users(context):              # or without arguments; context.service is the name of the service
         while True:
             yield ["http://10.0.0.1:8080", {"url": "http://10.0.0.2:8080", "weight": 3}]
             await asyncio.sleep(10)
 
-An item is a URL, a mapping of url, weight, priority and zone, or a `Found`. What the function raises is logged, the
-last endpoints stay, and it is called again after a while; so it is when it ends. The module is looked for where Python
-looks for modules, the folder of the configuration file included. In a Python program the function itself may be given.
+An item is a URL, a mapping of url, weight, priority and zone, or an `EndpointSpec`. What the function raises is logged,
+the last endpoints stay, and it is called again after a while; so it is when it ends. The module is looked for where
+Python looks for modules, the folder of the configuration file included. In a Python program the function itself may be
+given.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from propylon.config.reference import import_object
 from propylon.config.schema.matching import PythonReference
 from propylon.config.types import short_form
-from propylon.services.discovery import DiscoveryError, Found, Place
+from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
 
-_KEYS = tuple(field.name for field in fields(Found))
+_KEYS = tuple(field.name for field in fields(EndpointSpec))
 
 
 class Config(BaseModel):
@@ -49,20 +50,20 @@ class Config(BaseModel):
 class Provider:
     """Passes on what a Python function yields."""
 
-    def __init__(self, config: Config, place: Place) -> None:
+    def __init__(self, config: Config, context: ProviderContext) -> None:
         """Import the function.
 
         Raises:
             ImportError, AttributeError: there is no such module, or nothing of that name in it.
-            TypeError: it cannot be called, or wants other arguments than the place.
+            TypeError: it cannot be called, or wants other arguments than the context.
         """
         source: Any = import_object(config.source) if isinstance(config.source, str) else config.source
         if not callable(source):
             raise TypeError(f"{config.source} cannot be called: name an async generator function")
         self._source: Callable[..., object] = source
-        self._arguments = (place,) if _wants_place(source) else ()
+        self._arguments = (context,) if _wants_context(source) else ()
 
-    async def watch(self) -> AsyncIterator[Sequence[Found]]:
+    async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         """Yield what the function yields."""
         lists: Any = self._source(*self._arguments)
         if not hasattr(lists, "__aiter__"):
@@ -80,7 +81,7 @@ class Provider:
                 yield _all_found(listed)
 
 
-def _wants_place(source: Callable[..., object]) -> bool:
+def _wants_context(source: Callable[..., object]) -> bool:
     """Return whether a function takes the place; raises `TypeError` when it takes neither that nor nothing."""
     signature = inspect.signature(source)
     for arguments in ((object(),), ()):
@@ -92,24 +93,24 @@ def _wants_place(source: Callable[..., object]) -> bool:
     raise TypeError(f"{_name(source)} is called with the place or without arguments, and takes {signature}")
 
 
-def _all_found(listed: object) -> list[Found]:
+def _all_found(listed: object) -> list[EndpointSpec]:
     if isinstance(listed, str | bytes | Mapping) or not isinstance(listed, Iterable):
         raise DiscoveryError(f"yield a list of all endpoints, not {type(listed).__name__}")
     return [_found(item) for item in listed]
 
 
-def _found(item: object) -> Found:
-    if isinstance(item, Found):
+def _found(item: object) -> EndpointSpec:
+    if isinstance(item, EndpointSpec):
         return item
     if isinstance(item, str):
-        return Found(item)
+        return EndpointSpec(item)
     if not isinstance(item, Mapping):
-        raise DiscoveryError(f"an endpoint is a URL, a mapping or a Found, not {type(item).__name__}")
+        raise DiscoveryError(f"an endpoint is a URL, a mapping or a EndpointSpec, not {type(item).__name__}")
     unknown = [str(key) for key in item if key not in _KEYS]
     if unknown or "url" not in item:
         wrong = f"the unknown key {unknown[0]!r}" if unknown else "no url"
         raise DiscoveryError(f"an endpoint has {wrong}: its keys are {', '.join(_KEYS)}")
-    return Found(**item)
+    return EndpointSpec(**item)
 
 
 def _name(source: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from propylon.engine.errors import GatewayError
-from propylon.services.admission import Admission
+from propylon.services.concurrency import ConcurrencyGate
 from propylon.services.settings import Concurrency
 
 
@@ -28,7 +28,7 @@ class Waiter:
         self.event_stream = None
         self.refused: GatewayError | None = None
 
-    def enter(self, admission: Admission) -> Waiter:
+    def enter(self, admission: ConcurrencyGate) -> Waiter:
         self.way = admission.enter(cast("Any", self))
         self.notify()
         return self
@@ -67,7 +67,7 @@ class _turn:
 
 
 async def test_so_many_enter_some_wait_and_the_others_are_refused() -> None:
-    admission = Admission("s", Concurrency(max=2, queue=1, queue_timeout=5.0))
+    admission = ConcurrencyGate("s", Concurrency(max=2, queue=1, queue_timeout=5.0))
     first, second, third, fourth = (Waiter().enter(admission) for _ in range(4))
     assert (first.ended, second.ended, third.ended) == (True, True, False)
     assert third.armed == [(5.0, "choose.queue_timeout")]
@@ -83,7 +83,7 @@ async def test_so_many_enter_some_wait_and_the_others_are_refused() -> None:
 
 
 async def test_who_gives_up_waiting_leaves_its_place_in_line() -> None:
-    admission = Admission("s", Concurrency(max=1, queue=1))
+    admission = ConcurrencyGate("s", Concurrency(max=1, queue=1))
     first, second = Waiter().enter(admission), Waiter().enter(admission)
     second.failure = GatewayError("choose.queue_timeout")
     second.notify()
@@ -96,7 +96,7 @@ async def test_who_gives_up_waiting_leaves_its_place_in_line() -> None:
 
 
 async def test_who_goes_in_the_moment_of_its_turn_passes_it_on() -> None:
-    admission = Admission("s", Concurrency(max=1, queue=2))
+    admission = ConcurrencyGate("s", Concurrency(max=1, queue=2))
     first, second, third = (Waiter().enter(admission) for _ in range(3))
     first.leave()  # it is the second one's turn, which does not know it yet
     second.failure = GatewayError("relay.client_gone")
@@ -106,7 +106,7 @@ async def test_who_goes_in_the_moment_of_its_turn_passes_it_on() -> None:
 
 
 async def test_endpoints_bound_a_service_by_their_number() -> None:
-    admission = Admission("s", Concurrency(per_endpoint=2, queue=1))
+    admission = ConcurrencyGate("s", Concurrency(per_endpoint=2, queue=1))
     admission.endpoints_changed(1)
     one, two, three = (Waiter().enter(admission) for _ in range(3))
     assert (one.ended, two.ended, three.ended) == (True, True, False)
@@ -116,20 +116,20 @@ async def test_endpoints_bound_a_service_by_their_number() -> None:
 
 
 async def test_without_endpoints_nobody_waits_for_one() -> None:
-    admission = Admission("s", Concurrency(per_endpoint=1))
+    admission = ConcurrencyGate("s", Concurrency(per_endpoint=1))
     admission.endpoints_changed(0)
     assert Waiter().enter(admission).ended
 
 
 @pytest.mark.parametrize("adaptive", ["aimd", "gradient"])
 async def test_a_limit_that_moves_begins_low_and_stays_within_its_bounds(adaptive: str) -> None:
-    admission = Admission("s", Concurrency(max=100, adaptive=adaptive, min=10))
+    admission = ConcurrencyGate("s", Concurrency(max=100, adaptive=adaptive, min=10))
     entered = [Waiter().enter(admission) for _ in range(21)]
     assert [waiter.ended for waiter in entered] == [True] * 20 + [False]
 
 
 async def test_a_limit_that_moves_shrinks_when_the_service_is_overloaded() -> None:
-    admission = Admission("s", Concurrency(max=100, adaptive="aimd", min=4))
+    admission = ConcurrencyGate("s", Concurrency(max=100, adaptive="aimd", min=4))
     for _ in range(3):
         entered = [Waiter().enter(admission) for _ in range(4)]
         await asyncio.sleep(0.001)  # failures of requests that were sent before count once
@@ -140,9 +140,9 @@ async def test_a_limit_that_moves_shrinks_when_the_service_is_overloaded() -> No
     assert sum(waiter.ended for waiter in entered) < 20
 
 
-async def rounds(outcome: Callable[[Waiter, Admission], None]) -> int:
+async def rounds(outcome: Callable[[Waiter, ConcurrencyGate], None]) -> int:
     """How many of 30 may enter a limit that has learned from some exchanges."""
-    admission = Admission("s", Concurrency(max=100, adaptive="aimd", min=4))
+    admission = ConcurrencyGate("s", Concurrency(max=100, adaptive="aimd", min=4))
     for _ in range(3):
         entered = [Waiter().enter(admission) for _ in range(4)]
         await asyncio.sleep(0.001)
@@ -158,10 +158,10 @@ async def rounds(outcome: Callable[[Waiter, Admission], None]) -> int:
 async def test_a_limit_that_moves_learns_from_what_failed_though_another_service_answers(
     code: str, shrinks: bool
 ) -> None:
-    def fall_back(waiter: Waiter, admission: Admission) -> None:
+    def fall_back(waiter: Waiter, admission: ConcurrencyGate) -> None:
         admission.leave(cast("Any", waiter), GatewayError(code))
 
-    def fail(waiter: Waiter, admission: Admission) -> None:
+    def fail(waiter: Waiter, admission: ConcurrencyGate) -> None:
         waiter.status, waiter.error = GatewayError(code).status, GatewayError(code)
 
     assert (await rounds(fall_back) < 20) is shrinks
@@ -169,7 +169,7 @@ async def test_a_limit_that_moves_learns_from_what_failed_though_another_service
 
 
 async def test_a_place_is_given_back_once() -> None:
-    admission = Admission("s", Concurrency(max=1))
+    admission = ConcurrencyGate("s", Concurrency(max=1))
     first = Waiter().enter(admission)
     admission.leave(cast("Any", first), GatewayError("head.timeout"))
     second = Waiter().enter(admission)

@@ -30,7 +30,7 @@ SOON: Final = {"retry-after": "1"}
 """Fields of the answer to who finds no place: nobody knows when there will be one, but it is not for long."""
 
 
-class Admission:
+class ConcurrencyGate:
     """The way into a service with a limit. Streams and tunnels count for as long as they last."""
 
     def __init__(self, name: str, settings: Concurrency) -> None:
@@ -48,7 +48,7 @@ class Admission:
         self._set_limit()
 
     def __repr__(self) -> str:
-        return f"<Admission {self._limiter!r}>"
+        return f"<ConcurrencyGate {self._limiter!r}>"
 
     def endpoints_changed(self, count: int) -> None:
         """Learn how many endpoints can serve: each takes only so many exchanges."""

@@ -1,6 +1,6 @@
 """A request of the gateway's own: no client has sent it, and whoever has made it gets the answer.
 
-    own = OwnRequest(b"GET", b"/keys.json")
+    own = Subrequest(b"GET", b"/keys.json")
     own.headers.set("accept", "application/json")
     answer = await own.ask(service, timeout=5.0, limit=65536)
 
@@ -65,7 +65,7 @@ _new_id: Final = RequestIds(time.time, random.Random().getrandbits)  # noqa: S31
 log = logging.getLogger("propylon.engine")
 
 
-class Answer(NamedTuple):
+class SubrequestResponse(NamedTuple):
     """What an endpoint has answered.
 
     Attributes:
@@ -81,7 +81,7 @@ class Answer(NamedTuple):
     whole: bool
 
 
-class OwnRequest:
+class Subrequest:
     """One request and, for its exchange, the client's side (`Client`). It is sent once.
 
     Attributes:
@@ -120,14 +120,14 @@ class OwnRequest:
 
     def __repr__(self) -> str:
         x = self.exchange
-        return f"<OwnRequest {x.method.decode('latin-1')} {x.path.decode('latin-1')}>"
+        return f"<Subrequest {x.method.decode('latin-1')} {x.path.decode('latin-1')}>"
 
     @property
     def headers(self) -> Headers:
         """The header section; what is set here is sent, Host included."""
         return self.exchange.request.headers
 
-    async def ask(self, service: Service, *, timeout: float, limit: int) -> Answer:
+    async def ask(self, service: Service, *, timeout: float, limit: int) -> SubrequestResponse:
         """Send it to an endpoint of `service`, as the service's settings say.
 
         Args:
@@ -140,7 +140,9 @@ class OwnRequest:
         self.exchange.service = service
         return await self._carry(attempt, timeout, limit)
 
-    async def ask_on(self, connection: Upstream, endpoint: Endpoint, *, timeout: float, limit: int) -> Answer:
+    async def ask_on(
+        self, connection: Upstream, endpoint: Endpoint, *, timeout: float, limit: int
+    ) -> SubrequestResponse:
         """Send it on one connection, beside all balancing: nothing is counted, and nothing is tried twice.
 
         Args:
@@ -165,7 +167,7 @@ class OwnRequest:
 
         return await self._carry(once, timeout, limit)
 
-    async def _carry(self, way: Way, timeout: float, limit: int) -> Answer:
+    async def _carry(self, way: Way, timeout: float, limit: int) -> SubrequestResponse:
         x = self.exchange
         self._done = asyncio.get_running_loop().create_future()
         x.started = monotonic()
@@ -179,7 +181,7 @@ class OwnRequest:
             raise self._error
         head = self._head
         assert head is not None
-        return Answer(head.status, Headers(head.visible), bytes(self._body), self._whole)
+        return SubrequestResponse(head.status, Headers(head.visible), bytes(self._body), self._whole)
 
     async def _run(self, way: Way, deadline: float, limit: int) -> None:
         """Carry the exchange: what `forward()` is for a request of a client."""

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.own_request import Answer, OwnRequest
 from propylon.engine.retry import RetrySettings
+from propylon.engine.subrequest import Subrequest, SubrequestResponse
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import PassiveHealth
 from tests.support.deadline import settle, until, within
@@ -22,12 +22,14 @@ SOON = 0.03  # seconds, of deadlines that are to pass
 LONG = 30.0
 
 
-def ask(own: OwnRequest, *endpoints: FakeEndpoint, timeout: float = LONG, limit: int = 100) -> asyncio.Task[Answer]:
+def ask(
+    own: Subrequest, *endpoints: FakeEndpoint, timeout: float = LONG, limit: int = 100
+) -> asyncio.Task[SubrequestResponse]:
     service = fake_service(*endpoints, retry=RetrySettings(per_try=SOON))
     return asyncio.create_task(own.ask(service, timeout=timeout, limit=limit))
 
 
-async def begun(own: OwnRequest, upstream: FakeUpstream, **keys: Any) -> asyncio.Task[Answer]:
+async def begun(own: Subrequest, upstream: FakeUpstream, **keys: Any) -> asyncio.Task[SubrequestResponse]:
     """The task of a request that has been sent to `upstream`."""
     task = ask(own, FakeEndpoint(upstream), **keys)
     await settle()
@@ -37,7 +39,7 @@ async def begun(own: OwnRequest, upstream: FakeUpstream, **keys: Any) -> asyncio
 
 async def test_it_goes_out_as_it_was_made_and_the_answer_comes_back() -> None:
     upstream = FakeUpstream()
-    own = OwnRequest(b"POST", b"/keys", b"a=1")
+    own = Subrequest(b"POST", b"/keys", b"a=1")
     own.headers.set("accept", "application/json")
     own.exchange.body = b"hello"
     task = await begun(own, upstream)
@@ -53,7 +55,7 @@ async def test_it_goes_out_as_it_was_made_and_the_answer_comes_back() -> None:
 
 async def test_a_service_is_told_about_no_client() -> None:
     upstream = FakeUpstream()
-    task = await begun(OwnRequest(b"GET", b"/"), upstream)
+    task = await begun(Subrequest(b"GET", b"/"), upstream)
     assert b"forwarded" not in upstream.block.lower()
     assert b"x-request-id: " in upstream.block
     upstream.answer()
@@ -62,7 +64,7 @@ async def test_a_service_is_told_about_no_client() -> None:
 
 async def test_a_host_of_its_own_is_sent() -> None:
     upstream = FakeUpstream()
-    own = OwnRequest(b"GET", b"/")
+    own = Subrequest(b"GET", b"/")
     own.headers.set("host", "issuer.example")
     task = await begun(own, upstream)
     assert b"host: issuer.example\r\n" in upstream.block
@@ -73,7 +75,7 @@ async def test_a_host_of_its_own_is_sent() -> None:
 
 async def test_a_body_that_comes_in_pieces_is_put_together() -> None:
     upstream = FakeUpstream()
-    task = await begun(OwnRequest(b"GET", b"/"), upstream)
+    task = await begun(Subrequest(b"GET", b"/"), upstream)
     body = upstream.begin_answer(OK, b"one ")
     body.feed(b"two")
     upstream.end_answer()
@@ -83,7 +85,7 @@ async def test_a_body_that_comes_in_pieces_is_put_together() -> None:
 
 async def test_no_more_of_a_body_is_kept_than_asked_for_and_the_connection_is_given_up() -> None:
     upstream = FakeUpstream()
-    task = await begun(OwnRequest(b"GET", b"/"), upstream, limit=10)
+    task = await begun(Subrequest(b"GET", b"/"), upstream, limit=10)
     body = upstream.begin_answer(OK, b"123456")
     body.feed(b"7890")
     await settle()
@@ -96,9 +98,9 @@ async def test_no_more_of_a_body_is_kept_than_asked_for_and_the_connection_is_gi
 
 @given(pieces=st.lists(st.binary(min_size=1, max_size=5), max_size=6), limit=st.integers(1, 12), held=st.integers(0, 6))
 def test_of_any_body_its_beginning_is_kept_up_to_the_limit(pieces: list[bytes], limit: int, held: int) -> None:
-    async def answered() -> Answer:
+    async def answered() -> SubrequestResponse:
         upstream = FakeUpstream()
-        task = await begun(OwnRequest(b"GET", b"/"), upstream, limit=limit)
+        task = await begun(Subrequest(b"GET", b"/"), upstream, limit=limit)
         body = upstream.begin_answer(OK, b"".join(pieces[:held]))
         for piece in pieces[held:]:
             body.feed(piece)
@@ -112,7 +114,7 @@ def test_of_any_body_its_beginning_is_kept_up_to_the_limit(pieces: list[bytes], 
 
 async def test_a_body_that_nobody_wants_is_not_waited_for() -> None:
     upstream = FakeUpstream()
-    task = await begun(OwnRequest(b"GET", b"/"), upstream, limit=0)
+    task = await begun(Subrequest(b"GET", b"/"), upstream, limit=0)
     upstream.begin_answer(OK)
     answer = await task
     assert (answer.status, answer.body, answer.whole) == (200, b"", False)
@@ -124,7 +126,7 @@ async def test_another_endpoint_is_asked_in_the_time_that_one_try_has() -> None:
     service = fake_service(
         FakeEndpoint(silent), FakeEndpoint(other), retry=RetrySettings(per_try=SOON, on=frozenset(("timeout",)))
     )
-    task = asyncio.create_task(OwnRequest(b"GET", b"/").ask(service, timeout=LONG, limit=0))
+    task = asyncio.create_task(Subrequest(b"GET", b"/").ask(service, timeout=LONG, limit=0))
     await until(lambda: bool(silent.sent and other.sent), "the second endpoint is asked")
     asked_last = other if other.exchange is not None else silent
     asked_last.answer()
@@ -134,7 +136,7 @@ async def test_another_endpoint_is_asked_in_the_time_that_one_try_has() -> None:
 @pytest.mark.parametrize("head", [False, True], ids=["before the head", "in the body"])
 async def test_its_time_covers_everything(head: bool) -> None:
     upstream = FakeUpstream()
-    task = await begun(OwnRequest(b"GET", b"/"), upstream, timeout=SOON)
+    task = await begun(Subrequest(b"GET", b"/"), upstream, timeout=SOON)
     if head:
         upstream.begin_answer(OK + b"content-type: text/event-stream\r\n", b"data: 1\n\n")
     async with within(3, "the request ends"):
@@ -146,7 +148,7 @@ async def test_its_time_covers_everything(head: bool) -> None:
 async def test_a_failure_comes_to_whoever_asked_and_counts_against_the_endpoint() -> None:
     upstream = FakeUpstream()
     endpoint = FakeEndpoint(upstream)
-    task = ask(OwnRequest(b"POST", b"/"), endpoint)
+    task = ask(Subrequest(b"POST", b"/"), endpoint)
     await settle()
     assert endpoint.vitals.inflight == 1
     upstream.fail("attempt.closed")
@@ -159,7 +161,7 @@ async def test_half_an_answer_is_a_failure_of_the_endpoint() -> None:
     upstream = FakeUpstream()
     endpoint = FakeEndpoint(upstream)
     service = fake_service(endpoint, passive=PassiveHealth(EjectionSettings(consecutive=1)))
-    task = asyncio.create_task(OwnRequest(b"GET", b"/").ask(service, timeout=LONG, limit=100))
+    task = asyncio.create_task(Subrequest(b"GET", b"/").ask(service, timeout=LONG, limit=100))
     await settle()
     upstream.begin_answer(OK, b"half")
     upstream.fail("relay.truncated")
@@ -170,14 +172,14 @@ async def test_half_an_answer_is_a_failure_of_the_endpoint() -> None:
 
 async def test_a_service_without_endpoints_fails_at_once() -> None:
     with pytest.raises(GatewayError, match=r"choose\.no_endpoint"):
-        await ask(OwnRequest(b"GET", b"/"))
+        await ask(Subrequest(b"GET", b"/"))
 
 
 @pytest.mark.parametrize("stage", ["in line", "sent", "in the body"])
 async def test_it_ends_with_whoever_waits_for_it(stage: str) -> None:
     upstream = FakeUpstream()
     endpoint = FakeEndpoint(*([] if stage == "in line" else [upstream]))
-    own = OwnRequest(b"GET", b"/")
+    own = Subrequest(b"GET", b"/")
     task = ask(own, endpoint)
     await settle()
     if stage == "in the body":
@@ -194,7 +196,7 @@ async def test_it_ends_with_whoever_waits_for_it(stage: str) -> None:
 
 async def test_nothing_is_left_of_one_that_is_over() -> None:
     upstream = FakeUpstream()
-    own = OwnRequest(b"POST", b"/nothing-is-left")
+    own = Subrequest(b"POST", b"/nothing-is-left")
     own.exchange.body = b"large"
     task = await begun(own, upstream)
     upstream.answer(OK, b"there")
@@ -204,13 +206,13 @@ async def test_nothing_is_left_of_one_that_is_over() -> None:
     assert own.exchange.body is None
     del own, task
     gc.collect()
-    left = [each for each in gc.get_objects() if isinstance(each, OwnRequest)]
+    left = [each for each in gc.get_objects() if isinstance(each, Subrequest)]
     assert b"/nothing-is-left" not in [each.exchange.path for each in left]
 
 
 async def test_on_a_connection_of_its_own_nothing_is_counted_and_nothing_is_tried_twice() -> None:
     upstream, endpoint = FakeUpstream(), FakeEndpoint()
-    own = OwnRequest(b"GET", b"/healthz")
+    own = Subrequest(b"GET", b"/healthz")
     task = asyncio.create_task(own.ask_on(upstream, cast("Any", endpoint), timeout=LONG, limit=100))
     await settle()
     assert upstream.line == b"GET /healthz"
@@ -227,5 +229,5 @@ async def test_a_connection_that_is_closed_already_is_a_failure() -> None:
     upstream = FakeUpstream()
     upstream.error = GatewayError("attempt.closed")
     with pytest.raises(GatewayError, match=r"attempt\.closed"):
-        await OwnRequest(b"GET", b"/").ask_on(upstream, cast("Any", FakeEndpoint()), timeout=LONG, limit=0)
+        await Subrequest(b"GET", b"/").ask_on(upstream, cast("Any", FakeEndpoint()), timeout=LONG, limit=0)
     assert upstream.sent == []

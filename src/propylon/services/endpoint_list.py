@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from propylon.outbound.address import AddressError, EndpointAddress
-from propylon.services.discovery import Found
+from propylon.services.discovery import EndpointSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,13 +38,13 @@ class Checker:
         # URLs of the last list in their canonical spelling: parsing 10,000 of them takes 0.1 s, and few are new.
         self._spellings: dict[str, str] = {}
 
-    def check(self, listed: Iterable[object]) -> tuple[tuple[Found, ...], list[str]]:
+    def check(self, listed: Iterable[object]) -> tuple[tuple[EndpointSpec, ...], list[str]]:
         """Return the endpoints that can be used, and a sentence for each thing that was left out.
 
         Of several entries for one address the one with the lowest priority counts, then the one with the highest
         weight.
         """
-        usable: dict[str, Found] = {}
+        usable: dict[str, EndpointSpec] = {}
         problems: list[str] = []
         spellings: dict[str, str] = {}
         for each in islice(listed, _MAX_LISTED):
@@ -62,9 +62,9 @@ class Checker:
             problems.append(f"only {MAX_ENDPOINTS} of the endpoints are used")
         return tuple(ordered[:MAX_ENDPOINTS]), problems
 
-    def _checked(self, each: object, spellings: dict[str, str]) -> Found:
-        if not isinstance(each, Found):
-            raise ValueError(f"{shown(repr(each))} is no Found")
+    def _checked(self, each: object, spellings: dict[str, str]) -> EndpointSpec:
+        if not isinstance(each, EndpointSpec):
+            raise ValueError(f"{shown(repr(each))} is no EndpointSpec")
         if not isinstance(each.url, str) or len(each.url) > _MAX_URL:
             raise ValueError(f"{shown(repr(each.url))} is no URL of at most {_MAX_URL} characters")
         _check_number("weight", each.weight, MAX_WEIGHT, each.url)
@@ -84,7 +84,7 @@ class Checker:
         return each if spelling == each.url else replace(each, url=spelling)
 
 
-def changes(old: Sequence[Found], new: Sequence[Found]) -> str:
+def changes(old: Sequence[EndpointSpec], new: Sequence[EndpointSpec]) -> str:
     """Say what is different: `+http://10.0.0.3:80, -http://10.0.0.1:80, http://10.0.0.2:80 weight 1 -> 3`."""
     before = {found.url: found for found in old}
     after = {found.url: found for found in new}
@@ -104,7 +104,7 @@ def shown(text: str, most: int = _MAX_SHOWN) -> str:
     return line if len(line) <= most else line[: most - 3] + "..."
 
 
-def _rank(found: Found) -> tuple[int, int, str]:
+def _rank(found: EndpointSpec) -> tuple[int, int, str]:
     return found.priority, -found.weight, found.zone or ""
 
 
@@ -113,6 +113,6 @@ def _check_number(what: str, value: object, most: int, url: str) -> None:
         raise ValueError(f"{shown(url)}: the {what} {shown(repr(value))} is no whole number of 0 to {most}")
 
 
-def _differences(old: Found, new: Found) -> str:
+def _differences(old: EndpointSpec, new: EndpointSpec) -> str:
     pairs = (("weight", old.weight, new.weight), ("priority", old.priority, new.priority), ("zone", old.zone, new.zone))
     return ", ".join(f"{name} {one} -> {other}" for name, one, other in pairs if one != other)
