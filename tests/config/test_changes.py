@@ -9,7 +9,7 @@ import pytest
 
 from propylon.config.changes import changes
 from propylon.config.load import Loaded, load_whole, validate
-from propylon.config.service_mode.load import load as load_service_mode
+from propylon.service_mode.load import load as load_service_mode
 
 SERVICE = {"users": {"endpoints": ["http://a:1", "http://b:1"]}}
 ROUTE = {"name": "r", "path": "/a/*", "service": "users"}

@@ -15,10 +15,11 @@ from propylon.engine import exchange as exchange_module
 from propylon.engine import request_out as request_module
 from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
-from propylon.engine.errors import FAILURES, GatewayError
+from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.retry import RetrySettings
+from propylon.failures import FAILURES
 from propylon.services.breaker import Breaker, BreakerSettings
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import BreakerUse, PassiveHealth

@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from propylon.config.reference import with_objects
 from propylon.config.schema.service import ServiceConfig
@@ -19,7 +19,7 @@ from propylon.engine.retry import RetrySettings
 from propylon.outbound.address import EndpointAddress
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.tls import client_context
-from propylon.plugins import BALANCERS
+from propylon.plugins import BALANCERS, PROVIDERS
 from propylon.services.balancing import Chance
 from propylon.services.breaker import BreakerSettings
 from propylon.services.discovery import EndpointSpec, ProviderContext
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from propylon.config.schema.discover import DiscoverConfig
     from propylon.config.schema.health import HealthConfig
     from propylon.config.schema.resilience import BreakerConfig, RetryConfig
+    from propylon.services.discovery import Provider
 
 NOTHING_RUNS: Final[Mapping[str, Service]] = MappingProxyType({})
 
@@ -109,7 +110,7 @@ def _service(
     if known is not None and known.settings == settings and known.configured == found:
         return known
     try:
-        provider = None if discover is None else discover.provider(ProviderContext(name, scope.base_dir))
+        provider = None if discover is None else make_provider(discover, ProviderContext(name, scope.base_dir))
     except Exception as error:  # a provider is anybody's code
         raise BuildError(f"{where}.discover: {error}") from error
     algorithm, balance = settings.balance
@@ -118,6 +119,11 @@ def _service(
     except Exception as error:  # so is an algorithm
         raise BuildError(f"{where}.balance: {error}") from error
     return Service(name, settings, found, balancer, CHANCE, provider)
+
+
+def make_provider(config: DiscoverConfig, context: ProviderContext) -> Provider:
+    """Make the provider of `discover:`; what its module raises, from `ImportError` to anything else, is passed on."""
+    return cast("Provider", PROVIDERS.find(config.name).Provider(config.config, context))
 
 
 def _settings(where: str, config: ServiceConfig, scope: Scope) -> ServiceSettings:

@@ -18,22 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
+from propylon.phases import PHASES
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
 
 BLOCKING_SECONDS = 0.1  # a hook that holds the loop longer than this delays everybody
-
-PHASES = (
-    "on_request",
-    "on_attempt",
-    "on_response",
-    "on_request_chunk",
-    "on_response_chunk",
-    "on_message",
-    "on_error",
-    "on_done",
-)
 
 Hook = Callable[..., Any]
 NamedHook = tuple[Hook, str]

@@ -6,8 +6,8 @@ import pytest
 
 from propylon import Gateway
 from propylon.build.snapshot import build_snapshot
-from propylon.config.service_mode.gateway import gateway_config
-from propylon.config.service_mode.variables import Variables
+from propylon.service_mode.gateway import gateway_config
+from propylon.service_mode.variables import Variables
 from propylon.services.breaker import BreakerSettings
 from propylon.services.settings import BreakerUse
 from propylon.testing import TestClient
