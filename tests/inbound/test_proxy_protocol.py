@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propylon import Gateway
+from propylon.address import SocketAddress
 from propylon.inbound.intake import Intake
 from propylon.inbound.proxy_protocol import (
     MAX_V2_BODY_BYTES,
@@ -18,7 +19,6 @@ from propylon.inbound.proxy_protocol import (
     ProxyHeaderParser,
     ProxyInfo,
     ProxyPreface,
-    SocketAddress,
 )
 
 EMPTY = Gateway().route("/", respond="x").snapshot()

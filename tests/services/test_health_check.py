@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from propylon.outbound.address import EndpointAddress
+from propylon.address import EndpointAddress
 from propylon.outbound.connect import connect
 from propylon.outbound.http1 import EndpointConnection
 from propylon.outbound.pool import Pool

@@ -12,11 +12,11 @@ from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from propylon.address import EndpointAddress
 from propylon.config.reference import with_objects
 from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
 from propylon.engine.retry import RetrySettings
-from propylon.outbound.address import EndpointAddress
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.tls import client_context
 from propylon.plugins import BALANCERS, PROVIDERS
