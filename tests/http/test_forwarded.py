@@ -27,7 +27,7 @@ PROXY = b"10.0.0.1"
 def rules(
     x_forwarded: bool = True, standard: bool = False, via: bytes | None = None, trusted: TrustedProxies = TRUSTED
 ) -> ForwardingRules:
-    return ForwardingRules(x_forwarded, standard, via, trusted)
+    return ForwardingRules(x_forwarded=x_forwarded, standard=standard, via=via, trusted=trusted)
 
 
 def asked(given_rules: ForwardingRules, peer: bytes, **headers: str) -> Origin:

@@ -134,7 +134,7 @@ class ForwardingRules:
 
     __slots__ = ("standard", "trusted", "via", "x_forwarded")
 
-    def __init__(self, x_forwarded: bool, standard: bool, via: bytes | None, trusted: TrustedProxies) -> None:
+    def __init__(self, *, x_forwarded: bool, standard: bool, via: bytes | None, trusted: TrustedProxies) -> None:
         if via is not None and _TOKEN.fullmatch(via) is None:
             raise ValueError("a Via pseudonym is a token: letters, digits and !#$%&'*+.^_`|~- (RFC 9110, 7.6.3)")
         self.x_forwarded = x_forwarded

@@ -40,9 +40,11 @@ class ConcurrencyGate:
         self._limiter = Limiter(settings.max or 0, settings.queue)
         self._adaptive: AimdLimit | GradientLimit | None = None
         if settings.adaptive is not None and settings.max is not None:
-            bounds = min(max(START, settings.min), settings.max), settings.min, settings.max
-            aimd = settings.adaptive == "aimd"
-            self._adaptive = AimdLimit(AimdSettings(*bounds)) if aimd else GradientLimit(GradientSettings(*bounds))
+            start = min(max(START, settings.min), settings.max)
+            if settings.adaptive == "aimd":
+                self._adaptive = AimdLimit(AimdSettings(start=start, min=settings.min, max=settings.max))
+            else:
+                self._adaptive = GradientLimit(GradientSettings(start=start, min=settings.min, max=settings.max))
         self._room = inf
         self._inside: dict[Exchange, float] = {}  # since when
         self._set_limit()
