@@ -91,9 +91,9 @@ class Gateway:
         Raises:
             ConfigError: with every problem of the file.
         """
-        from propylon.config.load import load_whole
+        from propylon.config.load import load
 
-        self = cls._of(load_whole(path), Path(path).parent, lambda: load_whole(path))
+        self = cls._of(load(path), Path(path).parent, lambda: load(path))
         self._file = Path(path)
         return self
 

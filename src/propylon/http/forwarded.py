@@ -180,14 +180,6 @@ class _Element:
         self.host = host
 
 
-def client_of(peer: bytes, x_forwarded_for: list[bytes], forwarded: list[bytes], trusted: TrustedProxies) -> bytes:
-    """Return the address of the client: the last hop that a chain of trusted proxies vouches for.
-
-    `peer`: the address of the connection. The lists: the values of each header, one item a line, in order.
-    """
-    return _chain(peer, x_forwarded_for, forwarded, trusted).addresses[0]
-
-
 def direct_origin(rules: ForwardingRules, peer: bytes, scheme: bytes, host: bytes, port: bytes) -> Origin:
     """Return the origin of a request whose peer is not a trusted proxy and which has no Via header.
 
