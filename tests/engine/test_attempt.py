@@ -23,7 +23,7 @@ from propylon.failures import FAILURES
 from propylon.services.breaker import Breaker, BreakerSettings
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import BreakerUse, PassiveHealth
-from tests.support.deadline import settle
+from tests.support.deadline import never, settle
 from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot
 from tests.support.tries import EMPTY, Counts, Tries
 
@@ -412,7 +412,7 @@ async def test_who_is_blamed_when_all_time_is_over(ended: bool, stalled: bool, b
 async def test_nobody_is_blamed_for_a_policy_that_takes_all_the_time() -> None:
     class Slow:
         async def on_attempt(self, *_: object) -> None:
-            await asyncio.sleep(60)
+            await never()
 
     tries = await Tries(Slow(), settings=STRICT).start()
     tries.x.fail(GatewayError("attempt.total_timeout"))
