@@ -21,7 +21,7 @@ from propylon.engine.snapshot import ClientLimits, ClientTimeouts
 from propylon.engine.timing import Ending
 from propylon.engine.websocket.settings import DRAINED
 from propylon.engine.websocket.tunnel import CLOSE_SECONDS
-from propylon.http.response_head import ResponseHead
+from propylon.http.response_head import OwnHead, ResponseHead
 from propylon.inbound import http1 as module
 from propylon.inbound.http1 import (
     MAX_DRAIN_BYTES,
@@ -31,6 +31,7 @@ from propylon.inbound.http1 import (
     ClientConnection,
 )
 from propylon.inbound.intake import Intake
+from propylon.transport.stream import TransportStream
 from tests.support.fakes import OK, Clock, FakeEndpoint, FakeTransport, FakeUpstream, snapshot
 from tests.support.frames import frame, handshake
 from tests.support.tunnels import clock_of
@@ -123,7 +124,7 @@ def test_a_chunked_body_is_decoded_the_same_whatever_its_cuts() -> None:
     )
     for at in range(len(stream) + 1):
         wire = Wire().feed(stream[:at], stream[at:])
-        whole = wire.upstream.sent[0][3] if wire.upstream.sent[0][0] == "send" else wire.upstream.request_body
+        whole = wire.upstream.sent[0][-1] if wire.upstream.sent[0][0] == "send" else wire.upstream.request_body
         assert whole == b"abcde"
 
 
@@ -740,41 +741,66 @@ def test_a_sweep_passes_over_an_exchange_that_has_no_deadline(clock: Clock) -> N
     assert (wire.connection.deadline, wire.connection.due) == (inf, inf)
 
 
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [
+        (OwnHead(404, b""), b"HTTP/1.1 404 Not Found\r\n"),
+        (OwnHead(599, b""), b"HTTP/1.1 599 \r\n"),
+        (OwnHead(200, b"", b"Fine"), b"HTTP/1.1 200 Fine\r\n"),
+        (OwnHead(200, b"", b""), b"HTTP/1.1 200 \r\n"),
+    ],
+)
+def test_rfc9112_4_a_status_has_its_registered_reason_or_the_services_own(head: OwnHead, line: bytes) -> None:
+    wire = Wire().feed(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    wire.connection.send(head, b"x: 1\r\n", b"")
+    assert wire.transport.written == line + b"x: 1\r\n\r\n"
+
+
+def test_rfc9110_15_5_22_a_426_of_the_gateway_says_to_what() -> None:
+    wire = Wire().feed(handshake().replace(b": 13", b": 8"))
+    upgrade = b"upgrade: websocket\r\nconnection: upgrade\r\n"
+    assert wire.transport.written.startswith(b"HTTP/1.1 426 Upgrade Required\r\n")
+    assert wire.transport.written.count(upgrade) == 1
+
+
+def test_a_426_of_a_service_is_not_taken_for_the_gateways() -> None:
+    wire = Wire().feed(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    wire.upstream.answer(b"HTTP/1.1 426 Upgrade Required\r\nupgrade: TLS/1.0\r\nconnection: upgrade\r\n")
+    assert b"upgrade:" not in wire.transport.written
+
+
 # a WebSocket
 
 
 class Taken:
-    """Takes the place of an end of a tunnel: what it was handed."""
+    """Takes the place of an end of a tunnel: it reads what it is handed, and what had come before."""
 
-    def __init__(self) -> None:
-        self.handed: dict[str, Any] = {}
-
-    def take_over(self, transport: Any, owner: Any, **state: bool) -> None:
-        self.handed = {"transport": transport, "owner": owner, **state}
+    def __init__(self, stream: TransportStream | None) -> None:
+        self.stream = stream
+        self.early = b"" if stream is None else stream.attach(cast("Any", self), None)
 
 
-def switched(wire: Wire) -> tuple[Taken, bytes]:
-    end = Taken()
-    return end, wire.connection.switch(b"HTTP/1.1 101 x\r\n", b"a: b\r\n", cast("Any", end))
+def switched(wire: Wire) -> Taken:
+    return Taken(wire.connection.switch(OwnHead(101, b"a: b\r\n", b"x"), b"c: d\r\n"))
 
 
 def test_a_101_is_sent_and_the_connection_handed_over_with_what_has_come_behind_the_request() -> None:
     wire = Wire().feed(handshake() + frame(1, b"early"))
-    assert bytes(wire.upstream.sent[0][2]).count(b"early") == 0
-    end, early = switched(wire)
-    assert wire.transport.written == b"HTTP/1.1 101 x\r\na: b\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
-    assert early == frame(1, b"early")
-    assert end.handed == {
-        "transport": wire.transport, "owner": wire.connection, "stalled": False, "ended": False,
-    }  # fmt: skip
+    assert wire.upstream.block.count(b"early") == 0
+    end = switched(wire)
+    upgrade = b"upgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+    assert wire.transport.written == b"HTTP/1.1 101 x\r\na: b\r\nc: d\r\n" + upgrade
+    assert end.early == frame(1, b"early")
+    assert end.stream is not None
+    assert (end.stream.stalled, end.stream.ended) == (False, False)
+    assert wire.transport.protocol is end
     assert wire.connection.deadline == inf
 
 
 def test_a_client_that_has_sent_much_before_the_101_is_read_again_behind_it() -> None:
     wire = Wire(limits=ClientLimits(pipeline_buffer=100)).feed(handshake(), b"x" * 200)
     assert not wire.transport.reading
-    _, early = switched(wire)
-    assert early == b"x" * 200
+    assert switched(wire).early == b"x" * 200
     assert wire.transport.reading
 
 
@@ -782,16 +808,18 @@ def test_a_stall_and_a_fin_before_the_101_are_handed_over_too_and_their_deadline
     wire = Wire().feed(handshake())
     wire.connection.eof_received()
     wire.connection.pause_writing()
-    end, _ = switched(wire)
-    assert (end.handed["stalled"], end.handed["ended"]) == (True, True)
+    stream = switched(wire).stream
+    assert stream is not None
+    assert (stream.stalled, stream.ended) == (True, True)
     assert wire.connection.deadline == inf
 
 
 def test_a_101_that_fills_the_buffer_is_a_stall_and_no_deadline_of_this_side_is_left(clock: Clock) -> None:
     wire = Wire().feed(handshake())
     wire.transport.write = lambda data: wire.connection.pause_writing()  # type: ignore[method-assign]
-    end, _ = switched(wire)
-    assert end.handed["stalled"]
+    stream = switched(wire).stream
+    assert stream is not None
+    assert stream.stalled
     assert wire.connection.deadline == inf
     clock.now += 1000
     wire.connection.check(clock.now)
@@ -802,8 +830,7 @@ def test_a_client_that_is_gone_is_handed_over_to_nobody() -> None:
     wire = Wire().feed(handshake())
     wire.transport.closing = True
     wire.connection._transport = None
-    end, _ = switched(wire)
-    assert end.handed == {}
+    assert switched(wire).stream is None
 
 
 def test_behind_the_101_a_lost_connection_is_the_tunnels_affair() -> None:
@@ -854,7 +881,7 @@ def test_requests_in_front_of_a_handshake_are_answered_first() -> None:
     assert wire.upstreams[1].sent == []
     wire.answers(0)
     assert wire.upstreams[1].sent
-    assert switched(wire)[1] == frame(1, b"early")
+    assert switched(wire).early == frame(1, b"early")
 
 
 # draining

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from http import HTTPStatus
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -17,24 +18,24 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.forward import forward
 from propylon.engine.sides import UNKNOWN
-from propylon.engine.unsent import unsent_bytes
 from propylon.http.body_reader import BodyReader
 from propylon.http.chunked import last_chunk
 from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_origin, origin
 from propylon.http.refusal import Refusal
+from propylon.transport.stream import TransportStream
+from propylon.transport.unsent import unsent_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import Head
     from propylon.engine.snapshot import Snapshot
     from propylon.engine.timing import Ending
-    from propylon.engine.websocket.end import End
     from propylon.http.headers import Pair
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
-    from propylon.http.response_head import ResponseHead
     from propylon.inbound.intake import Intake
     from propylon.inbound.tls_session import TlsSession
 
@@ -46,6 +47,8 @@ PROBE_AGAIN_SECONDS = 15.0  # that long a half-closed client that has shown to b
 TURN_REQUESTS = 64  # pipelined requests that are begun in one go; then other connections get their turn
 DRAIN_LINGER_SECONDS = 1.0  # a gateway that stops waits no longer for a client to close
 STALL_LOOKS = 4  # at a client that does not read, while `timeouts.write` passes: what it takes late counts from then
+UPGRADE = b"upgrade: websocket\r\nconnection: upgrade\r\n"
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 JOIN_BYTES = 16384  # larger pieces are not copied into one string with their chunk's size
 
 _NOBODY: frozenset[object] = frozenset()
@@ -364,28 +367,30 @@ class ClientConnection(asyncio.Protocol):
         """What the client has proved to be."""
         return None if self._tls is None else self._tls.client_certificate
 
-    def send(self, line: bytes, block: bytes, body: bytes) -> None:
+    def send(self, head: Head, added: bytes, body: bytes) -> None:
         """Send a whole response."""
         if self._transport is not None:
-            self._transport.write(b"%b%b%b\r\n%b" % (line, block, self._connection_field(), body))
+            fields = self._connection_fields(head)
+            self._transport.write(b"%b%b%b%b\r\n%b" % (_status_line(head), head.block, added, fields, body))
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+    def send_head(self, head: Head, added: bytes, length: int) -> None:
         """Send the head of a response whose body follows."""
         self._chunking = length == UNKNOWN and self._minor == 1
         if self._chunking:
-            block += b"transfer-encoding: chunked\r\n"
+            added += b"transfer-encoding: chunked\r\n"
         elif length == UNKNOWN:
             self._keep = False  # HTTP/1.0 knows no chunks: the connection's end is the body's (RFC 9112 6.3)
         if self._transport is not None:
-            self._transport.write(b"%b%b%b\r\n" % (line, block, self._connection_field()))
+            fields = self._connection_fields(head)
+            self._transport.write(b"%b%b%b%b\r\n" % (_status_line(head), head.block, added, fields))
         x = self.exchange
         if self._write_stalled and x is not None and x.upstream is not None:  # still, from the answer before
             x.upstream.hold(self)
 
-    def send_interim(self, head: ResponseHead) -> None:
+    def send_interim(self, head: Head) -> None:
         """Send a 1xx response; HTTP/1.0 has none (RFC 9110 15.2)."""
         if self._transport is not None and self._minor == 1:
-            self._transport.write(b"%b%b\r\n" % (head.line, head.block))
+            self._transport.write(b"%b%b\r\n" % (_status_line(head), head.block))
 
     def write_body(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -440,19 +445,20 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
         self._holds = _NOBODY
 
-    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+    def switch(self, head: Head, added: bytes) -> TransportStream | None:
         """Send a 101 and hand the connection over."""
         early, self._buffer = self._buffer, b""
         self._keep = False
         self._switched = True
+        self._holds = _NOBODY
         transport = self._transport
         if transport is not None:
-            transport.write(b"%b%bupgrade: websocket\r\nconnection: upgrade\r\n\r\n" % (line, block))
-            self._release_all()
-            end.take_over(transport, self, stalled=self._write_stalled, ended=self._half_closed)
-        self._write_stalled = False
+            transport.write(b"%b%b%b%b\r\n" % (_status_line(head), head.block, added, UPGRADE))
+        stalled, self._write_stalled = self._write_stalled, False
         self.deadline = inf
-        return early
+        if transport is None:
+            return None
+        return TransportStream(transport, self, early, stalled=stalled, ended=self._half_closed)
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is incomplete; of a tunnel, both."""
@@ -486,17 +492,19 @@ class ClientConnection(asyncio.Protocol):
 
     # ending
 
-    def _connection_field(self) -> bytes:
+    def _connection_fields(self, head: Head) -> bytes:
         """Decide whether the connection is kept, and say so (RFC 9112 9.3)."""
-        if self._buffer and self.exchange is not None and self.exchange.fields.websocket:
+        x = self.exchange
+        if self._buffer and x is not None and x.fields.websocket:
             self._keep = False  # what follows a handshake that failed are frames, and no request
         if self._keep and self._reader is not None and not self._can_drain():
             self._keep = False
         if self._intake.draining:
             self._keep = False
-        if not self._keep:
-            return b"connection: close\r\n"
-        return b"" if self._minor else b"connection: keep-alive\r\n"
+        fields = b"connection: close\r\n" if not self._keep else b"" if self._minor else b"connection: keep-alive\r\n"
+        if head.status == 426 and x is not None and x.upstream is None:  # the gateway's own (RFC 9110 15.5.22)
+            return UPGRADE + fields
+        return fields
 
     def _can_drain(self) -> bool:
         """Say whether the rest of an unread body is small, surely comes, and was not refused."""
@@ -644,3 +652,10 @@ class ClientConnection(asyncio.Protocol):
         elif x.status == 0 and self._minor == 1:
             self._probed = True
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _status_line(head: Head) -> bytes:
+    """Return the status line, with its CRLF; a status that is not registered has an empty reason (RFC 9112 4)."""
+    if head.reason is None:
+        return STATUS_LINES.get(head.status) or b"HTTP/1.1 %d \r\n" % head.status
+    return b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)

@@ -12,7 +12,6 @@ import orjson
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.http.fields import render
 from propylon.http.refusal import Refusal
 from propylon.inbound.intake import Intake
 from propylon.outbound.resolve import Resolver
@@ -112,7 +111,7 @@ class TestClient:
         client = MemoryClient(options.get("client", self._client), self._scheme, options.get("client_certificate"))
         pieces: Iterable[bytes] = ()
         try:
-            x = client.begin(self._intake, f"{method} {target} HTTP/1.1".encode("latin-1"), render(headers))
+            x = client.begin(self._intake, method, target, headers)
         except Refusal as refusal:
             x = self._intake.refused(client, GatewayError(refusal.code, refusal.detail))
         else:
