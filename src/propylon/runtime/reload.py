@@ -189,7 +189,7 @@ class Reloader:
         if self._stuck:
             raise BuildError("the last reload still runs: a module of its configuration does not come to an end")
         given_up = False
-        services = dict(self._worker.directory.services)
+        services = dict(self._worker.core.directory.services)
 
         def compile_it() -> Compiled:
             try:
@@ -225,7 +225,7 @@ class Reloader:
         except BaseException:
             self._restore(known)
             raise
-        running = self._worker.snapshot.reader
+        running = self._worker.core.snapshot.reader
         if running.rules == made.reader.rules:
             made = replace(made, reader=running)  # what it remembers is still true
         return Compiled(loaded, made, plan, known, found, sources)
