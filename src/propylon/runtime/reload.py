@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -25,11 +26,12 @@ from propylon.config.files import files_named
 from propylon.config.load import placed
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
-from propylon.runtime.aside import aside, small_turns
+from propylon.runtime.aside import aside
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
     from propylon.config.load import Loaded
@@ -84,6 +86,7 @@ class Reloader:
 
     Attributes:
         loaded: the configuration that is in use.
+        around: what each reload runs within; whoever has the process to itself puts its settings there.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Reloader:
             modules: those beside the configuration.
         """
         self.loaded = loaded
+        self.around: Callable[[], AbstractContextManager[object]] = nullcontext
         self._worker = worker
         self._read = read
         self._modules = modules
@@ -167,7 +171,7 @@ class Reloader:
 
     async def _reload(self, read: Callable[[], Loaded]) -> Reload:
         begun = monotonic()
-        with small_turns():
+        with self.around():
             made = await self._compiled(read)
             try:
                 await self._worker.take(made.snapshot, made.plan)
