@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import Any, cast
 
 import pytest
@@ -54,6 +56,13 @@ def taken(*snapshots: Snapshot, clock: Clock | None = None) -> Core:
 
 def endpoint(core: Core) -> Any:
     return core.directory.services["users"].endpoints[0]
+
+
+def test_it_needs_no_listener_and_no_connection_of_a_client() -> None:
+    code = "import sys, propylon.runtime.core; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "propylon.runtime.core" in loaded
+    assert [name for name in loaded if name.startswith(("propylon.inbound", "propylon.runtime.worker"))] == []
 
 
 # exchanges
