@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from propylon.http.fields import CONNECTION_BOUND
 from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.refusal import Refusal
-from propylon.http.request_head import HOSTS, HeadRules, RequestFields, RequestLine, RequestReader
+from propylon.http.request_head import HOSTS, HeadRules, RequestFields, RequestLine, RequestReader, host_of
 from propylon.http.target import PathRules
 
 RULES = HeadRules()
@@ -269,6 +269,40 @@ def test_the_block_is_what_is_visible_and_nothing_that_ends_here(pairs: list[tup
 
 
 # the reader
+
+
+@pytest.mark.parametrize(
+    ("line", "lines", "host"),
+    [
+        (b"GET / HTTP/1.1", [b"host: a.example"], b"a.example"),
+        (b"GET / HTTP/1.0", [], None),
+        (b"GET http://a.example/ HTTP/1.0", [], b"a.example"),
+        (b"GET http://a.example/ HTTP/1.1", [b"host: A.example"], b"a.example"),
+    ],
+)
+def test_rfc9112_3_2_the_host_is_that_of_the_target_or_of_the_host_field(
+    line: bytes, lines: list[bytes], host: bytes | None
+) -> None:
+    found = host_of(RequestLine(line, RULES), fields(*lines))
+    assert (None if found is None else found.name) == host
+
+
+@pytest.mark.parametrize(
+    ("line", "lines", "code"),
+    [
+        (b"GET / HTTP/1.1", [], "read.bad_host"),
+        (b"GET http://a.example/ HTTP/1.1", [], "read.bad_host"),
+        (b"GET http://a.example/ HTTP/1.1", [b"host: b.example"], "read.bad_host"),
+        (b"POST / HTTP/1.0", [b"host: a", b"transfer-encoding: chunked"], "read.bad_framing"),
+        (b"GET / HTTP/1.0", [b"host: a", b"connection: upgrade", b"upgrade: websocket"], "upgrade.bad_handshake"),
+    ],
+)
+def test_a_request_line_and_fields_that_contradict_each_other_are_refused(
+    line: bytes, lines: list[bytes], code: str
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        host_of(RequestLine(line, RULES), fields(*lines))
+    assert caught.value.code == code
 
 
 def test_a_reader_remembers_heads_and_not_refusals() -> None:

@@ -253,6 +253,27 @@ HOSTS: Memo[bytes, Host] = Memo(_host)
 """`HOSTS[value]` is the parsed Host field or authority `value`; it raises `Refusal` read.bad_host."""
 
 
+def host_of(line: RequestLine, fields: RequestFields) -> Host | None:
+    """Check a request line against its header section; return the host the request is for.
+
+    Raises:
+        Refusal: the two contradict each other.
+    """
+    if line.minor == 0:
+        if fields.chunked:
+            raise Refusal("read.bad_framing", "Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1)")
+        if fields.websocket:
+            raise Refusal("upgrade.bad_handshake", "a WebSocket needs HTTP/1.1 (RFC 6455 4.1)")
+    elif fields.host is None:
+        raise Refusal("read.bad_host", "no Host field in an HTTP/1.1 request (RFC 9112 3.2)")
+    if line.authority is None:
+        return fields.host
+    host = HOSTS[line.authority]
+    if fields.host is not None and host != fields.host:
+        raise Refusal("read.bad_host", "the target's authority and Host differ (RFC 9112 3.2.2)")
+    return host
+
+
 class RequestReader:
     """Reads request heads under one set of rules and remembers them.
 

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection from a client: requests in, responses out, in order (RFC 9112).
 
 Rules of this file: one exchange at a time; what a client pipelines waits in `_buffer`, bounded. Whatever is wrong with
-a request is answered once, and the connection is closed behind the answer. A deadline is a number; `Intake.sweep`
+a request is answered once, and the connection is closed behind the answer. A deadline is a number; `Connections.sweep`
 looks at all of them. Nothing is read of a body that nobody wants.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from propylon.http.headers import Pair
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
-    from propylon.inbound.intake import Intake
+    from propylon.inbound.connections import Connections
     from propylon.inbound.tls_session import TlsSession
 
     Admission = Callable[[Exchange], GatewayError | None]
@@ -66,15 +66,15 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds",
-        "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme",
-        "_serving", "_switched", "_tls", "_took_at", "_transport", "_turn_over", "_unsent", "_write_stalled",
-        "deadline", "due", "exchange", "listener",
+        "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_connections", "_half_closed",
+        "_head_begun", "_holds", "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed",
+        "_reader", "_scheme", "_serving", "_switched", "_tls", "_took_at", "_transport", "_turn_over", "_unsent",
+        "_write_stalled", "deadline", "due", "exchange", "listener",
     )  # fmt: skip
 
     def __init__(
         self,
-        intake: Intake,
+        connections: Connections,
         peer: bytes | None = None,
         port: bytes | None = None,
         admission: Admission | None = None,
@@ -85,7 +85,8 @@ class ClientConnection(asyncio.Protocol):
             peer, port: what a PROXY protocol header says; otherwise the socket tells them.
             admission: what the listener asks of every request before it begins.
         """
-        self._intake = intake
+        self._connections = connections
+        self._intake = connections.intake
         self._admission = admission
         self._tls: TlsSession | None = None
         self._transport: asyncio.Transport | None = None
@@ -127,13 +128,13 @@ class ClientConnection(asyncio.Protocol):
         if self._tls is not None:
             self._scheme = b"https"
             self._admission = self._tls.admit
-        intake = self._intake
-        transport.set_write_buffer_limits(high=intake.snapshot.limits.write_buffer)  # type: ignore[attr-defined]
-        if intake.full:
-            intake.connections.add(self)
+        connections = self._connections
+        transport.set_write_buffer_limits(high=self._intake.snapshot.limits.write_buffer)  # type: ignore[attr-defined]
+        if connections.full:
+            connections.open.add(self)
             self._refuse(GatewayError("admit.connections", headers={"retry-after": "1"}))
             return
-        intake.connections.add(self)
+        connections.open.add(self)
         self._rest()
 
     def data_received(self, data: bytes) -> None:
@@ -167,7 +168,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = inf
         if self.exchange is not None and self._switched:
             return  # it needs the sweep for its deadlines until it is done
-        self._intake.forget(self)
+        self._connections.forget(self)
         if self.exchange is not None:
             self.exchange.fail(GatewayError("relay.client_gone"))
 
@@ -472,7 +473,7 @@ class ClientConnection(asyncio.Protocol):
         """Go on to the next request, or close."""
         self.exchange = None
         if self._transport is None:
-            self._intake.forget(self)
+            self._connections.forget(self)
             return
         if self._closing:
             return
