@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.sides import UNKNOWN
-from propylon.engine.unsent import unsent_bytes
 from propylon.http.chunked import LAST_CHUNK, ChunkedDecoder
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 from propylon.http.websocket import accept_of
+from propylon.transport.stream import TransportStream
+from propylon.transport.unsent import unsent_bytes
 
 if TYPE_CHECKING:
     from propylon.engine.body import BodySource
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Client
-    from propylon.engine.websocket.end import End
     from propylon.http.headers import Pair
     from propylon.outbound.pool import Pool
 
@@ -33,6 +33,8 @@ MAX_INTERIM = 16  # 1xx responses before the final one
 
 _HEADS: Memo[bytes, ResponseHead] = Memo(ResponseHead)
 _NOBODY: frozenset[object] = frozenset()
+_WHOLE = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n"
+_WITH_BODY = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bcontent-length: %d\r\n\r\n%b"
 _UNTIL_CLOSE = -1
 _CHUNKED = -2
 
@@ -114,23 +116,36 @@ class EndpointConnection(asyncio.Protocol):
         if not self.usable:
             self.error = GatewayError("attempt.closed")
 
-    def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
+    def send(
+        self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, body: bytes | None
+    ) -> None:
         """Send a whole request."""
         self._begun = self.request_sent = True
         if self._transport is None:
             return
+        fields = self._own_fields()
         if body is None:
-            self._transport.write(b"%b HTTP/1.1\r\n%b\r\n" % (line, block))
+            self._transport.write(_WHOLE % (method, path, authority, block, added, fields))
         else:
-            self._transport.write(b"%b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (line, block, len(body), body))
+            size = len(body)
+            self._transport.write(_WITH_BODY % (method, path, authority, block, added, fields, size, body))
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+    def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
         """Send the head of a request whose body follows."""
         self._begun = True
         self._owed = length
-        framing = b"transfer-encoding: chunked" if length == UNKNOWN else b"content-length: %d" % length
+        framing = b"transfer-encoding: chunked\r\n" if length == UNKNOWN else b"content-length: %d\r\n" % length
         if self._transport is not None:
-            self._transport.write(b"%b HTTP/1.1\r\n%b%b\r\n\r\n" % (line, block, framing))
+            self._transport.write(_WHOLE % (method, path, authority, block, added, self._own_fields() + framing))
+
+    def _own_fields(self) -> bytes:
+        """Return the fields that end at this hop."""
+        x = self.exchange
+        if x is None or not (x.fields.wants_trailers or x.fields.websocket):
+            return b""
+        # RFC 9110 10.1.4: the option must come with the field
+        trailers = b"te: trailers\r\nconnection: te\r\n" if x.fields.wants_trailers else b""
+        return trailers + b"upgrade: websocket\r\nconnection: upgrade\r\n" if x.fields.websocket else trailers
 
     def write_body(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -344,16 +359,15 @@ class EndpointConnection(asyncio.Protocol):
         self.head = head
         x.notify()
 
-    def switch(self, end: End) -> bytes:
+    def switch(self) -> TransportStream | None:
         """Hand the connection over behind a 101."""
         early, self._buffer = self._buffer, b""
         self.complete = True  # no response is under way any more
-        if self._transport is not None:
-            end.take_over(self._transport, self, stalled=self.stalled, ended=self._eof)
-            self._holds = _NOBODY
-            self._held_source = None
-            self._transport.resume_reading()
-        return early
+        if self._transport is None:
+            return None
+        stalled, self._held_source = self.stalled, None
+        self._holds = _NOBODY
+        return TransportStream(self._transport, self, early, stalled=stalled, ended=self._eof)
 
     def _begin_body(self, head: ResponseHead, rest: bytes, x: Exchange) -> None:
         """Decide where the body ends (RFC 9112 6.3)."""
