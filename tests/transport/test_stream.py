@@ -37,9 +37,9 @@ def test_it_reads_and_writes_as_it_is_told() -> None:
     stream = made(transport, Owner())
     stream.write(b"abc")
     assert transport.take() == b"abc"
-    stream.pause()
+    stream.pause_reading()
     assert not transport.reading
-    stream.resume()
+    stream.resume_reading()
     assert transport.reading
     transport.full = True
     stream.write(b"abcd")

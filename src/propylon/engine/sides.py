@@ -82,10 +82,10 @@ class ByteStream(Protocol):
     def lost(self, error: Exception | None) -> None:
         """Tell the connection that its end has been told of the stream's."""
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Read no more for now."""
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Read again."""
 
     def unsent(self) -> int:

@@ -22,6 +22,7 @@ from propylon.http.body_reader import BodyReader
 from propylon.http.chunked import last_chunk
 from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_origin, origin
 from propylon.http.refusal import Refusal
+from propylon.transport.flow import NOBODY, FlowControl
 from propylon.transport.stream import TransportStream
 from propylon.transport.unsent import unsent_bytes
 
@@ -51,11 +52,10 @@ UPGRADE = b"upgrade: websocket\r\nconnection: upgrade\r\n"
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 JOIN_BYTES = 16384  # larger pieces are not copied into one string with their chunk's size
 
-_NOBODY: frozenset[object] = frozenset()
 _CUT_OFF = "the connection was closed before the body was complete"
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(FlowControl, asyncio.Protocol):
     """One connection from a client.
 
     Attributes:
@@ -67,8 +67,8 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_connections", "_half_closed",
-        "_head_begun", "_holds", "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed",
-        "_reader", "_scheme", "_serving", "_switched", "_tls", "_took_at", "_transport", "_turn_over", "_unsent",
+        "_head_begun", "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed",
+        "_reader", "_scheme", "_serving", "_switched", "_tls", "_took_at", "_transport", "_turn_over",
         "_write_stalled", "deadline", "due", "exchange", "listener",
     )  # fmt: skip
 
@@ -85,6 +85,7 @@ class ClientConnection(asyncio.Protocol):
             peer, port: what a PROXY protocol header says; otherwise the socket tells them.
             admission: what the listener asks of every request before it begins.
         """
+        super().__init__()
         self._connections = connections
         self._intake = connections.intake
         self._admission = admission
@@ -100,10 +101,8 @@ class ClientConnection(asyncio.Protocol):
         self._body: Body | None = None
         self._keep = True
         self._blank = self._chunking = self._closing = self._half_closed = self._head_begun = False
-        self._holds: frozenset[object] = _NOBODY
         self._owes_continue = self._probed = self._serving = self._switched = self._turn_over = False
         self._write_stalled = False
-        self._unsent = 0
         self._took_at = 0.0
         self.deadline = self.due = inf
         self.exchange: Exchange | None = None
@@ -175,7 +174,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads too slowly: its endpoint waits too."""
         self._write_stalled = True
-        self._unsent = unsent_bytes(self._transport)
+        self._unsent = self._count_unsent()
         self._took_at = monotonic()
         self._rearm()
         if self.exchange is not None and self.exchange.upstream is not None:
@@ -311,7 +310,7 @@ class ClientConnection(asyncio.Protocol):
         if body is not None:
             for piece in pieces:
                 body.feed(piece)
-        if not self._write_stalled and not self._holds:
+        if not self._write_stalled and not self._holders:
             self.deadline = monotonic() + self._snapshot.client_timeouts.body
         if reader.done:
             self._end_of_body(reader)
@@ -424,34 +423,29 @@ class ClientConnection(asyncio.Protocol):
 
     def hold(self, owner: object) -> None:
         """Take no more from the client until `owner` releases it; the client is not to blame for the time."""
-        if not self._holds and self._transport is not None:
-            self._transport.pause_reading()
-        self._holds = self._holds | {owner}
+        super().hold(owner)
         if self._reader is not None and not self._write_stalled:
             self.deadline = inf
 
-    def release(self, owner: object) -> None:
-        """Take what the client sends again, if nobody else holds it."""
-        if owner not in self._holds:
-            return
-        self._holds = self._holds - {owner}
-        if self._holds or self._transport is None:
-            return
-        self._transport.resume_reading()
-        if self._reader is not None:
-            self.deadline = monotonic() + self._snapshot.client_timeouts.body
-
-    def _release_all(self) -> None:
-        if self._holds and self._transport is not None:
+    def _released(self) -> None:
+        """Take what the client sends again."""
+        if self._transport is not None:
             self._transport.resume_reading()
-        self._holds = _NOBODY
+            if self._reader is not None:
+                self.deadline = monotonic() + self._snapshot.client_timeouts.body
+
+    def _line(self) -> asyncio.Transport | None:
+        return self._transport
+
+    def _count_unsent(self) -> int:
+        return unsent_bytes(self._transport)
 
     def switch(self, head: Head, added: bytes) -> TransportStream | None:
         """Send a 101 and hand the connection over."""
         early, self._buffer = self._buffer, b""
         self._keep = False
         self._switched = True
-        self._holds = _NOBODY
+        self._holders = NOBODY
         transport = self._transport
         if transport is not None:
             transport.write(b"%b%b%b%b\r\n" % (_status_line(head), head.block, added, UPGRADE))
@@ -483,7 +477,7 @@ class ClientConnection(asyncio.Protocol):
             if self._body is not None:
                 self._body.detach()
                 self._body = None
-            self._release_all()
+            self.release_all()
             if not self._keep or self._intake.draining:
                 self._linger()
             else:
@@ -516,8 +510,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """After an exchange: the next request, rest, or the end."""
-        if self._holds:
-            self._release_all()
+        if self._holders:
+            self.release_all()
         if not self._keep or self._intake.draining:
             self._linger()
             return
@@ -551,7 +545,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._closing:
             seconds = min(timeouts.linger, DRAIN_LINGER_SECONDS) if self._intake.draining else timeouts.linger
         elif self._reader is not None:
-            seconds = inf if self._holds else timeouts.body
+            seconds = inf if self._holders else timeouts.body
         elif self.exchange is not None:
             seconds = PROBE_SECONDS if self._half_closed else inf
         else:
@@ -577,7 +571,7 @@ class ClientConnection(asyncio.Protocol):
         self._reader = None
         self._buffer = b""
         self._rearm()
-        self._release_all()
+        self.release_all()
         transport.write_eof()
 
     def drain(self, ending: Ending | None) -> None:
@@ -609,8 +603,7 @@ class ClientConnection(asyncio.Protocol):
         if self._closing and not self._write_stalled:
             self.abort()
         elif self._write_stalled:
-            before, self._unsent = self._unsent, unsent_bytes(self._transport)
-            if self._unsent < before:  # slow, but it reads
+            if self.progressed():  # slow, but it reads
                 self._took_at = now
             if now < self._took_at + self._snapshot.client_timeouts.write:
                 self._rearm()

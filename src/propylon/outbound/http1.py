@@ -18,6 +18,7 @@ from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 from propylon.http.websocket import accept_of
+from propylon.transport.flow import NOBODY, FlowControl
 from propylon.transport.stream import TransportStream
 from propylon.transport.unsent import unsent_bytes
 
@@ -32,14 +33,13 @@ MAX_HEAD_BYTES = 65536  # nginx: 4-8 KiB unless set, Envoy: 60 KiB; endpoints ar
 MAX_INTERIM = 16  # 1xx responses before the final one
 
 _HEADS: Memo[bytes, ResponseHead] = Memo(ResponseHead)
-_NOBODY: frozenset[object] = frozenset()
 _WHOLE = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n"
 _WITH_BODY = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bcontent-length: %d\r\n\r\n%b"
 _UNTIL_CLOSE = -1
 _CHUNKED = -2
 
 
-class EndpointConnection(asyncio.Protocol):
+class EndpointConnection(FlowControl, asyncio.Protocol):
     """One connection to an endpoint.
 
     Attributes:
@@ -55,13 +55,11 @@ class EndpointConnection(asyncio.Protocol):
         "_decoder",
         "_eof",
         "_held_source",
-        "_holds",
         "_interim",
         "_left",
         "_owed",
         "_reusable",
         "_transport",
-        "_unsent",
         "adopted",
         "body",
         "complete",
@@ -77,6 +75,7 @@ class EndpointConnection(asyncio.Protocol):
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
+        super().__init__()
         self.pool = pool
         self.exchange: Exchange | None = None
         self.fresh = True
@@ -105,7 +104,7 @@ class EndpointConnection(asyncio.Protocol):
         self._owed = 0
         self._held_source: BodySource | Client | None = None
         self._unsent = 0
-        self._holds: frozenset[object] = _NOBODY
+        self._holders = NOBODY
 
     # the engine's side
 
@@ -187,11 +186,6 @@ class EndpointConnection(asyncio.Protocol):
         """Whether the endpoint does not take what is written to it."""
         return self._held_source is not None
 
-    def progressed(self) -> bool:
-        """Tell whether any of what is still to be written has left since this was asked last."""
-        before, self._unsent = self._unsent, unsent_bytes(self._transport)
-        return self._unsent < before
-
     def finish(self) -> None:
         """Give the exchange up: back to the pool if the connection is clean, closed otherwise."""
         self.exchange = None
@@ -206,7 +200,7 @@ class EndpointConnection(asyncio.Protocol):
             source.release(self)
         if clean:
             self.fresh = False
-            if self._holds and self._transport is not None:
+            if self._holders and self._transport is not None:
                 self._transport.resume_reading()
             self.pool.give_back(self)
         else:
@@ -220,23 +214,23 @@ class EndpointConnection(asyncio.Protocol):
 
     def hold(self, owner: object) -> None:
         """Take no more of the response's body until `owner` releases it; no idle timeout counts meanwhile."""
-        if not self._holds and self._transport is not None:
-            self._transport.pause_reading()
-        self._holds = self._holds | {owner}
+        super().hold(owner)
         if self.exchange is not None:
             self.exchange.disarm()
 
-    def release(self, owner: object) -> None:
-        """Take the response's body again, if nobody else holds it."""
-        if owner not in self._holds:
-            return
-        self._holds = self._holds - {owner}
-        if self._holds or not self.usable or self._transport is None:
-            return
-        self._transport.resume_reading()
-        x = self.exchange
-        if x is not None and self.head is not None:
-            x.arm_relay(self)
+    def _released(self) -> None:
+        """Take the response's body again."""
+        if self.usable and self._transport is not None:
+            self._transport.resume_reading()
+            x = self.exchange
+            if x is not None and self.head is not None:
+                x.arm_relay(self)
+
+    def _line(self) -> asyncio.Transport | None:
+        return self._transport
+
+    def _count_unsent(self) -> int:
+        return unsent_bytes(self._transport)
 
     def body_wanted(self) -> None:
         """Endpoints send their bodies unasked."""
@@ -264,7 +258,7 @@ class EndpointConnection(asyncio.Protocol):
                 self._read_head(data, x)
             else:
                 self._read_body(data)
-                if not self._holds:
+                if not self._holders:
                     x.arm_relay(self)
         except Refusal as refusal:
             self._fail(GatewayError(refusal.code, log=refusal.detail))
@@ -300,7 +294,7 @@ class EndpointConnection(asyncio.Protocol):
             source: BodySource | Client = x.body.source if isinstance(x.body, Body) else x.client
             source.hold(self)
             self._held_source = source
-            self._unsent = unsent_bytes(self._transport)
+            self._unsent = self._count_unsent()
             x.arm(x.timeouts.idle, "attempt.stalled")
 
     def resume_writing(self) -> None:
@@ -366,7 +360,7 @@ class EndpointConnection(asyncio.Protocol):
         if self._transport is None:
             return None
         stalled, self._held_source = self.stalled, None
-        self._holds = _NOBODY
+        self._holders = NOBODY
         return TransportStream(self._transport, self, early, stalled=stalled, ended=self._eof)
 
     def _begin_body(self, head: ResponseHead, rest: bytes, x: Exchange) -> None:

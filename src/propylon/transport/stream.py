@@ -49,11 +49,11 @@ class TransportStream:
         """Tell the connection that had the transport."""
         self._owner.connection_lost(error)
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Read no more for now."""
         self._transport.pause_reading()
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Read again."""
         self._transport.resume_reading()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from propylon.http import websocket as ws
 from propylon.http.websocket import Close, WebSocketError
+from propylon.transport.flow import FlowControl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from propylon.http.frames import FrameReader
 
 
-class End:
+class End(FlowControl):
     """Reads what its peer sends, and writes what the other end has read.
 
     Attributes:
@@ -34,8 +35,8 @@ class End:
     """
 
     __slots__ = (
-        "_begun", "_early", "_ended", "_holds", "_lingers", "_pending", "_seen", "_stalled", "_stream", "_tunnel",
-        "_unsent", "close_sent", "gone", "masks", "other", "reader", "stall_at", "write",
+        "_begun", "_early", "_ended", "_lingers", "_pending", "_seen", "_stalled", "_stream", "_tunnel", "close_sent",
+        "gone", "masks", "other", "reader", "stall_at", "write",
     )  # fmt: skip
 
     other: End
@@ -43,13 +44,12 @@ class End:
     def __init__(self, tunnel: Tunnel, reader: FrameReader, masks: bool) -> None:
         self._tunnel = tunnel
         self.masks = masks
-        self._holds: frozenset[object] = frozenset()
+        super().__init__()
         self._stream: ByteStream | None = None
         self._early = b""
         self._pending: Close | None = None
         self._begun = self._ended = self._lingers = self._stalled = False
         self._seen = 0
-        self._unsent = 0
         self.reader = reader
         self.write: Callable[[bytes], None] = _drop
         self.close_sent = self.gone = False
@@ -121,8 +121,7 @@ class End:
         if not self._begun:
             self._stalled = True
             return
-        if self._stream is not None:
-            self._unsent = self._stream.unsent()
+        self._unsent = self._count_unsent()
         self._tunnel.stalled(self)
 
     def resume_writing(self) -> None:
@@ -172,11 +171,6 @@ class End:
         return True
 
     @property
-    def held(self) -> bool:
-        """Whether the peer is not read for now."""
-        return bool(self._holds)
-
-    @property
     def between_frames(self) -> bool:
         """Whether what the other side has got of this peer ends with a frame."""
         return self.reader.between_frames
@@ -185,29 +179,6 @@ class End:
     def between_messages(self) -> bool:
         """Whether what the other side has got of this peer ends with a message."""
         return self.reader.between_messages
-
-    def hold(self, owner: object) -> None:
-        """Do not read the peer until `owner` releases it."""
-        if not self._holds and self._stream is not None:
-            self._stream.pause()
-        self._holds = self._holds | {owner}
-
-    def release(self, owner: object) -> None:
-        """Read the peer again, if nobody else holds it."""
-        if owner in self._holds:
-            self._holds = self._holds - {owner}
-            if not self._holds and self._stream is not None:
-                self._stream.resume()
-
-    def release_all(self) -> None:
-        """Read the peer again, whoever holds it: nothing of what it sends is passed on any more."""
-        for owner in self._holds:
-            self.release(owner)
-
-    def progressed(self) -> bool:
-        """Tell whether any of what is still to be written has left since this was asked last."""
-        before, self._unsent = self._unsent, 0 if self._stream is None else self._stream.unsent()
-        return self._unsent < before
 
     def finish(self) -> None:
         """Close the connection once everything is written."""
@@ -238,6 +209,12 @@ class End:
     def skip_message(self) -> None:
         """Pass on nothing more of a message that is under way: whoever had its beginning is gone."""
         self.reader.skip_message()
+
+    def _line(self) -> ByteStream | None:
+        return self._stream
+
+    def _count_unsent(self) -> int:
+        return 0 if self._stream is None else self._stream.unsent()
 
     def _may_half_close(self) -> bool:
         return self._stream is not None and self._stream.can_half_close()
