@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def service_of(gateway: Gateway, name: str) -> Service:
     """A service of a running gateway, to look at its state."""
     assert gateway._worker is not None
-    return gateway._worker.snapshot.services[name]
+    return gateway._worker.core.snapshot.services[name]
 
 
 class Front:
