@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
+from propylon.engine.pending import Pending
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -126,9 +127,8 @@ async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...]) -> Response | 
             if (now := monotonic()) - begun > BLOCKING_SECONDS:
                 blocked(name, now - begun)
             if answer is not None and type(answer) is not Response:
-                if is_awaitable(answer):
-                    answer = await in_task(x, answer, name)
-                    now = monotonic()
+                answer = await outcome(x, answer, name)
+                now = monotonic()
                 if answer is not None and not isinstance(answer, Response):
                     raise TypeError(f"policy {name} returned {answer!r}: it may return a Response or None")
         except GatewayError:
@@ -149,34 +149,37 @@ async def run_all(
     Raises:
         GatewayError: `code` if a hook raised; whatever ended the exchange meanwhile.
     """
+    begun = monotonic()
     for hook, name in hooks:
-        begun = monotonic()
         try:
             result = hook(x, *rest)
-            if monotonic() - begun > BLOCKING_SECONDS:
-                blocked(name, monotonic() - begun)
-            if is_awaitable(result):
-                await in_task(x, result, name)
+            if (now := monotonic()) - begun > BLOCKING_SECONDS:
+                blocked(name, now - begun)
+            if result is not None:
+                await outcome(x, result, name)
+                now = monotonic()
         except GatewayError:
             raise
         except (Exception, asyncio.CancelledError) as error:
             raise failed(x, name, code, error) from error
+        begun = now
 
 
 def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
     """Tell every hook that the exchange is over. Nothing waits for what an async one still does."""
+    begun = monotonic()
     for hook, name in hooks:
-        begun = monotonic()
         try:
             result = hook(x)
-            if is_awaitable(result):
+            if result is not None and is_awaitable(result):
                 task = start_task(result, name)
                 BACKGROUND.add(task)
                 task.add_done_callback(lambda task, name=name: _forget(task, x, name))  # type: ignore[misc]
         except (Exception, asyncio.CancelledError) as error:
             log_failure(x, name, error)
-        if monotonic() - begun > BLOCKING_SECONDS:
-            blocked(name, monotonic() - begun)
+        if (now := monotonic()) - begun > BLOCKING_SECONDS:
+            blocked(name, now - begun)
+        begun = now
 
 
 async def settled() -> None:
@@ -195,6 +198,16 @@ def _forget(task: asyncio.Task[Any], x: Exchange, name: str) -> None:
 def is_awaitable(result: object) -> TypeGuard[Awaitable[Any]]:
     """Tell whether what a hook returned is to be waited for."""
     return type(result) is CoroutineType or isinstance(result, Awaitable)
+
+
+async def outcome(x: Exchange, result: object, name: str) -> Any:
+    """Return what a hook has returned, or what it is to wait for.
+
+    Raises what an async hook raised, or whatever ended the exchange meanwhile.
+    """
+    if isinstance(result, Pending):
+        return await result.wait()
+    return await in_task(x, result, name) if is_awaitable(result) else result
 
 
 async def in_task(x: Exchange, work: Awaitable[Any], name: str) -> Any:
