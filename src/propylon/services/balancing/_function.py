@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from propylon.config.reference import import_object
 from propylon.config.schema.key import NO_ASYNC
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import BLOCKING_SECONDS, blocked, failed
+from propylon.engine.hook_task import BLOCKING_SECONDS, blocked
+from propylon.engine.pipeline import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
