@@ -66,7 +66,8 @@ def test_importing_the_package_imports_none_of_the_runtime() -> None:
 def test_the_public_names_are_these() -> None:
     assert propylon.__all__ == sorted(propylon.__all__)
     assert set(propylon.__all__) == {
-        "Exchange", "Gateway", "GatewayError", "Headers", "Message", "Request", "Response", "__version__",
+        "Exchange", "Gateway", "GatewayError", "Headers", "Message", "Request", "Response", "Scope",
+        "Subrequest", "__version__",
     }  # fmt: skip
     for name in propylon.__all__:
         assert getattr(propylon, name) is not None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from propylon.engine.scope import Scope
 from propylon.policies.python import Config, Policy
 
 
@@ -32,7 +33,7 @@ def _module() -> Iterator[None]:
 
 
 def made(data: object) -> Any:
-    return Policy(Config.model_validate(data))
+    return Policy(Config.model_validate(data), Scope())
 
 
 def test_a_function_is_itself() -> None:

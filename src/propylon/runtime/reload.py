@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from traceback import clear_frames
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from propylon.build.policies_at_work import PoliciesAtWork
     from propylon.config.load import Loaded
     from propylon.engine.snapshot import Snapshot
     from propylon.runtime.listeners import Plan
@@ -190,10 +192,11 @@ class Reloader:
             raise BuildError("the last reload still runs: a module of its configuration does not come to an end")
         given_up = False
         services = dict(self._worker.directory.services)
+        policies = self._worker.policies.at_work()
 
         def compile_it() -> Compiled:
             try:
-                made = self._compile(read, services)
+                made = self._compile(read, services, policies)
                 if given_up:
                     self._restore(made.known)
                 return made
@@ -209,7 +212,7 @@ class Reloader:
         finally:
             given_up = True
 
-    def _compile(self, read: Callable[[], Loaded], services: dict[str, Service]) -> Compiled:
+    def _compile(self, read: Callable[[], Loaded], services: dict[str, Service], policies: PoliciesAtWork) -> Compiled:
         modules = self._modules
         digests = {} if modules is None else modules.digests()
         known = {} if modules is None else modules.forget()
@@ -217,7 +220,8 @@ class Reloader:
             loaded = read()
             sources = _sources(loaded)
             self._sources |= sources  # also when it cannot be used: what is wrong may be put right in any of them
-            made = build_snapshot(loaded.config, services, Path() if modules is None else modules.folder)
+            at_work = replace(policies, same_code=cache(lambda: modules is None or modules.same_code(known)))
+            made = build_snapshot(loaded.config, services, Path() if modules is None else modules.folder, at_work)
             plan = self._worker.listeners.stage(loaded.config.listen)
             found = changes(self.loaded, loaded)
             if modules is not None:

@@ -15,6 +15,7 @@ from propylon.inbound.intake import Intake
 from propylon.inbound.tls_reload import LOOK_SECONDS
 from propylon.outbound.resolve import Resolver
 from propylon.runtime.listeners import Listeners
+from propylon.runtime.policies import Policies
 from propylon.services.directory import Directory
 
 if TYPE_CHECKING:
@@ -36,12 +37,14 @@ class Worker:
 
     Attributes:
         directory: the services and their endpoints, with all that is known about them.
+        policies: the policies at work.
         listeners: where clients connect.
     """
 
     def __init__(self, snapshot: Snapshot, listeners: Sequence[ListenerConfig]) -> None:
         self._intake = Intake(snapshot)
         self.directory = Directory(_resolver(snapshot.dns), monotonic)
+        self.policies = Policies()
         self.listeners = Listeners(self._intake)
         self._settings = listeners
         self._timer: asyncio.TimerHandle | None = None
@@ -67,17 +70,21 @@ class Worker:
         """Open all listeners, or none.
 
         Raises:
+            BuildError: a policy that cannot be started.
             ListenError: an address that cannot be listened on.
             TlsError: a certificate that cannot be used.
         """
         plan = self.listeners.stage(self._settings)
         try:
             await self.directory.providers.prepare(self.snapshot.services.values())
+            await self.policies.start(self.snapshot)
             await self.listeners.open(plan)
         except BaseException:
+            await self.policies.close()
             await self.directory.providers.close()
             raise
         self.directory.enter(self.snapshot.services)
+        self.policies.enter(self.snapshot)
         self.listeners.commit(plan)
         self._tick()
 
@@ -88,15 +95,19 @@ class Worker:
             plan: what `listeners.stage` has made of the new listeners.
 
         Raises:
+            BuildError: a new policy cannot be started; nothing has changed.
             ListenError: a new address cannot be listened on; nothing has changed.
         """
         await self.directory.providers.prepare(snapshot.services.values())
         await self.listeners.open(plan)
         try:
+            await self.policies.start(snapshot)
             self.directory.enter(snapshot.services)
         except BaseException:
             self.listeners.abandon(plan)
+            await self.policies.abandon()
             raise
+        self.policies.enter(snapshot)
         self._use_dns(snapshot.dns)
         self._intake.snapshot = snapshot
         self.listeners.commit(plan)
@@ -128,6 +139,8 @@ class Worker:
         for connection in list(self._intake.connections):
             log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
             connection.abort()
+        await asyncio.sleep(0)  # exchanges that were cut off end in the next turn of the loop
+        await self.policies.close()
         self.directory.close()
         await self.directory.providers.close()
         for retiring in tuple(self._retiring):
