@@ -132,8 +132,8 @@ class Subrequest:
         copy.id, copy.fields, copy.host = x.id, x.fields, x.host
         copy.path_params, copy.path_rest, copy.rewritten = x.path_params, x.path_rest, x.rewritten
         copy.route = CompiledRoute(route.name, rewrite=route.rewrite, query_edit=route.query_edit, retry=ONCE)
-        if seen is not None:
-            own.headers.raw = tuple(seen.headers.raw)
+        if seen is not None and seen.headers.changed:
+            own.headers.raw = list(seen.headers.raw)
         return own
 
     def __repr__(self) -> str:
