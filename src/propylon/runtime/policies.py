@@ -17,7 +17,7 @@ import logging
 import weakref
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from propylon.build.policies_at_work import PoliciesAtWork
 from propylon.build.service import BuildError
@@ -76,16 +76,18 @@ class Policies:
         for placed in snapshot.policies:
             self._snapshots[placed] = self._snapshots.get(placed, 0) + 1
         try:
+            if being_closed := [task for task, placed in self._closing.items() if placed in self._snapshots]:
+                await asyncio.wait(being_closed)  # objects that a program has taken away and given again
             for placed in self._new:
-                await self._start(placed)
+                placed.scope.attach(self, self._gate)
+                if hasattr(placed.policy, "start"):
+                    await self._start(placed)
+                self._started.append(placed)
         except BaseException:
             await self.abandon()
             raise
 
     async def _start(self, placed: PlacedPolicy) -> None:
-        if being_closed := [task for task, each in self._closing.items() if each is placed]:
-            await asyncio.wait(being_closed)  # an object that a program has taken away and given again
-        placed.scope.attach(self, self._gate)
         try:
             await _call(placed, "start", START_SECONDS)
         except BaseException as error:  # a policy is anybody's code
@@ -95,7 +97,6 @@ class Policies:
                 raise
             reason = str(error) or type(error).__name__
             raise BuildError(f"{placed.where}: policy {placed.name}: {reason}") from error
-        self._started.append(placed)
 
     async def abandon(self) -> None:
         """Close the policies that were started for a snapshot that is not taken up."""
@@ -104,7 +105,7 @@ class Policies:
             self._snapshots.pop(placed, None)
         self._leave(self._next)
         self._next, self._new = (), []
-        await asyncio.gather(*map(_close_now, started))
+        await asyncio.gather(*map(_close_now, filter(_holds_something, started)))
 
     def enter(self, snapshot: Snapshot) -> None:
         """Go on with a snapshot that was started; what it has no more is closed when nothing uses it any longer."""
@@ -164,23 +165,21 @@ async def _close(placed: PlacedPolicy, patience: float | None = None) -> None:
     except TimeoutError:
         log.error("a task of policy %s does not end when it is cancelled", placed.name)
     try:
-        await _call(placed, "close", CLOSE_SECONDS)
+        if hasattr(placed.policy, "close"):
+            await _call(placed, "close", CLOSE_SECONDS)
     except Exception as error:  # the others are still due
         log.error("policy %s could not be closed", placed.name, exc_info=error)
 
 
 async def _call(placed: PlacedPolicy, hook: str, seconds: float) -> None:
-    """Call `start` or `close` of a policy, if it has that.
+    """Call `start` or `close` of a policy.
 
     Raises whatever that raises, and `TimeoutError` behind so many seconds.
     """
-    method: Callable[[], Any] | None = getattr(placed.policy, hook, None)
-    if method is None:
-        return
     begun = monotonic()
     try:
         async with asyncio.timeout(seconds) as limit:
-            result = method()
+            result = getattr(placed.policy, hook)()
             if monotonic() - begun > BLOCKING_SECONDS:
                 blocked(placed.name, monotonic() - begun)
             if is_awaitable(result):
