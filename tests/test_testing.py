@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from propylon import Exchange, Gateway, Response, Scope, Subrequest
-from propylon.build.service import BuildError
+from propylon.build.errors import BuildError
 from propylon.testing import Answer, Handler, ServiceDown, ServiceRequest, StreamedResponse, TestClient
 
 TARGET = "http://127.0.0.1:3001"
@@ -331,7 +331,7 @@ def test_a_client_that_is_forgotten_leaves_no_task_behind() -> None:
             await asyncio.Event().wait()
 
     client = client_of(None, {"python": {"use": Refreshes}})
-    (placed,) = client._snapshot.policies
+    (placed,) = client._core.snapshot.policies
     assert client.get("/users/").status == 200
     del client
     policy: Any = placed.policy

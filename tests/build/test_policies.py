@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from propylon.build.errors import BuildError
 from propylon.build.policies import build_policies, route_identities
 from propylon.build.policies_at_work import PoliciesAtWork
-from propylon.build.service import BuildError
 from propylon.config.load import validate
 from propylon.config.types import ExistingFile
 from propylon.engine.scope import PlacedPolicy

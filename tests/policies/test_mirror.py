@@ -146,7 +146,7 @@ def test_what_a_policy_has_answered_is_not_copied() -> None:
 def test_as_many_are_copied_as_drawn() -> None:
     drawn = iter([0.0999, 0.1, 0.5, 0.0])
     client, _, copies = clients(gateway({"service": "next", "percent": "10%"}))
-    (placed,) = client._snapshot.policies
+    (placed,) = client._core.snapshot.policies
     placed.scope.random = lambda: next(drawn)
     for path in ("/1", "/2", "/3", "/4"):
         client.get(path)
@@ -202,7 +202,7 @@ class Bench:
     @property
     def sent(self) -> list[bytes | None]:
         """The bodies of the copies."""
-        return [each.sent[0][3] for each in self.copies if each.sent]
+        return [each.sent[0][-1] for each in self.copies if each.sent]
 
 
 class Feed:
@@ -370,7 +370,7 @@ async def test_two_mirrors_each_get_their_copy_of_a_body() -> None:
     feed.body.feed(b"x" * HIGH_WATER_BYTES)
     feed.body.end([])
     await settle()
-    assert [len(each.sent[0][3]) for each in (bench.copies[0], other[0])] == [HIGH_WATER_BYTES] * 2
+    assert [len(each.sent[0][-1]) for each in (bench.copies[0], other[0])] == [HIGH_WATER_BYTES] * 2
     for upstream in (bench.copies[0], other[0], bench.upstreams[0]):
         upstream.answer()
     await settled()

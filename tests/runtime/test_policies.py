@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from propylon.build.service import BuildError
+from propylon.build.errors import BuildError
+from propylon.build.policies_at_work import PoliciesAtWork
 from propylon.build.snapshot import build_snapshot
 from propylon.config.load import validate
 from propylon.engine.scope import Scope
@@ -69,7 +70,7 @@ async def running() -> AsyncIterator[Policies]:
 def built(running: Policies, *names: str, kind: type = Noted, then: Any = ()) -> Snapshot:
     policies = [{"python": {"use": kind if name == "broken" else Noted, "with": {"name": name}}} for name in names]
     config = validate({"policies": [*policies, *then], "routes": [{"path": "/*", "respond": "x"}]})
-    return build_snapshot(config, at_work=running.at_work())
+    return build_snapshot(config, at_work=PoliciesAtWork(running.current, running.living))
 
 
 async def take(running: Policies, snapshot: Snapshot) -> Snapshot:
@@ -153,7 +154,7 @@ async def test_one_that_cannot_be_started_is_told_and_the_others_are_closed(
         await take(running, snapshot)
     assert seen == ["start good", "close good"]
     assert snapshot.policies[2].scope.rests
-    assert running.at_work().policies is old.policies
+    assert running.current is old.policies
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(running: Policies) -> None:
@@ -183,7 +184,7 @@ async def test_one_that_cannot_be_closed_does_not_keep_the_others(
 def with_object(running: Policies, policy: object, *paths: str) -> Snapshot:
     routes = [{"path": path, "respond": "x", "policies": [policy]} for path in paths]
     config = validate({"routes": [*routes, {"path": "/*", "respond": "x"}]})
-    return build_snapshot(config, at_work=running.at_work())
+    return build_snapshot(config, at_work=PoliciesAtWork(running.current, running.living))
 
 
 async def test_an_object_has_one_life_wherever_it_stands(running: Policies) -> None:
@@ -234,4 +235,4 @@ async def test_a_store_lives_as_long_as_a_policy_that_uses_it(running: Policies)
     del first, second
     await take(running, built(running, "c"))
     await until(lambda: "close b" in seen, "it is closed")
-    assert await running.at_work().policies[0].scope.store("counts").add("x") == 1
+    assert await running.current[0].scope.store("counts").add("x") == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from propylon import Gateway
-from propylon.build.service import BuildError
+from propylon.build.errors import BuildError
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
 from tests.support.client import RawClient, request_bytes

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from propylon.build.errors import BuildError
 from propylon.build.policies_at_work import NO_POLICIES, PoliciesAtWork, Reusable, Settings, Wanted
-from propylon.build.service import BuildError
 from propylon.config.files import files_named
 from propylon.config.reference import import_object, with_objects
 from propylon.config.schema.policy import check_policy

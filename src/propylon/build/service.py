@@ -12,6 +12,7 @@ from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from propylon.build.errors import BuildError
 from propylon.config.reference import with_objects
 from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
@@ -50,10 +51,6 @@ NOTHING_RUNS: Final[Mapping[str, Service]] = MappingProxyType({})
 HERE: Final = Path()
 
 CHANCE: Final = Chance(monotonic, random.random)
-
-
-class BuildError(ValueError):
-    """A configuration whose keys are right and that cannot be carried out; the message says where and why."""
 
 
 @dataclass(slots=True)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from propylon.build.errors import BuildError
 from propylon.build.policies import build_policies
 from propylon.build.policies_at_work import NO_POLICIES
 from propylon.build.service import (
     HERE,
     NOTHING_RUNS,
-    BuildError,
     Scope,
     build_service,
     build_targets,

@@ -1,4 +1,4 @@
-"""The policies at work in a worker: started before a configuration is taken up, closed when nothing uses them any more.
+"""The policies at work: started before a configuration is taken up, closed when nothing uses them any more.
 
 Rules of the file:
 
@@ -7,7 +7,7 @@ Rules of the file:
 - A policy that a new configuration does not go on with is closed when the last snapshot that it is part of is freed. An
   exchange holds its snapshot, so until then a hook of it may still be called, hours later by a tunnel; behind it
   nothing can. That needs no count for each exchange.
-- When the worker stops, all are closed. A policy has `CLOSE_SECONDS` for it.
+- When the core stops, all are closed. A policy has `CLOSE_SECONDS` for it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from propylon.build.policies_at_work import PoliciesAtWork
-from propylon.build.service import BuildError
+from propylon.build.errors import BuildError
 from propylon.engine.pipeline import BLOCKING_SECONDS, blocked, is_awaitable, start_task
 from propylon.state.memory import MemoryStore
 
@@ -37,14 +36,17 @@ log = logging.getLogger("propylon.policies")
 
 
 class Policies:
-    """The policies of one worker, and where they work (`Home`).
+    """The policies of one core, and where they work (`Home`).
 
     Attributes:
         snapshot: the configuration in use.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """`clock` returns monotonic seconds, by which stores forget."""
         self.snapshot: Snapshot | None = None
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._gate = asyncio.Event()
         self._snapshots: dict[PlacedPolicy, int] = {}  # in how many that are in use, or about to be, each is
         self._next: tuple[PlacedPolicy, ...] = ()
@@ -53,24 +55,34 @@ class Policies:
         self._closing: dict[asyncio.Task[None], PlacedPolicy] = {}
         self._stores: weakref.WeakValueDictionary[str, MemoryStore] = weakref.WeakValueDictionary()
 
-    def at_work(self) -> PoliciesAtWork:
-        """Return those that another configuration may go on with."""
-        current = () if self.snapshot is None else self.snapshot.policies
-        return PoliciesAtWork(current, (*self._snapshots, *self._closing.values()))
+    @property
+    def current(self) -> tuple[PlacedPolicy, ...]:
+        """Those of the configuration in use."""
+        return () if self.snapshot is None else self.snapshot.policies
+
+    @property
+    def living(self) -> tuple[PlacedPolicy, ...]:
+        """Those too that exchanges under way still use, or that are being closed."""
+        return (*self._snapshots, *self._closing.values())
 
     def store(self, name: str) -> MemoryStore:
         """Return the store of a name, which lives as long as a policy has it."""
         store = self._stores.get(name)
         if store is None:
-            store = self._stores[name] = MemoryStore(monotonic)
+            store = self._stores[name] = MemoryStore(self._clock)
         return store
 
     async def start(self, snapshot: Snapshot) -> None:
         """Start the policies of a snapshot that are not at work yet, in the order of the configuration.
 
+        `enter` or `abandon` is to follow. Nothing happens if it is the one that was started last.
+
         Raises:
             BuildError: one of them cannot be started; the others are closed again.
         """
+        if self._next is snapshot.policies:
+            return
+        self._loop = asyncio.get_running_loop()
         self._next = snapshot.policies
         self._new = [placed for placed in snapshot.policies if placed not in self._snapshots]
         for placed in snapshot.policies:
@@ -113,9 +125,9 @@ class Policies:
         self._next, self._new, self._started = (), [], []
         gate, self._gate = self._gate, asyncio.Event()
         gate.set()
-        loop = asyncio.get_running_loop()
-        freed = weakref.finalize(snapshot, _tell, loop, self._leave, snapshot.policies)
-        freed.atexit = False
+        if self._loop is not None:  # otherwise nothing was started
+            freed = weakref.finalize(snapshot, _tell, self._loop, self._leave, snapshot.policies)
+            freed.atexit = False
 
     def _leave(self, policies: tuple[PlacedPolicy, ...]) -> None:
         """Close those that were part of no other snapshot than one that has been freed."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,21 +20,22 @@ from time import monotonic
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Final
 
-from propylon.build.service import BuildError
+from propylon.build.errors import BuildError
+from propylon.build.policies_at_work import PoliciesAtWork
 from propylon.build.snapshot import build_snapshot
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
 from propylon.config.load import placed
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
-from propylon.runtime.aside import aside, small_turns
+from propylon.runtime.aside import aside
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
-    from propylon.build.policies_at_work import PoliciesAtWork
     from propylon.config.load import Loaded
     from propylon.engine.snapshot import Snapshot
     from propylon.runtime.listeners import Plan
@@ -86,6 +88,7 @@ class Reloader:
 
     Attributes:
         loaded: the configuration that is in use.
+        around: what each reload runs within; whoever has the process to itself puts its settings there.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Reloader:
             modules: those beside the configuration.
         """
         self.loaded = loaded
+        self.around: Callable[[], AbstractContextManager[object]] = nullcontext
         self._worker = worker
         self._read = read
         self._modules = modules
@@ -169,7 +173,7 @@ class Reloader:
 
     async def _reload(self, read: Callable[[], Loaded]) -> Reload:
         begun = monotonic()
-        with small_turns():
+        with self.around():
             made = await self._compiled(read)
             try:
                 await self._worker.take(made.snapshot, made.plan)
@@ -191,8 +195,9 @@ class Reloader:
         if self._stuck:
             raise BuildError("the last reload still runs: a module of its configuration does not come to an end")
         given_up = False
-        services = dict(self._worker.directory.services)
-        policies = self._worker.policies.at_work()
+        services = dict(self._worker.core.directory.services)
+        known = self._worker.core.policies
+        policies = PoliciesAtWork(known.current, known.living)
 
         def compile_it() -> Compiled:
             try:
@@ -229,7 +234,7 @@ class Reloader:
         except BaseException:
             self._restore(known)
             raise
-        running = self._worker.snapshot.reader
+        running = self._worker.core.snapshot.reader
         if running.rules == made.reader.rules:
             made = replace(made, reader=running)  # what it remembers is still true
         return Compiled(loaded, made, plan, known, found, sources)

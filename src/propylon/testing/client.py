@@ -12,12 +12,8 @@ import orjson
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.http.fields import render
 from propylon.http.refusal import Refusal
-from propylon.inbound.intake import Intake
-from propylon.outbound.resolve import Resolver
-from propylon.runtime.policies import Policies
-from propylon.services.directory import Directory
+from propylon.runtime.core import Core
 from propylon.testing.client_side import MemoryClient
 from propylon.testing.messages import Answer, Handler, RequestOptions, fields_of
 from propylon.testing.service_side import put_services
@@ -25,6 +21,7 @@ from propylon.testing.service_side import put_services
 if TYPE_CHECKING:
     from propylon.gateway import Gateway
     from propylon.http.headers import Pair
+    from propylon.runtime.policies import Policies
 
 
 class TestClient:
@@ -57,15 +54,13 @@ class TestClient:
             ConfigError, BuildError: the configuration is wrong.
             ValueError: a service that the gateway does not have.
         """
-        self._snapshot = gateway.compiled()
-        self._intake = Intake(self._snapshot)
-        self._directory = Directory(Resolver(None, 0, 0, monotonic), monotonic)
-        self._directory.enter(self._snapshot.services)
-        self._policies = Policies()
+        snapshot = gateway.compiled()
+        self._core = Core(snapshot)
+        self._core.directory.enter(snapshot.services)
         self._starting = asyncio.Lock()
         self._host, self._scheme, self._client = host, scheme, client
         self._loop: asyncio.AbstractEventLoop | None = None
-        put_services(self._snapshot, services or {})
+        put_services(snapshot, services or {})
 
     def request(self, method: str, target: str, **options: Unpack[RequestOptions]) -> Answer:
         """Send a request and wait for the end of its exchange, async `on_done` hooks included.
@@ -81,7 +76,7 @@ class TestClient:
     def _own_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()  # one for all requests: policies may keep what is bound to it
-            weakref.finalize(self, _close, self._loop, self._policies)
+            weakref.finalize(self, _close, self._loop, self._core.policies)
         return self._loop
 
     def get(self, target: str, **options: Unpack[RequestOptions]) -> Answer:
@@ -118,15 +113,16 @@ class TestClient:
         Raises:
             BuildError: one of them cannot be started.
         """
+        core = self._core
         async with self._starting:
-            if self._policies.snapshot is None:
-                await self._policies.start(self._snapshot)
-                self._policies.enter(self._snapshot)
+            if core.policies.snapshot is None:
+                await core.policies.start(core.snapshot)
+                core.take(core.snapshot)
 
     def close(self) -> None:
         """Close the policies; within a running event loop use `async with`. A further request starts them anew."""
         if self._loop is not None:
-            self._loop.run_until_complete(self._policies.close())
+            self._loop.run_until_complete(self._core.policies.close())
 
     def __enter__(self) -> Self:
         self._own_loop().run_until_complete(self.start())
@@ -140,19 +136,19 @@ class TestClient:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._policies.close()
+        await self._core.policies.close()
 
     async def request_async(self, method: str, target: str, **options: Unpack[RequestOptions]) -> Answer:
         """Send a request from within a running event loop; many may be under way at once."""
         await self.start()
         headers, body = _message(options, self._host)
-        self._directory.sweep(monotonic())
+        self._core.directory.sweep(monotonic())  # and no health check: nothing listens at these addresses
         client = MemoryClient(options.get("client", self._client), self._scheme, options.get("client_certificate"))
         pieces: Iterable[bytes] = ()
         try:
-            x = client.begin(self._intake, f"{method} {target} HTTP/1.1".encode("latin-1"), render(headers))
+            x = client.begin(self._core, method, target, headers)
         except Refusal as refusal:
-            x = self._intake.refused(client, GatewayError(refusal.code, refusal.detail))
+            x = self._core.refused(client, GatewayError(refusal.code, refusal.detail))
         else:
             if isinstance(body, bytes):
                 x.body = body
