@@ -110,6 +110,10 @@ def test_nothing_imports_the_command_line_but_itself() -> None:
         ("services", ("inbound", "build", "policies", "runtime", "cli", "gateway", "testing")),
         ("services/s", ("config",)),  # service.py, settings.py; algorithms and providers have models of their own
         ("policies", ("inbound", "outbound", "services", "build", "runtime", "cli", "gateway", "testing")),
+        (
+            "state",
+            ("engine", "inbound", "outbound", "services", "config", "build", "policies", "runtime", "cli", "gateway"),
+        ),
         ("config", ("build", "policies", "runtime", "cli", "gateway", "testing")),
     ],
 )

@@ -18,6 +18,7 @@ from propylon.config.load import validate
 from propylon.inbound.listener import ListenError
 from propylon.runtime import worker as module
 from propylon.runtime.worker import Worker
+from tests.conftest import BOTH_LOOPS
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import settle, within
 from tests.support.frames import SWITCH, close_frame, handshake
@@ -292,6 +293,32 @@ async def test_what_was_opened_for_a_policy_that_cannot_be_started_is_closed_aga
         assert len(made.addresses) == 1
 
 
+async def test_policies_are_closed_again_if_a_snapshot_is_not_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Noted:
+        def start(self) -> None:
+            seen.append("start")
+
+        def on_request(self, x: Any) -> None:
+            pass
+
+        def close(self) -> None:
+            seen.append("close")
+
+    def broken(snapshot: object) -> None:
+        raise OSError("a defect")
+
+    made = worker(gateway())
+    async with running(made):
+        with monkeypatch.context() as patched:
+            patched.setattr(made.core, "take", broken)
+            with pytest.raises(OSError, match="a defect"):
+                await made.take(gateway(Noted()).snapshot(), made.listeners.stage(gateway().config.listen))
+        assert seen == ["start", "close"]
+
+
+@BOTH_LOOPS
 async def test_policies_are_closed_behind_exchanges_that_were_cut_off() -> None:
     seen: list[str] = []
 
