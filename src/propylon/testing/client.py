@@ -120,9 +120,13 @@ class TestClient:
                 core.take(core.snapshot)
 
     def close(self) -> None:
-        """Close the policies; within a running event loop use `async with`. A further request starts them anew."""
+        """Close the policies; a further request starts them anew. Within a running event loop use `close_async`."""
         if self._loop is not None:
-            self._loop.run_until_complete(self._core.policies.close())
+            self._loop.run_until_complete(self.close_async())
+
+    async def close_async(self) -> None:
+        """Close the policies, unless they are closed."""
+        await self._core.policies.close()
 
     def __enter__(self) -> Self:
         self._own_loop().run_until_complete(self.start())
@@ -136,7 +140,7 @@ class TestClient:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._core.policies.close()
+        await self.close_async()
 
     async def request_async(self, method: str, target: str, **options: Unpack[RequestOptions]) -> Answer:
         """Send a request from within a running event loop; many may be under way at once."""
