@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
 from propylon.engine.subrequest import Subrequest
 from propylon.engine.tee import copy_request
 from tests.support.fakes import exchange
@@ -92,3 +93,11 @@ def test_one_that_never_ends_is_told_when_the_exchange_does() -> None:
     x.close()
     assert ready == [None]
     assert feed.body._taps == ()
+
+
+def test_one_that_fails_on_its_way_is_told() -> None:
+    feed = Feed()
+    _, ready = copied(feed.body)
+    feed.body.feed(b"half")
+    feed.body.fail(GatewayError("relay.client_gone"))
+    assert ready == [None]

@@ -24,7 +24,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import BACKGROUND, start_task
+from propylon.engine.hook_task import start_task
+from propylon.engine.pipeline import BACKGROUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable

@@ -10,6 +10,7 @@ from propylon.engine.subrequest import Subrequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
     from propylon.http.headers import Pair
 
@@ -42,6 +43,10 @@ class Tee:
     def end_body(self, trailers: list[Pair]) -> None:
         """Take the end; trailers go no further than the gateway."""
         self._finish(b"".join(self._kept))
+
+    def fail_body(self, error: GatewayError) -> None:
+        """Keep nothing any more."""
+        self._finish(None)
 
     def cancel(self) -> None:
         """Keep nothing any more."""

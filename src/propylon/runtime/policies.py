@@ -20,7 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from propylon.build.errors import BuildError
-from propylon.engine.pipeline import BLOCKING_SECONDS, blocked, is_awaitable, start_task
+from propylon.engine.hook_task import BLOCKING_SECONDS, blocked, is_awaitable, start_task
 from propylon.state.memory import MemoryStore
 
 if TYPE_CHECKING:
