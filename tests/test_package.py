@@ -39,7 +39,8 @@ BELOW: dict[str, set[str]] = {
     "plugins": set(),
     "config": {"config", "routing", "http", "plugins", *SHARED},
     "transport": {"transport"},
-    "engine": {"engine", "transport", "routing", "http", *SHARED},
+    "state": {"state"},
+    "engine": {"engine", "transport", "state", "routing", "http", *SHARED},
 }
 # The imports that are left against that, each module with the room: none is added, and one that is gone is removed.
 LEFT = {
@@ -49,7 +50,6 @@ LEFT = {
     ("engine/request_out.py", "services"),
     ("engine/snapshot.py", "services"),
     ("engine/subrequest.py", "services"),
-    ("transport/stream.py", "engine"),
 }
 # The modules that are left above MAX_LINES, likewise.
 TOO_LONG = {"engine/exchange.py", "inbound/http1.py", "outbound/http1.py"}
@@ -96,7 +96,8 @@ def test_importing_the_configuration_imports_nothing_that_serves() -> None:
 def test_the_public_names_are_these() -> None:
     assert propylon.__all__ == sorted(propylon.__all__)
     assert set(propylon.__all__) == {
-        "Exchange", "Gateway", "GatewayError", "Headers", "Message", "Request", "Response", "__version__",
+        "Exchange", "Gateway", "GatewayError", "Headers", "Message", "Request", "Response", "Scope",
+        "Subrequest", "__version__",
     }  # fmt: skip
     for name in propylon.__all__:
         assert getattr(propylon, name) is not None

@@ -15,7 +15,8 @@ import orjson
 import pytest
 
 from propylon import Gateway
-from propylon.build.snapshot import BuildError, build_snapshot
+from propylon.build.errors import BuildError
+from propylon.build.snapshot import build_snapshot
 from propylon.config.load import validate
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
