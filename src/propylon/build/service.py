@@ -62,8 +62,8 @@ class BuildContext:
         gateway: the whole configuration.
         running: the services that are at work now: one whose configuration stays is used again as it is.
         base_dir: the folder of the configuration file.
-        tls_contexts: those made so far, by the digest of what they are made of. To read the system's authorities takes 25 ms,
-            so services with the same settings share one, from one configuration to the next.
+        tls_contexts: those made so far, by the digest of what they are made of. To read the system's authorities takes
+            25 ms, so services with the same settings share one, from one configuration to the next.
     """
 
     gateway: GatewayConfig
