@@ -86,7 +86,7 @@ async def test_what_an_endpoint_takes_is_counted_from_when_the_request_is_sent(m
     x = exchange(snapshot(endpoint=endpoint), client=FakeClient())
     x.start(forward(x))
     clock.now += 5.0  # it waits for a connection
-    endpoint.pool.tickets[0].connection = cast("Any", upstream)
+    endpoint.pool.leases[0].upstream = cast("Any", upstream)
     x.notify()
     clock.now += 0.25
     upstream.answer(EMPTY)
@@ -546,10 +546,10 @@ async def test_what_arrives_between_two_tries_is_not_lost_though_it_is_too_large
     await tries.start()
     body.feed(b"ab")
     await tries.fail(0)
-    (ticket,) = tries.endpoints[1].pool.tickets
+    (lease,) = tries.endpoints[1].pool.leases
     assert tries.source.paused
     body.feed(b"cdef")
-    ticket.connection = cast("Any", tries.upstreams[1])
+    lease.upstream = cast("Any", tries.upstreams[1])
     tries.x.notify()
     assert not tries.source.paused
     assert tries.upstreams[1].request_body == b"abcdef"
@@ -566,11 +566,11 @@ async def test_the_same_holds_where_only_the_connection_is_replaced() -> None:
     await tries.start()
     body.feed(b"ab")
     kept.fail("attempt.closed")
-    (ticket,) = tries.endpoints[0].pool.tickets
+    (lease,) = tries.endpoints[0].pool.leases
     assert tries.source.paused
     body.feed(b"cdef")
     assert kept.request_body == b"ab"
-    ticket.connection = cast("Any", tries.upstreams[0])
+    lease.upstream = cast("Any", tries.upstreams[0])
     tries.x.notify()
     assert tries.upstreams[0].request_body == b"abcdef"
     assert not tries.source.paused

@@ -299,7 +299,7 @@ def test_a_client_that_goes_away_during_the_body_ends_everything() -> None:
 def test_a_client_that_goes_away_while_it_waits_in_line_withdraws() -> None:
     run = Run(new=0).start()
     run.x.fail(GatewayError("relay.client_gone"))
-    assert run.endpoint.pool.withdrawn == run.endpoint.pool.tickets
+    assert run.endpoint.pool.withdrawn == run.endpoint.pool.leases
     run.ended()
 
 
@@ -354,7 +354,7 @@ def test_no_connection_is_told() -> None:
 def test_a_connection_that_is_granted_later_is_used() -> None:
     run = Run(new=0).start()
     upstream = FakeUpstream()
-    run.endpoint.pool.tickets[0].connection = upstream  # type: ignore[assignment]
+    run.endpoint.pool.leases[0].upstream = upstream  # type: ignore[assignment]
     run.x.notify()
     upstream.answer(OK + b"content-length: 0\r\n")
     assert run.client.names == ["send"]

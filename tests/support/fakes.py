@@ -30,7 +30,6 @@ from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Pair
 from propylon.http.request_head import HeadRules, RequestFields, RequestReader
 from propylon.http.response_head import ResponseHead
-from propylon.outbound.pool import Ticket
 from propylon.routing.router import Router, Rule
 from propylon.services.balancing import Chance, round_robin
 from propylon.services.breaker import Breaker
@@ -330,30 +329,43 @@ class FakeUpstream:
             self.exchange.notify()
 
 
+class FakeLease:
+    """A claim that a test decides."""
+
+    def __init__(self) -> None:
+        self.upstream: FakeUpstream | None = None
+        self.error: GatewayError | None = None
+        self.withdrawn = False
+
+    def withdraw(self) -> None:
+        self.withdrawn = True
+
+
 class FakePool:
-    """Hands out `kept` upstreams by `take`, `new` ones by `ask`; leaves a claim open while there is none."""
+    """Hands out `kept` upstreams by `take`, leases `new` ones; leaves a claim open while there is none."""
 
     def __init__(self, kept: Sequence[FakeUpstream], new: Sequence[FakeUpstream]) -> None:
         self.kept = list(kept)
         self.new = list(new)
-        self.tickets: list[Ticket] = []
-        self.withdrawn: list[Ticket] = []
+        self.leases: list[FakeLease] = []
         self.refusal: GatewayError | None = None
         self.full = False
 
     def take(self) -> FakeUpstream | None:
         return self.kept.pop() if self.kept else None
 
-    def ask(self, x: Exchange) -> Ticket:
-        ticket = Ticket(x)
-        self.tickets.append(ticket)
-        ticket.error = self.refusal
-        if self.new and self.refusal is None:
-            ticket.connection = cast("Any", self.new.pop(0))
-        return ticket
+    @property
+    def withdrawn(self) -> list[FakeLease]:
+        """The claims that were given up."""
+        return [lease for lease in self.leases if lease.withdrawn]
 
-    def withdraw(self, ticket: Ticket) -> None:
-        self.withdrawn.append(ticket)
+    def lease(self, x: Exchange) -> FakeLease:
+        made = FakeLease()
+        self.leases.append(made)
+        made.error = self.refusal
+        if self.new and self.refusal is None:
+            made.upstream = self.new.pop(0)
+        return made
 
 
 class FakeEndpoint:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from propylon.engine.alarm import Alarm
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.hedge import first_answer_of_two, hedge_delay
+from propylon.engine.hedge import first_answer_of_two, hedge_after
 from propylon.engine.replay import Replay
 from propylon.engine.request_out import new_connection, send_attempt, send_request
 from propylon.http.headers import Headers
@@ -22,11 +22,10 @@ from propylon.http.headers import Headers
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from propylon.engine.backend import Endpoint, Service
     from propylon.engine.exchange import Exchange
     from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
-    from propylon.services.endpoint import Endpoint
-    from propylon.services.service import Service
 
 STATUS: Final = "status"
 """The cause of a retry whose reason is the status of an answer."""
@@ -90,6 +89,11 @@ class Attempt:
         if self._service is not None:
             self._service.answered(self, status, now)
 
+    def outrun(self, now: float) -> None:
+        """Learn that another endpoint's answer is taken, before this one's has come."""
+        if self._service is not None:
+            self._service.outrun(self, now)
+
     def blame(self, error: GatewayError) -> None:
         """Learn that the try has failed, whoever is to blame."""
         if self._service is None or not error.failure.blames_endpoint:
@@ -143,7 +147,7 @@ async def attempt(x: Exchange, lost: Endpoint | None = None) -> Upstream:
         x.attempt = made = Attempt(x, service, endpoint)
         tried.append(endpoint)
         try:
-            if service.hedging is not None:
+            if service.hedge_delay is not None:
                 upstream = await _hedged(x, service, retry, tried)
                 made = x.attempt
             else:
@@ -226,7 +230,7 @@ async def _hedged(x: Exchange, service: Service, retry: RetrySettings, tried: li
     """Do what `_try` does, and ask a second endpoint if the first one is slow and the request allows it."""
     first = x.attempt
     assert first is not None
-    delay = hedge_delay(x, service, retry)
+    delay = hedge_after(x, service.hedge_delay, retry) if service.hedge_delay is not None else None
     if delay is None:
         return await _try(x, first, retry)
 

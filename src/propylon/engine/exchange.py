@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
     from propylon.engine.attempt import Attempt
+    from propylon.engine.backend import Endpoint, Service
     from propylon.engine.body import Body
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.event_stream import EventStream, StreamRules
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from propylon.http.headers import Headers
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
-    from propylon.services.endpoint import Endpoint
-    from propylon.services.service import Service
 
 log = logging.getLogger("propylon.engine")
 

@@ -18,22 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from propylon.engine.attempt import Attempt
+    from propylon.engine.backend import HedgeDelay
     from propylon.engine.exchange import Exchange
     from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
-    from propylon.services.service import Service
 
 
-def hedge_delay(x: Exchange, service: Service, retry: RetrySettings) -> float | None:
+def hedge_after(x: Exchange, delay: HedgeDelay, retry: RetrySettings) -> float | None:
     """Return after how many seconds a second endpoint is to be asked; `None` if none is."""
-    hedging = service.settings.hedging
-    if hedging is None or x.pinned is not None or x.fields.websocket or x.method not in retry.methods:
+    if x.pinned is not None or x.fields.websocket or x.method not in retry.methods:
         return None
     if isinstance(x.body, Body) or (x.body and x.route.pipeline.on_request_chunk):
         return None
-    if hedging.delay is not None:
-        return hedging.delay
-    return service.latencies.value() if service.latencies is not None else None
+    return delay.value()
 
 
 class Leg:
@@ -79,7 +76,7 @@ class Leg:
         if self.answered and self.upstream is not None and self.upstream.head is not None:
             self.attempt.answered(self.upstream.head.status, now)
         elif self.attempt.sent and self.error is None:
-            self.attempt.endpoint.vitals.record(now - self.attempt.began, now)
+            self.attempt.outrun(now)
         self.answered, self.over = False, True
         self._way.close()
         self._drop()

@@ -17,11 +17,11 @@ from propylon.http.target import TargetError
 
 if TYPE_CHECKING:
     from propylon.engine.attempt import Attempt
+    from propylon.engine.backend import Endpoint
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
     from propylon.http.headers import Headers, Pair
     from propylon.routing.rewrite import Rewrite
-    from propylon.services.endpoint import Endpoint
 
 
 PRESERVE = b"*"
@@ -29,22 +29,21 @@ PRESERVE = b"*"
 
 
 async def new_connection(x: Exchange, endpoint: Endpoint) -> Upstream:
-    """Open a connection to `endpoint`, or wait in line for one.
+    """Lease an upstream to `endpoint`: a new connection, or what others give back.
 
     Raises:
         GatewayError: connect.*, choose.queue_full, choose.queue_timeout.
     """
-    pool = endpoint.pool
-    ticket = pool.ask(x)
+    lease = endpoint.pool.lease(x)
     try:
-        while ticket.connection is None:
-            if ticket.error is not None:
-                raise ticket.error
+        while lease.upstream is None:
+            if lease.error is not None:
+                raise lease.error
             await x.pause()
     except BaseException:
-        pool.withdraw(ticket)
+        lease.withdraw()
         raise
-    return ticket.connection
+    return lease.upstream
 
 
 async def send_attempt(x: Exchange, attempt: Attempt, upstream: Upstream) -> None:

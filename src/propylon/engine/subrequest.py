@@ -37,13 +37,12 @@ from propylon.routing.router import Router
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from propylon.engine.backend import Endpoint, Service
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.sides import Upstream
     from propylon.engine.websocket.end import End
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
-    from propylon.services.endpoint import Endpoint
-    from propylon.services.service import Service
 
     Way = Callable[[Exchange], Awaitable[Upstream]]
 
