@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from math import inf
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -326,7 +326,7 @@ def test_what_is_over_has_no_deadline_and_carries_out_what_was_deferred() -> Non
     x.arm(1.0, "head.timeout")
     x.defer(lambda: done.append("a"))
     x.defer(lambda: done.append("b"))
-    x.close()
+    x.settle()
     assert done == ["a", "b"]
     assert x.deadline == inf
     assert x.finished
@@ -473,3 +473,13 @@ async def test_a_replaced_body_drops_what_still_comes() -> None:
 def test_an_exchange_keeps_the_snapshot_it_began_with() -> None:
     first = snapshot()
     assert exchange(first).snapshot is first
+
+
+def test_a_place_in_a_service_is_given_back_once_whoever_gives_it_back() -> None:
+    left: list[GatewayError | None] = []
+    x = exchange()
+    x.gate = cast("Any", SimpleNamespace(leave=lambda x, error: left.append(error)))
+    error = GatewayError("head.timeout")
+    x.leave_gate(error)
+    x.settle()
+    assert left == [error]

@@ -409,7 +409,7 @@ def test_a_defect_of_the_gateway_is_a_500_and_is_logged(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("propylon.engine.request_out.send_request", broken)
+    monkeypatch.setattr("propylon.engine.attempt.send_request", broken)
     run = Run().start()
     assert run.problem() == "gateway.failed"
     assert "ZeroDivisionError" in caplog.text

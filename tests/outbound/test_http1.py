@@ -15,7 +15,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.http.request_head import HeadRules, RequestFields
 from propylon.outbound.http1 import MAX_HEAD_BYTES, MAX_INTERIM, EndpointConnection
-from tests.support.fakes import Clock, FakeClient, FakeTransport, exchange
+from tests.support.fakes import Clock, FakeClient, FakeTransport, attempt_on, exchange
 from tests.support.frames import SWITCH, frame, handshake
 
 
@@ -457,7 +457,7 @@ def test_an_endpoint_that_takes_some_of_a_body_in_each_idle_time_is_not_given_up
     wire = Wire(b"POST", send=False)
     unsent = 100_000
     wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
-    wire.x.upstream = wire.connection
+    wire.x.attempt = attempt_on(wire.x, wire.connection)
     wire.connection.send_head(b"POST /", b"", 200_000)
     wire.connection.pause_writing()
     for _ in range(5):
@@ -483,7 +483,7 @@ def test_what_is_written_behind_a_stall_does_not_hide_that_the_endpoint_reads(mo
 
     wire.transport.write = write  # type: ignore[method-assign]
     wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
-    wire.x.upstream = wire.connection
+    wire.x.attempt = attempt_on(wire.x, wire.connection)
     wire.connection.send_head(b"POST /", b"", 900_000)
     wire.connection.write_body(b"x" * 70_000)
     wire.connection.pause_writing()

@@ -14,7 +14,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.request_out import new_connection
 from propylon.engine.timing import Timeouts
 from propylon.outbound import pool as module
 from propylon.outbound.connect import ConnectError
@@ -260,13 +259,16 @@ async def test_a_connection_given_to_one_that_fails_meanwhile_is_not_forgotten()
 
     async def way(x: Exchange) -> None:
         try:
-            await new_connection(x, cast("Any", endpoint))
+            while lease.upstream is None:
+                await x.pause()
         except GatewayError:
+            lease.withdraw()
             await stalled()
 
     endpoint = Endpoint(PoolLimits(max=1))
     connection = await opened(endpoint)
     x = exchange()
+    lease = endpoint.pool.lease(x)
     x.start(way(x))
     waiting = endpoint.ask()
     assert endpoint.pool.waiting == 2

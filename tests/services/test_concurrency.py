@@ -18,7 +18,7 @@ class Waiter:
 
     def __init__(self) -> None:
         self.way: Coroutine[Any, Any, None] | None = None
-        self.deferred: list[Callable[[], object]] = []
+        self.gate: ConcurrencyGate | None = None
         self.armed: list[tuple[float | None, str]] = []
         self.failure: GatewayError | None = None
         self.ended = False
@@ -29,9 +29,13 @@ class Waiter:
         self.refused: GatewayError | None = None
 
     def enter(self, admission: ConcurrencyGate) -> Waiter:
-        self.way = admission.enter(cast("Any", self))
+        self.way = self._enter(admission)
         self.notify()
         return self
+
+    async def _enter(self, gate: ConcurrencyGate) -> None:
+        await gate.enter(cast("Any", self))
+        self.gate = gate
 
     def notify(self) -> None:
         assert self.way is not None
@@ -53,12 +57,10 @@ class Waiter:
     def disarm(self) -> None:
         self.armed.append((None, ""))
 
-    def defer(self, action: Callable[[], object]) -> None:
-        self.deferred.append(action)
-
-    def leave(self) -> None:
-        for action in self.deferred:
-            action()
+    def leave(self, error: GatewayError | None = None) -> None:
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            gate.leave(cast("Any", self), error)
 
 
 class _turn:
@@ -159,20 +161,10 @@ async def test_a_limit_that_moves_learns_from_what_failed_though_another_service
     code: str, shrinks: bool
 ) -> None:
     def fall_back(waiter: Waiter, admission: ConcurrencyGate) -> None:
-        admission.leave(cast("Any", waiter), GatewayError(code))
+        waiter.leave(GatewayError(code))
 
     def fail(waiter: Waiter, admission: ConcurrencyGate) -> None:
         waiter.status, waiter.error = GatewayError(code).status, GatewayError(code)
 
     assert (await rounds(fall_back) < 20) is shrinks
     assert (await rounds(fail) < 20) is shrinks
-
-
-async def test_a_place_is_given_back_once() -> None:
-    admission = ConcurrencyGate("s", Concurrency(max=1))
-    first = Waiter().enter(admission)
-    admission.leave(cast("Any", first), GatewayError("head.timeout"))
-    second = Waiter().enter(admission)
-    assert second.ended
-    first.leave()
-    assert Waiter().enter(admission).refused is not None

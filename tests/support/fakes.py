@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import pytest
 
+from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
 from propylon.engine.client_certificate import ClientCertificate
 from propylon.engine.errors import GatewayError
@@ -219,6 +220,7 @@ class FakeUpstream:
         self.finished = 0
         self.holds: set[object] = set()
         self.on_send: Callable[[FakeUpstream], None] = lambda upstream: None
+        self.on_finish: Callable[[], None] = lambda: None
 
     @property
     def line(self) -> bytes:
@@ -259,6 +261,7 @@ class FakeUpstream:
 
     def finish(self) -> None:
         self.finished += 1
+        self.on_finish()
         self.exchange = None
         if self.transport is not None:
             self.transport.abort()
@@ -382,6 +385,13 @@ class FakeEndpoint:
         self.breaker: Breaker | None = None
         self.vitals = Vitals(self.url)
         self.pool = FakePool(kept, new)
+
+
+def attempt_on(x: Exchange, upstream: Any) -> Attempt:
+    """An attempt of `x` that has an upstream, and that nobody counts."""
+    made = Attempt(x, None, FakeEndpoint())
+    made.upstream = upstream
+    return made
 
 
 def fake_service(*endpoints: FakeEndpoint, **settings: Any) -> Service:

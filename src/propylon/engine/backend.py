@@ -104,14 +104,14 @@ class Gate(Protocol):
     """The way into a service that takes so many exchanges at a time."""
 
     async def enter(self, x: Exchange) -> None:
-        """Take a place, which is given back at the end of the exchange; wait for one if there is none.
+        """Take a place, until the exchange leaves; wait for one if there is none.
 
         Raises:
             GatewayError: choose.queue_full, choose.queue_timeout.
         """
 
     def leave(self, x: Exchange, error: GatewayError | None = None) -> None:
-        """Give the place back, if there is one; `error` is why another service takes over."""
+        """Give the place back; `error` is why another service takes over."""
 
 
 class HedgeDelay(Protocol):

@@ -185,7 +185,5 @@ class EventStream:
         self._ended = True
         x = self._exchange
         x.client.end_body([])
-        upstream, x.upstream = x.upstream, None
-        if upstream is not None:
-            upstream.finish()
+        x.end_attempt()
         x.notify()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
     from propylon.engine.attempt import Attempt
-    from propylon.engine.backend import Endpoint, Service
+    from propylon.engine.backend import Endpoint, Gate, Service
     from propylon.engine.body import Body
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.event_stream import EventStream, StreamRules
@@ -62,7 +62,7 @@ class Exchange:
         endpoint: the endpoint that was chosen last, once there is one.
         attempt: the try under way, or whose answer is passed on.
         attempts: how many times the request was sent.
-        admitted: the service in which it has a place, if that has a limit.
+        gate: where it has a place in its service, if that has a limit.
         replay: keeps a body under way, if the request may be sent to another endpoint.
         error: the gateway's own failure, if there was one.
         status: the status sent to the client; 0 before.
@@ -89,7 +89,6 @@ class Exchange:
         "_running",
         "_state",
         "_way",
-        "admitted",
         "attempt",
         "attempts",
         "body",
@@ -105,6 +104,7 @@ class Exchange:
         "extra_fields",
         "fields",
         "finished",
+        "gate",
         "host",
         "id",
         "method",
@@ -129,7 +129,6 @@ class Exchange:
         "transform",
         "tunnel",
         "tunnel_settings",
-        "upstream",
     )  # fmt: skip
 
     def __init__(self, client: Client, snapshot: Snapshot, method: bytes, path: bytes, query: bytes | None) -> None:
@@ -151,7 +150,6 @@ class Exchange:
         self.service: Service | None = None
         self.pinned: Endpoint | None = None
         self.endpoint: Endpoint | None = None
-        self.upstream: Upstream | None = None
         self.transform: Transform | None = None
         self.event_stream: EventStream | None = None
         self.stream_rules: StreamRules = NO_RULES
@@ -162,7 +160,7 @@ class Exchange:
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.replay: Replay | None = None
-        self.admitted: Service | None = None
+        self.gate: Gate | None = None
         self._response: Response | None = None
         self.error: GatewayError | None = None
         self.status = 0
@@ -206,6 +204,11 @@ class Exchange:
         if not isinstance(value, Response):
             raise TypeError(f"{value!r} is no Response")
         self._response = value
+
+    @property
+    def upstream(self) -> Upstream | None:
+        """What carries the attempt under way, if there is one."""
+        return self.attempt.upstream if self.attempt is not None else None
 
     @property
     def changed_request(self) -> Request | None:
@@ -428,10 +431,27 @@ class Exchange:
         if self.tunnel is not None:
             self.check_by(self.tunnel.deadline)
 
-    def close(self) -> None:
-        """Mark the exchange as over and carry out what was deferred."""
+    def end_attempt(self) -> None:
+        """Settle the attempt under way, if there is one: nothing more is wanted of its endpoint."""
+        if self.attempt is not None:
+            self.attempt.settle()
+
+    def leave_gate(self, error: GatewayError | None = None) -> None:
+        """Give back the place in a service, if there is one; `error` is why another service takes over."""
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            gate.leave(self, error)
+
+    def settle(self) -> None:
+        """Give back all that the exchange holds, and carry out what was deferred: it is over (step 8)."""
+        if self.attempt is not None:
+            self.attempt.settle()
+        if self.replay is not None:
+            self.replay.unplug()
         self.finished = True
         self.deadline = inf
+        if self.gate is not None:
+            self.leave_gate()
         if self._deferred is not None:
             for action in self._deferred:
                 try:

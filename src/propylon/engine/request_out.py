@@ -1,13 +1,11 @@
-"""Steps 4 and 5: from a chosen endpoint to a request written on a connection to it."""
+"""Step 5: how the request of an exchange is written for an endpoint."""
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import run_all
 from propylon.engine.sides import UNKNOWN
 from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
@@ -16,7 +14,6 @@ from propylon.http.request_head import HOSTS, WRITTEN_ANEW
 from propylon.http.target import TargetError
 
 if TYPE_CHECKING:
-    from propylon.engine.attempt import Attempt
     from propylon.engine.backend import Endpoint
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
@@ -26,42 +23,6 @@ if TYPE_CHECKING:
 
 PRESERVE = b"*"
 """The `host:` rule that hands on what the client asked for."""
-
-
-async def new_connection(x: Exchange, endpoint: Endpoint) -> Upstream:
-    """Lease an upstream to `endpoint`: a new connection, or what others give back.
-
-    Raises:
-        GatewayError: connect.*, choose.queue_full, choose.queue_timeout.
-    """
-    lease = endpoint.pool.lease(x)
-    try:
-        while lease.upstream is None:
-            if lease.error is not None:
-                raise lease.error
-            await x.pause()
-    except BaseException:
-        lease.withdraw()
-        raise
-    return lease.upstream
-
-
-async def send_attempt(x: Exchange, attempt: Attempt, upstream: Upstream) -> None:
-    """Send the request as the policies of the attempt want it, unless the connection fails before.
-
-    Raises:
-        GatewayError: request.policy_failed, read.bad_target.
-    """
-    upstream.begin(x)
-    x.attempts = attempt.number = x.attempts + 1
-    headers = None
-    if x.route.pipeline.on_attempt:
-        await run_all(x, x.route.pipeline.on_attempt, attempt, code="request.policy_failed")
-        headers = attempt.looked_at
-    if upstream.error is None:
-        attempt.sent = True
-        attempt.began = monotonic()
-        send_request(x, attempt.endpoint, upstream, headers)
 
 
 def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: Headers | None) -> None:

@@ -94,8 +94,7 @@ def send(x: Exchange, response: Response) -> None:
         x.status = response.status
         x.client.send(line, block, b"" if bodyless else content)
         if x.upstream is not None and not x.upstream.complete:  # the service's own body is not wanted any more
-            x.upstream.finish()
-            x.upstream = None
+            x.end_attempt()
 
 
 def _sink(x: Exchange, response: Response, length: int) -> BodySink:
@@ -133,9 +132,7 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
         if x.event_stream is None or not x.event_stream.tell(error):
             x.client.abort()
         return
-    if x.upstream is not None:
-        x.upstream.finish()
-        x.upstream = None
+    x.end_attempt()
     if error.status == 499:
         return
     pipeline = x.route.pipeline

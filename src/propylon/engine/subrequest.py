@@ -22,11 +22,11 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from propylon.engine.attempt import attempt, give_up
+from propylon.engine.ask import ask
+from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.request_out import send_request
 from propylon.engine.snapshot import CompiledRoute, Snapshot
 from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Headers
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
 
-    Way = Callable[[Exchange], Awaitable[Upstream]]
+    Way = Callable[[Exchange], Awaitable[Attempt]]
 
 NO_CLIENT: Final = Origin(b"", b"http", b"", b"")
 """Where a request comes from that nobody has sent: a service is told about no client."""
@@ -137,7 +137,7 @@ class Subrequest:
             GatewayError: choose.*, connect.*, attempt.*, head.*, relay.*.
         """
         self.exchange.service = service
-        return await self._carry(attempt, timeout, limit)
+        return await self._carry(ask, timeout, limit)
 
     async def ask_on(
         self, connection: Upstream, endpoint: Endpoint, *, timeout: float, limit: int
@@ -153,16 +153,12 @@ class Subrequest:
             GatewayError: attempt.*, head.*, relay.*.
         """
 
-        async def once(x: Exchange) -> Upstream:
-            x.upstream = connection
-            connection.begin(x)
-            if connection.error is None:
-                send_request(x, endpoint, connection, None)
-            while connection.head is None and connection.error is None:
+        async def once(x: Exchange) -> Attempt:
+            made = x.attempt = Attempt(x, None, endpoint)
+            made.upstream = connection
+            while not made.advance():
                 await x.pause()
-            if connection.error is not None:
-                raise connection.error
-            return connection
+            return made
 
         return await self._carry(once, timeout, limit)
 
@@ -187,7 +183,8 @@ class Subrequest:
         x = self.exchange
         self._error = GatewayError("gateway.failed")
         try:
-            upstream = await way(x)
+            upstream = (await way(x)).upstream
+            assert upstream is not None
             self._head = upstream.head
             x.total_deadline = deadline  # with the head the way of a client's request is over, and its time unlimited
             await self._read(upstream, limit)
@@ -199,8 +196,7 @@ class Subrequest:
         except (Exception, CancelledError):
             log.exception("a request of the gateway's own failed by a defect: %r", self)
         finally:
-            give_up(x)
-            x.close()
+            x.settle()
             x.body = None
 
     async def _read(self, upstream: Upstream, limit: int) -> None:

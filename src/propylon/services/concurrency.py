@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -57,7 +56,7 @@ class ConcurrencyGate:
         self._set_limit()
 
     async def enter(self, x: Exchange) -> None:
-        """Take a place for an exchange, which is given back at its end; wait for one if there is none.
+        """Take a place for an exchange, until it leaves; wait for one if there is none.
 
         Raises:
             GatewayError: choose.queue_full, choose.queue_timeout.
@@ -75,17 +74,14 @@ class ConcurrencyGate:
                 raise
             x.disarm()
         self._inside[x] = monotonic()
-        x.defer(partial(self.leave, x))
 
     def leave(self, x: Exchange, error: GatewayError | None = None) -> None:
-        """Give back the place of an exchange, if it has one.
+        """Give back the place of an exchange.
 
         Args:
             error: why another service takes over; `None` if the exchange ends.
         """
-        since = self._inside.pop(x, None)
-        if since is None:
-            return
+        since = self._inside.pop(x)
         error = error or x.error
         adaptive = self._adaptive
         if adaptive is not None and not x.is_websocket and x.event_stream is None and not _never_asked(error):
