@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import logging
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from propylon import Gateway, Response
+from propylon.config.load import Loaded, validate
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
 from tests.support.client import RawClient, request_bytes
@@ -173,3 +178,32 @@ async def test_the_url_of_a_listener_on_all_addresses_can_be_used() -> None:
         assert gateway.port > 0
         assert not gateway.url.startswith("http://:")
         assert (await reply(gateway)).status == 200
+
+
+# within another program
+
+
+def process_settings() -> dict[str, object]:
+    """Return what belongs to the process, and so to the program that a gateway may be a part of."""
+    root = logging.getLogger()
+    return {
+        "signals": [signal.getsignal(number) for number in signal.valid_signals()],
+        "switch interval": sys.getswitchinterval(),
+        "collector": (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()),
+        "log": (root.level, list(root.handlers), logging.getLogger("propylon").level),
+    }
+
+
+async def test_it_leaves_signals_collector_and_log_to_the_program_it_is_part_of() -> None:
+    seen: list[dict[str, object]] = []
+
+    def read() -> Loaded:
+        seen.append(process_settings())
+        return Loaded(validate({"listen": "127.0.0.1:0", "log": {"level": "debug"}}))
+
+    before = process_settings()
+    async with Gateway.from_config(validate({"listen": "127.0.0.1:0"}), read=read) as gateway:
+        seen.append(process_settings())
+        assert (await gateway.reload()).changes
+        seen.append(process_settings())
+    assert [*seen, process_settings()] == [before] * 4

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import gc
-import logging
-import os
-import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -19,18 +12,9 @@ if TYPE_CHECKING:
     from propylon.config.load import Loaded
     from propylon.config.schema import GatewayConfig, ListenerConfig
     from propylon.engine.snapshot import Snapshot
-    from propylon.runtime.aside import LongLived
-    from propylon.runtime.changed_files import ChangedFiles
     from propylon.runtime.modules import Modules
     from propylon.runtime.reload import Reload, Reloader
     from propylon.runtime.worker import Worker
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-
-# Exchanges are freed by reference counts; only errors leave cycles. The defaults would look for them 14 times as often.
-GC_THRESHOLDS = (10_000, 10, 10)
-
-log = logging.getLogger("propylon")
 
 
 class Gateway:
@@ -52,13 +36,11 @@ class Gateway:
         self._data["services"] = dict(settings.get("services", {}))
         self._modules: Modules | None = None
         self._read: Callable[[], Loaded] | None = None
-        self._file: Path | None = None
         self._loaded: Loaded | None = None
         self._listen: tuple[ListenerConfig, ...] | None = None
         self._snapshot: Snapshot | None = None
         self._worker: Worker | None = None
         self._reloader: Reloader | None = None
-        self._long_lived: LongLived | None = None
 
     @classmethod
     def from_config(
@@ -93,9 +75,7 @@ class Gateway:
         """
         from propylon.config.load import load_whole
 
-        self = cls._of(load_whole(path), Path(path).parent, lambda: load_whole(path))
-        self._file = Path(path)
-        return self
+        return cls._of(load_whole(path), Path(path).parent, lambda: load_whole(path))
 
     def reload_from(self, read: Callable[[], Loaded], modules: Modules) -> None:
         """Let `reload` find the configuration by `read`, with `modules` imported anew."""
@@ -176,69 +156,14 @@ class Gateway:
             ConfigError, BuildError: the configuration is wrong.
             ListenError: an address cannot be listened on.
         """
+        from propylon.runtime.process import Process
+
         if listen is not None:
             from propylon.config.load import validate
 
             self._listen = validate({"listen": listen}).listen
             self._loaded = self._elsewhere(self.loaded())
-        logging.basicConfig(level=self.config.log.level.upper(), stream=sys.stderr, format=LOG_FORMAT)
-        self.snapshot()  # before the loop runs: what is wrong is told before anything is opened
-        _run(self._serve(watch))
-
-    async def _serve(self, watch: bool) -> None:
-        from propylon.runtime.aside import LongLived
-
-        loop = asyncio.get_running_loop()
-        stopped: asyncio.Future[bool] = loop.create_future()
-
-        def stop(restart: bool) -> None:
-            if not stopped.done():
-                stopped.set_result(restart)
-
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
-            loop.add_signal_handler(number, stop, number == signal.SIGUSR2)
-        restart = False
-        had_terminal = _is_terminal()
-
-        def hang_up() -> None:
-            if had_terminal and not _is_terminal():
-                stop(False)  # the terminal is closed, and takes along what runs in it
-            elif self._reloader is not None:
-                self._reloader.request()
-
-        loop.add_signal_handler(signal.SIGHUP, hang_up)
-        starting = loop.create_task(self.start(), name="propylon start")
-        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():  # it still waits for the endpoints of its services
-            starting.cancel()
-            await asyncio.wait((starting,))
-            return
-        starting.result()
-        watching = loop.create_task(self._watch().run(), name="propylon watch") if watch else None
-        try:
-            log.info("listening on %s", ", ".join(self.addresses))
-            gc.collect()
-            gc.freeze()  # the configuration lives for long: collections need not look at it
-            gc.set_threshold(*GC_THRESHOLDS)
-            self._long_lived = LongLived()
-            restart = await stopped
-            log.info("stopping: waiting for what is under way")
-        finally:
-            if watching is not None:
-                watching.cancel()
-            await self.stop(restart=restart)
-
-    def _watch(self) -> ChangedFiles:
-        from propylon.runtime.changed_files import ChangedFiles
-
-        reloader = self._reloader
-        assert reloader is not None
-
-        async def changed() -> None:
-            with contextlib.suppress(Exception):  # it is in the log
-                await reloader.reload()
-
-        return ChangedFiles(reloader.files, changed, self._file)
+        Process(self).run(watch)
 
     async def start(self) -> None:
         """Start to serve in the running event loop; on a free port of 127.0.0.1 if no address is configured.
@@ -298,9 +223,11 @@ class Gateway:
     def _adopt(self, loaded: Loaded, snapshot: Snapshot) -> None:
         """Go on with another configuration: the worker has taken it up."""
         self._loaded, self._snapshot = loaded, snapshot
-        if self._long_lived is not None:  # the process is this gateway's alone
-            logging.getLogger().setLevel(loaded.config.log.level.upper())
-            self._long_lived.keep()
+
+    @property
+    def reloader(self) -> Reloader | None:
+        """What reloads it while it runs, for the process that it has to itself."""
+        return self._reloader
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -328,21 +255,3 @@ class Gateway:
     def port(self) -> int:
         """The port of the first TCP listener."""
         return int(self.url.rpartition(":")[2])
-
-
-def _is_terminal() -> bool:
-    """Tell whether the log goes to a terminal that is still there."""
-    try:
-        return os.isatty(sys.stderr.fileno())
-    except (AttributeError, OSError, ValueError):
-        return False
-
-
-def _run(main: Any) -> None:
-    """Run on uvloop where there is one."""
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        uvloop.run(main)
-        return
-    asyncio.run(main)

@@ -85,7 +85,7 @@ async def test_pieces_of_an_upload_leave_at_once(front: Fronts) -> None:
 def unsent(f: Front) -> list[int]:
     """How much the gateway holds for each client, in bytes."""
     worker: Any = f.gateway._worker
-    return [connection._transport.get_write_buffer_size() for connection in worker._intake.connections]
+    return [connection._transport.get_write_buffer_size() for connection in worker._connections.open]
 
 
 async def test_a_slow_reader_slows_its_own_stream_and_nobody_elses(front: Fronts) -> None:

@@ -58,7 +58,7 @@ async def all_over(f: Front) -> None:
     worker = f.gateway._worker
     assert worker is not None
     await until(lambda: worker.connections == 0, "every client connection is freed")
-    pools = [endpoint.pool for service in worker.snapshot.services.values() for endpoint in service.endpoints]
+    pools = [endpoint.pool for service in worker.core.snapshot.services.values() for endpoint in service.endpoints]
     await until(lambda: all(pool.open == pool.idle for pool in pools), "every endpoint connection is freed")
 
 

@@ -176,7 +176,7 @@ async def test_each_request_passes_the_attempt_policies() -> None:
     race = await Race(Policy()).start()
     assert seen == ["http://10.0.0.0:1", "http://10.0.0.1:1"]
     for number, upstream in enumerate(race.upstreams):
-        assert upstream.sent[0][2].count(b"x-to: http://10.0.0.%d:1\r\n" % number) == 1
+        assert upstream.block.count(b"x-to: http://10.0.0.%d:1\r\n" % number) == 1
 
 
 async def test_the_delay_is_what_nearly_all_answers_take_once_that_is_known() -> None:
@@ -301,5 +301,4 @@ async def test_what_a_policy_added_for_a_connection_that_was_dead_is_not_sent_tw
     await race.start()
     kept.fail("attempt.closed")
     await settle()
-    (_, _, block, _) = race.upstreams[0].sent[0]
-    assert block.count(b"x-try: 1") == 1
+    assert race.upstreams[0].block.count(b"x-try: 1") == 1

@@ -46,7 +46,7 @@ async def test_it_goes_out_as_it_was_made_and_the_answer_comes_back() -> None:
     assert upstream.line == b"POST /keys?a=1"
     assert b"host: 10.0.0.7:3001\r\n" in upstream.block
     assert b"accept: application/json\r\n" in upstream.block
-    assert upstream.sent[0][3] == b"hello"
+    assert upstream.sent[0][-1] == b"hello"
     upstream.answer(OK + b"x-a: 1\r\n", b"there")
     answer = await task
     assert (answer.status, answer.headers["x-a"], answer.body, answer.whole) == (200, "1", b"there", True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from propylon.http.fields import CONNECTION_BOUND
 from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.refusal import Refusal
-from propylon.http.request_head import HOSTS, HeadRules, RequestFields, RequestLine, RequestReader
+from propylon.http.request_head import HOSTS, HeadRules, RequestFields, RequestLine, RequestReader, host_of
 from propylon.http.target import PathRules
 
 RULES = HeadRules()
@@ -271,6 +271,40 @@ def test_the_block_is_what_is_visible_and_nothing_that_ends_here(pairs: list[tup
 # the reader
 
 
+@pytest.mark.parametrize(
+    ("line", "lines", "host"),
+    [
+        (b"GET / HTTP/1.1", [b"host: a.example"], b"a.example"),
+        (b"GET / HTTP/1.0", [], None),
+        (b"GET http://a.example/ HTTP/1.0", [], b"a.example"),
+        (b"GET http://a.example/ HTTP/1.1", [b"host: A.example"], b"a.example"),
+    ],
+)
+def test_rfc9112_3_2_the_host_is_that_of_the_target_or_of_the_host_field(
+    line: bytes, lines: list[bytes], host: bytes | None
+) -> None:
+    found = host_of(RequestLine(line, RULES), fields(*lines))
+    assert (None if found is None else found.name) == host
+
+
+@pytest.mark.parametrize(
+    ("line", "lines", "code"),
+    [
+        (b"GET / HTTP/1.1", [], "read.bad_host"),
+        (b"GET http://a.example/ HTTP/1.1", [], "read.bad_host"),
+        (b"GET http://a.example/ HTTP/1.1", [b"host: b.example"], "read.bad_host"),
+        (b"POST / HTTP/1.0", [b"host: a", b"transfer-encoding: chunked"], "read.bad_framing"),
+        (b"GET / HTTP/1.0", [b"host: a", b"connection: upgrade", b"upgrade: websocket"], "upgrade.bad_handshake"),
+    ],
+)
+def test_a_request_line_and_fields_that_contradict_each_other_are_refused(
+    line: bytes, lines: list[bytes], code: str
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        host_of(RequestLine(line, RULES), fields(*lines))
+    assert caught.value.code == code
+
+
 def test_a_reader_remembers_heads_and_not_refusals() -> None:
     reader = RequestReader(RULES)
     lines = [reader.lines[b"GET / HTTP/1.1"] for _ in range(3)]
@@ -292,3 +326,37 @@ def test_a_detail_names_no_class_and_no_module() -> None:
         with pytest.raises(Refusal) as caught:
             RequestLine(raw, RULES)
         assert not re.search(r"Error|propylon|0x[0-9a-f]{5}", caught.value.detail)
+
+
+# versions of HTTP whose heads come as pairs
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        b"Host: a.example\r\nX-A: 1\r\nx-a:\t2 \r\n",
+        b"host: a\r\ncontent-length: 5\r\nconnection: x-b\r\nx-b: 1\r\ncookie: c=1\r\n",
+        b"host: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nte: trailers\r\n",
+    ],
+)
+def test_a_section_of_pairs_is_the_same_as_one_of_lines(section: bytes) -> None:
+    pairs = [(name, value) for name, _, value in (line.partition(b":") for line in section.split(b"\r\n") if line)]
+    read, made = RequestFields(section, HeadRules()), RequestFields.of(pairs, HeadRules())
+    for name in RequestFields.__slots__:
+        if name != "_fields":
+            assert getattr(made, name) == getattr(read, name), name
+
+
+@pytest.mark.parametrize("pair", [(b"x y", b"1"), (b"", b"1"), (b"x", b"a\r\nb: c"), (b"x", b"\x00"), (b"x_y", b"1")])
+def test_a_pair_that_could_be_no_line_is_refused(pair: tuple[bytes, bytes]) -> None:
+    with pytest.raises(Refusal) as caught:
+        RequestFields.of([(b"host", b"a"), pair], HeadRules())
+    assert caught.value.code == "read.bad_field"
+
+
+def test_a_target_of_its_parts_is_read_by_the_same_rules() -> None:
+    line = RequestLine.of(b"GET", b"/%62?c", HeadRules())
+    assert (line.method, line.path, line.query, line.minor) == (b"GET", b"/b", b"c", 1)
+    for method, target in ((b"G T", b"/"), (b"GET", b"/a b"), (b"CONNECT", b"a:1"), (b"GET", b"/%")):
+        with pytest.raises(Refusal):
+            RequestLine.of(method, target, HeadRules())

@@ -16,20 +16,20 @@ def head(first: bytes = b"HTTP/1.1 200 OK", *lines: bytes) -> ResponseHead:
 
 
 @pytest.mark.parametrize(
-    ("first", "line", "status", "minor"),
+    ("first", "reason", "status", "minor"),
     [
-        (b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\r\n", 200, 1),
-        (b"HTTP/1.0 404 Not Found", b"HTTP/1.1 404 Not Found\r\n", 404, 0),
-        (b"HTTP/1.1 599 ", b"HTTP/1.1 599 \r\n", 599, 1),
-        (b"HTTP/1.1 299", b"HTTP/1.1 299 \r\n", 299, 1),
-        (b"HTTP/1.1 200 na\xefve\t!", b"HTTP/1.1 200 na\xefve\t!\r\n", 200, 1),
+        (b"HTTP/1.1 200 OK", None, 200, 1),
+        (b"HTTP/1.0 404 Not Found", None, 404, 0),
+        (b"HTTP/1.1 599 ", b"", 599, 1),
+        (b"HTTP/1.1 299", b"", 299, 1),
+        (b"HTTP/1.1 200 na\xefve\t!", b"na\xefve\t!", 200, 1),
     ],
 )
-def test_rfc9112_4_the_status_line_is_written_for_an_http_1_1_client(
-    first: bytes, line: bytes, status: int, minor: int
+def test_rfc9112_4_a_reason_is_remembered_where_it_is_not_the_registered_one(
+    first: bytes, reason: bytes | None, status: int, minor: int
 ) -> None:
     found = head(first)
-    assert (found.line, found.status, found.minor) == (line, status, minor)
+    assert (found.reason, found.status, found.minor) == (reason, status, minor)
 
 
 @pytest.mark.parametrize(
@@ -156,4 +156,13 @@ def test_any_bytes_are_a_head_or_one_refusal(raw: bytes) -> None:
     else:
         assert found.block.count(b"\r\n") == len(found.visible)
         assert b"\n" not in found.block.replace(b"\r\n", b"")
-        assert found.line.count(b"\r\n") == 1
+        assert b"\n" not in (found.reason or b"")
+
+
+def test_a_head_of_pairs_is_the_same_as_one_of_lines() -> None:
+    pairs = [(b"Date", b"now"), (b"content-length", b"3"), (b"connection", b"close"), (b"X-A", b"1")]
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in pairs)
+    read, made = ResponseHead(b"HTTP/1.1 201 Created\r\n" + lines), ResponseHead.of(201, pairs)
+    assert all(getattr(read, name) == getattr(made, name) for name in ResponseHead.__slots__)
+    with pytest.raises(Refusal):
+        ResponseHead.of(200, [(b"x", b"a\nb")])

@@ -21,8 +21,9 @@ from propylon.engine.snapshot import ClientLimits, ClientTimeouts
 from propylon.engine.timing import Ending
 from propylon.engine.websocket.settings import DRAINED
 from propylon.engine.websocket.tunnel import CLOSE_SECONDS
-from propylon.http.response_head import ResponseHead
+from propylon.http.response_head import OwnHead, ResponseHead
 from propylon.inbound import http1 as module
+from propylon.inbound.connections import Connections
 from propylon.inbound.http1 import (
     MAX_DRAIN_BYTES,
     PROBE_AGAIN_SECONDS,
@@ -30,7 +31,8 @@ from propylon.inbound.http1 import (
     TURN_REQUESTS,
     ClientConnection,
 )
-from propylon.inbound.intake import Intake
+from propylon.runtime.core import Core
+from propylon.transport.stream import TransportStream
 from tests.support.fakes import OK, Clock, FakeEndpoint, FakeTransport, FakeUpstream, snapshot
 from tests.support.frames import frame, handshake
 from tests.support.tunnels import clock_of
@@ -44,14 +46,19 @@ class Wire:
     """A connection with a fake transport in front of a gateway of fakes."""
 
     def __init__(
-        self, *policies: object, upstreams: int = 1, intake: Intake | None = None, connect: bool = True, **more: Any
+        self,
+        *policies: object,
+        upstreams: int = 1,
+        connections: Connections | None = None,
+        connect: bool = True,
+        **more: Any,
     ) -> None:
         self.upstreams = [FakeUpstream() for _ in range(upstreams)]
         self.endpoint = FakeEndpoint(*self.upstreams)
         made_of = snapshot(*policies, endpoint=self.endpoint, **({"client_timeouts": TIMES} | more))
-        self.intake = intake or Intake(made_of)
+        self.connections = connections or Connections(Core(made_of))
         self.transport = FakeTransport()
-        self.connection = ClientConnection(self.intake)
+        self.connection = ClientConnection(self.connections)
         if connect:
             self.connection.connection_made(cast("Any", self.transport))
 
@@ -123,7 +130,7 @@ def test_a_chunked_body_is_decoded_the_same_whatever_its_cuts() -> None:
     )
     for at in range(len(stream) + 1):
         wire = Wire().feed(stream[:at], stream[at:])
-        whole = wire.upstream.sent[0][3] if wire.upstream.sent[0][0] == "send" else wire.upstream.request_body
+        whole = wire.upstream.sent[0][-1] if wire.upstream.sent[0][0] == "send" else wire.upstream.request_body
         assert whole == b"abcde"
 
 
@@ -220,13 +227,13 @@ def test_a_bad_request_behind_good_ones_is_refused_after_their_answers() -> None
 
 def test_too_many_connections_are_told_so() -> None:
     first = Wire(limits=ClientLimits(connections=1))
-    second = Wire(intake=first.intake)
+    second = Wire(connections=first.connections)
     assert second.statuses() == [503]
     assert b"retry-after: 1\r\n" in second.transport.written
     assert second.transport.eof
     first.lost()
     second.lost()
-    assert Wire(intake=first.intake).statuses() == []
+    assert Wire(connections=first.connections).statuses() == []
 
 
 def test_a_loop_is_seen() -> None:
@@ -387,7 +394,7 @@ def test_a_client_that_is_lost_ends_its_exchange() -> None:
     wire = Wire().feed(GET % 1)
     wire.lost()
     assert wire.upstream.finished == 1
-    assert wire.intake.connections == set()
+    assert wire.connections.open == set()
     assert repr(wire.connection) == "<ClientConnection 192.0.2.1 closed>"
     wire.connection.check(inf)
 
@@ -416,40 +423,40 @@ def half_closed_stream(sent: bytes, error: int = 0, head: bytes = EVENTS) -> Wir
 
 def test_a_half_closed_client_of_an_event_stream_is_probed_with_a_comment(clock: Clock) -> None:
     wire = half_closed_stream(b"data: 1\n")
-    wire.intake.sweep(clock.now + 0.4)
+    wire.connections.sweep(clock.now + 0.4)
     assert wire.transport.take() == b""
     clock.now += PROBE_SECONDS
-    wire.intake.sweep(clock.now)
+    wire.connections.sweep(clock.now)
     assert wire.transport.take() == b"2\r\n:\n\r\n"
-    wire.intake.sweep(clock.now + 0.1)
+    wire.connections.sweep(clock.now + 0.1)
     assert wire.connection.deadline == clock.now + 0.1 + PROBE_AGAIN_SECONDS
-    wire.intake.sweep(clock.now + 0.1 + PROBE_AGAIN_SECONDS)
+    wire.connections.sweep(clock.now + 0.1 + PROBE_AGAIN_SECONDS)
     assert wire.transport.take() == b"2\r\n:\n\r\n"
     assert not wire.transport.aborted
 
 
 def test_a_half_closed_client_of_an_event_stream_that_has_gone_ends_it(clock: Clock) -> None:
     wire = half_closed_stream(b"data: 1\n\n", error=104)
-    wire.intake.sweep(clock.now + PROBE_SECONDS)
+    wire.connections.sweep(clock.now + PROBE_SECONDS)
     assert wire.upstream.finished == 0
-    wire.intake.sweep(clock.now + PROBE_SECONDS + 0.1)
+    wire.connections.sweep(clock.now + PROBE_SECONDS + 0.1)
     assert wire.transport.aborted
     assert wire.upstream.finished == 1
 
 
 def test_a_probe_waits_for_the_end_of_a_line_and_never_comes_into_a_compressed_stream(clock: Clock) -> None:
     wire = half_closed_stream(b"data: 1")
-    wire.intake.sweep(clock.now + PROBE_SECONDS)
+    wire.connections.sweep(clock.now + PROBE_SECONDS)
     assert wire.transport.take() == b""
     assert isinstance(wire.upstream.body, Body)
     wire.upstream.body.feed(b"\n")
     wire.transport.take()
-    wire.intake.sweep(clock.now + PROBE_SECONDS + 0.1)
+    wire.connections.sweep(clock.now + PROBE_SECONDS + 0.1)
     assert wire.transport.take() == b"2\r\n:\n\r\n"
 
     packed = half_closed_stream(b"\x1f\x8b\n", head=EVENTS + b"content-encoding: gzip\r\n")
-    packed.intake.sweep(clock.now + PROBE_SECONDS)
-    packed.intake.sweep(clock.now + PROBE_SECONDS + 1)
+    packed.connections.sweep(clock.now + PROBE_SECONDS)
+    packed.connections.sweep(clock.now + PROBE_SECONDS + 1)
     assert packed.transport.take() == b""
     assert not packed.transport.aborted
 
@@ -728,9 +735,9 @@ def test_an_unread_body_that_stops_coming_ends_the_connection(clock: Clock) -> N
 
 def test_the_deadline_of_an_exchange_is_looked_at_too(clock: Clock) -> None:
     wire = Wire().feed(GET % 1)
-    wire.intake.sweep(clock.now + 59)
+    wire.connections.sweep(clock.now + 59)
     assert wire.statuses() == []
-    wire.intake.sweep(clock.now + 60)
+    wire.connections.sweep(clock.now + 60)
     assert wire.statuses() == [504]
     assert not wire.transport.closing
 
@@ -740,41 +747,66 @@ def test_a_sweep_passes_over_an_exchange_that_has_no_deadline(clock: Clock) -> N
     assert (wire.connection.deadline, wire.connection.due) == (inf, inf)
 
 
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [
+        (OwnHead(404, b""), b"HTTP/1.1 404 Not Found\r\n"),
+        (OwnHead(599, b""), b"HTTP/1.1 599 \r\n"),
+        (OwnHead(200, b"", b"Fine"), b"HTTP/1.1 200 Fine\r\n"),
+        (OwnHead(200, b"", b""), b"HTTP/1.1 200 \r\n"),
+    ],
+)
+def test_rfc9112_4_a_status_has_its_registered_reason_or_the_services_own(head: OwnHead, line: bytes) -> None:
+    wire = Wire().feed(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    wire.connection.send(head, b"x: 1\r\n", b"")
+    assert wire.transport.written == line + b"x: 1\r\n\r\n"
+
+
+def test_rfc9110_15_5_22_a_426_of_the_gateway_says_to_what() -> None:
+    wire = Wire().feed(handshake().replace(b": 13", b": 8"))
+    upgrade = b"upgrade: websocket\r\nconnection: upgrade\r\n"
+    assert wire.transport.written.startswith(b"HTTP/1.1 426 Upgrade Required\r\n")
+    assert wire.transport.written.count(upgrade) == 1
+
+
+def test_a_426_of_a_service_is_not_taken_for_the_gateways() -> None:
+    wire = Wire().feed(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    wire.upstream.answer(b"HTTP/1.1 426 Upgrade Required\r\nupgrade: TLS/1.0\r\nconnection: upgrade\r\n")
+    assert b"upgrade:" not in wire.transport.written
+
+
 # a WebSocket
 
 
 class Taken:
-    """Takes the place of an end of a tunnel: what it was handed."""
+    """Takes the place of an end of a tunnel: it reads what it is handed, and what had come before."""
 
-    def __init__(self) -> None:
-        self.handed: dict[str, Any] = {}
-
-    def take_over(self, transport: Any, owner: Any, **state: bool) -> None:
-        self.handed = {"transport": transport, "owner": owner, **state}
+    def __init__(self, stream: TransportStream | None) -> None:
+        self.stream = stream
+        self.early = b"" if stream is None else stream.attach(cast("Any", self), None)
 
 
-def switched(wire: Wire) -> tuple[Taken, bytes]:
-    end = Taken()
-    return end, wire.connection.switch(b"HTTP/1.1 101 x\r\n", b"a: b\r\n", cast("Any", end))
+def switched(wire: Wire) -> Taken:
+    return Taken(wire.connection.switch(OwnHead(101, b"a: b\r\n", b"x"), b"c: d\r\n"))
 
 
 def test_a_101_is_sent_and_the_connection_handed_over_with_what_has_come_behind_the_request() -> None:
     wire = Wire().feed(handshake() + frame(1, b"early"))
-    assert bytes(wire.upstream.sent[0][2]).count(b"early") == 0
-    end, early = switched(wire)
-    assert wire.transport.written == b"HTTP/1.1 101 x\r\na: b\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
-    assert early == frame(1, b"early")
-    assert end.handed == {
-        "transport": wire.transport, "owner": wire.connection, "stalled": False, "ended": False,
-    }  # fmt: skip
+    assert wire.upstream.block.count(b"early") == 0
+    end = switched(wire)
+    upgrade = b"upgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+    assert wire.transport.written == b"HTTP/1.1 101 x\r\na: b\r\nc: d\r\n" + upgrade
+    assert end.early == frame(1, b"early")
+    assert end.stream is not None
+    assert (end.stream.stalled, end.stream.ended) == (False, False)
+    assert wire.transport.protocol is end
     assert wire.connection.deadline == inf
 
 
 def test_a_client_that_has_sent_much_before_the_101_is_read_again_behind_it() -> None:
     wire = Wire(limits=ClientLimits(pipeline_buffer=100)).feed(handshake(), b"x" * 200)
     assert not wire.transport.reading
-    _, early = switched(wire)
-    assert early == b"x" * 200
+    assert switched(wire).early == b"x" * 200
     assert wire.transport.reading
 
 
@@ -782,16 +814,18 @@ def test_a_stall_and_a_fin_before_the_101_are_handed_over_too_and_their_deadline
     wire = Wire().feed(handshake())
     wire.connection.eof_received()
     wire.connection.pause_writing()
-    end, _ = switched(wire)
-    assert (end.handed["stalled"], end.handed["ended"]) == (True, True)
+    stream = switched(wire).stream
+    assert stream is not None
+    assert (stream.stalled, stream.ended) == (True, True)
     assert wire.connection.deadline == inf
 
 
 def test_a_101_that_fills_the_buffer_is_a_stall_and_no_deadline_of_this_side_is_left(clock: Clock) -> None:
     wire = Wire().feed(handshake())
     wire.transport.write = lambda data: wire.connection.pause_writing()  # type: ignore[method-assign]
-    end, _ = switched(wire)
-    assert end.handed["stalled"]
+    stream = switched(wire).stream
+    assert stream is not None
+    assert stream.stalled
     assert wire.connection.deadline == inf
     clock.now += 1000
     wire.connection.check(clock.now)
@@ -802,8 +836,7 @@ def test_a_client_that_is_gone_is_handed_over_to_nobody() -> None:
     wire = Wire().feed(handshake())
     wire.transport.closing = True
     wire.connection._transport = None
-    end, _ = switched(wire)
-    assert end.handed == {}
+    assert switched(wire).stream is None
 
 
 def test_behind_the_101_a_lost_connection_is_the_tunnels_affair() -> None:
@@ -811,9 +844,9 @@ def test_behind_the_101_a_lost_connection_is_the_tunnels_affair() -> None:
     switched(wire)
     wire.lost()
     assert wire.connection.exchange is not None
-    assert wire.intake.connections == {wire.connection}, "the endpoint's deadlines are still looked at"
+    assert wire.connections.open == {wire.connection}, "the endpoint's deadlines are still looked at"
     wire.connection.exchange_done(wire.connection.exchange)
-    assert wire.intake.connections == set()
+    assert wire.connections.open == set()
 
 
 def test_an_endpoint_that_does_not_answer_when_its_client_is_gone_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -824,10 +857,10 @@ def test_an_endpoint_that_does_not_answer_when_its_client_is_gone_is_cut(monkeyp
     wire.transport.protocol.connection_lost(None)
     assert endpoint.written
     clock.now += CLOSE_SECONDS + 0.1
-    wire.intake.sweep(clock.now)
+    wire.connections.sweep(clock.now)
     assert endpoint.aborted
     endpoint.protocol.connection_lost(None)
-    assert wire.intake.connections == set()
+    assert wire.connections.open == set()
 
 
 def test_a_cut_client_takes_its_tunnel_along() -> None:
@@ -854,7 +887,7 @@ def test_requests_in_front_of_a_handshake_are_answered_first() -> None:
     assert wire.upstreams[1].sent == []
     wire.answers(0)
     assert wire.upstreams[1].sent
-    assert switched(wire)[1] == frame(1, b"early")
+    assert switched(wire).early == frame(1, b"early")
 
 
 # draining
@@ -862,9 +895,9 @@ def test_requests_in_front_of_a_handshake_are_answered_first() -> None:
 
 def test_a_draining_worker_closes_what_rests_and_answers_what_is_under_way() -> None:
     resting = Wire()
-    busy = Wire(intake=resting.intake)
+    busy = Wire(connections=resting.connections)
     busy.feed(GET % 1)
-    resting.intake.draining = True
+    resting.connections.intake.draining = True
     for wire in (resting, busy):
         wire.connection.drain(Ending(inf, DRAINED))
     assert resting.transport.closing
@@ -888,7 +921,7 @@ def test_a_connection_whose_answer_had_begun_before_the_draining_is_closed_behin
     unread = "unread" in request.node.name
     wire = Wire().feed(POST % 9 + b"abc" if unread else GET % 1)
     wire.upstream.begin_answer(OK + b"content-length: 3\r\n", b"abc")
-    wire.intake.draining = True
+    wire.connections.intake.draining = True
     wire.connection.drain(Ending(inf, DRAINED))
     end(wire)
     assert wire.transport.eof or wire.transport.closing
@@ -898,8 +931,9 @@ def test_a_draining_worker_ends_event_streams_and_closes_their_connections(clock
     wire = Wire().feed(GET % 1)
     wire.upstream.begin_answer(EVENTS, b"data: 1\n\n")
     wire.upstream.body.feed(b"data: 2\n")
-    wire.intake.drain(clock.now, 10.0, DRAINED)
-    wire.intake.sweep(clock.now)
+    wire.connections.intake.draining = True
+    wire.connections.drain(clock.now, 10.0, DRAINED)
+    wire.connections.sweep(clock.now)
     assert not wire.transport.eof
     wire.upstream.body.feed(b"\ndata: 3\n\n")
     assert wire.transport.written.endswith(b"data: 3\n\n\r\n0\r\n\r\n")
@@ -912,7 +946,7 @@ def test_a_draining_worker_ends_event_streams_and_closes_their_connections(clock
 
 def test_a_proxy_protocol_header_tells_the_peer() -> None:
     wire = Wire(connect=False)
-    wire.connection = ClientConnection(wire.intake, b"198.51.100.7", b"443")
+    wire.connection = ClientConnection(wire.connections, b"198.51.100.7", b"443")
     wire.connection.connection_made(cast("Any", wire.transport))
     wire.feed(GET % 1)
     assert b"x-forwarded-for: 198.51.100.7\r\n" in wire.upstream.block

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propylon import Gateway
-from propylon.inbound.intake import Intake
+from propylon.inbound.connections import Connections
 from propylon.inbound.proxy_protocol import (
     MAX_V2_BODY_BYTES,
     SIGNATURE,
@@ -20,6 +20,7 @@ from propylon.inbound.proxy_protocol import (
     ProxyPreface,
     SocketAddress,
 )
+from propylon.runtime.core import Core
 
 EMPTY = Gateway().route("/", respond="x").snapshot()
 NOTHING = ProxyInfo(None, None)
@@ -186,7 +187,7 @@ class FakeTransport(asyncio.Transport):
 
 
 def connected(peer: object = ("10.0.0.1", 5000)) -> tuple[ProxyPreface, FakeTransport]:
-    preface = ProxyPreface(Intake(EMPTY), lambda address: address in (b"10.0.0.1", b"unix"), Real)
+    preface = ProxyPreface(Connections(Core(EMPTY)), lambda address: address in (b"10.0.0.1", b"unix"), Real)
     transport = FakeTransport(peer)
     preface.connection_made(transport)
     return preface, transport
@@ -240,7 +241,7 @@ async def test_a_real_protocol_that_closes_at_once_gets_no_data() -> None:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             transport.abort()  # type: ignore[attr-defined]  # BaseTransport has no abort
 
-    preface = ProxyPreface(Intake(EMPTY), lambda _: True, Closing)
+    preface = ProxyPreface(Connections(Core(EMPTY)), lambda _: True, Closing)
     transport = FakeTransport(("10.0.0.1", 1))
     preface.connection_made(transport)
     preface.data_received(V1_FOUR + b"GET /")
@@ -256,12 +257,12 @@ async def test_a_header_that_does_not_come_ends_the_connection() -> None:
 
 
 async def test_the_deadline_ends_with_the_header() -> None:
-    intake = Intake(EMPTY)
-    preface = ProxyPreface(intake, lambda _: True, Real)
+    connections = Connections(Core(EMPTY))
+    preface = ProxyPreface(connections, lambda _: True, Real)
     preface.connection_made(FakeTransport(("10.0.0.1", 1)))
-    assert intake.connections == {preface}
+    assert connections.open == {preface}
     preface.data_received(V1_FOUR)
-    assert intake.connections == set()
+    assert connections.open == set()
 
 
 @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
@@ -278,9 +279,9 @@ def test_on_a_real_loop_the_connection_changes_hands(kind: str) -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        intake = Intake(EMPTY)
+        connections = Connections(Core(EMPTY))
         server = await loop.create_server(
-            lambda: ProxyPreface(intake, lambda ip: ip == b"127.0.0.1", Echo), "127.0.0.1", 0
+            lambda: ProxyPreface(connections, lambda ip: ip == b"127.0.0.1", Echo), "127.0.0.1", 0
         )
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), family=socket.AF_INET)
         writer.write(V2_FOUR)

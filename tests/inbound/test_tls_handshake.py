@@ -16,7 +16,7 @@ from propylon.engine.snapshot import ClientLimits
 from propylon.engine.timing import Ending
 from propylon.engine.websocket.settings import DRAINED
 from propylon.inbound import tls_handshake as module
-from propylon.inbound.intake import Intake
+from propylon.inbound.connections import Connections
 from propylon.inbound.tls import ListenerTls
 from propylon.inbound.tls_handshake import (
     GOODBYE_SECONDS,
@@ -28,6 +28,7 @@ from propylon.inbound.tls_handshake import (
     TlsHandshake,
 )
 from propylon.inbound.tls_transport import TlsTransport
+from propylon.runtime.core import Core
 from tests.support.fakes import Clock, FakeTransport, snapshot
 from tests.support.tls import Certificates, MemoryPeer
 
@@ -59,13 +60,13 @@ class Door:
     """A listener without a socket."""
 
     def __init__(self, tls: ListenerTls, **limits: Any) -> None:
-        self.intake = Intake(snapshot(limits=ClientLimits(**limits)))
+        self.connections = Connections(Core(snapshot(limits=ClientLimits(**limits))))
         self.tls = tls
         self.line = HandshakeLine()
         self.spoken: list[Spoken] = []
 
     def connect(self) -> tuple[TlsHandshake, SwitchingTransport]:
-        handshake = TlsHandshake(self.intake, self.line, self.tls, self._speak)
+        handshake = TlsHandshake(self.connections, self.line, self.tls, self._speak)
         transport = SwitchingTransport()
         handshake.connection_made(cast("Any", transport))
         return handshake, transport
@@ -82,7 +83,7 @@ def door(certificates: Certificates) -> Door:
 
 async def test_a_handshake_in_single_bytes_ends_in_a_connection(door: Door, certificates: Certificates) -> None:
     handshake, raw = door.connect()
-    assert handshake in door.intake.connections
+    assert handshake in door.connections.open
     peer = MemoryPeer(certificates.client())
     while not door.spoken:
         for byte in peer.take() + (peer.send(b"early") if peer.ready else b""):
@@ -92,7 +93,7 @@ async def test_a_handshake_in_single_bytes_ends_in_a_connection(door: Door, cert
     assert isinstance(raw.protocol, TlsTransport)
     assert door.spoken[0].transport is raw.protocol
     assert door.spoken[0].received == b"early"
-    assert handshake not in door.intake.connections, "the protocol has taken its place"
+    assert handshake not in door.connections.open, "the protocol has taken its place"
     assert door.tls.failures.counts == {}
 
 
@@ -177,7 +178,7 @@ async def test_a_late_handshake_is_cut(monkeypatch: pytest.MonkeyPatch, door: Do
     assert door.tls.failures.counts == {"timeout": 1}
     await asyncio.sleep(0)  # its turn comes, and it is gone
     handshake.connection_lost(None)
-    assert door.intake.connections == set()
+    assert door.connections.open == set()
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", b"P", b"options * HTTP/1.0\r\n"])
@@ -251,7 +252,7 @@ def test_garbage_never_becomes_a_connection_and_never_raises(
         handshake.connection_lost(None)
         await asyncio.sleep(0)
         assert door.spoken == []
-        assert door.intake.connections == set()
+        assert door.connections.open == set()
         assert raw.protocol is None
 
     asyncio.run(run())
@@ -294,7 +295,7 @@ async def test_a_client_that_goes_away_is_forgotten(door: Door, certificates: Ce
         handshake.connection_lost(lost)
         await asyncio.sleep(0)
     assert door.tls.failures.counts == {"closed": 2}
-    assert door.intake.connections == set()
+    assert door.connections.open == set()
 
 
 def test_a_probe_that_says_nothing_is_no_failure(door: Door) -> None:
@@ -311,13 +312,13 @@ def test_handshakes_count_as_connections(certificates: Certificates) -> None:
     assert raw.aborted
     assert door.tls.failures.counts == {"connections": 1}
     assert handshake.deadline == inf
-    assert len(door.intake.connections) == 1
+    assert len(door.connections.open) == 1
 
 
 def test_a_worker_that_drains_ends_handshakes_and_begins_none(door: Door) -> None:
     handshake, raw = door.connect()
     handshake.drain(Ending(inf, DRAINED))
     assert raw.aborted
-    door.intake.draining = True
+    door.connections.intake.draining = True
     _, late = door.connect()
     assert late.aborted

@@ -15,6 +15,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.http.request_head import HeadRules, RequestFields
 from propylon.outbound.http1 import MAX_HEAD_BYTES, MAX_INTERIM, EndpointConnection
+from propylon.transport.stream import TransportStream
 from tests.support.fakes import Clock, FakeClient, FakeTransport, attempt_on, exchange
 from tests.support.frames import SWITCH, frame, handshake
 
@@ -61,7 +62,7 @@ class Wire:
         self.notified = 0
         self.begin(method)
         if send:
-            self.connection.send(method + b" /", b"host: a\r\n", None)
+            self.connection.send(method, b"a", b"/", b"", b"", None)
             assert self.transport.take() == method + b" / HTTP/1.1\r\nhost: a\r\n\r\n"
 
     def begin(self, method: bytes = b"GET") -> None:
@@ -217,7 +218,7 @@ def test_an_unread_body_is_not_kept() -> None:
 
 def test_a_request_that_was_not_sent_whole_is_not_kept() -> None:
     wire = Wire(b"POST", send=False)
-    wire.connection.send_head(b"POST /", b"", 9)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 9)
     wire.connection.write_body(b"abc")
     wire.feed(LENGTH)
     assert wire.connection.complete
@@ -232,7 +233,7 @@ def test_a_kept_connection_carries_the_next_exchange_from_the_beginning() -> Non
     wire = Wire().feed(LENGTH)
     wire.connection.finish()
     wire.begin(b"HEAD")
-    wire.connection.send(b"HEAD /", b"", None)
+    wire.connection.send(b"HEAD", b"a", b"/", b"", b"", None)
     assert (wire.connection.head, wire.connection.heard, wire.connection.complete) == (None, False, False)
     wire.feed(OK + b"content-length: 7\r\n\r\n")
     assert wire.body == b""
@@ -254,7 +255,7 @@ def test_a_connection_that_was_closed_while_it_rested_fails_at_once_and_was_not_
     wire.begin()
     assert wire.code == "attempt.closed"
     assert not wire.connection.heard
-    wire.connection.send(b"GET /", b"", None)
+    wire.connection.send(b"GET", b"a", b"/", b"", b"", None)
     wire.connection.finish()
     assert len(wire.pool.given_back) == 1
 
@@ -315,30 +316,49 @@ def test_the_head_is_bounded_with_and_without_an_end() -> None:
 
 def test_a_whole_body_is_sent_with_its_length() -> None:
     wire = Wire(b"POST", send=False)
-    wire.connection.send(b"POST /", b"host: a\r\n", b"abc")
-    assert wire.transport.take() == b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc"
-    wire.connection.send(b"POST /", b"", b"")
-    assert wire.transport.take() == b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n"
+    wire.connection.send(b"POST", b"a", b"/", b"x: 1\r\n", b"y: 2\r\n", b"abc")
+    assert wire.transport.take() == b"POST / HTTP/1.1\r\nhost: a\r\nx: 1\r\ny: 2\r\ncontent-length: 3\r\n\r\nabc"
+    wire.connection.send(b"POST", b"a", b"/", b"", b"", b"")
+    assert wire.transport.take() == b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
 
 
 def test_a_body_under_way_is_sent_as_its_length_says_or_in_chunks() -> None:
     wire = Wire(b"POST", send=False)
-    wire.connection.send_head(b"POST /", b"", 5)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 5)
     wire.connection.write_body(b"hello")
     wire.connection.end_body([])
-    assert wire.transport.take() == b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello"
+    assert wire.transport.take() == b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello"
     wire = Wire(b"POST", send=False)
-    wire.connection.send_head(b"POST /", b"", -1)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", -1)
     wire.connection.write_body(b"0123456789abcdef")
     wire.connection.end_body([(b"x", b"1")])
-    expected = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n"
+    expected = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n"
     assert wire.transport.take() == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "own"),
+    [
+        (b"te: trailers\r\nconnection: te\r\n", b"te: trailers\r\nconnection: te\r\n"),
+        (
+            b"connection: upgrade\r\nupgrade: websocket\r\n",
+            b"upgrade: websocket\r\nconnection: upgrade\r\n",
+        ),
+        (b"te: gzip\r\n", b""),
+    ],
+)
+def test_fields_that_end_at_this_hop_are_written_anew(asked: bytes, own: bytes) -> None:
+    """RFC 9110 7.6.1, 10.1.4: the option of Connection comes with its field."""
+    wire = Wire(send=False)
+    wire.x.fields = RequestFields(asked, HeadRules())
+    wire.connection.send(b"GET", b"a", b"/", b"x: 1\r\n", b"", None)
+    assert wire.transport.take() == b"GET / HTTP/1.1\r\nhost: a\r\nx: 1\r\n" + own + b"\r\n"
 
 
 def test_writing_to_a_connection_that_is_lost_does_nothing() -> None:
     wire = Wire(b"POST", send=False)
     wire.eof()
-    wire.connection.send_head(b"POST /", b"", -1)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", -1)
     wire.connection.write_body(b"abc")
     wire.connection.end_body([])
     wire.connection.hold(wire.client)
@@ -384,7 +404,7 @@ def test_a_body_that_nobody_takes_pauses_the_endpoint_and_a_kept_connection_read
 def test_a_slow_endpoint_pauses_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, exchange_module)
     wire = Wire(b"POST", send=False)
-    wire.connection.send_head(b"POST /", b"", 9)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 9)
     wire.connection.pause_writing()
     assert not wire.client.reading
     assert (wire.x.deadline, wire.x.expiry) == (clock.now + 60, "attempt.stalled")
@@ -399,7 +419,7 @@ def test_a_slow_endpoint_pauses_the_client(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_slow_endpoint_that_takes_the_end_gets_its_time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, exchange_module)
     wire = Wire(b"POST", send=False)
-    wire.connection.send(b"POST /", b"", b"x" * 100)
+    wire.connection.send(b"POST", b"a", b"/", b"", b"", b"x" * 100)
     wire.connection.pause_writing()
     clock.now += 7
     wire.connection.resume_writing()
@@ -411,7 +431,7 @@ def test_an_endpoint_that_takes_the_body_late_does_not_lose_the_time_of_its_answ
 ) -> None:
     clock = Clock(monkeypatch, exchange_module)
     wire = Wire(b"POST", send=False)
-    wire.connection.send_head(b"POST /", b"", 9)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 9)
     wire.feed(OK + b"content-length: 9\r\n\r\n", b"abc")  # an early answer
     wire.connection.write_body(b"x" * 9)
     wire.connection.pause_writing()
@@ -443,7 +463,7 @@ def test_the_time_of_the_answer_begins_when_the_endpoint_has_taken_the_request(m
     clock = Clock(monkeypatch, exchange_module)
     wire = Wire(b"POST", send=False)
     wire.transport.write = lambda data: wire.connection.pause_writing()  # type: ignore[method-assign]
-    wire.connection.send(b"POST /", b"", b"x" * 100_000)
+    wire.connection.send(b"POST", b"a", b"/", b"", b"", b"x" * 100_000)
     assert (wire.x.deadline, wire.x.expiry) == (clock.now + 60, "attempt.stalled")
     clock.now += 30
     wire.connection.resume_writing()
@@ -458,7 +478,7 @@ def test_an_endpoint_that_takes_some_of_a_body_in_each_idle_time_is_not_given_up
     unsent = 100_000
     wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
     wire.x.attempt = attempt_on(wire.x, wire.connection)
-    wire.connection.send_head(b"POST /", b"", 200_000)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 200_000)
     wire.connection.pause_writing()
     for _ in range(5):
         unsent -= 10
@@ -484,7 +504,7 @@ def test_what_is_written_behind_a_stall_does_not_hide_that_the_endpoint_reads(mo
     wire.transport.write = write  # type: ignore[method-assign]
     wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
     wire.x.attempt = attempt_on(wire.x, wire.connection)
-    wire.connection.send_head(b"POST /", b"", 900_000)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 900_000)
     wire.connection.write_body(b"x" * 70_000)
     wire.connection.pause_writing()
     wire.connection.write_body(b"x" * 200_000)  # what had been read of the client already
@@ -499,7 +519,7 @@ def test_what_is_written_behind_a_stall_does_not_hide_that_the_endpoint_reads(mo
 def test_an_upload_behind_an_early_head_is_not_ended_by_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, exchange_module)
     wire = Wire(b"POST", send=False)
-    wire.connection.send_head(b"POST /", b"", 4)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 4)
     wire.feed(OK + b"content-length: 9\r\n\r\n", b"abc")
     assert wire.x.deadline == float("inf")
     wire.connection.write_body(b"abcd")
@@ -560,13 +580,11 @@ def test_a_connection_error_is_only_for_the_log() -> None:
 
 
 class Taken:
-    """Takes the place of an end of a tunnel: what it was handed."""
+    """Takes the place of an end of a tunnel: it reads what it is handed, and what had come before."""
 
-    def __init__(self) -> None:
-        self.handed: dict[str, Any] = {}
-
-    def take_over(self, transport: Any, owner: Any, **state: bool) -> None:
-        self.handed = {"transport": transport, "owner": owner, **state}
+    def __init__(self, stream: TransportStream | None) -> None:
+        self.stream = stream
+        self.early = b"" if stream is None else stream.attach(cast("Any", self), None)
 
 
 def shaken(*pieces: bytes, asked: bytes = handshake()) -> Wire:
@@ -582,7 +600,7 @@ def test_a_101_is_told_and_what_follows_it_waits(cut: int) -> None:
     wire = shaken(data[:cut], data[cut:])
     assert wire.connection.head is not None
     assert wire.connection.head.status == 101
-    assert wire.connection.switch(cast("Any", Taken())) == frame(1, b"early", mask=None)
+    assert Taken(wire.connection.switch()).early == frame(1, b"early", mask=None)
 
 
 def test_behind_a_101_nothing_is_read_until_it_is_taken() -> None:
@@ -594,11 +612,12 @@ def test_behind_a_101_nothing_is_read_until_it_is_taken() -> None:
 
 def test_it_is_handed_over_with_what_has_come_behind_the_101() -> None:
     wire = shaken(SWITCH + frame(1, b"early", mask=None))
-    end = Taken()
-    assert wire.connection.switch(cast("Any", end)) == frame(1, b"early", mask=None)
-    assert end.handed == {
-        "transport": wire.transport, "owner": wire.connection, "stalled": False, "ended": False,
-    }  # fmt: skip
+    stream = wire.connection.switch()
+    assert stream is not None
+    assert (stream.stalled, stream.ended) == (False, False)
+    end = Taken(stream)
+    assert end.early == frame(1, b"early", mask=None)
+    assert wire.transport.protocol is end
     assert wire.transport.reading
 
 
@@ -607,24 +626,23 @@ def test_a_stall_is_handed_over_and_no_hold_is_left_behind() -> None:
     wire.connection.pause_writing()
     wire.feed(SWITCH)
     wire.connection.hold(wire.client)  # the client was full when its 101 was written
-    end = Taken()
-    wire.connection.switch(cast("Any", end))
-    assert end.handed["stalled"]
+    stream = wire.connection.switch()
+    assert stream is not None
+    assert stream.stalled
+    Taken(stream)
     assert wire.transport.reading
 
 
 def test_a_connection_that_is_lost_behind_the_101_is_handed_over_to_nobody() -> None:
     wire = shaken(SWITCH)
     wire.eof()
-    end = Taken()
-    wire.connection.switch(cast("Any", end))
-    assert end.handed == {}
+    assert wire.connection.switch() is None
     assert wire.pool.lost_count == 1
 
 
 def test_it_never_goes_back_to_the_pool() -> None:
     wire = shaken(SWITCH)
-    wire.connection.switch(cast("Any", Taken()))
+    Taken(wire.connection.switch())
     wire.connection.finish()
     assert wire.pool.given_back == []
     assert wire.transport.aborted
@@ -672,4 +690,4 @@ def test_the_framing_of_a_101_means_nothing() -> None:
     wire = shaken(SWITCH.replace(b"\r\n\r\n", b"\r\ncontent-length: 5\r\n\r\n") + frame(1, b"x", mask=None))
     assert wire.connection.head is not None
     assert b"content-length" not in wire.connection.head.block
-    assert wire.connection.switch(cast("Any", Taken())) == frame(1, b"x", mask=None)
+    assert Taken(wire.connection.switch()).early == frame(1, b"x", mask=None)

@@ -200,7 +200,7 @@ class Bench:
     @property
     def sent(self) -> list[bytes | None]:
         """The bodies of the copies."""
-        return [each.sent[0][3] for each in self.copies if each.sent]
+        return [each.sent[0][-1] for each in self.copies if each.sent]
 
 
 class Feed:
@@ -367,7 +367,7 @@ async def test_two_mirrors_each_get_their_copy_of_a_body() -> None:
     feed.body.feed(b"x" * HIGH_WATER_BYTES)
     feed.body.end([])
     await settle()
-    assert [len(each.sent[0][3]) for each in (bench.copies[0], other[0])] == [HIGH_WATER_BYTES] * 2
+    assert [len(each.sent[0][-1]) for each in (bench.copies[0], other[0])] == [HIGH_WATER_BYTES] * 2
     for upstream in (bench.copies[0], other[0], bench.upstreams[0]):
         upstream.answer()
     await settled()

@@ -46,7 +46,7 @@ class Ask:
     @property
     def refused(self) -> bool:
         """Whether it was answered with the policy's 503."""
-        if not self.client.heads or not self.client.heads[0][0].startswith(b"HTTP/1.1 503 "):
+        if not self.client.heads or self.client.heads[0][0] != 503:
             return False
         assert b"retry-after: 5\r\n" in self.client.heads[0][1]
         assert b'"response.too_many_streams"' in self.client.body

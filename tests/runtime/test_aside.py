@@ -1,15 +1,13 @@
-"""Work beside the loop: results and errors come back, the loop goes on, and settings are put back."""
+"""Work beside the loop: results and errors come back, and the loop goes on."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import sys
 import threading
 
 import pytest
 
-from propylon.runtime.aside import NO_FULL_COLLECTION, TURN_SECONDS, LongLived, aside, small_turns
+from propylon.runtime.aside import aside
 
 
 async def test_what_is_returned_comes_back_from_another_thread() -> None:
@@ -52,26 +50,3 @@ def test_a_thread_that_never_ends_does_not_keep_the_process() -> None:
     gate.set()  # its loop is closed by now, which it bears
     thread.join(5)
     assert not thread.is_alive()
-
-
-def test_turns_are_small_only_as_long_as_it_lasts() -> None:
-    before = gc.get_threshold(), sys.getswitchinterval()
-    with small_turns():
-        assert (gc.get_threshold(), round(sys.getswitchinterval(), 6)) == (NO_FULL_COLLECTION, TURN_SECONDS)
-    assert (gc.get_threshold(), sys.getswitchinterval()) == before
-
-
-def test_garbage_is_found_before_it_is_frozen() -> None:
-    try:
-        gc.disable()
-        kept = LongLived()
-        ring: list[object] = []
-        ring.append(ring)
-        number = id(ring)
-        gc.freeze()
-        del ring
-        kept.keep()
-        gc.unfreeze()
-        assert number not in map(id, gc.get_objects())
-    finally:
-        gc.enable()

@@ -147,7 +147,7 @@ async def test_dns_servers_are_replaced_and_lookups_under_way_go_on(site: Site) 
     site.write(more="dns: {servers: ['127.0.0.1:1']}")
     async with Gateway.load(site.file) as gateway:
         assert gateway._worker is not None
-        old = gateway._worker.directory.resolver
+        old = gateway._worker.core.directory.resolver
         gate = asyncio.Event()
         closed: list[str] = []
 
@@ -164,7 +164,7 @@ async def test_dns_servers_are_replaced_and_lookups_under_way_go_on(site: Site) 
         await settle()
         site.write(more="dns: {servers: ['127.0.0.1:2']}")
         await gateway.reload()
-        assert gateway._worker.directory.resolver is not old
+        assert gateway._worker.core.directory.resolver is not old
         assert closed == []
         gate.set()
         assert (await asked)[0][4][0] == "192.0.2.1"

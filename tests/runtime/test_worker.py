@@ -14,7 +14,6 @@ import pytest
 
 from propylon import Gateway, Response
 from propylon.inbound.listener import ListenError
-from propylon.outbound.pool import Pool
 from propylon.runtime import worker as module
 from propylon.runtime.worker import Worker
 from tests.support.client import RawClient, request_bytes
@@ -148,25 +147,26 @@ async def test_stopping_twice_does_no_harm() -> None:
     await made.stop()
 
 
-async def test_the_one_timer_looks_at_connections_and_now_and_then_at_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_one_timer_looks_at_the_core_and_at_connections_until_it_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     swept: list[str] = []
-    made = worker(Gateway(listen="127.0.0.1:0").route("/*", target="http://127.0.0.1:9"))
     turned = asyncio.Event()
 
     def sweep(*_: object) -> None:
-        swept.append("intake")
-        if swept.count("intake") == 20:
+        swept.append("connections")
+        if swept.count("connections") == 20:
             turned.set()
 
-    monkeypatch.setattr(module.Intake, "sweep", sweep)
-    monkeypatch.setattr(Pool, "sweep", lambda self, now: swept.append("pool"))
+    monkeypatch.setattr(module.Connections, "sweep", sweep)
+    monkeypatch.setattr(module.Core, "sweep", lambda self, now: swept.append("core"))
     monkeypatch.setattr(module, "SWEEP_SECONDS", 0)
-    async with running(made), within(3, "twenty turns of the timer"):
+    async with running(worker(gateway())), within(3, "twenty turns of the timer"):
         await turned.wait()
-    assert swept.count("pool") == swept.count("intake") // module.POOL_SWEEP_TICKS
+    assert swept.count("core") == swept.count("connections")
     count = len(swept)
     await settle()
-    assert len(swept) == count  # a stopped worker has no timer
+    assert len(swept) == count
 
 
 async def test_a_proxy_protocol_listener_believes_only_whom_it_was_told_to() -> None:

@@ -25,8 +25,8 @@ from propylon.engine.client_certificate import ClientCertificate
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
+from propylon.engine.sides import Head
 from propylon.engine.snapshot import CompiledRoute, Snapshot
-from propylon.engine.websocket.end import End
 from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Pair
 from propylon.http.request_head import HeadRules, RequestFields, RequestReader
@@ -37,6 +37,7 @@ from propylon.services.breaker import Breaker
 from propylon.services.service import Service
 from propylon.services.settings import ServiceSettings
 from propylon.services.vitals import Vitals
+from propylon.transport.stream import TransportStream
 from tests.support.frames import SWITCH
 
 TOLD = b"x-forwarded-for: 192.0.2.1\r\n"
@@ -133,6 +134,7 @@ class FakeClient:
         self.early = b""
         self.stalled = self.ended = False
         self.calls: list[tuple[Any, ...]] = []
+        self.sent_heads: list[Head] = []
         self.due = inf
         self.done: list[Exchange] = []
         self.holds: set[object] = set()
@@ -145,9 +147,14 @@ class FakeClient:
         return b"".join(call[-1] for call in self.calls if call[0] in ("send", "write_body"))
 
     @property
-    def heads(self) -> list[tuple[bytes, bytes]]:
-        """Status line and block of every final response."""
+    def heads(self) -> list[tuple[int, bytes]]:
+        """Status and block of every final response."""
         return [(call[1], call[2]) for call in self.calls if call[0] in ("send", "send_head")]
+
+    @property
+    def reasons(self) -> list[bytes | None]:
+        """The reason phrase of every final response."""
+        return [head.reason for head in self.sent_heads]
 
     @property
     def names(self) -> list[str]:
@@ -157,13 +164,15 @@ class FakeClient:
     def origin(self, x: Exchange) -> Origin:
         return Origin(b"192.0.2.1", b"http", b"a.example", TOLD)
 
-    def send(self, line: bytes, block: bytes, body: bytes) -> None:
-        self.calls.append(("send", line, block, body))
+    def send(self, head: Head, added: bytes, body: bytes) -> None:
+        self.sent_heads.append(head)
+        self.calls.append(("send", head.status, head.block + added, body))
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
-        self.calls.append(("send_head", line, block, length))
+    def send_head(self, head: Head, added: bytes, length: int) -> None:
+        self.sent_heads.append(head)
+        self.calls.append(("send_head", head.status, head.block + added, length))
 
-    def send_interim(self, head: ResponseHead) -> None:
+    def send_interim(self, head: Head) -> None:
         self.calls.append(("send_interim", head.status))
 
     def write_body(self, data: bytes) -> None:
@@ -184,11 +193,9 @@ class FakeClient:
     def release(self, owner: object) -> None:
         self.holds.discard(owner)
 
-    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
-        self.calls.append(("switch", line, block))
-        if self.transport is not None:
-            end.take_over(cast("Any", self.transport), cast("Any", self), stalled=self.stalled, ended=self.ended)
-        return self.early
+    def switch(self, head: Head, added: bytes) -> TransportStream | None:
+        self.calls.append(("switch", head.status, head.block + added))
+        return stream_of(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.calls.append(("connection_lost",))
@@ -224,13 +231,13 @@ class FakeUpstream:
 
     @property
     def line(self) -> bytes:
-        """The request line, without version."""
-        return cast("bytes", self.sent[0][1])
+        """Method and path of the request."""
+        return b"%b %b" % (self.sent[0][1], self.sent[0][3])
 
     @property
     def block(self) -> bytes:
-        """The header section."""
-        return cast("bytes", self.sent[0][2])
+        """The header section, with the authority as Host."""
+        return b"host: %b\r\n%b%b" % (self.sent[0][2], self.sent[0][4], self.sent[0][5])
 
     @property
     def request_body(self) -> bytes:
@@ -240,13 +247,15 @@ class FakeUpstream:
     def begin(self, x: Exchange) -> None:
         self.exchange = x
 
-    def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
-        self.sent.append(("send", line, block, body))
+    def send(
+        self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, body: bytes | None
+    ) -> None:
+        self.sent.append(("send", method, authority, path, block, added, body))
         self.request_sent = True
         self.on_send(self)
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
-        self.sent.append(("send_head", line, block, length))
+    def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
+        self.sent.append(("send_head", method, authority, path, block, added, length))
 
     def write_body(self, data: bytes) -> None:
         self.sent.append(("write_body", data))
@@ -266,11 +275,9 @@ class FakeUpstream:
         if self.transport is not None:
             self.transport.abort()
 
-    def switch(self, end: End) -> bytes:
+    def switch(self) -> TransportStream | None:
         self.complete = True
-        if self.transport is not None:
-            end.take_over(cast("Any", self.transport), cast("Any", self), stalled=self.stalled, ended=self.ended)
-        return self.early
+        return stream_of(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
@@ -342,6 +349,14 @@ class FakeLease:
 
     def withdraw(self) -> None:
         self.withdrawn = True
+
+
+def stream_of(side: FakeClient | FakeUpstream) -> TransportStream | None:
+    """What carries a WebSocket on the fake transport of a side; `None` if it has none."""
+    if side.transport is None:
+        return None
+    transport, owner = cast("Any", side.transport), cast("Any", side)
+    return TransportStream(transport, owner, side.early, stalled=side.stalled, ended=side.ended)
 
 
 class FakePool:

@@ -15,7 +15,6 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.retry import RetrySettings
 from propylon.engine.sides import Upstream
-from propylon.engine.websocket.end import End
 from propylon.http.headers import Pair
 from propylon.http.response_head import ResponseHead
 
@@ -75,13 +74,15 @@ class Stream:
         if not self.connection.open:
             self.error = GatewayError("attempt.closed")
 
-    def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
-        self.request = [line, block]
+    def send(
+        self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, body: bytes | None
+    ) -> None:
+        self.request = [method, authority, path]
         self.received = body or b""
         self.request_sent = True
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
-        self.request = [line, block]
+    def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
+        self.request = [method, authority, path]
 
     def write_body(self, data: bytes) -> None:
         self.received += data
@@ -89,8 +90,8 @@ class Stream:
     def end_body(self, trailers: list[Pair]) -> None:
         self.request_sent = True
 
-    def switch(self, end: End) -> bytes:
-        raise NotImplementedError
+    def switch(self) -> None:
+        return None
 
     def progressed(self) -> bool:
         return True

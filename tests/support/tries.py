@@ -66,7 +66,7 @@ class Tries:
     @property
     def status(self) -> int:
         """What the client was answered; 0 for nothing yet."""
-        return int(self.client.heads[0][0].split(b" ")[1]) if self.client.heads else 0
+        return self.client.heads[0][0] if self.client.heads else 0
 
     @property
     def code(self) -> str:

@@ -27,7 +27,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import EventStream
 from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
-from propylon.engine.response_out import answer, answer_failure, own_fields
+from propylon.engine.response_out import added_fields, answer, answer_failure
 from propylon.engine.retry import may_go_elsewhere
 from propylon.engine.websocket.upgrade import check_handshake, limit_offer, tunnel
 
@@ -135,13 +135,13 @@ def pass_head(x: Exchange, upstream: Upstream) -> None:
     assert head is not None
     x.status = head.status
     body = upstream.body
-    block = own_fields(x, head.block, head.has_date)
+    added = added_fields(x, head.has_date)
     if isinstance(body, Body):
-        x.client.send_head(head.line, block, head.length)
+        x.client.send_head(head, added, head.length)
         body.pipe(EventStream(x) if head.event_stream and not head.encoded and head.length < 0 else x.client)
         x.arm_relay(upstream)
     elif head.chunked and head.has_body(x.method):
         # It has all arrived, so its length can be told now.
-        x.client.send(head.line, b"%bcontent-length: %d\r\n" % (block, len(body)), body)
+        x.client.send(head, b"%bcontent-length: %d\r\n" % (added, len(body)), body)
     else:
-        x.client.send(head.line, block, body)
+        x.client.send(head, added, body)

@@ -37,26 +37,22 @@ def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: H
     route = x.route
     path = x.path if route.rewrite is None or x.rewritten else _rewritten(x, route.rewrite)
     query = x.query if route.query_edit is None else route.query_edit.apply(x.query)
-    if query is None:
-        line = b"%b %b%b" % (x.method, endpoint.base_path, path)
-    else:
-        line = b"%b %b%b?%b" % (x.method, endpoint.base_path, path, query)
+    path = endpoint.base_path + path if query is None else b"%b%b?%b" % (endpoint.base_path, path, query)
     authority = endpoint.authority if endpoint.host is None else _host(x, endpoint)
     request = x.changed_request
     if headers is None and request is not None and request.headers.changed:
         headers = request.headers
-    if headers is None:
-        block = b"host: %b\r\n%b%bx-request-id: %b\r\n" % (authority, x.fields.block, x.origin.block, x.id)
-    else:
-        block = _changed_block(x, headers, authority)
-    if x.fields.wants_trailers:
-        block += b"te: trailers\r\nconnection: te\r\n"  # RFC 9110 10.1.4: the option must come with the field
-    if x.fields.websocket:
-        block += b"upgrade: websocket\r\nconnection: upgrade\r\n"
+    block, told = x.fields.block, x.origin.block
+    if headers is not None:
+        authority, block, told = _changed(x, headers, authority)
+    added = b"%bx-request-id: %b\r\n" % (told, x.id)
     if isinstance(x.body, Body) or (x.body and route.pipeline.on_request_chunk):
-        _stream(x, upstream, line, block)
+        body = x.body if isinstance(x.body, Body) else Body.of(x.body)
+        length = UNKNOWN if route.pipeline.on_request_chunk else body.length
+        upstream.send_head(x.method, authority, path, block, added, length)
+        _pipe(x, body, upstream)
     else:
-        upstream.send(line, block, x.body)
+        upstream.send(x.method, authority, path, block, added, x.body)
         if not upstream.stalled:
             x.arm(x.timeouts.response, "head.timeout")
 
@@ -68,21 +64,17 @@ def _rewritten(x: Exchange, rewrite: Rewrite) -> bytes:
         raise GatewayError("read.bad_target", error.detail) from None
 
 
-def _stream(x: Exchange, upstream: Upstream, line: bytes, block: bytes) -> None:
-    """Send the head, and let the body follow as it comes. The response's time runs from the body's end."""
-    body = x.body if isinstance(x.body, Body) else Body.of(x.body or b"")
+def _pipe(x: Exchange, body: Body, upstream: Upstream) -> None:
+    """Let the body follow its head as it comes. The response's time runs from the body's end."""
     hooks = x.route.pipeline.on_request_chunk
     if hooks:
         transform = Transform(x, hooks, body.source, upstream)
         x.defer(transform.cancel)
-        upstream.send_head(line, block, UNKNOWN)
         body.pipe(transform)
+    elif x.replay is not None:
+        x.replay.pipe(body, upstream)
     else:
-        upstream.send_head(line, block, body.length)
-        if x.replay is not None:
-            x.replay.pipe(body, upstream)
-        else:
-            body.pipe(upstream)
+        body.pipe(upstream)
 
 
 def _host(x: Exchange, endpoint: Endpoint) -> bytes:
@@ -92,8 +84,11 @@ def _host(x: Exchange, endpoint: Endpoint) -> bytes:
     return endpoint.authority if x.host is None else x.host.text
 
 
-def _changed_block(x: Exchange, headers: Headers, authority: bytes) -> bytes:
-    """Render what policies made of the header section. What a policy has set stands, even a gateway-owned field."""
+def _changed(x: Exchange, headers: Headers, authority: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return authority, header section and forwarding fields as policies want them.
+
+    What a policy has set stands, even a field that the gateway owns.
+    """
     kept: list[Pair] = []
     names: set[bytes] = set()
     for name, value in headers.raw:
@@ -105,7 +100,7 @@ def _changed_block(x: Exchange, headers: Headers, authority: bytes) -> bytes:
             kept.append((name, value))
             names.add(key)
     told = [line for line in x.origin.block.splitlines(keepends=True) if line.partition(b":")[0] not in names]
-    return b"host: %b\r\n%b%bx-request-id: %b\r\n" % (authority, render(kept), b"".join(told), x.id)
+    return authority, render(kept), b"".join(told)
 
 
 def _checked_host(value: bytes) -> bytes:

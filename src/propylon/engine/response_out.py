@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
@@ -16,6 +15,7 @@ from propylon.engine.pipeline import first_answer, run_all
 from propylon.engine.sides import UNKNOWN
 from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
+from propylon.http.response_head import OwnHead
 from propylon.http.sse import is_event_stream
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from propylon.engine.message import Response
     from propylon.engine.pipeline import Hook
 
-STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _WRITTEN_ANEW = CONNECTION_BOUND | {b"content-length", b"x-request-id"}
 
 log = logging.getLogger("propylon.engine")
@@ -50,19 +49,17 @@ async def sent(x: Exchange) -> None:
         await x.pause()
 
 
-def own_fields(x: Exchange, block: bytes, has_date: bool) -> bytes:
-    """Add what the gateway itself puts on every response (RFC 9110 6.6.1: Date where it is missing)."""
-    if not has_date:
-        block = b"%bdate: %b\r\n" % (block, http_date())
+def added_fields(x: Exchange, has_date: bool) -> bytes:
+    """Return what the gateway itself adds to every response (RFC 9110 6.6.1: Date where it is missing)."""
+    added = b"x-request-id: %b\r\n" % x.id if x.shows_request_id else b""
     if x.extra_fields:
-        block += x.extra_fields
-    return b"%bx-request-id: %b\r\n" % (block, x.id) if x.shows_request_id else block
+        added = x.extra_fields + added
+    return added if has_date else b"date: %b\r\n%b" % (http_date(), added)
 
 
 def send(x: Exchange, response: Response) -> None:
     """Send a response; a body that is under way follows as it comes."""
     head, content = response.head, response.content
-    line = head.line if head is not None and head.status == response.status else status_line(response.status)
     bodyless = x.client_method == b"HEAD" or response.status in (204, 304)
     if bodyless and isinstance(content, Body):
         content.detach()
@@ -70,9 +67,9 @@ def send(x: Exchange, response: Response) -> None:
     hooks = () if bodyless else x.route.pipeline.on_response_chunk
     if hooks and content:
         body = content if isinstance(content, Body) else Body.of(content)
-        block = _fields(x, response, drop_length=True)
+        made, added = _head(response), _added(x, response)
         x.status = response.status
-        x.client.send_head(line, block, UNKNOWN)
+        x.client.send_head(made, added, UNKNOWN)
         x.transform = Transform(x, hooks, body.source, _sink(x, response, UNKNOWN))
         x.defer(x.transform.cancel)
         body.pipe(x.transform)
@@ -80,19 +77,21 @@ def send(x: Exchange, response: Response) -> None:
             x.arm_relay(x.upstream)
     elif isinstance(content, Body):
         assert head is not None
-        block = _fields(x, response, drop_length=False)
+        made, added = _head(response, head.length), _added(x, response)
         x.status = response.status
-        x.client.send_head(line, block, head.length)
+        x.client.send_head(made, added, head.length)
         content.pipe(_sink(x, response, head.length))
         if x.upstream is not None:
             x.arm_relay(x.upstream)
     else:
-        keeps_length = bodyless and response.status != 204 and not response.replaced
-        block = _fields(x, response, drop_length=not keeps_length)
-        if not keeps_length and response.status != 204:
-            block += b"content-length: %d\r\n" % len(content)
+        length = len(content)
+        if response.status == 204:
+            length = UNKNOWN  # RFC 9110 8.6
+        elif bodyless and not response.replaced:
+            length = UNKNOWN if head is None else head.length
+        made, added = _head(response, length), _added(x, response)
         x.status = response.status
-        x.client.send(line, block, b"" if bodyless else content)
+        x.client.send(made, added, b"" if bodyless else content)
         if x.upstream is not None and not x.upstream.complete:  # the service's own body is not wanted any more
             x.end_attempt()
 
@@ -104,24 +103,23 @@ def _sink(x: Exchange, response: Response, length: int) -> BodySink:
     return EventStream(x) if plain and is_event_stream(kind.encode("latin-1")) else x.client
 
 
-def _fields(x: Exchange, response: Response, drop_length: bool) -> bytes:
-    """Render the header section; a length stands in it only if it is the service's own, of its own body."""
+def _head(response: Response, length: int = UNKNOWN) -> OwnHead:
+    """Make the head that is sent; `length` is what its Content-Length says, if it has one."""
     head = response.head
-    length = b"" if drop_length or head is None or head.length < 0 else b"content-length: %d\r\n" % head.length
-    block = head_block(response) + length
-    if response.status == 426 and head is None:
-        block += b"upgrade: websocket\r\nconnection: upgrade\r\n"  # RFC 9110 15.5.22
-    return own_fields(x, block, "date" in response.headers)
+    block = head_block(response)
+    if length >= 0:
+        block += b"content-length: %d\r\n" % length
+    reason = head.reason if head is not None and head.status == response.status else None
+    return OwnHead(response.status, block, reason)
+
+
+def _added(x: Exchange, response: Response) -> bytes:
+    return added_fields(x, "date" in response.headers)
 
 
 def head_block(response: Response) -> bytes:
     """Render the fields of a response that are not the gateway's own, whatever policies have made of them."""
     return render(pair for pair in response.headers.raw if pair[0].lower() not in _WRITTEN_ANEW)
-
-
-def status_line(status: int) -> bytes:
-    """Return the status line of a response, with its CRLF."""
-    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 async def answer_failure(x: Exchange, error: GatewayError) -> None:

@@ -1,7 +1,8 @@
 """What the engine needs of its two sides. Everything that speaks to a client or an endpoint fits in here.
 
-A header section crosses this border as a block: lines of bytes, each with its CRLF, without framing fields. Framing
-is the connection's own affair.
+Nothing here is of one version of HTTP. A header section crosses this border as a block: lines of bytes, each with its
+CRLF, without the fields that are the connection's own affair (framing, Connection, Host of a request). What many
+messages share, and so may be remembered as a whole, is apart from what is added to each of them.
 """
 
 from __future__ import annotations
@@ -9,17 +10,98 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from propylon.engine.body import Body
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
-    from propylon.engine.websocket.end import End
     from propylon.http.forwarded import Origin
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
 
 UNKNOWN = -1
 """The length of a body that nobody knows yet."""
+
+
+class Head(Protocol):
+    """The head of a response on its way to a client."""
+
+    @property
+    def status(self) -> int:
+        """100 to 599."""
+
+    @property
+    def reason(self) -> bytes | None:
+        """The reason phrase, for versions that have one; `None` for the registered one of the status."""
+
+    @property
+    def block(self) -> bytes:
+        """The header section."""
+
+
+class StreamEnd(Protocol):
+    """What gets the bytes of a `ByteStream`: the methods are those of `asyncio.Protocol`."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived."""
+
+    def eof_received(self) -> bool:
+        """Take the peer's FIN; return whether our direction stays open."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Take the end of the stream."""
+
+    def pause_writing(self) -> None:
+        """Write no more for now: the peer does not take it."""
+
+    def resume_writing(self) -> None:
+        """Write again."""
+
+
+class ByteStream(Protocol):
+    """Both directions of a connection behind a 101, or of one stream of it.
+
+    Attributes:
+        write: sends bytes to the peer.
+        stalled: the peer does not take what was written before.
+        ended: the peer has sent its FIN already.
+    """
+
+    write: Callable[[bytes], None]
+    stalled: bool
+    ended: bool
+
+    def attach(self, end: StreamEnd, high: int | None) -> bytes:
+        """Give `end` what arrives from now on; return what has arrived before.
+
+        Args:
+            high: bytes unsent at which `end` is told to pause; `None` for the connection's own limit.
+        """
+
+    def lost(self, error: Exception | None) -> None:
+        """Tell the connection that its end has been told of the stream's."""
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
+    def unsent(self) -> int:
+        """Return how many of the bytes written the peer has not taken."""
+
+    def can_half_close(self) -> bool:
+        """Say whether one direction can be closed by itself."""
+
+    def half_close(self) -> None:
+        """Close our direction behind what was written."""
+
+    def close(self) -> None:
+        """Close once everything is written."""
+
+    def abort(self) -> None:
+        """Close at once."""
 
 
 class Client(Protocol):
@@ -38,13 +120,18 @@ class Client(Protocol):
     def origin(self, x: Exchange) -> Origin:
         """Tell who the client is, and which forwarding fields a service gets."""
 
-    def send(self, line: bytes, block: bytes, body: bytes) -> None:
-        """Send a whole response; `block` says its length where it has one."""
+    def send(self, head: Head, added: bytes, body: bytes) -> None:
+        """Send a whole response; its length, where it has one, is among its fields.
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+        Args:
+            head: status and header section.
+            added: further fields, as lines.
+        """
+
+    def send_head(self, head: Head, added: bytes, length: int) -> None:
         """Send the head of a response whose body follows; `length` in bytes, or `UNKNOWN`."""
 
-    def send_interim(self, head: ResponseHead) -> None:
+    def send_interim(self, head: Head) -> None:
         """Send a 1xx response, if this client understands one."""
 
     def write_body(self, data: bytes) -> None:
@@ -59,8 +146,8 @@ class Client(Protocol):
     def release(self, owner: object) -> None:
         """Take the request's body again, if nobody else holds it."""
 
-    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
-        """Send a 101 and hand the connection over to `end`; return what has arrived behind the request."""
+    def switch(self, head: Head, added: bytes) -> ByteStream | None:
+        """Accept the WebSocket; return what carries it, or `None` if the connection is closed already."""
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is incomplete."""
@@ -98,10 +185,20 @@ class Upstream(Protocol):
     def begin(self, x: Exchange) -> None:
         """Take on an exchange."""
 
-    def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
-        """Send a whole request; `line` has no version, `body` is `None` where there is none at all."""
+    def send(
+        self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, body: bytes | None
+    ) -> None:
+        """Send a whole request.
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+        Args:
+            authority: host and port that it is for.
+            path: with the query.
+            block: the header section without Host.
+            added: further fields, as lines.
+            body: `None` where there is none at all.
+        """
+
+    def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
         """Send the head of a request whose body follows; `length` in bytes, or `UNKNOWN`."""
 
     def write_body(self, data: bytes) -> None:
@@ -110,8 +207,8 @@ class Upstream(Protocol):
     def end_body(self, trailers: list[Pair]) -> None:
         """Send the end of the body."""
 
-    def switch(self, end: End) -> bytes:
-        """Hand the connection over to `end` behind a 101; return what has arrived behind that."""
+    def switch(self) -> ByteStream | None:
+        """Return what carries the WebSocket behind a 101; `None` if the connection is closed already."""
 
     def progressed(self) -> bool:
         """Tell whether any of what is still to be written has left since this was asked last."""

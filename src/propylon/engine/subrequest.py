@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 
     from propylon.engine.backend import Endpoint, Service
     from propylon.engine.client_certificate import ClientCertificate
-    from propylon.engine.sides import Upstream
-    from propylon.engine.websocket.end import End
+    from propylon.engine.sides import Head, Upstream
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
 
@@ -254,13 +253,13 @@ class Subrequest:
     def end_body(self, trailers: list[Pair]) -> None:
         """Take the end of the answer's body."""
 
-    def send(self, line: bytes, block: bytes, body: bytes) -> None:
+    def send(self, head: Head, added: bytes, body: bytes) -> None:
         """Nobody is answered."""
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+    def send_head(self, head: Head, added: bytes, length: int) -> None:
         """Nobody is answered."""
 
-    def send_interim(self, head: ResponseHead) -> None:
+    def send_interim(self, head: Head) -> None:
         """Nobody is told that the endpoint is still at it."""
 
     def hold(self, owner: object) -> None:
@@ -269,9 +268,8 @@ class Subrequest:
     def release(self, owner: object) -> None:
         """The whole body is there already."""
 
-    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+    def switch(self, head: Head, added: bytes) -> None:
         """It never asks for another protocol."""
-        return b""
 
     def abort(self) -> None:
         """There is no connection."""

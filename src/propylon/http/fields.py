@@ -82,6 +82,16 @@ def split_fields(block: bytes, names: Memo[bytes, FieldName], code: str) -> list
     return fields
 
 
+def check_fields(pairs: Iterable[Pair], names: Memo[bytes, FieldName], code: str) -> list[tuple[FieldName, bytes]]:
+    """Check fields that came as pairs, by the rules of `split_fields`."""
+    fields = []
+    for name, value in pairs:
+        if len(value.translate(None, _FORBIDDEN)) != len(value):
+            raise Refusal(code, "a header value has a control character (RFC 9110 5.5)")
+        fields.append((names[name], value.strip(b" \t")))
+    return fields
+
+
 def _what_is_wrong(block: bytes) -> str:
     """Say which line broke which rule."""
     for number, line in enumerate(block.split(b"\r\n"), 1):

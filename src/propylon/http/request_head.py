@@ -15,6 +15,7 @@ from propylon.http.fields import (
     OPTIONS,
     ConnectionOptions,
     FieldName,
+    check_fields,
     content_length,
     is_chunked,
     render,
@@ -29,6 +30,8 @@ from propylon.http.request_id import is_safe
 from propylon.http.target import PathRules, TargetError, parse_target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from propylon.http.headers import Pair
 
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -66,8 +69,8 @@ class RequestLine:
         parts = raw.split(b" ")
         if len(parts) != 3:
             raise Refusal("read.bad_request_line", "the request line is not 'method target version' (RFC 9112 3)")
-        self.method, self.raw_target, version = parts
-        if not _METHOD.fullmatch(self.method):
+        method, target, version = parts
+        if not _METHOD.fullmatch(method):
             raise Refusal("read.bad_request_line", "the method is no token (RFC 9110 9.1)")
         if version == b"HTTP/1.1":
             self.minor = 1
@@ -77,15 +80,31 @@ class RequestLine:
             raise Refusal("read.bad_version", "this listener speaks HTTP/1.1 and HTTP/1.0")
         else:
             raise Refusal("read.bad_request_line", "the request line does not end in a version (RFC 9112 2.3)")
+        self._take(method, target, rules)
+
+    @classmethod
+    def of(cls, method: bytes, target: bytes, rules: HeadRules) -> RequestLine:
+        """Make what a request line says of its parts, for versions of HTTP without one. Raises `Refusal`."""
+        if not _METHOD.fullmatch(method):
+            raise Refusal("read.bad_request_line", "the method is no token (RFC 9110 9.1)")
+        if b" " in target:
+            raise Refusal("read.bad_request_line", "the target has a blank in it (RFC 9112 3.2)")
+        self = cls.__new__(cls)
+        self.minor = 1
+        self._take(method, target, rules)
+        return self
+
+    def _take(self, method: bytes, target: bytes, rules: HeadRules) -> None:
+        self.method, self.raw_target = method, target
         if self.method in _NO_ROUTE_TO_SERVICE:
             refusal = _NO_ROUTE_TO_SERVICE[self.method]
             raise Refusal(refusal.code, refusal.detail)
         try:
-            target = parse_target(self.method, self.raw_target, rules.paths)
+            parsed = parse_target(method, target, rules.paths)
         except TargetError as error:
             raise Refusal(error.code, error.detail) from None
-        self.path, self.query = target.path, target.query
-        self.scheme, self.authority = target.scheme, target.authority
+        self.path, self.query = parsed.path, parsed.query
+        self.scheme, self.authority = parsed.scheme, parsed.authority
 
 
 class RequestFields:
@@ -108,7 +127,16 @@ class RequestFields:
     )  # fmt: skip
 
     def __init__(self, block: bytes, rules: HeadRules) -> None:
-        fields = split_fields(block, _NAMES, "read.bad_field")
+        self._take(split_fields(block, _NAMES, "read.bad_field"), rules)
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair], rules: HeadRules) -> RequestFields:
+        """Make a header section of fields that came as pairs. Raises `Refusal`."""
+        self = cls.__new__(cls)
+        self._take(check_fields(pairs, _NAMES, "read.bad_field"), rules)
+        return self
+
+    def _take(self, fields: list[tuple[FieldName, bytes]], rules: HeadRules) -> None:
         if len(fields) > rules.max_fields:
             raise Refusal("read.too_many_fields", f"more than {rules.max_fields} header fields")
         self._fields = fields
@@ -223,6 +251,27 @@ def _host(value: bytes) -> Host:
 
 HOSTS: Memo[bytes, Host] = Memo(_host)
 """`HOSTS[value]` is the parsed Host field or authority `value`; it raises `Refusal` read.bad_host."""
+
+
+def host_of(line: RequestLine, fields: RequestFields) -> Host | None:
+    """Check a request line against its header section; return the host the request is for.
+
+    Raises:
+        Refusal: the two contradict each other.
+    """
+    if line.minor == 0:
+        if fields.chunked:
+            raise Refusal("read.bad_framing", "Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1)")
+        if fields.websocket:
+            raise Refusal("upgrade.bad_handshake", "a WebSocket needs HTTP/1.1 (RFC 6455 4.1)")
+    elif fields.host is None:
+        raise Refusal("read.bad_host", "no Host field in an HTTP/1.1 request (RFC 9112 3.2)")
+    if line.authority is None:
+        return fields.host
+    host = HOSTS[line.authority]
+    if fields.host is not None and host != fields.host:
+        raise Refusal("read.bad_host", "the target's authority and Host differ (RFC 9112 3.2.2)")
+    return host
 
 
 class RequestReader:

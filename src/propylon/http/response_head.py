@@ -7,12 +7,14 @@ policy costs nothing to forward. What breaks a rule here is the endpoint's fault
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
 
 from propylon.http.fields import (
     CONNECTION_BOUND,
     OPTIONS,
     FieldName,
+    check_fields,
     content_length,
     is_chunked,
     render,
@@ -24,6 +26,8 @@ from propylon.http.refusal import Refusal
 from propylon.http.sse import is_event_stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from propylon.http.headers import Pair
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
@@ -34,17 +38,35 @@ _EVENT_STREAMS: Memo[bytes, bool] = Memo(is_event_stream)
 _NAMES: Memo[bytes, FieldName] = Memo(lambda text: FieldName(text.rstrip(b" \t"), _SPECIAL, "head.bad"))
 
 
-def _status(line: bytes) -> tuple[int, int, bytes]:
-    """Split a status line into minor version, status, and the line for an HTTP/1.1 client."""
+_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+
+
+def _status(line: bytes) -> tuple[int, int, bytes | None]:
+    """Split a status line into minor version, status, and the reason phrase, `None` for the registered one."""
     match = _STATUS_LINE.fullmatch(line)
     if not match:
         raise Refusal("head.bad", "the status line is malformed (RFC 9112 4)")
     minor, status, reason = match.groups()
-    return int(minor), int(status), b"HTTP/1.1 %b %b\r\n" % (status, reason or b"")
+    phrase = reason or b""
+    return int(minor), int(status), None if phrase == _PHRASES.get(int(status)) else phrase
 
 
-_STATUSES: Memo[bytes, tuple[int, int, bytes]] = Memo(_status)
+_STATUSES: Memo[bytes, tuple[int, int, bytes | None]] = Memo(_status)
 MAX_FIELDS = 200  # twice what a client may send: endpoints are ours, yet a broken one must not fill the memory
+
+
+class OwnHead(NamedTuple):
+    """The head of a response that the gateway makes itself, or changes.
+
+    Attributes:
+        status: 200 to 599, or 101.
+        block: the header section as lines, each with its CRLF, without framing fields.
+        reason: the reason phrase of HTTP/1.1, where it is not the registered one of the status.
+    """
+
+    status: int
+    block: bytes
+    reason: bytes | None = None
 
 
 class ResponseHead:
@@ -52,7 +74,7 @@ class ResponseHead:
 
     Attributes:
         status: 100 to 599.
-        line: the status line for an HTTP/1.1 client, with its CRLF.
+        reason: the reason phrase, if it is not the registered one of the status (RFC 9110 15.1); only HTTP/1.1 has one.
         visible: the fields a policy sees and a client gets: without those that end at this hop.
         block: `visible` as lines.
         length: Content-Length in bytes, or -1.
@@ -63,14 +85,24 @@ class ResponseHead:
     """
 
     __slots__ = (
-        "block", "chunked", "close", "encoded", "event_stream", "has_date", "keep_alive", "length", "line", "minor",
+        "block", "chunked", "close", "encoded", "event_stream", "has_date", "keep_alive", "length", "minor", "reason",
         "status", "switches", "visible",
     )  # fmt: skip
 
     def __init__(self, raw: bytes) -> None:
         first, _, block = raw.partition(b"\r\n")
-        self.minor, self.status, self.line = _STATUSES[first]
-        fields = split_fields(block, _NAMES, "head.bad")
+        self.minor, self.status, self.reason = _STATUSES[first]
+        self._take(split_fields(block, _NAMES, "head.bad"))
+
+    @classmethod
+    def of(cls, status: int, pairs: Iterable[Pair]) -> ResponseHead:
+        """Make a head of a status and fields that came as pairs. Raises `Refusal`."""
+        self = cls.__new__(cls)
+        self.minor, self.status, self.reason = 1, status, None
+        self._take(check_fields(pairs, _NAMES, "head.bad"))
+        return self
+
+    def _take(self, fields: list[tuple[FieldName, bytes]]) -> None:
         if len(fields) > MAX_FIELDS:
             raise Refusal("head.bad", f"more than {MAX_FIELDS} header fields")
         self.length = -1

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection from a client: requests in, responses out, in order (RFC 9112).
 
 Rules of this file: one exchange at a time; what a client pipelines waits in `_buffer`, bounded. Whatever is wrong with
-a request is answered once, and the connection is closed behind the answer. A deadline is a number; `Intake.sweep`
+a request is answered once, and the connection is closed behind the answer. A deadline is a number; `Connections.sweep`
 looks at all of them. Nothing is read of a body that nobody wants.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from http import HTTPStatus
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -17,25 +18,26 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.forward import forward
 from propylon.engine.sides import UNKNOWN
-from propylon.engine.unsent import unsent_bytes
 from propylon.http.body_reader import BodyReader
 from propylon.http.chunked import last_chunk
 from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_origin, origin
 from propylon.http.refusal import Refusal
+from propylon.transport.flow import NOBODY, FlowControl
+from propylon.transport.stream import TransportStream
+from propylon.transport.unsent import unsent_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import Head
     from propylon.engine.snapshot import Snapshot
     from propylon.engine.timing import Ending
-    from propylon.engine.websocket.end import End
     from propylon.http.headers import Pair
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
-    from propylon.http.response_head import ResponseHead
-    from propylon.inbound.intake import Intake
+    from propylon.inbound.connections import Connections
     from propylon.inbound.tls_session import TlsSession
 
     Admission = Callable[[Exchange], GatewayError | None]
@@ -46,13 +48,14 @@ PROBE_AGAIN_SECONDS = 15.0  # that long a half-closed client that has shown to b
 TURN_REQUESTS = 64  # pipelined requests that are begun in one go; then other connections get their turn
 DRAIN_LINGER_SECONDS = 1.0  # a gateway that stops waits no longer for a client to close
 STALL_LOOKS = 4  # at a client that does not read, while `timeouts.write` passes: what it takes late counts from then
+UPGRADE = b"upgrade: websocket\r\nconnection: upgrade\r\n"
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 JOIN_BYTES = 16384  # larger pieces are not copied into one string with their chunk's size
 
-_NOBODY: frozenset[object] = frozenset()
 _CUT_OFF = "the connection was closed before the body was complete"
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(FlowControl, asyncio.Protocol):
     """One connection from a client.
 
     Attributes:
@@ -63,15 +66,15 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_half_closed", "_head_begun", "_holds",
-        "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed", "_reader", "_scheme",
-        "_serving", "_switched", "_tls", "_took_at", "_transport", "_turn_over", "_unsent", "_write_stalled",
-        "deadline", "due", "exchange", "listener",
+        "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_connections", "_half_closed",
+        "_head_begun", "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed",
+        "_reader", "_scheme", "_serving", "_switched", "_tls", "_took_at", "_transport", "_turn_over",
+        "_write_stalled", "deadline", "due", "exchange", "listener",
     )  # fmt: skip
 
     def __init__(
         self,
-        intake: Intake,
+        connections: Connections,
         peer: bytes | None = None,
         port: bytes | None = None,
         admission: Admission | None = None,
@@ -82,7 +85,9 @@ class ClientConnection(asyncio.Protocol):
             peer, port: what a PROXY protocol header says; otherwise the socket tells them.
             admission: what the listener asks of every request before it begins.
         """
-        self._intake = intake
+        super().__init__()
+        self._connections = connections
+        self._intake = connections.intake
         self._admission = admission
         self._tls: TlsSession | None = None
         self._transport: asyncio.Transport | None = None
@@ -96,10 +101,8 @@ class ClientConnection(asyncio.Protocol):
         self._body: Body | None = None
         self._keep = True
         self._blank = self._chunking = self._closing = self._half_closed = self._head_begun = False
-        self._holds: frozenset[object] = _NOBODY
         self._owes_continue = self._probed = self._serving = self._switched = self._turn_over = False
         self._write_stalled = False
-        self._unsent = 0
         self._took_at = 0.0
         self.deadline = self.due = inf
         self.exchange: Exchange | None = None
@@ -124,13 +127,13 @@ class ClientConnection(asyncio.Protocol):
         if self._tls is not None:
             self._scheme = b"https"
             self._admission = self._tls.admit
-        intake = self._intake
-        transport.set_write_buffer_limits(high=intake.snapshot.limits.write_buffer)  # type: ignore[attr-defined]
-        if intake.full:
-            intake.connections.add(self)
+        connections = self._connections
+        transport.set_write_buffer_limits(high=self._intake.snapshot.limits.write_buffer)  # type: ignore[attr-defined]
+        if connections.full:
+            connections.open.add(self)
             self._refuse(GatewayError("admit.connections", headers={"retry-after": "1"}))
             return
-        intake.connections.add(self)
+        connections.open.add(self)
         self._rest()
 
     def data_received(self, data: bytes) -> None:
@@ -164,14 +167,14 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = inf
         if self.exchange is not None and self._switched:
             return  # it needs the sweep for its deadlines until it is done
-        self._intake.forget(self)
+        self._connections.forget(self)
         if self.exchange is not None:
             self.exchange.fail(GatewayError("relay.client_gone"))
 
     def pause_writing(self) -> None:
         """The client reads too slowly: its endpoint waits too."""
         self._write_stalled = True
-        self._unsent = unsent_bytes(self._transport)
+        self._unsent = self._count_unsent()
         self._took_at = monotonic()
         self._rearm()
         if self.exchange is not None and self.exchange.upstream is not None:
@@ -307,7 +310,7 @@ class ClientConnection(asyncio.Protocol):
         if body is not None:
             for piece in pieces:
                 body.feed(piece)
-        if not self._write_stalled and not self._holds:
+        if not self._write_stalled and not self._holders:
             self.deadline = monotonic() + self._snapshot.client_timeouts.body
         if reader.done:
             self._end_of_body(reader)
@@ -364,28 +367,30 @@ class ClientConnection(asyncio.Protocol):
         """What the client has proved to be."""
         return None if self._tls is None else self._tls.client_certificate
 
-    def send(self, line: bytes, block: bytes, body: bytes) -> None:
+    def send(self, head: Head, added: bytes, body: bytes) -> None:
         """Send a whole response."""
         if self._transport is not None:
-            self._transport.write(b"%b%b%b\r\n%b" % (line, block, self._connection_field(), body))
+            fields = self._connection_fields(head)
+            self._transport.write(b"%b%b%b%b\r\n%b" % (_status_line(head), head.block, added, fields, body))
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+    def send_head(self, head: Head, added: bytes, length: int) -> None:
         """Send the head of a response whose body follows."""
         self._chunking = length == UNKNOWN and self._minor == 1
         if self._chunking:
-            block += b"transfer-encoding: chunked\r\n"
+            added += b"transfer-encoding: chunked\r\n"
         elif length == UNKNOWN:
             self._keep = False  # HTTP/1.0 knows no chunks: the connection's end is the body's (RFC 9112 6.3)
         if self._transport is not None:
-            self._transport.write(b"%b%b%b\r\n" % (line, block, self._connection_field()))
+            fields = self._connection_fields(head)
+            self._transport.write(b"%b%b%b%b\r\n" % (_status_line(head), head.block, added, fields))
         x = self.exchange
         if self._write_stalled and x is not None and x.upstream is not None:  # still, from the answer before
             x.upstream.hold(self)
 
-    def send_interim(self, head: ResponseHead) -> None:
+    def send_interim(self, head: Head) -> None:
         """Send a 1xx response; HTTP/1.0 has none (RFC 9110 15.2)."""
         if self._transport is not None and self._minor == 1:
-            self._transport.write(b"%b%b\r\n" % (head.line, head.block))
+            self._transport.write(b"%b%b\r\n" % (_status_line(head), head.block))
 
     def write_body(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -418,41 +423,37 @@ class ClientConnection(asyncio.Protocol):
 
     def hold(self, owner: object) -> None:
         """Take no more from the client until `owner` releases it; the client is not to blame for the time."""
-        if not self._holds and self._transport is not None:
-            self._transport.pause_reading()
-        self._holds = self._holds | {owner}
+        super().hold(owner)
         if self._reader is not None and not self._write_stalled:
             self.deadline = inf
 
-    def release(self, owner: object) -> None:
-        """Take what the client sends again, if nobody else holds it."""
-        if owner not in self._holds:
-            return
-        self._holds = self._holds - {owner}
-        if self._holds or self._transport is None:
-            return
-        self._transport.resume_reading()
-        if self._reader is not None:
-            self.deadline = monotonic() + self._snapshot.client_timeouts.body
-
-    def _release_all(self) -> None:
-        if self._holds and self._transport is not None:
+    def _released(self) -> None:
+        """Take what the client sends again."""
+        if self._transport is not None:
             self._transport.resume_reading()
-        self._holds = _NOBODY
+            if self._reader is not None:
+                self.deadline = monotonic() + self._snapshot.client_timeouts.body
 
-    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+    def _line(self) -> asyncio.Transport | None:
+        return self._transport
+
+    def _count_unsent(self) -> int:
+        return unsent_bytes(self._transport)
+
+    def switch(self, head: Head, added: bytes) -> TransportStream | None:
         """Send a 101 and hand the connection over."""
         early, self._buffer = self._buffer, b""
         self._keep = False
         self._switched = True
+        self._holders = NOBODY
         transport = self._transport
         if transport is not None:
-            transport.write(b"%b%bupgrade: websocket\r\nconnection: upgrade\r\n\r\n" % (line, block))
-            self._release_all()
-            end.take_over(transport, self, stalled=self._write_stalled, ended=self._half_closed)
-        self._write_stalled = False
+            transport.write(b"%b%b%b%b\r\n" % (_status_line(head), head.block, added, UPGRADE))
+        stalled, self._write_stalled = self._write_stalled, False
         self.deadline = inf
-        return early
+        if transport is None:
+            return None
+        return TransportStream(transport, self, early, stalled=stalled, ended=self._half_closed)
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is incomplete; of a tunnel, both."""
@@ -466,7 +467,7 @@ class ClientConnection(asyncio.Protocol):
         """Go on to the next request, or close."""
         self.exchange = None
         if self._transport is None:
-            self._intake.forget(self)
+            self._connections.forget(self)
             return
         if self._closing:
             return
@@ -476,7 +477,7 @@ class ClientConnection(asyncio.Protocol):
             if self._body is not None:
                 self._body.detach()
                 self._body = None
-            self._release_all()
+            self.release_all()
             if not self._keep or self._intake.draining:
                 self._linger()
             else:
@@ -486,17 +487,19 @@ class ClientConnection(asyncio.Protocol):
 
     # ending
 
-    def _connection_field(self) -> bytes:
+    def _connection_fields(self, head: Head) -> bytes:
         """Decide whether the connection is kept, and say so (RFC 9112 9.3)."""
-        if self._buffer and self.exchange is not None and self.exchange.fields.websocket:
+        x = self.exchange
+        if self._buffer and x is not None and x.fields.websocket:
             self._keep = False  # what follows a handshake that failed are frames, and no request
         if self._keep and self._reader is not None and not self._can_drain():
             self._keep = False
         if self._intake.draining:
             self._keep = False
-        if not self._keep:
-            return b"connection: close\r\n"
-        return b"" if self._minor else b"connection: keep-alive\r\n"
+        fields = b"connection: close\r\n" if not self._keep else b"" if self._minor else b"connection: keep-alive\r\n"
+        if head.status == 426 and x is not None and x.upstream is None:  # the gateway's own (RFC 9110 15.5.22)
+            return UPGRADE + fields
+        return fields
 
     def _can_drain(self) -> bool:
         """Say whether the rest of an unread body is small, surely comes, and was not refused."""
@@ -507,8 +510,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """After an exchange: the next request, rest, or the end."""
-        if self._holds:
-            self._release_all()
+        if self._holders:
+            self.release_all()
         if not self._keep or self._intake.draining:
             self._linger()
             return
@@ -542,7 +545,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._closing:
             seconds = min(timeouts.linger, DRAIN_LINGER_SECONDS) if self._intake.draining else timeouts.linger
         elif self._reader is not None:
-            seconds = inf if self._holds else timeouts.body
+            seconds = inf if self._holders else timeouts.body
         elif self.exchange is not None:
             seconds = PROBE_SECONDS if self._half_closed else inf
         else:
@@ -568,7 +571,7 @@ class ClientConnection(asyncio.Protocol):
         self._reader = None
         self._buffer = b""
         self._rearm()
-        self._release_all()
+        self.release_all()
         transport.write_eof()
 
     def drain(self, ending: Ending | None) -> None:
@@ -600,8 +603,7 @@ class ClientConnection(asyncio.Protocol):
         if self._closing and not self._write_stalled:
             self.abort()
         elif self._write_stalled:
-            before, self._unsent = self._unsent, unsent_bytes(self._transport)
-            if self._unsent < before:  # slow, but it reads
+            if self.progressed():  # slow, but it reads
                 self._took_at = now
             if now < self._took_at + self._snapshot.client_timeouts.write:
                 self._rearm()
@@ -644,3 +646,10 @@ class ClientConnection(asyncio.Protocol):
         elif x.status == 0 and self._minor == 1:
             self._probed = True
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _status_line(head: Head) -> bytes:
+    """Return the status line, with its CRLF; a status that is not registered has an empty reason (RFC 9112 4)."""
+    if head.reason is None:
+        return STATUS_LINES.get(head.status) or b"HTTP/1.1 %d \r\n" % head.status
+    return b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from propylon.engine.timing import Ending
-    from propylon.inbound.intake import Intake
+    from propylon.inbound.connections import Connections
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 """The 12 bytes that version 2 begins with."""
@@ -165,25 +165,25 @@ class ProxyPreface(asyncio.Protocol):
         listener: what accepted the connection.
     """
 
-    __slots__ = ("_factory", "_intake", "_parser", "_transport", "_trusts", "deadline", "listener")
+    __slots__ = ("_connections", "_factory", "_parser", "_transport", "_trusts", "deadline", "listener")
 
     exchange = None  # there never is one before the header
     due = inf
 
     def __init__(
         self,
-        intake: Intake,
+        connections: Connections,
         trusts: Callable[[bytes], bool],
         factory: Callable[[SocketAddress | None, SocketAddress | None], asyncio.Protocol],
     ) -> None:
         """Make the preface of one connection.
 
         Parameters:
-            intake: what counts connections, and ends those that take too long.
+            connections: what counts connections, and ends those that take too long.
             trusts: tells whether the header of a peer is believed; gets its address, or b"unix" for a Unix socket.
             factory: makes the real protocol from (peer, local); both None if the connection counts as its own.
         """
-        self._intake = intake
+        self._connections = connections
         self._trusts = trusts
         self._factory = factory
         self._parser = ProxyHeaderParser()
@@ -196,10 +196,10 @@ class ProxyPreface(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         peer = str(name[0]).encode("ascii", "replace") if isinstance(name, tuple) else b"unix"
-        if not self._trusts(peer) or self._intake.full:
+        if not self._trusts(peer) or self._connections.full:
             self.abort()
             return
-        self._intake.connections.add(self)
+        self._connections.open.add(self)
         self.deadline = monotonic() + HEADER_TIMEOUT_S
 
     def data_received(self, data: bytes) -> None:
@@ -215,7 +215,7 @@ class ProxyPreface(asyncio.Protocol):
         if found is None:
             return
         info, rest = found
-        self._intake.connections.discard(self)
+        self._connections.open.discard(self)
         protocol = self._factory(info.peer, info.local)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
@@ -224,7 +224,7 @@ class ProxyPreface(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Be forgotten."""
-        self._intake.forget(self)
+        self._connections.forget(self)
 
     def check(self, now: float) -> None:
         """End a connection whose header is late."""

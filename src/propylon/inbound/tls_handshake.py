@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from propylon.engine.timing import Ending
-    from propylon.inbound.intake import Intake
+    from propylon.inbound.connections import Connections
     from propylon.inbound.tls import ListenerTls
 
 HANDSHAKE_SECONDS: Final = 10.0  # as long as a request's head may take
@@ -95,24 +95,25 @@ class TlsHandshake(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_begun", "_engine", "_factory", "_intake", "_line", "_tls", "_transport", "_waits", "deadline", "listener",
+        "_begun", "_connections", "_engine", "_factory", "_line", "_tls", "_transport", "_waits", "deadline",
+        "listener",
     )  # fmt: skip
 
     exchange = None  # there never is one before the handshake
     due = inf
 
     def __init__(
-        self, intake: Intake, line: HandshakeLine, tls: ListenerTls, factory: Callable[[], asyncio.Protocol]
+        self, connections: Connections, line: HandshakeLine, tls: ListenerTls, factory: Callable[[], asyncio.Protocol]
     ) -> None:
         """Make the handshake of one connection.
 
         Parameters:
-            intake: what counts connections, and ends those that take too long.
+            connections: what counts connections, and ends those that take too long.
             line: where the handshake waits for its turns.
             tls: the listener's certificates and failures.
             factory: makes the protocol that speaks over TLS.
         """
-        self._intake = intake
+        self._connections = connections
         self._line = line
         self._tls = tls
         self._factory = factory
@@ -128,11 +129,11 @@ class TlsHandshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the client's first record, if another connection may be open."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._intake.full or self._intake.draining:
+        if self._connections.full or self._connections.intake.draining:
             self._tls.failures.count("connections")
             self._transport.abort()
             return
-        self._intake.connections.add(self)
+        self._connections.open.add(self)
         self.deadline = monotonic() + HANDSHAKE_SECONDS
 
     def data_received(self, data: bytes) -> None:
@@ -196,7 +197,7 @@ class TlsHandshake(asyncio.Protocol):
         """Give the connection to the protocol it is for, with what came behind the handshake."""
         if engine.outgoing.pending:
             transport.write(engine.outgoing.read())
-        self._intake.connections.discard(self)
+        self._connections.open.discard(self)
         self._transport = None
         transport.resume_reading()
         over = TlsTransport(transport, engine, self._tls.session(engine.tls), self._tls.failures)
@@ -214,7 +215,7 @@ class TlsHandshake(asyncio.Protocol):
         if exc is not None and self._engine is not None:
             self._tls.failures.count("closed")
         self._transport = None
-        self._intake.forget(self)
+        self._connections.forget(self)
 
     def check(self, now: float) -> None:
         """End a connection whose handshake is late."""

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.sides import UNKNOWN
-from propylon.engine.unsent import unsent_bytes
 from propylon.http.chunked import LAST_CHUNK, ChunkedDecoder
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 from propylon.http.websocket import accept_of
+from propylon.transport.flow import NOBODY, FlowControl
+from propylon.transport.stream import TransportStream
+from propylon.transport.unsent import unsent_bytes
 
 if TYPE_CHECKING:
     from propylon.engine.body import BodySource
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Client
-    from propylon.engine.websocket.end import End
     from propylon.http.headers import Pair
     from propylon.outbound.pool import Pool
 
@@ -32,12 +33,13 @@ MAX_HEAD_BYTES = 65536  # nginx: 4-8 KiB unless set, Envoy: 60 KiB; endpoints ar
 MAX_INTERIM = 16  # 1xx responses before the final one
 
 _HEADS: Memo[bytes, ResponseHead] = Memo(ResponseHead)
-_NOBODY: frozenset[object] = frozenset()
+_WHOLE = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n"
+_WITH_BODY = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bcontent-length: %d\r\n\r\n%b"
 _UNTIL_CLOSE = -1
 _CHUNKED = -2
 
 
-class EndpointConnection(asyncio.Protocol):
+class EndpointConnection(FlowControl, asyncio.Protocol):
     """One connection to an endpoint.
 
     Attributes:
@@ -53,13 +55,11 @@ class EndpointConnection(asyncio.Protocol):
         "_decoder",
         "_eof",
         "_held_source",
-        "_holds",
         "_interim",
         "_left",
         "_owed",
         "_reusable",
         "_transport",
-        "_unsent",
         "adopted",
         "body",
         "complete",
@@ -75,6 +75,7 @@ class EndpointConnection(asyncio.Protocol):
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
+        super().__init__()
         self.pool = pool
         self.exchange: Exchange | None = None
         self.fresh = True
@@ -103,7 +104,7 @@ class EndpointConnection(asyncio.Protocol):
         self._owed = 0
         self._held_source: BodySource | Client | None = None
         self._unsent = 0
-        self._holds: frozenset[object] = _NOBODY
+        self._holders = NOBODY
 
     # the engine's side
 
@@ -114,23 +115,36 @@ class EndpointConnection(asyncio.Protocol):
         if not self.usable:
             self.error = GatewayError("attempt.closed")
 
-    def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
+    def send(
+        self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, body: bytes | None
+    ) -> None:
         """Send a whole request."""
         self._begun = self.request_sent = True
         if self._transport is None:
             return
+        fields = self._own_fields()
         if body is None:
-            self._transport.write(b"%b HTTP/1.1\r\n%b\r\n" % (line, block))
+            self._transport.write(_WHOLE % (method, path, authority, block, added, fields))
         else:
-            self._transport.write(b"%b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (line, block, len(body), body))
+            size = len(body)
+            self._transport.write(_WITH_BODY % (method, path, authority, block, added, fields, size, body))
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+    def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
         """Send the head of a request whose body follows."""
         self._begun = True
         self._owed = length
-        framing = b"transfer-encoding: chunked" if length == UNKNOWN else b"content-length: %d" % length
+        framing = b"transfer-encoding: chunked\r\n" if length == UNKNOWN else b"content-length: %d\r\n" % length
         if self._transport is not None:
-            self._transport.write(b"%b HTTP/1.1\r\n%b%b\r\n\r\n" % (line, block, framing))
+            self._transport.write(_WHOLE % (method, path, authority, block, added, self._own_fields() + framing))
+
+    def _own_fields(self) -> bytes:
+        """Return the fields that end at this hop."""
+        x = self.exchange
+        if x is None or not (x.fields.wants_trailers or x.fields.websocket):
+            return b""
+        # RFC 9110 10.1.4: the option must come with the field
+        trailers = b"te: trailers\r\nconnection: te\r\n" if x.fields.wants_trailers else b""
+        return trailers + b"upgrade: websocket\r\nconnection: upgrade\r\n" if x.fields.websocket else trailers
 
     def write_body(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -172,11 +186,6 @@ class EndpointConnection(asyncio.Protocol):
         """Whether the endpoint does not take what is written to it."""
         return self._held_source is not None
 
-    def progressed(self) -> bool:
-        """Tell whether any of what is still to be written has left since this was asked last."""
-        before, self._unsent = self._unsent, unsent_bytes(self._transport)
-        return self._unsent < before
-
     def finish(self) -> None:
         """Give the exchange up: back to the pool if the connection is clean, closed otherwise."""
         self.exchange = None
@@ -191,7 +200,7 @@ class EndpointConnection(asyncio.Protocol):
             source.release(self)
         if clean:
             self.fresh = False
-            if self._holds and self._transport is not None:
+            if self._holders and self._transport is not None:
                 self._transport.resume_reading()
             self.pool.give_back(self)
         else:
@@ -205,23 +214,23 @@ class EndpointConnection(asyncio.Protocol):
 
     def hold(self, owner: object) -> None:
         """Take no more of the response's body until `owner` releases it; no idle timeout counts meanwhile."""
-        if not self._holds and self._transport is not None:
-            self._transport.pause_reading()
-        self._holds = self._holds | {owner}
+        super().hold(owner)
         if self.exchange is not None:
             self.exchange.disarm()
 
-    def release(self, owner: object) -> None:
-        """Take the response's body again, if nobody else holds it."""
-        if owner not in self._holds:
-            return
-        self._holds = self._holds - {owner}
-        if self._holds or not self.usable or self._transport is None:
-            return
-        self._transport.resume_reading()
-        x = self.exchange
-        if x is not None and self.head is not None:
-            x.arm_relay(self)
+    def _released(self) -> None:
+        """Take the response's body again."""
+        if self.usable and self._transport is not None:
+            self._transport.resume_reading()
+            x = self.exchange
+            if x is not None and self.head is not None:
+                x.arm_relay(self)
+
+    def _line(self) -> asyncio.Transport | None:
+        return self._transport
+
+    def _count_unsent(self) -> int:
+        return unsent_bytes(self._transport)
 
     def body_wanted(self) -> None:
         """Endpoints send their bodies unasked."""
@@ -249,7 +258,7 @@ class EndpointConnection(asyncio.Protocol):
                 self._read_head(data, x)
             else:
                 self._read_body(data)
-                if not self._holds:
+                if not self._holders:
                     x.arm_relay(self)
         except Refusal as refusal:
             self._fail(GatewayError(refusal.code, log=refusal.detail))
@@ -285,7 +294,7 @@ class EndpointConnection(asyncio.Protocol):
             source: BodySource | Client = x.body.source if isinstance(x.body, Body) else x.client
             source.hold(self)
             self._held_source = source
-            self._unsent = unsent_bytes(self._transport)
+            self._unsent = self._count_unsent()
             x.arm(x.timeouts.idle, "attempt.stalled")
 
     def resume_writing(self) -> None:
@@ -344,16 +353,15 @@ class EndpointConnection(asyncio.Protocol):
         self.head = head
         x.notify()
 
-    def switch(self, end: End) -> bytes:
+    def switch(self) -> TransportStream | None:
         """Hand the connection over behind a 101."""
         early, self._buffer = self._buffer, b""
         self.complete = True  # no response is under way any more
-        if self._transport is not None:
-            end.take_over(self._transport, self, stalled=self.stalled, ended=self._eof)
-            self._holds = _NOBODY
-            self._held_source = None
-            self._transport.resume_reading()
-        return early
+        if self._transport is None:
+            return None
+        stalled, self._held_source = self.stalled, None
+        self._holders = NOBODY
+        return TransportStream(self._transport, self, early, stalled=stalled, ended=self._eof)
 
     def _begin_body(self, head: ResponseHead, rest: bytes, x: Exchange) -> None:
         """Decide where the body ends (RFC 9112 6.3)."""

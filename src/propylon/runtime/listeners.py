@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from propylon.config.schema import ListenerConfig
-    from propylon.inbound.intake import Intake
+    from propylon.inbound.connections import Connections
 
 _Key = tuple[str, int, str | None, int]
 """Host, port and path of an address, and how many with the same stand before it: port 0 may be there twice."""
@@ -45,8 +45,10 @@ class Entrance:
         certificates: the files of it, which are looked at from time to time.
     """
 
-    def __init__(self, intake: Intake, line: HandshakeLine, settings: ListenerConfig, tls: ListenerTls | None) -> None:
-        self._intake = intake
+    def __init__(
+        self, connections: Connections, line: HandshakeLine, settings: ListenerConfig, tls: ListenerTls | None
+    ) -> None:
+        self._connections = connections
         self._line = line
         self.listener: Listener | None = None
         self.take(settings, tls)
@@ -70,7 +72,7 @@ class Entrance:
         trusted = TrustedProxies([str(network) for network in settings.proxy_protocol.from_])
 
         def preface() -> ProxyPreface:
-            made = ProxyPreface(self._intake, trusted.contains, accept)
+            made = ProxyPreface(self._connections, trusted.contains, accept)
             made.listener = self
             return made
 
@@ -78,16 +80,16 @@ class Entrance:
 
     def _requests(self, peer: SocketAddress | None = None, local: SocketAddress | None = None) -> ClientConnection:
         if peer is None or local is None:
-            made = ClientConnection(self._intake, admission=self._admission)
+            made = ClientConnection(self._connections, admission=self._admission)
         else:
-            made = ClientConnection(self._intake, peer[0].encode("ascii"), b"%d" % local[1], self._admission)
+            made = ClientConnection(self._connections, peer[0].encode("ascii"), b"%d" % local[1], self._admission)
         made.listener = self
         return made
 
     def _shake_hands(
         self, tls: ListenerTls, peer: SocketAddress | None = None, local: SocketAddress | None = None
     ) -> TlsHandshake:
-        made = TlsHandshake(self._intake, self._line, tls, partial(self._requests, peer, local))
+        made = TlsHandshake(self._connections, self._line, tls, partial(self._requests, peer, local))
         made.listener = self
         return made
 
@@ -118,8 +120,8 @@ class Plan:
 class Listeners:
     """The open listeners of a worker."""
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._line = HandshakeLine()
         self._entrances: list[Entrance] = []
 
@@ -147,7 +149,9 @@ class Listeners:
             tls, take_up = running, running.prepare(settings.tls)
         else:
             tls = ListenerTls(settings.tls, str(settings.address))
-        return ListenerChange(entrance or Entrance(self._intake, self._line, settings, tls), settings, tls, take_up)
+        return ListenerChange(
+            entrance or Entrance(self._connections, self._line, settings, tls), settings, tls, take_up
+        )
 
     async def open(self, plan: Plan) -> None:
         """Open every new address, or none.
@@ -195,7 +199,7 @@ class Listeners:
         gone = [each for each in self._entrances if each not in kept]
         self._entrances = kept
         _close(gone)
-        for connection in [each for each in self._intake.connections if each.listener in gone]:
+        for connection in [each for each in self._connections.open if each.listener in gone]:
             connection.drain(None)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -25,11 +26,12 @@ from propylon.config.files import files_named
 from propylon.config.load import placed
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
-from propylon.runtime.aside import aside, small_turns
+from propylon.runtime.aside import aside
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
     from propylon.config.load import Loaded
@@ -84,6 +86,7 @@ class Reloader:
 
     Attributes:
         loaded: the configuration that is in use.
+        around: what each reload runs within; whoever has the process to itself puts its settings there.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Reloader:
             modules: those beside the configuration.
         """
         self.loaded = loaded
+        self.around: Callable[[], AbstractContextManager[object]] = nullcontext
         self._worker = worker
         self._read = read
         self._modules = modules
@@ -167,7 +171,7 @@ class Reloader:
 
     async def _reload(self, read: Callable[[], Loaded]) -> Reload:
         begun = monotonic()
-        with small_turns():
+        with self.around():
             made = await self._compiled(read)
             try:
                 await self._worker.take(made.snapshot, made.plan)
@@ -189,7 +193,7 @@ class Reloader:
         if self._stuck:
             raise BuildError("the last reload still runs: a module of its configuration does not come to an end")
         given_up = False
-        services = dict(self._worker.directory.services)
+        services = dict(self._worker.core.directory.services)
 
         def compile_it() -> Compiled:
             try:
@@ -225,7 +229,7 @@ class Reloader:
         except BaseException:
             self._restore(known)
             raise
-        running = self._worker.snapshot.reader
+        running = self._worker.core.snapshot.reader
         if running.rules == made.reader.rules:
             made = replace(made, reader=running)  # what it remembers is still true
         return Compiled(loaded, made, plan, known, found, sources)

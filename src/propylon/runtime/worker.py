@@ -1,57 +1,46 @@
-"""A worker: listeners, the connections they accept, one timer, and a way to stop that loses no exchange."""
+"""A worker: a core with listeners, the connections they accept, one timer, and a way to stop that loses no exchange."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from propylon.engine.pipeline import settled
 from propylon.engine.websocket.settings import DRAINED, RESTARTED
-from propylon.inbound.intake import Intake
+from propylon.inbound.connections import Connections
 from propylon.inbound.tls_reload import LOOK_SECONDS
-from propylon.outbound.resolve import Resolver
+from propylon.runtime.core import Core
 from propylon.runtime.listeners import Listeners
-from propylon.services.directory import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from propylon.config.schema import ListenerConfig
-    from propylon.engine.snapshot import DnsSettings, Snapshot
+    from propylon.engine.snapshot import Snapshot
     from propylon.runtime.listeners import Plan
 
 SWEEP_SECONDS = 0.1  # how late a deadline may be noticed
 CERTIFICATE_TICKS = round(LOOK_SECONDS / SWEEP_SECONDS)
-POOL_SWEEP_TICKS = 10  # kept connections to endpoints rest for many seconds: once a second will do
 
 log = logging.getLogger("propylon.worker")
 
 
 class Worker:
-    """Serves one snapshot on some listeners.
+    """Serves a core on some listeners.
 
     Attributes:
-        directory: the services and their endpoints, with all that is known about them.
+        core: the snapshot it serves, and what outlives that.
         listeners: where clients connect.
     """
 
     def __init__(self, snapshot: Snapshot, listeners: Sequence[ListenerConfig]) -> None:
-        self._intake = Intake(snapshot)
-        self.directory = Directory(_resolver(snapshot.dns), monotonic)
-        self.listeners = Listeners(self._intake)
+        self.core = Core(snapshot)
+        self._connections = Connections(self.core)
+        self.listeners = Listeners(self._connections)
         self._settings = listeners
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
-        self._retiring: set[asyncio.Task[None]] = set()
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """What new exchanges run on."""
-        return self._intake.snapshot
 
     @property
     def addresses(self) -> list[str]:
@@ -61,7 +50,7 @@ class Worker:
     @property
     def connections(self) -> int:
         """Open client connections."""
-        return len(self._intake.connections)
+        return len(self._connections.open)
 
     async def start(self) -> None:
         """Open all listeners, or none.
@@ -72,42 +61,29 @@ class Worker:
         """
         plan = self.listeners.stage(self._settings)
         try:
-            await self.directory.providers.prepare(self.snapshot.services.values())
-            await self.listeners.open(plan)
+            await self.take(self.core.snapshot, plan)
         except BaseException:
-            await self.directory.providers.close()
+            await self.core.stop()
             raise
-        self.directory.enter(self.snapshot.services)
-        self.listeners.commit(plan)
         self._tick()
 
     async def take(self, snapshot: Snapshot, plan: Plan) -> None:
-        """Serve another snapshot from the next request on; what is under way finishes on the one it began with.
+        """Serve a snapshot from the next request on; what is under way finishes on the one it began with.
 
         Args:
-            plan: what `listeners.stage` has made of the new listeners.
+            plan: what `listeners.stage` has made of its listeners.
 
         Raises:
             ListenError: a new address cannot be listened on; nothing has changed.
         """
-        await self.directory.providers.prepare(snapshot.services.values())
+        await self.core.prepare(snapshot)
         await self.listeners.open(plan)
         try:
-            self.directory.enter(snapshot.services)
+            self.core.take(snapshot)
         except BaseException:
             self.listeners.abandon(plan)
             raise
-        self._use_dns(snapshot.dns)
-        self._intake.snapshot = snapshot
         self.listeners.commit(plan)
-
-    def _use_dns(self, dns: DnsSettings) -> None:
-        """Ask by other rules from now on; lookups under way are still answered."""
-        if dns != self.snapshot.dns:
-            old, self.directory.resolver = self.directory.resolver, _resolver(dns)
-            retiring = asyncio.get_running_loop().create_task(old.retire(), name="propylon old resolver")
-            self._retiring.add(retiring)
-            retiring.add_done_callback(self._retiring.discard)
 
     async def stop(self, restart: bool = False) -> None:
         """Stop: take no more connections, let exchanges under way end, then close everything.
@@ -115,25 +91,18 @@ class Worker:
         Event streams and WebSockets are ended during the first half of the snapshot's drain time; exchanges that take
         longer than all of it are cut off.
 
-        Parameters:
+        Args:
             restart: WebSockets are told that the gateway comes back (1012), and not that it goes away (1001).
         """
         self.listeners.close()
-        drain = self.snapshot.client_timeouts.drain
-        self._intake.drain(monotonic(), drain / 2, RESTARTED if restart else DRAINED)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(drain if drain < inf else None):
-                await self._intake.emptied()
-                await settled()
-        for connection in list(self._intake.connections):
+        self.core.drain()
+        half = self.core.snapshot.client_timeouts.drain / 2
+        self._connections.drain(monotonic(), half, RESTARTED if restart else DRAINED)
+        await self.core.drained(self._connections.emptied())
+        for connection in list(self._connections.open):
             log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
             connection.abort()
-        self.directory.close()
-        await self.directory.providers.close()
-        for retiring in tuple(self._retiring):
-            retiring.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
-        await self.directory.resolver.close()
+        await self.core.stop()
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.sleep(0)  # transports that were aborted tell their protocols in the next turn of the loop
@@ -142,16 +111,8 @@ class Worker:
         """Look at every deadline, ten times a second: the one timer of a worker."""
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
         now = monotonic()
-        self.directory.sweep(now)
-        self.directory.checks.sweep(now)
-        self._intake.sweep(now)
+        self.core.sweep(now)
+        self._connections.sweep(now)
         self._ticks += 1
         if self._ticks % CERTIFICATE_TICKS == 0:
             self.listeners.refresh_certificates()
-        if self._ticks % POOL_SWEEP_TICKS == 0:
-            self.directory.sweep_pools(now)
-
-
-def _resolver(dns: DnsSettings) -> Resolver:
-    servers = list(dns.servers) or None
-    return Resolver(servers, dns.min_ttl, dns.max_ttl, monotonic, refuse_private=dns.refuse_private)

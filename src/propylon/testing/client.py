@@ -12,11 +12,8 @@ import orjson
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.http.fields import render
 from propylon.http.refusal import Refusal
-from propylon.inbound.intake import Intake
-from propylon.outbound.resolve import Resolver
-from propylon.services.directory import Directory
+from propylon.runtime.core import Core
 from propylon.testing.client_side import MemoryClient
 from propylon.testing.messages import Answer, Handler, RequestOptions, fields_of
 from propylon.testing.service_side import put_services
@@ -52,13 +49,12 @@ class TestClient:
             ConfigError, BuildError: the configuration is wrong.
             ValueError: a service that the gateway does not have.
         """
-        self._snapshot = gateway.compiled()
-        self._intake = Intake(self._snapshot)
-        self._directory = Directory(Resolver(None, 0, 0, monotonic), monotonic)
-        self._directory.enter(self._snapshot.services)
+        snapshot = gateway.compiled()
+        self._core = Core(snapshot)
+        self._core.take(snapshot)
         self._host, self._scheme, self._client = host, scheme, client
         self._loop: asyncio.AbstractEventLoop | None = None
-        put_services(self._snapshot, services or {})
+        put_services(snapshot, services or {})
 
     def request(self, method: str, target: str, **options: Unpack[RequestOptions]) -> Answer:
         """Send a request and wait for the end of its exchange, async `on_done` hooks included.
@@ -108,13 +104,13 @@ class TestClient:
     async def request_async(self, method: str, target: str, **options: Unpack[RequestOptions]) -> Answer:
         """Send a request from within a running event loop; many may be under way at once."""
         headers, body = _message(options, self._host)
-        self._directory.sweep(monotonic())
+        self._core.directory.sweep(monotonic())  # and no health check: nothing listens at these addresses
         client = MemoryClient(options.get("client", self._client), self._scheme, options.get("client_certificate"))
         pieces: Iterable[bytes] = ()
         try:
-            x = client.begin(self._intake, f"{method} {target} HTTP/1.1".encode("latin-1"), render(headers))
+            x = client.begin(self._core, method, target, headers)
         except Refusal as refusal:
-            x = self._intake.refused(client, GatewayError(refusal.code, refusal.detail))
+            x = self._core.refused(client, GatewayError(refusal.code, refusal.detail))
         else:
             if isinstance(body, bytes):
                 x.body = body

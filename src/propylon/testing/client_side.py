@@ -12,6 +12,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.forward import forward
 from propylon.engine.pipeline import settled
 from propylon.http.forwarded import Origin, origin
+from propylon.http.request_head import RequestFields, RequestLine
 from propylon.testing.flow import Flow
 
 if TYPE_CHECKING:
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.exchange import Exchange
-    from propylon.engine.websocket.end import End
+    from propylon.engine.sides import Head
     from propylon.http.headers import Pair
-    from propylon.http.response_head import ResponseHead
     from propylon.inbound.intake import Intake
     from propylon.testing.messages import ServiceRequest
 
@@ -44,10 +44,11 @@ class MemoryClient(Flow):
         self.sent: list[ServiceRequest] = []
         self.defect: Exception | None = None
 
-    def begin(self, intake: Intake, raw_line: bytes, raw_fields: bytes) -> Exchange:
-        """Read a head as a listener does. Raises `Refusal`."""
-        reader = intake.snapshot.reader
-        return intake.begin(self, reader.lines[raw_line], reader.sections[raw_fields])
+    def begin(self, intake: Intake, method: str, target: str, headers: Iterable[Pair]) -> Exchange:
+        """Make an exchange as a listener does of what it has read. Raises `Refusal`."""
+        rules = intake.snapshot.reader.rules
+        line = RequestLine.of(method.encode("latin-1"), target.encode("latin-1"), rules)
+        return intake.begin(self, line, RequestFields.of(headers, rules))
 
     async def carry(self, x: Exchange, pieces: Iterable[bytes]) -> None:
         """Carry an exchange to its end. Cancelled, it ends as if the client had gone away."""
@@ -88,17 +89,17 @@ class MemoryClient(Flow):
         scheme = self._scheme.encode("ascii")
         return origin(x.snapshot.forwarding, self._address, scheme, host, _PORTS[self._scheme], x.fields.all)
 
-    def send(self, line: bytes, block: bytes, body: bytes) -> None:
+    def send(self, head: Head, added: bytes, body: bytes) -> None:
         """Take a whole response."""
-        self.block = block
+        self.block = head.block + added
         self.received += body
         self.complete = True
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+    def send_head(self, head: Head, added: bytes, length: int) -> None:
         """Take the head of a response."""
-        self.block = block
+        self.block = head.block + added
 
-    def send_interim(self, head: ResponseHead) -> None:
+    def send_interim(self, head: Head) -> None:
         """Services in memory send no 1xx response."""
 
     def write_body(self, data: bytes) -> None:
@@ -109,9 +110,8 @@ class MemoryClient(Flow):
         """Take the end of the body."""
         self.complete = True
 
-    def switch(self, line: bytes, block: bytes, end: End) -> bytes:
+    def switch(self, head: Head, added: bytes) -> None:
         """Services in memory answer no 101."""
-        return b""
 
     def abort(self) -> None:
         """Remember that the response is incomplete."""

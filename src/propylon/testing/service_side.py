@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, cast
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
-from propylon.engine.response_out import status_line
 from propylon.engine.sides import UNKNOWN
-from propylon.http.fields import CONNECTION_BOUND, render
+from propylon.http.fields import CONNECTION_BOUND
 from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 from propylon.outbound.connect import ConnectError
@@ -25,7 +24,6 @@ from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, Stre
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
-    from propylon.engine.websocket.end import End
     from propylon.http.headers import Pair
     from propylon.outbound.http1 import EndpointConnection
     from propylon.services.endpoint import Endpoint
@@ -40,7 +38,7 @@ class MemoryUpstream(Flow):
         super().__init__()
         self._place, self._handler, self._pool = place, handler, pool
         self._exchange: Exchange | None = None
-        self._head_sent = (b"", b"")
+        self._head_sent: tuple[bytes, bytes, bytes] = (b"", b"", b"")
         self._body_sent = bytearray()
         self._task: asyncio.Task[None] | None = None
         self.head: ResponseHead | None = None
@@ -54,15 +52,18 @@ class MemoryUpstream(Flow):
         """Take on an exchange."""
         self._exchange = x
 
-    def send(self, line: bytes, block: bytes, body: bytes | None) -> None:
+    def send(
+        self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, body: bytes | None
+    ) -> None:
         """Take a whole request."""
         self.request_sent = True
-        self._serve(line, block + (b"content-length: %d\r\n" % len(body) if body is not None else b""), body or b"")
+        framing = b"content-length: %d\r\n" % len(body) if body is not None else b""
+        self._serve(method, path, b"host: %b\r\n%b%b%b" % (authority, block, added, framing), body or b"")
 
-    def send_head(self, line: bytes, block: bytes, length: int) -> None:
+    def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
         """Take the head of a request."""
         framing = b"transfer-encoding: chunked\r\n" if length == UNKNOWN else b"content-length: %d\r\n" % length
-        self._head_sent = (line, block + framing)
+        self._head_sent = (method, path, b"host: %b\r\n%b%b%b" % (authority, block, added, framing))
 
     def write_body(self, data: bytes) -> None:
         """Take a piece of the body."""
@@ -76,9 +77,8 @@ class MemoryUpstream(Flow):
             x.arm(x.timeouts.response, "head.timeout")
         self._serve(*self._head_sent, bytes(self._body_sent))
 
-    def switch(self, end: End) -> bytes:
+    def switch(self) -> None:
         """Services in memory answer no 101."""
-        return b""
 
     def progressed(self) -> bool:
         """Everything is taken at once."""
@@ -97,10 +97,11 @@ class MemoryUpstream(Flow):
                 self._task.cancel()
             self._pool.lost()
 
-    def _serve(self, line: bytes, block: bytes, body: bytes) -> None:
-        method, _, target = line.decode("latin-1").partition(" ")
-        path, mark, query = target.partition("?")
-        request = ServiceRequest(*self._place, method, path, query if mark else None, fields_of(block), body)
+    def _serve(self, method: bytes, target: bytes, block: bytes, body: bytes) -> None:
+        path, mark, query = target.decode("latin-1").partition("?")
+        request = ServiceRequest(
+            *self._place, method.decode("latin-1"), path, query if mark else None, fields_of(block), body
+        )
         x = self._exchange
         if x is not None:
             if isinstance(x.client, MemoryClient):  # and not a request of the gateway's own
@@ -133,7 +134,7 @@ class MemoryUpstream(Flow):
             fields.append((b"transfer-encoding", b"chunked"))
         elif response.status not in (204, 304) and "content-length" not in response.headers:
             fields.append((b"content-length", b"%d" % len(content)))
-        head = ResponseHead(status_line(response.status) + render(fields))
+        head = ResponseHead.of(response.status, fields)
         self.heard = True
         if pieces is None or not head.has_body(method):
             self.body = content if head.has_body(method) else b""

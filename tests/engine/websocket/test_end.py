@@ -10,6 +10,7 @@ import pytest
 from propylon.engine.websocket.end import End
 from propylon.http.frames import FrameLimits, FrameReader
 from propylon.http.websocket import Close
+from propylon.transport.stream import TransportStream
 from tests.support.fakes import FakeTransport
 from tests.support.frames import MASK, Frame, close_frame, frame, read_frames
 
@@ -40,24 +41,38 @@ class Owner:
         self.errors.append(error)
 
 
+def stream(
+    transport: FakeTransport, owner: Owner, early: bytes = b"", *, stalled: bool = False, ended: bool = False
+) -> TransportStream:
+    return TransportStream(cast("Any", transport), cast("Any", owner), early, stalled=stalled, ended=ended)
+
+
 class Side:
     """An end with its transport, and the end across."""
 
-    def __init__(self, *, of_client: bool = True, stalled: bool = False, ended: bool = False, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        of_client: bool = True,
+        stalled: bool = False,
+        ended: bool = False,
+        early: bytes = b"",
+        **settings: Any,
+    ) -> None:
         self.told = Told(**settings)
         self.end, self.across = self._made(of_client), self._made(not of_client)
         self.end.other, self.across.other = self.across, self.end
         self.transport, self.owner = FakeTransport(), Owner()
-        self.end.take_over(cast("Any", self.transport), cast("Any", self.owner), stalled=stalled, ended=ended)
+        self.end.take_over(stream(self.transport, self.owner, early, stalled=stalled, ended=ended))
         self.far = FakeTransport()
-        self.across.take_over(cast("Any", self.far), cast("Any", Owner()), stalled=False, ended=False)
+        self.across.take_over(stream(self.far, Owner()))
 
     def _made(self, of_client: bool) -> End:
         return End(cast("Any", self.told), FrameReader(of_client, b"", FrameLimits()), not of_client)
 
-    def began(self, early: bytes = b"") -> Side:
-        self.end.begin(early)
-        self.across.begin(b"")
+    def began(self) -> Side:
+        self.end.begin()
+        self.across.begin()
         return self
 
     def frames(self) -> list[Frame]:
@@ -80,7 +95,7 @@ def test_without_a_limit_the_transports_own_stays() -> None:
 
 
 def test_what_came_meanwhile_is_passed_on_in_order() -> None:
-    side = Side(ended=True, stalled=True).began(frame(1, b"early"))
+    side = Side(ended=True, stalled=True, early=frame(1, b"early")).began()
     assert side.far.written == frame(1, b"early")
     assert side.told.calls == [("stalled", side.end), ("lost", side.end)]
 
@@ -99,11 +114,11 @@ def test_a_peer_that_stalls_before_it_begins_is_told_then() -> None:
 
 
 def test_a_connection_that_is_lost_before_it_begins_is_told_and_so_is_who_had_it() -> None:
-    side = Side()
+    side = Side(early=b"ignored")
     error = ConnectionResetError()
     side.end.connection_lost(error)
     assert side.owner.errors == [error]
-    assert ("lost", side.end) in side.began(b"ignored").told.calls
+    assert ("lost", side.end) in side.began().told.calls
     side.end.write(b"nobody")
     assert side.transport.written == b""
 

@@ -1,27 +1,27 @@
-"""One side of a tunnel: the protocol of a transport that carries WebSocket frames and no HTTP any more.
+"""One side of a tunnel: what reads and writes a byte stream that carries WebSocket frames and no HTTP any more.
 
 It decides nothing: what it sees it tells the `Tunnel`, and what it is told it writes where a frame may begin.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 from math import inf
 from typing import TYPE_CHECKING
 
-from propylon.engine.unsent import unsent_bytes
 from propylon.http import websocket as ws
 from propylon.http.websocket import Close, WebSocketError
+from propylon.transport.flow import FlowControl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from propylon.engine.sides import ByteStream
     from propylon.engine.websocket.tunnel import Tunnel
     from propylon.http.frames import FrameReader
 
 
-class End(asyncio.Protocol):
+class End(FlowControl):
     """Reads what its peer sends, and writes what the other end has read.
 
     Attributes:
@@ -35,8 +35,8 @@ class End(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_begun", "_ended", "_holds", "_lingers", "_owner", "_pending", "_seen", "_stalled", "_transport", "_tunnel",
-        "_unsent", "close_sent", "gone", "masks", "other", "reader", "stall_at", "write",
+        "_begun", "_early", "_ended", "_lingers", "_pending", "_seen", "_stalled", "_stream", "_tunnel", "close_sent",
+        "gone", "masks", "other", "reader", "stall_at", "write",
     )  # fmt: skip
 
     other: End
@@ -44,13 +44,12 @@ class End(asyncio.Protocol):
     def __init__(self, tunnel: Tunnel, reader: FrameReader, masks: bool) -> None:
         self._tunnel = tunnel
         self.masks = masks
-        self._holds: frozenset[object] = frozenset()
-        self._owner: asyncio.Protocol | None = None
-        self._transport: asyncio.Transport | None = None
+        super().__init__()
+        self._stream: ByteStream | None = None
+        self._early = b""
         self._pending: Close | None = None
         self._begun = self._ended = self._lingers = self._stalled = False
         self._seen = 0
-        self._unsent = 0
         self.reader = reader
         self.write: Callable[[bytes], None] = _drop
         self.close_sent = self.gone = False
@@ -60,35 +59,29 @@ class End(asyncio.Protocol):
         side = "endpoint" if self.masks else "client"
         return f"<End {side} {'gone' if self.gone else 'closing' if self.close_sent else 'open'}>"
 
-    def take_over(self, transport: asyncio.Transport, owner: asyncio.Protocol, *, stalled: bool, ended: bool) -> None:
-        """Read and write `transport` from now on, in place of `owner`.
+    def take_over(self, stream: ByteStream | None) -> None:
+        """Read and write `stream` from now on; `None` if its connection is closed already."""
+        self._stream = stream
+        if stream is not None:
+            self._stalled, self._ended = stream.stalled, stream.ended
+            self.write = stream.write
+            self._early = stream.attach(self, self._tunnel.settings.max_buffered)  # it may stall at once
 
-        Parameters:
-            stalled: the peer does not take what was written before.
-            ended: the peer has sent its FIN already.
-        """
-        self._owner = owner
-        self._transport = transport
-        self._stalled, self._ended = stalled, ended
-        self.write = transport.write
-        transport.set_protocol(self)
-        if (limit := self._tunnel.settings.max_buffered) is not None:
-            transport.set_write_buffer_limits(high=limit)  # it may find at once that more is unsent
-
-    def begin(self, early: bytes) -> None:
-        """Take what happened before both sides were handed over; `early` has arrived meanwhile."""
+    def begin(self) -> None:
+        """Take what happened before both sides were handed over."""
         self._begun = True
-        if self._transport is None:
+        if self._stream is None:
             self._tunnel.lost(self)
             return
         if self._stalled:
             self.pause_writing()
+        early, self._early = self._early, b""
         if early:
             self.data_received(early)
         if self._ended:
             self._tunnel.lost(self)
 
-    # the transport's side
+    # the stream's side
 
     def data_received(self, data: bytes) -> None:
         """Pass on what has arrived."""
@@ -108,7 +101,7 @@ class End(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A WebSocket is not half-closed; only a peer that has said Close may still wait for the answer to it.
 
-        With TLS there is no half: the transport closes whatever is returned.
+        With TLS there is no half: the connection is closed whatever is returned.
         """
         if self.reader.close is not None and not self.close_sent and self._may_half_close():
             return True
@@ -117,10 +110,10 @@ class End(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the connection that was here before, and the tunnel."""
-        self._transport = None
+        stream, self._stream = self._stream, None
         self.write = _drop
-        if self._owner is not None:
-            self._owner.connection_lost(error)
+        if stream is not None:
+            stream.lost(error)
         self._tunnel.lost(self)
 
     def pause_writing(self) -> None:
@@ -128,7 +121,7 @@ class End(asyncio.Protocol):
         if not self._begun:
             self._stalled = True
             return
-        self._unsent = unsent_bytes(self._transport)
+        self._unsent = self._count_unsent()
         self._tunnel.stalled(self)
 
     def resume_writing(self) -> None:
@@ -178,11 +171,6 @@ class End(asyncio.Protocol):
         return True
 
     @property
-    def held(self) -> bool:
-        """Whether the peer is not read for now."""
-        return bool(self._holds)
-
-    @property
     def between_frames(self) -> bool:
         """Whether what the other side has got of this peer ends with a frame."""
         return self.reader.between_frames
@@ -192,33 +180,10 @@ class End(asyncio.Protocol):
         """Whether what the other side has got of this peer ends with a message."""
         return self.reader.between_messages
 
-    def hold(self, owner: object) -> None:
-        """Do not read the peer until `owner` releases it."""
-        if not self._holds and self._transport is not None:
-            self._transport.pause_reading()
-        self._holds = self._holds | {owner}
-
-    def release(self, owner: object) -> None:
-        """Read the peer again, if nobody else holds it."""
-        if owner in self._holds:
-            self._holds = self._holds - {owner}
-            if not self._holds and self._transport is not None:
-                self._transport.resume_reading()
-
-    def release_all(self) -> None:
-        """Read the peer again, whoever holds it: nothing of what it sends is passed on any more."""
-        for owner in self._holds:
-            self.release(owner)
-
-    def progressed(self) -> bool:
-        """Tell whether any of what is still to be written has left since this was asked last."""
-        before, self._unsent = self._unsent, unsent_bytes(self._transport)
-        return self._unsent < before
-
     def finish(self) -> None:
         """Close the connection once everything is written."""
-        if self._transport is not None:
-            self._transport.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def linger(self) -> None:
         """Close our direction behind the Close frame, and go on reading until the peer closes too.
@@ -231,8 +196,8 @@ class End(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self._stream is not None:
+            self._stream.abort()
 
     def leave(self) -> None:
         """Take nothing more from the peer and send nothing more to it."""
@@ -245,13 +210,19 @@ class End(asyncio.Protocol):
         """Pass on nothing more of a message that is under way: whoever had its beginning is gone."""
         self.reader.skip_message()
 
+    def _line(self) -> ByteStream | None:
+        return self._stream
+
+    def _count_unsent(self) -> int:
+        return 0 if self._stream is None else self._stream.unsent()
+
     def _may_half_close(self) -> bool:
-        return self._transport is not None and self._transport.can_write_eof()
+        return self._stream is not None and self._stream.can_half_close()
 
     def _close_half(self) -> None:
         if self._may_half_close():
-            assert self._transport is not None
-            self._transport.write_eof()
+            assert self._stream is not None
+            self._stream.half_close()
             self.write = _drop
         else:
             self.finish()

@@ -164,11 +164,10 @@ class InspectedEnd(End):
         else:
             self._take(passed)
 
-    def release(self, owner: object) -> None:
-        """Read the peer again, if nobody else holds it, and pass on what has waited."""
-        super().release(owner)
-        if not self.held:
-            self._go_on()
+    def _released(self) -> None:
+        """Read the peer again, and pass on what has waited."""
+        super()._released()
+        self._go_on()
 
     def send(self, message: Message) -> None:
         """Write a message to the peer, as one frame."""

@@ -1,6 +1,6 @@
 """A WebSocket on its way through the gateway: what carries an exchange in step 7 behind a 101.
 
-Both transports are handed over to an `End` each, which passes on what its peer sends, frame by frame, without holding
+Both byte streams are handed over to an `End` each, which passes on what its peer sends, frame by frame, without holding
 it back (`http/frames.py`). A tunnel knows where frames end, so it can speak itself in between: it pings who has been
 silent, and tells both sides by a Close frame why it ends. 1006 is never sent: it is what a peer notes for itself when
 no Close frame came, and that happens only in the middle of a frame that can no longer become whole.
@@ -29,6 +29,7 @@ from propylon.http.websocket import Close, WebSocketError
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import ByteStream
     from propylon.engine.websocket.settings import TunnelSettings
 
 CLOSE_SECONDS: Final = 5.0  # for a peer to answer a Close frame, and to take what was written before it
@@ -120,10 +121,12 @@ class Tunnel:
         """Whether a side has closed, or was told to."""
         return self._cut_at < inf
 
-    def begin(self, from_client: bytes, from_endpoint: bytes) -> None:
-        """Begin, when both connections have been handed over, with what has come from each meanwhile."""
-        self.client.begin(from_client)
-        self.endpoint.begin(from_endpoint)
+    def begin(self, client: ByteStream | None, endpoint: ByteStream | None) -> None:
+        """Carry what comes from the two streams; `None` is one whose connection is closed already."""
+        self.client.take_over(client)
+        self.endpoint.take_over(endpoint)
+        self.client.begin()
+        self.endpoint.begin()
 
     # what policies and the worker use
 
@@ -278,24 +281,21 @@ class Tunnel:
         self._rearm()
         self._exchange.notify()
 
-    def replace_endpoint(self) -> End:
-        """Return a new end for another endpoint; what the last one did not get of a message is lost."""
+    def replace_endpoint(self, stream: ByteStream | None) -> None:
+        """Go on with another endpoint; what the last one did not get of a message is lost."""
         self.wants_endpoint = False
         before = self.endpoint.reader
         self.client.skip_message()
         made = self.endpoint = self._end(of_client=False)
         made.reader.messages, made.reader.bytes = before.messages, before.bytes
         made.other, self.client.other = self.client, made
-        return made
-
-    def resume(self, early: bytes) -> None:
-        """Go on with the new endpoint, with what has come from it already."""
+        made.take_over(stream)
         self._resumed_at = monotonic()
         self.error = None
         if self.client.stall_at < inf:
             self.endpoint.hold(self.client)
         self.client.release(self)
-        self.endpoint.begin(early)
+        made.begin()
         self._rearm()
 
     # ending

@@ -12,14 +12,15 @@ from propylon.engine.ask import ask
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.engine.pipeline import run_all
-from propylon.engine.response_out import head_block, own_fields, send, sent
+from propylon.engine.response_out import added_fields, head_block, send, sent
 from propylon.engine.websocket.settings import TunnelSettings
 from propylon.engine.websocket.tunnel import Tunnel
+from propylon.http.response_head import OwnHead
 from propylon.http.websocket import VERSION, is_key
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
-    from propylon.engine.sides import Upstream
+    from propylon.engine.sides import Head, Upstream
     from propylon.http.request_head import RequestFields
     from propylon.http.response_head import ResponseHead
 
@@ -74,27 +75,26 @@ async def tunnel(x: Exchange, upstream: Upstream) -> None:
         GatewayError: tunnel.* for an end that was nobody's wish, response.policy_failed.
     """
     x.disarm()
-    head = upstream.head
-    assert head is not None
-    block = head.block
+    first = upstream.head
+    assert first is not None
+    head: Head = first
     if x.route.pipeline.on_response:
-        x.response = Response.of_service(head, b"")
+        x.response = Response.of_service(first, b"")
         await run_all(x, x.route.pipeline.on_response)
         response = x.response
         assert response is not None
         if response.status != 101:
             await _refuse(x, response)
             return
-        block = head_block(response)
-    made = x.tunnel = Tunnel(x, _settings(x), _field(head, b"sec-websocket-extensions"))
+        head = OwnHead(101, head_block(response), first.reason)
+    made = x.tunnel = Tunnel(x, _settings(x), _field(first, b"sec-websocket-extensions"))
     if x.ending is not None:
         made.close_at(*x.ending)
     x.status = 101
-    from_client = x.client.switch(head.line, own_fields(x, block, head.has_date), made.client)
-    made.begin(from_client, upstream.switch(made.endpoint))
+    made.begin(x.client.switch(head, added_fields(x, first.has_date)), upstream.switch())
     while not made.done:
         if made.wants_endpoint:
-            await _reconnect(x, made, head)
+            await _reconnect(x, made, first)
             continue
         try:
             await x.pause()
@@ -136,7 +136,7 @@ async def _reconnect(x: Exchange, tunnel: Tunnel, first: ResponseHead) -> None:
         x.disarm()
         tunnel.retry(error)
         return
-    tunnel.resume(upstream.switch(tunnel.replace_endpoint()))
+    tunnel.replace_endpoint(upstream.switch())
 
 
 def _field(head: ResponseHead, name: bytes) -> bytes:

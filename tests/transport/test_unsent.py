@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any, cast
 
-from propylon.engine.unsent import unsent_bytes
+from propylon.transport.unsent import unsent_bytes
 
 
 class Transport:
