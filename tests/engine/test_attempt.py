@@ -14,6 +14,7 @@ from propylon.engine import ask as ask_module
 from propylon.engine import attempt as attempt_module
 from propylon.engine import exchange as exchange_module
 from propylon.engine import retry as retry_module
+from propylon.engine import timed as timed_module
 from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
 from propylon.engine.errors import FAILURES, GatewayError
@@ -263,7 +264,7 @@ async def test_what_is_not_tried_again_costs_no_budget() -> None:
 
 async def test_no_try_begins_that_the_total_time_would_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for seconds, again in ((0.4, False), (0.6, True)):
-        clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module)
+        clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
         tries = Tries(retry=RetrySettings(backoff=0.5, backoff_max=0.5))
         tries.service.random = lambda: 0.999999
         tries.x.set_timeouts(total=seconds)
@@ -281,7 +282,7 @@ async def test_no_try_begins_that_the_total_time_would_end(monkeypatch: pytest.M
 
 
 async def test_the_time_for_each_try_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module)
+    clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
     tries = Tries(retry=RetrySettings(on=ALL_CAUSES, per_try=2.0))
     await tries.start()
     clock.now += 1.9
@@ -300,7 +301,7 @@ async def test_the_time_for_each_try_begins_anew(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_the_time_for_a_try_never_exceeds_that_of_the_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module)
+    clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
     tries = Tries(retry=RetrySettings(per_try=2.0))
     tries.x.set_timeouts(response=1.0)
     await tries.start()
@@ -645,7 +646,7 @@ async def test_an_answer_before_the_bodys_end_may_be_tried_again() -> None:
 
 
 async def test_no_deadline_of_an_attempt_is_left_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module)
+    Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
     tries = Tries(retry=RetrySettings(per_try=1.0))
     tries.x.set_timeouts(total=5.0)
     await tries.start()

@@ -14,6 +14,7 @@ import pytest
 from propylon import Response
 from propylon.engine import clock as clock_module
 from propylon.engine import exchange as exchange_module
+from propylon.engine import timed as timed_module
 from propylon.engine.body import Body
 from propylon.engine.errors import FAILURES, GatewayError
 from propylon.engine.exchange import Exchange
@@ -261,7 +262,7 @@ async def test_a_policy_that_reads_a_body_that_breaks_off_does_not_wait_for_ever
 
 
 async def test_a_policy_that_reads_a_body_waits_no_longer_than_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
 
     class Reader:
         async def on_response(self, x: Exchange) -> None:
@@ -488,7 +489,7 @@ def test_a_hook_that_raises_cancelled_error_fails_like_any_other(step: str) -> N
 
 
 async def test_the_total_time_ends_an_exchange_that_waits_in_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
 
     async def endless(x: Exchange) -> None:
         x.set_timeouts(total=10, policy=None)
@@ -505,7 +506,7 @@ async def test_the_total_time_ends_an_exchange_that_waits_in_a_policy(monkeypatc
 
 @pytest.mark.parametrize("phase", ["on_request_chunk", "on_response_chunk"])
 async def test_the_policy_time_ends_a_chunk_hook_that_never_ends(phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     ended: list[str] = []
 
     async def endless(x: Exchange, data: bytes) -> bytes:
@@ -634,7 +635,7 @@ def at(run: Run, clock: Clock) -> float:
 
 
 def test_the_response_has_its_time_from_the_requests_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     run = Run().start()
     assert (at(run, clock), run.x.expiry) == (60, "head.timeout")
     run.x.check(clock.now + 60)
@@ -643,7 +644,7 @@ def test_the_response_has_its_time_from_the_requests_end(monkeypatch: pytest.Mon
 
 
 def test_a_body_under_way_has_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     run = Run().start()
     run.upstream.begin_answer(OK + b"content-length: 9\r\n")
     assert (at(run, clock), run.x.expiry) == (60, "relay.idle_timeout")
@@ -654,13 +655,13 @@ def total(x: Exchange) -> None:
 
 
 def test_the_total_time_ends_the_wait_for_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     run = Run(total).start()
     assert (at(run, clock), run.x.expiry) == (5, "attempt.total_timeout")
 
 
 def test_the_total_time_does_not_end_a_response_that_flows(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     run = Run(total).start()
     clock.now += 3
     run.upstream.begin_answer(OK + b"content-length: 9\r\n", b"ab")
@@ -669,7 +670,7 @@ def test_the_total_time_does_not_end_a_response_that_flows(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("new", [0, 1], ids=["waiting for a connection", "sending the body"])
 def test_the_total_time_counts_from_the_requests_head(monkeypatch: pytest.MonkeyPatch, new: int) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     run = Run(total, new=new, method=b"POST", fields=b"host: a\r\ncontent-length: 9\r\n")
     body = run.x.body = Body(FakeUpstream())
     run.start()

@@ -25,7 +25,7 @@ class Waiter:
         self.status = 200
         self.error: GatewayError | None = None
         self.is_websocket = False
-        self.event_stream = None
+        self.lasting = None
         self.refused: GatewayError | None = None
 
     def enter(self, admission: ConcurrencyGate) -> Waiter:

@@ -50,35 +50,36 @@ async def ask(x: Exchange, lost: Endpoint | None = None) -> Attempt:
         avoid = tried if lost is None else [*tried, lost]
         endpoint = x.endpoint = x.pinned or service.only or service.choose(x, avoid)
         x.attempt = made = Attempt(x, service, endpoint)
-        tried.append(endpoint)
+        failed = rivals = None
         try:
-            delay = None if service.hedge_delay is None else hedge_after(x, service.hedge_delay, retry)
-            if delay is None:
+            if service.hedge_delay is None or (delay := hedge_after(x, service.hedge_delay, retry)) is None:
                 # Here, and not in a coroutine of its own, which would have to be stepped too.
                 while (upstream := made.upstream) is None or upstream.head is None or upstream.error is not None:
                     if not made.advance():
                         await x.pause()
             else:
-                made = await race(x, made, delay, partial(_rival, x, service, tried), retry.statuses)
+                rivals = [endpoint]
+                made = await race(x, made, delay, partial(_rival, x, service, tried, rivals), retry.statuses)
                 upstream = made.upstream
                 assert upstream is not None
-        except GatewayError as error:
-            made.blame(error)
-            wait = retry_in(x, made, retry, tried, error.failure.cause)
-            _give_up(x, made)
-            if wait is None:
-                raise
-        else:
             head = upstream.head
             assert head is not None
+        except GatewayError as error:
+            made.blame(error)
+            failed, cause, pause = error, error.failure.cause, None
+        else:
             is_probe = made.probe  # until the service learns of the answer
             service.answered(made, head.status, monotonic())
             if head.status not in retry.statuses:
                 break
-            wait = retry_in(x, made, retry, tried, STATUS, _seconds(head.first(b"retry-after")))
-            if wait is None:
-                break
-            _give_up(x, made)
+            cause, pause = STATUS, _seconds(head.first(b"retry-after"))
+        tried += rivals or (endpoint,)
+        wait = retry_in(x, made, retry, tried, cause, pause)
+        if wait is None and failed is None:
+            break
+        _give_up(x, made)
+        if failed is not None and wait is None:
+            raise failed
         x.disarm()
         if wait:
             await _wait(x, wait)
@@ -105,19 +106,25 @@ def _give_up(x: Exchange, made: Attempt) -> None:
     made.settle()
 
 
-def _rival(x: Exchange, service: Service, tried: list[Endpoint]) -> Attempt | None:
-    """Begin an attempt at a second endpoint, if there is one that can answer now and the budget allows it."""
-    if not service.has_other(tried):
+def _rival(x: Exchange, service: Service, tried: list[Endpoint], rivals: list[Endpoint]) -> Attempt | None:
+    """Begin an attempt at a second endpoint, if there is one that can answer now and the budget allows it.
+
+    Args:
+        tried: endpoints that have come to nothing.
+        rivals: the endpoint that is asked already; the second one is added to it.
+    """
+    avoid = [*tried, *rivals]
+    if not service.has_other(avoid):
         return None
     try:
-        endpoint = service.choose(x, tried)
+        endpoint = service.choose(x, avoid)
     except GatewayError:  # the first one may still answer
         return None
-    if endpoint in tried or endpoint.pool.full:  # nobody stands in line for a second answer
+    if endpoint in avoid or endpoint.pool.full:  # nobody stands in line for a second answer
         return None
     if not service.budget.withdraw(monotonic()):
         return None
-    tried.append(endpoint)
+    rivals.append(endpoint)
     return Attempt(x, service, endpoint)
 
 

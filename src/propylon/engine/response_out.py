@@ -127,7 +127,7 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
     x.error = error
     _log(x, error)
     if x.status:
-        if x.event_stream is None or not x.event_stream.tell(error):
+        if x.lasting is None or not x.lasting.tell(error):
             x.client.abort()
         return
     x.end_attempt()

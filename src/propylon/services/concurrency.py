@@ -84,7 +84,7 @@ class ConcurrencyGate:
         since = self._inside.pop(x)
         error = error or x.error
         adaptive = self._adaptive
-        if adaptive is not None and not x.is_websocket and x.event_stream is None and not _never_asked(error):
+        if adaptive is not None and not x.is_websocket and x.lasting is None and not _never_asked(error):
             now = monotonic()
             failed = x.status in OVERLOADED or (error is not None and error.failure.cause != "")
             adaptive.sample(now - since, self._limiter.inflight, failed, now)

@@ -23,6 +23,11 @@ class HedgeDelay:
         self._fixed = settings.delay
         self.latencies = Percentile() if settings.delay is None else None
 
+    def add(self, seconds: float) -> None:
+        """Learn what an answer has taken."""
+        if self.latencies is not None:
+            self.latencies.add(seconds)
+
     def value(self) -> float | None:
         """Return the delay in seconds; `None` while too few answers are known."""
         return self._fixed if self.latencies is None else self.latencies.value()

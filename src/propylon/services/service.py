@@ -288,8 +288,8 @@ class Service:
         """Learn that the head of an answer has come."""
         endpoint = attempt.endpoint
         endpoint.vitals.record(now - attempt.began, now, status >= 500)
-        if status < 500 and self.hedge_delay is not None and self.hedge_delay.latencies is not None:
-            self.hedge_delay.latencies.add(now - attempt.began)
+        if self.hedge_delay is not None and status < 500:
+            self.hedge_delay.add(now - attempt.began)
         passive, ejection, breaker = self._passive, endpoint.vitals.ejection, endpoint.breaker
         if ejection.row or (breaker is not None and breaker.row):
             attempt.rows = ejection.row, breaker.row if breaker is not None else 0

@@ -87,9 +87,8 @@ async def tunnel(x: Exchange, upstream: Upstream) -> None:
             await _refuse(x, response)
             return
         head = OwnHead(101, head_block(response), first.reason)
-    made = x.tunnel = Tunnel(x, _settings(x), _field(first, b"sec-websocket-extensions"))
-    if x.ending is not None:
-        made.close_at(*x.ending)
+    made = Tunnel(x, _settings(x), _field(first, b"sec-websocket-extensions"))
+    x.last(made)
     x.status = 101
     made.begin(x.client.switch(head, added_fields(x, first.has_date)), upstream.switch())
     while not made.done:
