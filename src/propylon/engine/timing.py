@@ -52,6 +52,10 @@ class Lasting(Protocol):
 
     deadline: float
 
+    @property
+    def ended(self) -> bool:
+        """Whether the client has been sent the end."""
+
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
 

@@ -113,7 +113,7 @@ class Tunnel:
         return InspectedEnd(self, reader, not of_client, self._exchange, self._extensions)
 
     @property
-    def done(self) -> bool:
+    def ended(self) -> bool:
         """Whether both connections are closed."""
         return self.client.gone and self.endpoint.gone
 

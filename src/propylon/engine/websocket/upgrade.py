@@ -91,7 +91,7 @@ async def tunnel(x: Exchange, upstream: Upstream) -> None:
     x.last(made)
     x.status = 101
     made.begin(x.client.switch(head, added_fields(x, first.has_date)), upstream.switch())
-    while not made.done:
+    while not made.ended:
         if made.wants_endpoint:
             await _reconnect(x, made, first)
             continue
