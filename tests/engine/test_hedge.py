@@ -182,11 +182,11 @@ async def test_each_request_passes_the_attempt_policies() -> None:
 async def test_the_delay_is_what_nearly_all_answers_take_once_that_is_known() -> None:
     race = await Race(hedging=Hedging()).start()
     assert race.asked == [1, 0]
-    assert race.service.latencies is not None
+    latencies = race.service.hedge_delay.latencies
     for _ in range(50):
-        race.service.latencies.add(0.0001)
+        latencies.add(0.0001)
     again = Race(hedging=Hedging())
-    again.service.latencies = race.service.latencies
+    again.service.hedge_delay = race.service.hedge_delay
     await again.start()
     for _ in range(50):
         await settle()

@@ -22,11 +22,11 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from propylon.engine.attempt import attempt, give_up
+from propylon.engine.ask import ask
+from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.request_out import send_request
 from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import CompiledRoute, Snapshot
 from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
@@ -38,14 +38,13 @@ from propylon.routing.router import Router
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from propylon.engine.backend import Endpoint, Service
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.sides import Head, Upstream
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
-    from propylon.services.endpoint import Endpoint
-    from propylon.services.service import Service
 
-    Way = Callable[[Exchange], Awaitable[Upstream]]
+    Way = Callable[[Exchange], Awaitable[Attempt]]
 
 NO_CLIENT: Final = Origin(b"", b"http", b"", b"")
 """Where a request comes from that nobody has sent: a service is told about no client."""
@@ -155,7 +154,7 @@ class Subrequest:
             GatewayError: choose.*, connect.*, attempt.*, head.*, relay.*.
         """
         self.exchange.service = service
-        return await self._carry(attempt, timeout, limit)
+        return await self._carry(ask, timeout, limit)
 
     async def ask_on(
         self, connection: Upstream, endpoint: Endpoint, *, timeout: float, limit: int
@@ -171,16 +170,12 @@ class Subrequest:
             GatewayError: attempt.*, head.*, relay.*.
         """
 
-        async def once(x: Exchange) -> Upstream:
-            x.upstream = connection
-            connection.begin(x)
-            if connection.error is None:
-                send_request(x, endpoint, connection, None)
-            while connection.head is None and connection.error is None:
+        async def once(x: Exchange) -> Attempt:
+            made = x.attempt = Attempt(x, None, endpoint)
+            made.upstream = connection
+            while not made.advance():
                 await x.pause()
-            if connection.error is not None:
-                raise connection.error
-            return connection
+            return made
 
         return await self._carry(once, timeout, limit)
 
@@ -205,7 +200,8 @@ class Subrequest:
         x = self.exchange
         self._error = GatewayError("gateway.failed")
         try:
-            upstream = await way(x)
+            upstream = (await way(x)).upstream
+            assert upstream is not None
             self._head = upstream.head
             x.total_deadline = deadline  # with the head the way of a client's request is over, and its time unlimited
             await self._read(upstream, limit)
@@ -217,8 +213,7 @@ class Subrequest:
         except (Exception, CancelledError):
             log.exception("a request of the gateway's own failed by a defect: %r", self)
         finally:
-            give_up(x)
-            x.close()
+            x.settle()
             x.body = None
 
     async def _read(self, upstream: Upstream, limit: int) -> None:

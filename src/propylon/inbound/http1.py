@@ -460,8 +460,8 @@ class ClientConnection(FlowControl, asyncio.Protocol):
         self._closing = True
         if self._transport is not None:
             self._transport.abort()
-        if self.exchange is not None and self.exchange.tunnel is not None:
-            self.exchange.tunnel.abort()
+        if self.exchange is not None and self.exchange.lasting is not None:
+            self.exchange.lasting.abort()
 
     def exchange_done(self, x: Exchange) -> None:
         """Go on to the next request, or close."""
@@ -629,7 +629,7 @@ class ClientConnection(FlowControl, asyncio.Protocol):
         so is a comment in an event stream; the system of a client that is gone answers it with a reset, which then
         stands in the socket's error.
         """
-        transport, stream = self._transport, x.event_stream
+        transport, stream = self._transport, x.lasting
         if transport is None:
             return
         self.deadline = now
