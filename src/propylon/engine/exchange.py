@@ -12,6 +12,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
+from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import NO_RULES
 from propylon.engine.message import Request, Response
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from propylon.engine.attempt import Attempt
     from propylon.engine.backend import Endpoint, Gate, Service
-    from propylon.engine.body import Body
+    from propylon.engine.body import BodySource
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.event_stream import StreamRules
     from propylon.engine.replay import Replay
@@ -176,6 +177,14 @@ class Exchange(Timed):
     def upstream(self) -> Upstream | None:
         """What carries the attempt under way, if there is one."""
         return self.attempt.upstream if self.attempt is not None else None
+
+    @property
+    def response_source(self) -> Upstream | BodySource | None:
+        """What feeds the response's body, and has to wait while the client does not take it."""
+        response = self._response
+        if response is not None and response.bound and isinstance(response.content, Body):
+            return response.content.source
+        return self.upstream
 
     @property
     def tunnel(self) -> Tunnel | None:

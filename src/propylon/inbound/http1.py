@@ -177,16 +177,16 @@ class ClientConnection(FlowControl, asyncio.Protocol):
         self._unsent = self._count_unsent()
         self._took_at = monotonic()
         self._rearm()
-        if self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.upstream.hold(self)
+        if self.exchange is not None and (source := self.exchange.response_source) is not None:
+            source.hold(self)
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._write_stalled = False
         self._rearm()
         self._go_on()
-        if self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.upstream.release(self)
+        if self.exchange is not None and (source := self.exchange.response_source) is not None:
+            source.release(self)
 
     # reading requests
 
@@ -384,8 +384,8 @@ class ClientConnection(FlowControl, asyncio.Protocol):
             fields = self._connection_fields(head)
             self._transport.write(b"%b%b%b%b\r\n" % (_status_line(head), head.block, added, fields))
         x = self.exchange
-        if self._write_stalled and x is not None and x.upstream is not None:  # still, from the answer before
-            x.upstream.hold(self)
+        if self._write_stalled and x is not None and (source := x.response_source) is not None:
+            source.hold(self)  # the client is slow to take the answer before
 
     def send_interim(self, head: Head) -> None:
         """Send a 1xx response; HTTP/1.0 has none (RFC 9110 15.2)."""
