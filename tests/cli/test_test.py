@@ -170,7 +170,7 @@ def test_check_counts_them(run: Any, folder: Path) -> None:
 def test_a_policy_that_never_answers_is_given_up(run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("propylon.cli._expectations.REQUEST_SECONDS", 0.05)
     write(folder, "{request: GET /python, expect: {status: 401}}")
-    never = POLICIES.replace("asyncio.sleep(0)", "asyncio.sleep(30)")
+    never = POLICIES.replace("asyncio.sleep(0)", "asyncio.Event().wait()")
     (folder / "tested_policies.py").write_text(never)
     result = run("test", "t.yaml")
     assert "answer: expected one, found none within" in result.output

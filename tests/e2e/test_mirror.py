@@ -14,7 +14,7 @@ from tests.conftest import BOTH_LOOPS
 from tests.support.client import request_bytes
 from tests.support.deadline import real_time, until, within
 from tests.support.frames import SWITCH, handshake
-from tests.support.front import Fronts
+from tests.support.front import Fronts, service_of
 from tests.support.upstream import Script, ScriptedUpstream, UpstreamConnection, answer, ok
 
 LARGE = bytes(range(256)) * 2048  # 512 KiB
@@ -87,11 +87,13 @@ async def test_a_mirror_that_does_not_read_holds_no_client_up(front: Fronts) -> 
 
 async def test_copies_use_connections_again(front: Fronts) -> None:
     users, copies = await front.upstream(), await front.upstream()
-    client = await front.client(await front.start(gateway(users, copies.url)))
+    running = await front.start(gateway(users, copies.url))
+    client = await front.client(running)
+    pool = service_of(running, "next").endpoints[0].pool
     for number in range(5):
         await client.ask(request_bytes(b"/x"))
         await copies.until(lambda number=number: len(copies.requests) > number, "the copy")  # type: ignore[misc]
-        await asyncio.sleep(0.01)
+        await until(lambda: pool.idle == pool.open, "the end of the copy")
     assert len(copies.connections) < 5
 
 

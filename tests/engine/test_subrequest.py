@@ -160,7 +160,7 @@ async def test_a_failure_comes_to_whoever_asked_and_counts_against_the_endpoint(
 async def test_half_an_answer_is_a_failure_of_the_endpoint() -> None:
     upstream = FakeUpstream()
     endpoint = FakeEndpoint(upstream)
-    service = fake_service(endpoint, passive=PassiveHealth(EjectionSettings(consecutive=1)))
+    service = fake_service(endpoint, passive=PassiveHealth(ejection=EjectionSettings(consecutive=1)))
     task = asyncio.create_task(Subrequest(b"GET", b"/").ask(service, timeout=LONG, limit=100))
     await settle()
     upstream.begin_answer(OK, b"half")

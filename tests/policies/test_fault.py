@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from propylon import Gateway, Response
-from propylon.engine.errors import FAILURES
+from propylon.failures import FAILURES
 from propylon.policies import fault
 from propylon.policies.fault import Config, FaultError, Policy
 from propylon.testing import Answer, TestClient

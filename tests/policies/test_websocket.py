@@ -55,7 +55,7 @@ def test_each_setting_arrives() -> None:
         limits=FrameLimits(1024, 1024 * 1024),
         max_buffered=2 * 1024 * 1024,
         max_age=43200.0,
-        reconnect=Reconnect(7, 0.25, 2.0),
+        reconnect=Reconnect(attempts=7, interval=0.25, decay=2.0),
     )
     off = policy(ping="none", max_age="none", max_frame=0, max_message=0, max_buffered="none", max_connections=0)
     assert asked(off).tunnel_settings == TunnelSettings(ping=None)

@@ -10,16 +10,16 @@ from math import inf
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from propylon.address import EndpointAddress
 from propylon.config.reference import with_objects
 from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
 from propylon.engine.retry import RetrySettings
-from propylon.outbound.address import EndpointAddress
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.tls import client_context
-from propylon.plugins import BALANCERS
+from propylon.plugins import BALANCERS, PROVIDERS
 from propylon.services.balancing import Chance
 from propylon.services.breaker import BreakerSettings
 from propylon.services.discovery import EndpointSpec, ProviderContext
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from propylon.config.schema.discover import DiscoverConfig
     from propylon.config.schema.health import HealthConfig
     from propylon.config.schema.resilience import BreakerConfig, RetryConfig
+    from propylon.services.discovery import Provider
 
 NOTHING_RUNS: Final[Mapping[str, Service]] = MappingProxyType({})
 
@@ -109,7 +110,7 @@ def _service(
     if known is not None and known.settings == settings and known.configured == found:
         return known
     try:
-        provider = None if discover is None else discover.provider(ProviderContext(name, scope.base_dir))
+        provider = None if discover is None else make_provider(discover, ProviderContext(name, scope.base_dir))
     except Exception as error:  # a provider is anybody's code
         raise BuildError(f"{where}.discover: {error}") from error
     algorithm, balance = settings.balance
@@ -118,6 +119,11 @@ def _service(
     except Exception as error:  # so is an algorithm
         raise BuildError(f"{where}.balance: {error}") from error
     return Service(name, settings, found, balancer, CHANCE, provider)
+
+
+def make_provider(config: DiscoverConfig, context: ProviderContext) -> Provider:
+    """Make the provider of `discover:`; what its module raises, from `ImportError` to anything else, is passed on."""
+    return cast("Provider", PROVIDERS.find(config.name).Provider(config.config, context))
 
 
 def _settings(where: str, config: ServiceConfig, scope: Scope) -> ServiceSettings:
@@ -136,7 +142,12 @@ def _settings(where: str, config: ServiceConfig, scope: Scope) -> ServiceSetting
         health=_health_check(config.health),
         breaker=_breaker(config.breaker) if config.breaker is not None else None,
         concurrency=Concurrency(
-            limits.max, limits.per_endpoint, limits.queue, limits.queue_timeout, limits.adaptive, limits.min
+            max=limits.max,
+            per_endpoint=limits.per_endpoint,
+            queue=limits.queue,
+            queue_timeout=limits.queue_timeout,
+            adaptive=limits.adaptive,
+            min=limits.min,
         ),
         panic=config.panic,
         zone=scope.gateway.zone,
@@ -155,15 +166,15 @@ def _referring(where: str, entry: BalanceEntry | DiscoverConfig) -> tuple[str, A
 def retry_settings(config: RetryConfig) -> RetrySettings:
     """Return the runtime form of `retry:` of a service or a route."""
     return RetrySettings(
-        config.attempts,
-        frozenset(config.on),
-        config.statuses,
-        frozenset(method.encode("ascii") for method in config.methods),
-        config.same_endpoint,
-        config.backoff,
-        config.max_backoff,
-        config.per_try,
-        config.body_buffer,
+        attempts=config.attempts,
+        on=frozenset(config.on),
+        statuses=config.statuses,
+        methods=frozenset(method.encode("ascii") for method in config.methods),
+        same_endpoint=config.same_endpoint,
+        backoff=config.backoff,
+        backoff_max=config.max_backoff,
+        per_try=config.per_try,
+        body_buffer=config.body_buffer,
     )
 
 
@@ -172,9 +183,14 @@ def _passive(config: HealthConfig) -> PassiveHealth | None:
     if not passive.enabled:
         return None
     ejection = EjectionSettings(
-        passive.consecutive, passive.failure_rate, passive.minimum, passive.window, passive.eject, passive.max_eject
+        consecutive=passive.consecutive,
+        failure_rate=passive.failure_rate,
+        minimum=passive.minimum,
+        window=passive.window,
+        base=passive.eject,
+        max=passive.max_eject,
     )
-    return PassiveHealth(ejection, passive.statuses, passive.max_ejected)
+    return PassiveHealth(ejection=ejection, statuses=passive.statuses, share=passive.max_ejected)
 
 
 def _health_check(config: HealthConfig) -> HealthCheck | None:
@@ -196,16 +212,18 @@ def _health_check(config: HealthConfig) -> HealthCheck | None:
 
 def _breaker(config: BreakerConfig) -> BreakerUse:
     settings = BreakerSettings(
-        config.failure_rate,
-        config.minimum,
-        config.window,
-        config.consecutive,
-        config.failures,
-        config.slow,
-        config.open,
-        config.max_open,
+        failure_rate=config.failure_rate,
+        minimum=config.minimum,
+        window=config.window,
+        consecutive=config.consecutive,
+        failures=config.failures,
+        slow=config.slow,
+        open=config.open,
+        open_max=config.max_open,
     )
-    return BreakerUse(settings, config.statuses, config.per != "service", config.per != "endpoint")
+    return BreakerUse(
+        settings=settings, statuses=config.statuses, endpoints=config.per != "service", service=config.per != "endpoint"
+    )
 
 
 def _transport(where: str, config: ServiceConfig, scope: Scope) -> Transport:
@@ -218,17 +236,17 @@ def _transport(where: str, config: ServiceConfig, scope: Scope) -> Transport:
         if tls is None:
             tls = scope.contexts[digest] = _context(where, config.tls)
     return Transport(
-        tls,
-        digest,
-        config.tls.server_name,
-        PoolLimits(
-            limits.max,
-            limits.idle,
-            inf if limits.idle_timeout is None else limits.idle_timeout,
-            limits.queue,
-            limits.queue_timeout,
+        tls=tls,
+        tls_digest=digest,
+        server_name=config.tls.server_name,
+        limits=PoolLimits(
+            max=limits.max,
+            idle=limits.idle,
+            idle_timeout=inf if limits.idle_timeout is None else limits.idle_timeout,
+            queue=limits.queue,
+            queue_timeout=limits.queue_timeout,
         ),
-        scope.gateway.limits.write_buffer,
+        write_buffer=scope.gateway.limits.write_buffer,
     )
 
 

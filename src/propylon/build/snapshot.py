@@ -91,21 +91,24 @@ def build_snapshot(
         outside=_outside(gateway_uses),
         reader=RequestReader(_head_rules(config)),
         forwarding=ForwardingRules(
-            config.forwarded.x_forwarded,
-            config.forwarded.standard,
-            pseudonym or None,
-            TrustedProxies([str(network) for network in config.trusted_proxies]),
+            x_forwarded=config.forwarded.x_forwarded,
+            standard=config.forwarded.standard,
+            via=pseudonym or None,
+            trusted=TrustedProxies([str(network) for network in config.trusted_proxies]),
         ),
         dns=DnsSettings(
-            tuple(map(str, config.dns.servers)), config.dns.min_ttl, config.dns.max_ttl, config.dns.refuse_private
+            servers=tuple(map(str, config.dns.servers)),
+            min_ttl=config.dns.min_ttl,
+            max_ttl=config.dns.max_ttl,
+            refuse_private=config.dns.refuse_private,
         ),
         pseudonym=pseudonym,
         limits=ClientLimits(
-            config.limits.request_line,
-            config.limits.header_block,
-            config.limits.pipeline_buffer,
-            config.limits.write_buffer,
-            config.limits.connections,
+            request_line=config.limits.request_line,
+            header_block=config.limits.header_block,
+            pipeline_buffer=config.limits.pipeline_buffer,
+            write_buffer=config.limits.write_buffer,
+            connections=config.limits.connections,
         ),
         client_timeouts=_client_timeouts(config),
         error_pages={status: _error_page(status, Path(path)) for status, path in config.errors.pages.items()},
@@ -130,9 +133,9 @@ def _default_name(config: GatewayConfig) -> str:
 
 def _head_rules(config: GatewayConfig) -> HeadRules:
     return HeadRules(
-        config.limits.header_count,
-        config.field_names.underscores,
-        PathRules(config.paths.encoded_slashes == "keep", config.paths.semicolons == "keep"),
+        max_fields=config.limits.header_count,
+        aliases=config.field_names.underscores,
+        paths=PathRules(config.paths.encoded_slashes == "keep", config.paths.semicolons == "keep"),
     )
 
 
@@ -143,12 +146,12 @@ def _client_timeouts(config: GatewayConfig) -> ClientTimeouts:
         return inf if value is None else value
 
     return ClientTimeouts(
-        seconds(timeouts.header),
-        seconds(timeouts.keep_alive),
-        seconds(timeouts.write),
-        seconds(timeouts.body),
-        seconds(timeouts.linger),
-        seconds(timeouts.drain),
+        header=seconds(timeouts.header),
+        keep_alive=seconds(timeouts.keep_alive),
+        write=seconds(timeouts.write),
+        body=seconds(timeouts.body),
+        linger=seconds(timeouts.linger),
+        drain=seconds(timeouts.drain),
     )
 
 

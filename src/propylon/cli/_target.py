@@ -92,7 +92,7 @@ def file_of(target: str) -> Path:
 
 
 def _from_environment() -> "GatewayConfig":
-    from propylon.config.service_mode.load import SWITCH, is_wanted, load
+    from propylon.service_mode.load import SWITCH, is_wanted, load
 
     if not is_wanted(os.environ):
         raise click.UsageError(

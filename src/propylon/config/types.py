@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict, ValidationInfo, WithJsonSchema
 
+from propylon.address import ListenAddress
 from propylon.config import addresses, units
 
 _DURATION_SCHEMA = {"type": ["string", "number"], "examples": ["250ms", "5s", "1m", "1h"]}
@@ -114,8 +115,8 @@ TrustedPeer: TypeAlias = Annotated[
 ]
 """A network of proxies, or `unix` for whoever connects by a Unix socket."""
 
-ListenAddress: TypeAlias = Annotated[
-    addresses.Address,
+Listen: TypeAlias = Annotated[
+    ListenAddress,
     PlainValidator(addresses.parse_listen_address),
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8080", ":8080", "[::1]:8080", "unix:/run/p.sock"]}),

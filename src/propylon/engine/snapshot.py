@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from propylon.routing.rewrite import QueryEdit, Rewrite
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientLimits:
     """What a client may send before it is refused, and what is held for it; sizes in bytes.
 
@@ -43,7 +43,7 @@ class ClientLimits:
     connections: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTimeouts:
     """How long a client may take, in seconds; `inf` for ever."""
 
@@ -55,7 +55,7 @@ class ClientTimeouts:
     drain: float = inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DnsSettings:
     """How names of endpoints are resolved.
 

@@ -54,7 +54,7 @@ NO_GATEWAY: Final = Snapshot(
     services={},
     outside=CompiledRoute("-"),
     reader=RequestReader(HeadRules()),
-    forwarding=ForwardingRules(False, False, None, TrustedProxies(())),
+    forwarding=ForwardingRules(x_forwarded=False, standard=False, via=None, trusted=TrustedProxies(())),
 )
 """What a request runs on that has to do with no configuration."""
 

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from propylon.config.types import Duration, Percent, short_form
-from propylon.engine.errors import FAILURES, GatewayError
+from propylon.engine.errors import GatewayError
+from propylon.failures import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from propylon.engine.errors import Failure
     from propylon.engine.exchange import Exchange
+    from propylon.failures import Failure
 
 
 def _with_sign(value: object) -> object:

@@ -90,10 +90,12 @@ class Policy:
         self._settings = TunnelSettings(
             ping=config.ping,
             pong_timeout=config.pong_timeout,
-            limits=FrameLimits(config.max_frame, config.max_message),
+            limits=FrameLimits(frame=config.max_frame, message=config.max_message),
             max_buffered=config.max_buffered,
             max_age=config.max_age,
-            reconnect=None if again is None else Reconnect(again.attempts, again.interval, again.decay),
+            reconnect=None
+            if again is None
+            else Reconnect(attempts=again.attempts, interval=again.interval, decay=again.decay),
         )
         self._origins = None if config.origins is None else _pattern(config.origins)
         self._most = config.max_connections

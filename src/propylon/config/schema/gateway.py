@@ -168,7 +168,7 @@ def _listen_findings(listen: Any) -> Iterator[Finding]:
         except ValueError:
             continue
         seen[address] += 1
-        if seen[address] > 1 and (address.port or address.path):
+        if seen[address] > 1 and (address.port or address.unix_path):
             yield Finding(("listen", index), f"the address {address} is listed twice")
 
 

@@ -14,7 +14,7 @@ from propylon.config.schema.base import Finding, Model, combined, details
 from propylon.config.schema.matching import FieldName, Method, Path, PythonReference
 from propylon.config.schema.plugin import Kind, configured, split
 from propylon.config.types import FROM_FILE
-from propylon.engine.pipeline import PHASES
+from propylon.phases import PHASES
 from propylon.plugins import POLICIES
 
 _CONDITIONS: Final = ("when", "unless")
