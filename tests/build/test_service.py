@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from propylon.build.service import BuildError
+from propylon.build.errors import BuildError
 from propylon.build.snapshot import build_snapshot
 from propylon.config.load import validate
 from propylon.engine.retry import RetrySettings

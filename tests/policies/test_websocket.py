@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
+from propylon.engine.scope import Scope
 from propylon.engine.websocket.settings import Reconnect, TunnelSettings
 from propylon.http.frames import FrameLimits
 from propylon.policies.websocket import Config, Policy
@@ -19,7 +20,7 @@ PAGE = b"host: a.example\r\n"
 
 
 def policy(**config: Any) -> Policy:
-    return Policy(Config.model_validate(config))
+    return Policy(Config.model_validate(config), Scope())
 
 
 def asked(made: Policy, origin: str | None = None, block: bytes = HANDSHAKE) -> Exchange:

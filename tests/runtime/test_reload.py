@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from propylon import Gateway
-from propylon.build.service import BuildError
+from propylon.build.errors import BuildError
 from propylon.config.load import validate
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError

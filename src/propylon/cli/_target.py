@@ -42,7 +42,7 @@ def read_gateway(target: str | None) -> "Gateway":
 
     Raises `ConfigError` for what its configuration has wrong, `click.ClickException` for a target that is none.
     """
-    from propylon.build.service import BuildError
+    from propylon.build.errors import BuildError
     from propylon.config.load import Loaded, placed
     from propylon.gateway import Gateway
 
@@ -123,7 +123,7 @@ def _from_module(target: str, module_name: str, attribute: str) -> "Gateway":
 
 def _read_module(target: str, module_name: str, attribute: str) -> "Loaded":
     """Return the configuration of the gateway that a module has now. Raises `ConfigError`, `BuildError`."""
-    from propylon.build.service import BuildError
+    from propylon.build.errors import BuildError
     from propylon.config.reference import import_object
     from propylon.gateway import Gateway
 

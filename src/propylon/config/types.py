@@ -8,7 +8,7 @@ taken as they are, so that `no` and `"5"` are never turned into something that w
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict, ValidationInfo, WithJsonSchema
 
@@ -83,6 +83,16 @@ OptionalCount: TypeAlias = Annotated[
 
 Text: TypeAlias = Annotated[str, Strict(), Field(min_length=1)]
 """Text that is not empty."""
+
+
+class ServiceMark:
+    """Marks the fields of a model whose text is the name of a service (in `typing.Annotated`)."""
+
+
+SERVICE: Final = ServiceMark()
+
+ServiceRef: TypeAlias = Annotated[str, Strict(), Field(min_length=1), SERVICE]
+"""The name of a service. That there is one is checked with the whole configuration (`schema/service_refs.py`)."""
 
 Cidr: TypeAlias = Annotated[
     IPv4Network | IPv6Network,

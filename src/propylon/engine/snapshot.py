@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
     from propylon.engine.retry import RetrySettings
+    from propylon.engine.scope import PlacedPolicy
     from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_head import RequestReader
@@ -118,7 +119,7 @@ class CompiledRoute:
     fallback: Fallback | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Snapshot:
     """Everything an exchange needs that is not its own.
 
@@ -131,6 +132,7 @@ class Snapshot:
         forwarding: what services are told about clients.
         dns: how the addresses of endpoints are found.
         pseudonym: this gateway's name in Via; empty if it writes none.
+        policies: all policies of it, each once.
     """
 
     router: Router[CompiledRoute]
@@ -145,6 +147,7 @@ class Snapshot:
     client_timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     timeouts: Timeouts = field(default_factory=Timeouts)
     error_pages: dict[str, ErrorPage] = field(default_factory=dict)
+    policies: tuple[PlacedPolicy, ...] = ()
     no_fields: RequestFields = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,8 @@ from base64 import b64encode
 from typing import Final, NamedTuple
 
 VERSION: Final = b"13"
+UPGRADE: Final = b"upgrade: websocket\r\nconnection: upgrade\r\n"
+"""The lines by which HTTP/1.1 changes to WebSockets, in requests, 101 and 426 (RFC 9110 7.8, 15.5.22)."""
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 _KEY_BYTES: Final = 16
 

@@ -38,6 +38,7 @@ from propylon.http.frames import FrameLimits
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
 
 _SCHEME, _HOST, _PORT = r"[a-z][a-z0-9+.-]*://", r"(?:(?:\*\.)?[a-z0-9.-]+|\[[0-9a-f:.]+\])", r"(?::[0-9]{1,5})?"
 Origin = Annotated[str, Field(pattern=f"^{_SCHEME}{_HOST}{_PORT}$")]
@@ -85,7 +86,7 @@ class Config(BaseModel):
 class Policy:
     """Checks handshakes, and says how what follows them is watched."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, scope: Scope) -> None:
         again = config.reconnect
         self._settings = TunnelSettings(
             ping=config.ping,
