@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from math import inf
 from types import SimpleNamespace
 from typing import Any, cast
@@ -686,3 +687,60 @@ async def test_a_client_whose_request_is_a_probe_is_not_told_to_stay_there(probe
     assert tries.client.heads[0][1].count(b"set-cookie") == cookies
     assert breaker.state == "closed"
     tries.ended()
+
+
+# what is seen of it afterwards
+
+
+async def test_every_try_is_told_in_order_with_its_outcome_and_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
+    seen: list[tuple[str, int, int | str, float]] = []
+
+    class Tells:
+        def on_done(self, x: Exchange) -> None:
+            seen.extend((made.endpoint.url, made.number, made.outcome, made.head_at) for made in x.tries)
+
+    tries = Tries(Tells())
+    tries.endpoints[0].pool.refusal = GatewayError("connect.refused")
+    await tries.start()
+    await tries.fail(1)
+    clock.now += 0.5
+    await tries.answer(2)
+    assert seen == [
+        ("http://10.0.0.0:1", 0, "connect.refused", 0.0),
+        ("http://10.0.0.1:1", 1, "attempt.closed", 0.0),
+        ("http://10.0.0.2:1", 2, 200, clock.now),
+    ]
+    tries.ended()
+
+
+async def test_what_is_kept_of_tries_holds_no_exchange_back() -> None:
+    tries = await Tries().start()
+    await tries.fail(0)
+    await tries.answer(1)
+    assert len(tries.x.tries) == 2
+    assert not any(each is tries.x for made in tries.x.tries for each in gc.get_referents(made))
+
+
+async def test_fields_for_one_endpoint_alone_go_to_no_other() -> None:
+    class Signs:
+        def on_attempt(self, x: Exchange, attempt: Attempt) -> None:
+            if attempt.number == 1:
+                attempt.extra = b"x-signed: yes\r\n"
+
+    tries = await Tries(Signs()).start()
+    await tries.fail(0)
+    await tries.answer(1)
+    assert [b"x-signed: yes\r\n" in upstream.block for upstream in tries.upstreams[:2]] == [True, False]
+    tries.ended()
+
+
+def test_headers_of_a_try_that_is_over_are_those_that_a_policy_looked_at() -> None:
+    endpoint = FakeEndpoint()
+    looked, other = (Attempt(exchange(), fake_service(endpoint), cast("Any", endpoint)) for _ in range(2))
+    looked.headers.set("x-a", "1")
+    for made in (looked, other):
+        made.settle()
+    assert looked.headers["x-a"] == "1"
+    with pytest.raises(RuntimeError, match="over"):
+        _ = other.headers

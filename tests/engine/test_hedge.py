@@ -302,3 +302,10 @@ async def test_what_a_policy_added_for_a_connection_that_was_dead_is_not_sent_tw
     kept.fail("attempt.closed")
     await settle()
     assert race.upstreams[0].block.count(b"x-try: 1") == 1
+
+
+@pytest.mark.parametrize("wins", [0, 1])
+async def test_of_two_tries_the_one_that_was_taken_is_told_last(wins: int) -> None:
+    race = await Race().start()
+    race.upstreams[wins].answer(EMPTY)
+    assert [(made.endpoint.url[-3], made.outcome) for made in race.x.tries] == [(str(1 - wins), 0), (str(wins), 200)]

@@ -69,7 +69,8 @@ async def ask(x: Exchange, lost: Endpoint | None = None) -> Attempt:
             failed, cause, pause = error, error.failure.cause, None
         else:
             is_probe = made.probe  # until the service learns of the answer
-            service.answered(made, head.status, monotonic())
+            made.outcome, made.head_at = head.status, monotonic()
+            service.answered(made, head.status, made.head_at)
             if head.status not in retry.statuses:
                 break
             cause, pause = STATUS, _seconds(head.first(b"retry-after"))

@@ -45,17 +45,21 @@ class Attempt:
         sent: whether any of the request was written.
         probe: whether the endpoint's circuit is half open and this try decides.
         service_probe: the same of the service's circuit.
+        extra: fields for this endpoint alone, as lines, each with its CRLF; for policies of the attempt.
+        head_at: when the head of its answer came (`time.monotonic`); 0.0 before.
+        outcome: the status of its answer, the code of its failure if there is none, or 0 for neither.
+        previous: the attempt before this one, settled already.
         rows: failures in a row that the head of its answer has put an end to, of the endpoint's ejection and circuit.
     """
 
     __slots__ = (
-        "_exchange", "_headers", "_lease", "_policies", "_repeated", "_service", "began", "endpoint", "number", "probe",
-        "rows", "sent", "service_probe", "since", "upstream",
+        "_exchange", "_headers", "_lease", "_policies", "_repeated", "_service", "began", "endpoint", "extra",
+        "head_at", "number", "outcome", "previous", "probe", "rows", "sent", "service_probe", "since", "upstream",
     )  # fmt: skip
 
     def __init__(self, x: Exchange, service: Service | None, endpoint: Endpoint) -> None:
         """Begin a try; it is counted for `service`, if there is one."""
-        self._exchange = x
+        self._exchange: Exchange | None = x
         self._headers: Headers | None = None
         self._lease: Lease | None = None
         self._policies: Coroutine[None, None, None] | None = None
@@ -64,6 +68,10 @@ class Attempt:
         self.endpoint = endpoint
         self.upstream: Upstream | None = None
         self.rows: tuple[int, int] | None = None
+        self.previous = x.attempt
+        self.extra = b""
+        self.head_at = 0.0
+        self.outcome: int | str = 0
         self.number = 0
         self.sent = self.probe = self.service_probe = False
         self.since = self.began = monotonic()
@@ -74,11 +82,17 @@ class Attempt:
 
     @property
     def headers(self) -> Headers:
-        """What is sent; a change counts for this try only."""
+        """What is sent; a change counts for this try only.
+
+        Raises:
+            RuntimeError: the attempt is settled, and no policy had looked at what it sent.
+        """
         if self._headers is None:
-            request = self._exchange.changed_request
-            raw = tuple(request.headers.raw) if request is not None else self._exchange.fields.visible
-            self._headers = Headers(raw)
+            x = self._exchange
+            if x is None:
+                raise RuntimeError("the attempt is over: its headers are for policies of the attempt")
+            request = x.changed_request
+            self._headers = Headers(tuple(request.headers.raw) if request is not None else x.fields.visible)
         return self._headers
 
     @property
@@ -104,6 +118,7 @@ class Attempt:
                 self.upstream = upstream
             if not self.number:
                 x = self._exchange
+                assert x is not None
                 upstream.begin(x)
                 x.attempts = self.number = x.attempts + 1
                 if x.route.pipeline.on_attempt:
@@ -121,6 +136,7 @@ class Attempt:
         """Lease an upstream; return `None` while the lease is open."""
         lease = self._lease
         if lease is None:
+            assert self._exchange is not None
             lease = self._lease = self.endpoint.pool.lease(self._exchange)
         if lease.error is not None:
             raise lease.error
@@ -141,7 +157,8 @@ class Attempt:
         if upstream.error is None:
             self.sent = True
             self.began = monotonic()
-            send_request(self._exchange, self.endpoint, upstream, self._headers)
+            assert self._exchange is not None
+            send_request(self._exchange, self.endpoint, upstream, self._headers, self.extra)
         return True
 
     def _repeat(self, upstream: Upstream, error: GatewayError) -> None:
@@ -151,13 +168,14 @@ class Attempt:
         the request may be sent twice, it is sent once more, on a new connection (RFC 9112 9.3.1).
         """
         x = self._exchange
+        assert x is not None
         if x.attempt is self:  # in a race, the deadline is that of the other one too
             x.disarm()
         if upstream.fresh or self._repeated or (self.sent and (upstream.heard or not may_repeat(x))):
             raise error
         self._repeated = True
         self.number = 0
-        self._headers = None  # policies are asked anew
+        self._headers, self.extra = None, b""  # policies are asked anew
         if x.replay is not None:
             x.replay.wait()
         self.upstream = None
@@ -168,6 +186,8 @@ class Attempt:
 
     def answered(self, status: int, now: float) -> None:
         """Learn that the head of an answer has come."""
+        self.head_at = now
+        self.outcome = status
         if self._service is not None:
             self._service.answered(self, status, now)
 
@@ -178,6 +198,8 @@ class Attempt:
 
     def blame(self, error: GatewayError) -> None:
         """Learn that the try has failed, whoever is to blame."""
+        if not self.outcome:
+            self.outcome = error.code
         if self._service is None or not error.failure.blames_endpoint:
             return
         if error.code != "attempt.total_timeout" or not self._waits_for_others():
@@ -189,14 +211,13 @@ class Attempt:
             return False
         if not self.sent:
             return True
+        assert self._exchange is not None
         body = self._exchange.body
         return isinstance(body, Body) and not body.ended and not self.upstream.stalled
 
     def settle(self) -> None:
         """Give back what it holds, and count it as over, whatever became of it. Further calls do nothing."""
-        x = self._exchange
-        if x.attempt is self:
-            x.attempt = None
+        self._exchange = None  # which keeps the attempt: a circle would have to wait for the collector
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             if self._policies is not None:

@@ -52,7 +52,8 @@ class Exchange(Timed):
         route: the route that matched, if any.
         service: the service it goes to, if any.
         endpoint: the endpoint that was chosen last, once there is one.
-        attempt: the try under way, or whose answer is passed on.
+        attempt: the last try: under way, or whose answer is passed on, or settled.
+        identity: who the client is, once a policy has found that out.
         attempts: how many times the request was sent.
         gate: where it has a place in its service, if that has a limit.
         replay: keeps a body under way, if the request may be sent to another endpoint.
@@ -85,6 +86,7 @@ class Exchange(Timed):
         "gate",
         "host",
         "id",
+        "identity",
         "method",
         "path",
         "path_params",
@@ -136,6 +138,7 @@ class Exchange(Timed):
         self.tunnel_settings: TunnelSettings | None = None
         self.attempt: Attempt | None = None
         self.attempts = 0
+        self.identity: object = None
         self.replay: Replay | None = None
         self.gate: Gate | None = None
         self._response: Response | None = None
@@ -172,6 +175,16 @@ class Exchange(Timed):
         if not isinstance(value, Response):
             raise TypeError(f"{value!r} is no Response")
         self._response = value
+
+    @property
+    def tries(self) -> list[Attempt]:
+        """Every attempt so far, in order; of a WebSocket that changed its endpoint, those since then."""
+        found: list[Attempt] = []
+        last = self.attempt
+        while last is not None:
+            found.append(last)
+            last = last.previous
+        return found[::-1]
 
     @property
     def upstream(self) -> Upstream | None:

@@ -103,7 +103,7 @@ async def race(
                 leg.advance()
             winner = _taken(legs, unwanted)
             if winner is not None:
-                x.attempt, x.endpoint = winner.attempt, winner.attempt.endpoint
+                x.endpoint = winner.attempt.endpoint
                 return winner.attempt
             if all(leg.over for leg in legs):
                 raise next(leg.error for leg in legs if leg.error is not None)
@@ -121,9 +121,12 @@ async def race(
         raise
     finally:
         alarm.cancel()
-        for leg in legs:
+        previous = first.previous
+        for leg in sorted(legs, key=lambda leg: leg is winner):
             if leg is not winner:
                 leg.lose()
+            leg.attempt.previous, previous = previous, leg.attempt
+        x.attempt = previous
 
 
 def _taken(legs: Sequence[Leg], unwanted: Collection[int]) -> Leg | None:

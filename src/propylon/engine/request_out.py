@@ -25,11 +25,14 @@ PRESERVE = b"*"
 """The `host:` rule that hands on what the client asked for."""
 
 
-def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: Headers | None) -> None:
+def send_request(
+    x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: Headers | None, extra: bytes = b""
+) -> None:
     """Write the request; a body that is still under way follows as it comes.
 
     Args:
         headers: the header section if policies changed it for this attempt.
+        extra: further fields of this attempt, as lines.
 
     Raises:
         GatewayError: read.bad_target, if what a rewrite makes of the path is none.
@@ -46,6 +49,8 @@ def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: H
     if headers is not None:
         authority, block, told = _changed(x, headers, authority)
     added = b"%bx-request-id: %b\r\n" % (told, x.id)
+    if extra:
+        added += extra
     if isinstance(x.body, Body) or (x.body and route.pipeline.on_request_chunk):
         body = x.body if isinstance(x.body, Body) else Body.of(x.body)
         length = UNKNOWN if route.pipeline.on_request_chunk else body.length

@@ -120,7 +120,8 @@ async def _reconnect(x: Exchange, tunnel: Tunnel, first: ResponseHead) -> None:
     lost = x.endpoint
     if x.attempt is not None:
         x.attempt.blame(GatewayError("tunnel.endpoint_lost"))
-    x.end_attempt()
+        x.attempt.settle()
+        x.attempt.previous = None  # a tunnel may change its endpoint for days
     if x.service is not None:  # the one of now: a tunnel may be older than the configuration by days
         x.service = x.service.current or x.service
     try:
