@@ -111,6 +111,7 @@ BARS = (
     Bar("download, memory grows", "download", "growth", 20, unit="MB"),
     Bar("upload, memory grows", "upload", "growth", 20, unit="MB"),
     Bar("an idle client", "idle", "client", 6, unit="kB"),
+    Bar("an empty on_done, in process", "hooks", "on_done", 100, unit="ns"),
     Bar("import propylon", "start", "import", 150, unit="ms"),
     Bar("start to first answer", "start", "first", 500, unit="ms"),
     rate("WebSocket messages beside nginx", "websocket", 0.7, nginx.PEER),

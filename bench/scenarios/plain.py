@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import time
@@ -16,7 +17,7 @@ from bench.peers.peer import Peer
 from bench.processes import GATEWAY_CORE, Running
 from bench.scenarios.scenario import MB, Figures, Scenario
 from bench.session import Session, require_files
-from bench.tools import PROJECT_PYTHON, executable
+from bench.tools import PROJECT_PYTHON, REPOSITORY, executable
 from bench.upstream import LARGE_BYTES, sink
 
 IMPORTS = 10
@@ -83,6 +84,16 @@ def start(session: Session, peer: Peer) -> Figures:
         figures = {"first": seconds * 1e3}
     if peer is propylon.PEER:
         figures["import"] = import_milliseconds()
+    return figures
+
+
+def hooks(session: Session, peer: Peer) -> Figures:
+    """What hooks cost in process, without a connection."""
+    command = [executable("taskset"), "-c", str(GATEWAY_CORE), str(PROJECT_PYTHON), "-m", "bench.load.hooks"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=REPOSITORY)
+    if done.returncode != 0:
+        raise Unavailable("ended", done.stderr.strip().splitlines()[-1])
+    figures: Figures = json.loads(done.stdout)
     return figures
 
 
@@ -162,5 +173,13 @@ SCENARIOS = (
         "throughput",
     ),
     Scenario("idle", "Idle keep-alive clients", PEERS, idle, ("client", "rss"), "client"),
+    Scenario(
+        "hooks",
+        "Propylon: hooks of policies, in process",
+        (propylon.PEER,),
+        hooks,
+        ("on_done", "first_done", "async_hook"),
+        "on_done",
+    ),
     Scenario("start", "From start to the first answer", PEERS, start, ("first", "import"), "first"),
 )

@@ -113,7 +113,7 @@ class Exchange(Timed):
         self.client = client
         self.timeouts = snapshot.timeouts
         self.started = monotonic()
-        self.deadline = self.total_deadline = inf
+        self.deadline = self.total_deadline = self.ended = inf
         self.expiry = ""
         self.snapshot = snapshot
         self.method = self.client_method = method

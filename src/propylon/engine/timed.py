@@ -26,6 +26,7 @@ class Timed(Stepped):
         client: where the request came from.
         timeouts: how long its endpoint may take; replace it with `set_timeouts`.
         started: when the head of the request was read (`time.monotonic`).
+        ended: when it was over; `inf` before, and where no policy asks for its end.
         deadline: when it fails with `expiry`, unless it is armed anew before.
         total_deadline: when it fails whatever it does, before the head of a response is there.
         lasting: what carries it for long: an event stream in plain text, or the tunnel behind a 101.
@@ -33,12 +34,13 @@ class Timed(Stepped):
     """
 
     __slots__ = (
-        "client", "deadline", "ending", "expiry", "lasting", "policy_deadlines", "started", "timeouts",
+        "client", "deadline", "ended", "ending", "expiry", "lasting", "policy_deadlines", "started", "timeouts",
         "total_deadline",
     )  # fmt: skip
 
     client: Client
     deadline: float
+    ended: float
     ending: Ending | None
     expiry: str
     lasting: Lasting | None
@@ -54,8 +56,8 @@ class Timed(Stepped):
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the request's head was read."""
-        return monotonic() - self.started
+        """Seconds since the request's head was read, until the exchange was over."""
+        return (monotonic() if self.ended == inf else self.ended) - self.started
 
     def set_timeouts(self, **seconds: float | None) -> None:
         """Change how long this exchange may take: any of the fields of `Timeouts`, in seconds.
