@@ -45,7 +45,7 @@ def test_it_does_not_change() -> None:
     for thing, name in (
         (made, "routes"),
         (made.routes[0], "name"),
-        (made.limits, "header_block"),
+        (made.limits, "pipeline_buffer"),
         (made.timeouts, "idle"),
     ):
         with pytest.raises(FrozenInstanceError):
@@ -53,7 +53,7 @@ def test_it_does_not_change() -> None:
 
 
 def test_defaults_are_those_of_the_documentation() -> None:
-    assert ClientLimits() == ClientLimits(8192, 32768, 65536, 262144, None)
+    assert ClientLimits() == ClientLimits(65536, 262144, None)
     assert ClientTimeouts() == ClientTimeouts(10.0, 75.0, 60.0, 60.0, 5.0, float("inf"))
 
 

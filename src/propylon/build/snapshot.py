@@ -41,7 +41,8 @@ from propylon.engine.snapshot import (
     Snapshot,
 )
 from propylon.http.forwarded import ForwardingRules, TrustedProxies
-from propylon.http.request_head import HeadRules, RequestReader
+from propylon.http.request_head import HeadRules
+from propylon.http.request_reader import RequestReader
 from propylon.http.target import PathRules
 from propylon.inbound.tls import Identities
 from propylon.plugins import POLICIES
@@ -101,8 +102,6 @@ def build_snapshot(
         ),
         pseudonym=pseudonym,
         limits=ClientLimits(
-            config.limits.request_line,
-            config.limits.header_block,
             config.limits.pipeline_buffer,
             config.limits.write_buffer,
             config.limits.connections,
@@ -133,6 +132,8 @@ def _head_rules(config: GatewayConfig) -> HeadRules:
         config.limits.header_count,
         config.field_names.underscores,
         PathRules(config.paths.encoded_slashes == "keep", config.paths.semicolons == "keep"),
+        config.limits.request_line,
+        config.limits.header_block,
     )
 
 

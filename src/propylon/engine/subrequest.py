@@ -30,8 +30,9 @@ from propylon.engine.request_out import send_request
 from propylon.engine.snapshot import CompiledRoute, Snapshot
 from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Headers
-from propylon.http.request_head import HeadRules, RequestReader
+from propylon.http.request_head import HeadRules
 from propylon.http.request_id import RequestIds
+from propylon.http.request_reader import RequestReader
 from propylon.routing.router import Router
 
 if TYPE_CHECKING:

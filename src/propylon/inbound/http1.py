@@ -22,6 +22,7 @@ from propylon.http.body_reader import BodyReader
 from propylon.http.chunked import last_chunk
 from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_origin, origin
 from propylon.http.refusal import Refusal
+from propylon.http.request_reader import EMPTY_LINE
 from propylon.transport.flow import NOBODY, FlowControl
 from propylon.transport.stream import TransportStream
 from propylon.transport.unsent import unsent_bytes
@@ -66,7 +67,7 @@ class ClientConnection(FlowControl, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_admission", "_blank", "_body", "_buffer", "_chunking", "_closing", "_connections", "_half_closed",
+        "_admission", "_body", "_buffer", "_chunking", "_closing", "_connections", "_half_closed",
         "_head_begun", "_intake", "_keep", "_minor", "_origin", "_owes_continue", "_peer", "_port", "_probed",
         "_reader", "_scheme", "_serving", "_switched", "_tls", "_took_at", "_transport", "_turn_over",
         "_write_stalled", "deadline", "due", "exchange", "listener",
@@ -100,7 +101,7 @@ class ClientConnection(FlowControl, asyncio.Protocol):
         self._reader: BodyReader | None = None
         self._body: Body | None = None
         self._keep = True
-        self._blank = self._chunking = self._closing = self._half_closed = self._head_begun = False
+        self._chunking = self._closing = self._half_closed = self._head_begun = False
         self._owes_continue = self._probed = self._serving = self._switched = self._turn_over = False
         self._write_stalled = False
         self._took_at = 0.0
@@ -240,34 +241,19 @@ class ClientConnection(FlowControl, asyncio.Protocol):
 
     def _begin(self, data: bytes) -> bool:
         """Begin the request at the front of `data`; False if its head is not complete."""
-        snapshot = self._intake.snapshot
-        end = data.find(b"\r\n\r\n")
-        line_end = data.find(b"\r\n")
-        if line_end == 0:  # RFC 9112 2.2: an empty line before a request is ignored; a second one is not
-            if self._blank:
-                raise Refusal("read.bad_request_line", "empty lines before the request line (RFC 9112 2.2)")
-            self._blank = True
-            self._buffer = data[2:]
-            return True
-        limits = snapshot.limits
-        if end < 0:
-            snapshot.reader.check_partial(data, line_end, limits.request_line, limits.header_block)
+        head = self._intake.snapshot.reader.read(data)
+        if head is None:
             return False
-        if line_end > limits.request_line:
-            raise Refusal("read.line_too_long", f"the request line is longer than {limits.request_line} bytes")
-        if end - line_end > limits.header_block:
-            raise Refusal("read.head_too_large", f"the header section is longer than {limits.header_block} bytes")
-        line = snapshot.reader.lines[data[:line_end]]
-        fields = snapshot.reader.sections[data[line_end + 2 : end + 2]]
+        line, fields, end = head
         x = self._intake.begin(self, line, fields)
         if self._admission is not None and x.refusal is None:
             x.refusal = self._admission(x)
-        self._buffer = data[end + 4 :]
+        self._buffer = data[end:]
         self._minor = line.minor
         self._keep = (not fields.close if line.minor else fields.keep_alive) and not self._intake.draining
         self.exchange = x
         self.deadline = inf
-        self._head_begun = self._blank = self._probed = False
+        self._head_begun = self._probed = False
         if fields.chunked or fields.length >= 0:
             self._begin_body(x, fields)
             if self._half_closed and self._reader is not None:
@@ -532,8 +518,9 @@ class ClientConnection(FlowControl, asyncio.Protocol):
             if not (self._write_stalled and self._buffer):
                 self._close()
             return
-        if not self._buffer or not self._head_begun:
-            self._head_begun = bool(self._buffer)
+        begun = bool(self._buffer) and self._buffer != EMPTY_LINE
+        if not begun or not self._head_begun:
+            self._head_begun = begun
             self._rearm()
 
     def _rearm(self) -> None:
@@ -549,7 +536,7 @@ class ClientConnection(FlowControl, asyncio.Protocol):
         elif self.exchange is not None:
             seconds = PROBE_SECONDS if self._half_closed else inf
         else:
-            seconds = timeouts.header if self._buffer else timeouts.keep_alive
+            seconds = timeouts.header if self._head_begun else timeouts.keep_alive
         self.deadline = monotonic() + seconds
 
     def _close(self) -> None:
@@ -612,7 +599,7 @@ class ClientConnection(FlowControl, asyncio.Protocol):
                 x.fail(GatewayError("relay.client_stalled"))
             self.abort()
         elif x is None:
-            if self._buffer:
+            if self._head_begun:
                 self._refuse(GatewayError("read.head_timeout", "the request's head did not arrive in time"))
             else:
                 self._close()
