@@ -13,92 +13,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from propylon import Response
 from propylon.engine import exchange as exchange_module
 from propylon.engine.body import Body
-from propylon.engine.exchange import Exchange
-from propylon.engine.snapshot import ClientLimits, ClientTimeouts
+from propylon.engine.snapshot import ClientLimits
 from propylon.engine.timing import Ending
 from propylon.engine.websocket.settings import DRAINED
 from propylon.engine.websocket.tunnel import CLOSE_SECONDS
 from propylon.http.response_head import OwnHead, ResponseHead
-from propylon.inbound import http1 as module
-from propylon.inbound.connections import Connections
-from propylon.inbound.http1 import (
-    MAX_DRAIN_BYTES,
-    PROBE_AGAIN_SECONDS,
-    PROBE_SECONDS,
-    TURN_REQUESTS,
-    ClientConnection,
-)
-from propylon.runtime.core import Core
+from propylon.inbound import http1, http1_body, http1_lifetime
+from propylon.inbound.http1 import TURN_REQUESTS
+from propylon.inbound.http1_lifetime import MAX_DISCARD_BYTES, PROBE_AGAIN_SECONDS, PROBE_SECONDS
 from propylon.transport.stream import TransportStream
-from tests.support.fakes import OK, Clock, FakeEndpoint, FakeTransport, FakeUpstream, snapshot
+from tests.support.fakes import OK, Clock, FakeTransport
 from tests.support.frames import frame, handshake
 from tests.support.tunnels import clock_of
-
-EVENTS = OK + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
-GET = b"GET /%d HTTP/1.1\r\nhost: a.example\r\n\r\n"
-TIMES = ClientTimeouts(header=10, keep_alive=75, write=60, body=30, linger=5)
-
-
-class Wire:
-    """A connection with a fake transport in front of a gateway of fakes."""
-
-    def __init__(
-        self,
-        *policies: object,
-        upstreams: int = 1,
-        connections: Connections | None = None,
-        connect: bool = True,
-        **more: Any,
-    ) -> None:
-        self.upstreams = [FakeUpstream() for _ in range(upstreams)]
-        self.endpoint = FakeEndpoint(*self.upstreams)
-        made_of = snapshot(*policies, endpoint=self.endpoint, **({"client_timeouts": TIMES} | more))
-        self.connections = connections or Connections(Core(made_of))
-        self.transport = FakeTransport()
-        self.connection = ClientConnection(self.connections)
-        if connect:
-            self.connection.connection_made(cast("Any", self.transport))
-
-    @property
-    def upstream(self) -> FakeUpstream:
-        return self.upstreams[0]
-
-    def feed(self, *pieces: bytes) -> Wire:
-        for piece in pieces:
-            self.connection.data_received(piece)
-        return self
-
-    def lost(self) -> None:
-        self.connection.connection_lost(None)
-
-    def statuses(self) -> list[int]:
-        """The statuses of all answers so far."""
-        return [int(status) for status in re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", bytes(self.transport.written))]
-
-    def answers(self, number: int, body: bytes = b"") -> None:
-        """Let the upstream of request `number` answer."""
-        self.upstreams[number].answer(OK + b"content-length: %d\r\n" % len(body), body)
-
-
-def local(x: Exchange) -> Response:
-    """Answer at once with the path that was asked for."""
-    return Response(200, body=x.request.path)
-
-
-def echo() -> Wire:
-    return Wire(local)
-
-
-def bodies(wire: Wire) -> list[bytes]:
-    return re.findall(rb"\r\n\r\n(/[0-9]+)", bytes(wire.transport.written))
+from tests.support.wire import EVENTS, GET, POST, CheckedConnection, Wire, bodies, echo, local
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch, module, exchange_module)
+    return Clock(monkeypatch, http1, http1_body, http1_lifetime, exchange_module)
 
 
 # requests in, answers out
@@ -106,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_request_reaches_the_endpoint_and_its_answer_the_client() -> None:
     wire = Wire().feed(GET % 1)
-    assert repr(wire.connection) == "<ClientConnection 192.0.2.1 busy>"
+    assert repr(wire.connection) == "<ClientConnection 192.0.2.1 answering>"
     assert wire.upstream.line == b"GET /1"
     assert b"x-forwarded-for: 192.0.2.1\r\n" in wire.upstream.block
     wire.answers(0, b"ok")
@@ -297,9 +231,6 @@ def test_interim_responses_are_for_http_1_1() -> None:
 # bodies nobody reads
 
 
-POST = b"POST /1 HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
-
-
 def test_the_rest_of_a_small_unread_body_is_dropped_and_the_connection_kept() -> None:
     wire = echo().feed(POST % 10 + b"abc")
     assert wire.statuses() == [200]
@@ -309,7 +240,10 @@ def test_the_rest_of_a_small_unread_body_is_dropped_and_the_connection_kept() ->
 
 
 def test_a_large_or_unbounded_unread_body_ends_the_connection() -> None:
-    for request in (POST % (MAX_DRAIN_BYTES + 1), b"POST /1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"):
+    for request in (
+        POST % (MAX_DISCARD_BYTES + 1),
+        b"POST /1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+    ):
         wire = echo().feed(request)
         assert wire.statuses() == [200]
         assert b"connection: close\r\n" in wire.transport.written
@@ -946,7 +880,7 @@ def test_a_draining_worker_ends_event_streams_and_closes_their_connections(clock
 
 def test_a_proxy_protocol_header_tells_the_peer() -> None:
     wire = Wire(connect=False)
-    wire.connection = ClientConnection(wire.connections, b"198.51.100.7", b"443")
+    wire.connection = CheckedConnection(wire.connections, (b"198.51.100.7", b"443"))
     wire.connection.connection_made(cast("Any", wire.transport))
     wire.feed(GET % 1)
     assert b"x-forwarded-for: 198.51.100.7\r\n" in wire.upstream.block
