@@ -9,6 +9,7 @@ import re
 from typing import Any, cast
 
 from propylon import Response
+from propylon.engine.body import Body
 from propylon.engine.exchange import Exchange
 from propylon.engine.snapshot import ClientTimeouts
 from propylon.inbound.connections import Connections
@@ -106,3 +107,10 @@ def echo() -> Wire:
 
 def bodies(wire: Wire) -> list[bytes]:
     return re.findall(rb"\r\n\r\n(/[0-9]+)", bytes(wire.transport.written))
+
+
+def stalled(wire: Wire) -> Body:
+    """A response under way whose client reads nothing."""
+    body = wire.upstream.begin_answer(OK + b"content-length: 9\r\n", b"abc")
+    wire.connection.pause_writing()
+    return body
