@@ -12,6 +12,7 @@ import pytest
 
 from propylon import Response
 from propylon.engine import exchange as exchange_module
+from propylon.engine import hook_task
 from propylon.engine import pipeline as module
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
@@ -374,7 +375,7 @@ def test_a_plain_hook_that_blocks_is_named(
 async def test_an_async_hook_is_named_for_a_step_that_blocks_and_not_for_waiting(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = Clock(monkeypatch, module)
+    clock = Clock(monkeypatch, module, hook_task)
 
     async def patient(x: Exchange) -> None:
         await asyncio.sleep(0)  # the test's clock goes on meanwhile

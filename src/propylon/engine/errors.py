@@ -77,6 +77,7 @@ FAILURES: dict[str, Failure] = {
     "request.fault": Failure(503, "Injected fault", "The `fault` policy did it, with the status it has there."),
     "request.body_too_large": Failure(413, "Body too large", "See the `body_limit` policy."),
     "response.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
+    "response.stalled": Failure(504, "Gateway timeout", "A policy made no piece of a body for `timeout.idle`."),
     "response.body_too_large": Failure(
         502, "Response too large", "A policy read a response body that is larger than its limit."
     ),

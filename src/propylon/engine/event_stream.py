@@ -70,6 +70,11 @@ class EventStream:
         x.event_stream = self
         self._rearm()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the client has been sent the end."""
+        return self._ended
+
     # the body's side
 
     def write_body(self, data: bytes) -> None:

@@ -109,6 +109,10 @@ class Tee:
         """Take the end; trailers go no further than the gateway."""
         self._finish(b"".join(self._kept))
 
+    def fail_body(self, error: GatewayError) -> None:
+        """Keep nothing any more."""
+        self._finish(None)
+
     def cancel(self) -> None:
         """Keep nothing any more."""
         self._finish(None)

@@ -11,7 +11,8 @@ from pydantic import AfterValidator
 from propylon.config.reference import import_object
 from propylon.config.schema.matching import PythonReference
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import BLOCKING_SECONDS, blocked, failed
+from propylon.engine.hook_task import BLOCKING_SECONDS, blocked
+from propylon.engine.pipeline import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
