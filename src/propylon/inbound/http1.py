@@ -24,10 +24,12 @@ from propylon.inbound.http1_state import (
     ANSWERING,
     BODY,
     CLOSED,
+    CLOSING,
     DISCARDING,
     EXPECTING,
     HEAD,
     IDLE,
+    LINGERING,
     PIPELINED,
     TUNNEL,
 )
@@ -126,7 +128,7 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
     def eof_received(self) -> bool:
         """Take a client's FIN: it sends no more, yet may wait for answers (RFC 9112 9.6)."""
         state = self._state
-        if self.exchange is None and state is not HEAD and state is not PIPELINED:
+        if state is IDLE or state is DISCARDING or state is LINGERING or state is CLOSING:
             return False  # the transport closes
         self._half_closed = True
         if state is HEAD:

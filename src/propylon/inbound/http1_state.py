@@ -33,7 +33,8 @@ Each state has its deadline; for a client that does not read, in any state, `tim
     all others            none
 
 Three facts are independent of the state, and so stand beside it: the client has sent its FIN (`_half_closed`: it may
-still wait for answers), it does not read (`_stalled`), and the connection is kept behind this exchange (`_keep`).
+still wait for answers; `_probed`: it was asked), it does not read (`_stalled`), and the connection is kept behind this
+exchange (`_keep`). `_serving` is about the stack alone: the loop that begins requests goes on with what is PIPELINED.
 
 `TRANSITIONS` is not asked while requests are served. Each method names the state that it sets; the tests run on a
 connection that refuses any other step, and look for each of these by random events.
