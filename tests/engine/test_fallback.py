@@ -10,11 +10,12 @@ from propylon import Response
 from propylon.engine import attempt as attempt_module
 from propylon.engine import exchange as exchange_module
 from propylon.engine.body import Body
-from propylon.engine.errors import FAILURES, GatewayError
+from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import Fallback
+from propylon.failures import FAILURES
 from propylon.services.settings import Concurrency
 from tests.support.deadline import settle
 from tests.support.fakes import Clock, FakeEndpoint, FakeUpstream, fake_service

@@ -15,9 +15,10 @@ from propylon import Response
 from propylon.engine import clock as clock_module
 from propylon.engine import exchange as exchange_module
 from propylon.engine.body import Body
-from propylon.engine.errors import FAILURES, GatewayError
+from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
+from propylon.failures import FAILURES
 from tests.support.deadline import settle
 from tests.support.fakes import OK, TOLD, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 from tests.support.frames import close_frame

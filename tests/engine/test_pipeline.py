@@ -16,7 +16,8 @@ from propylon.engine import hook_task
 from propylon.engine import pipeline as module
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.pipeline import PHASES, PolicyUse, compile_pipeline, first_answer, run_all, run_done
+from propylon.engine.pipeline import PolicyUse, compile_pipeline, first_answer, run_all, run_done
+from propylon.phases import PHASES
 from tests.support.deadline import settle
 from tests.support.fakes import Clock, exchange
 

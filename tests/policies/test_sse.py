@@ -11,6 +11,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import NO_RULES, StreamRules
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
+from propylon.engine.scope import Scope
 from propylon.policies.sse import Config, Policy
 from tests.support.fakes import OK, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 
@@ -18,7 +19,7 @@ STREAM = OK + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\
 
 
 def policy(**config: Any) -> Policy:
-    return Policy(Config.model_validate(config), random=lambda: 0.5)
+    return Policy(Config.model_validate(config), Scope(random=lambda: 0.5))
 
 
 def rules(*configs: dict[str, Any]) -> StreamRules:
@@ -68,7 +69,7 @@ def test_ages_are_spread_over_the_last_tenth() -> None:
     ages = []
     for number in (0.0, 1.0):
         x = exchange()
-        Policy(Config.model_validate({"max_age": 100}), random=lambda number=number: number).on_request(x)
+        Policy(Config.model_validate({"max_age": 100}), Scope(random=lambda number=number: number)).on_request(x)
         ages.append(x.stream_rules.max_age)
     assert ages == [100.0, 90.0]
 

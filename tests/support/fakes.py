@@ -417,7 +417,7 @@ def snapshot(
         "services": {"fake": service},
         "outside": CompiledRoute("-"),
         "reader": RequestReader(HeadRules()),
-        "forwarding": ForwardingRules(True, False, None, TrustedProxies([])),
+        "forwarding": ForwardingRules(x_forwarded=True, standard=False, via=None, trusted=TrustedProxies([])),
     }
     return Snapshot(**(settings | more))
 

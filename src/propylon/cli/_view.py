@@ -6,8 +6,8 @@ Rules of the file: this, `_choice.py` and `_steps.py` are the places of the comm
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from propylon.address import EndpointAddress
 from propylon.cli._choice import choice, endpoint_lines
-from propylon.outbound.address import EndpointAddress
 from propylon.routing.match import Regex, Rule
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ CLIENT_GONE = 499  # the status of failures that there is nobody to tell of
 MAX_HELD_BYTES = 64 * 1024  # of an event under way, where only whole events are passed on
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRules:
     """What the gateway does with an event stream besides passing it on.
 

@@ -19,21 +19,11 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.hook_task import BLOCKING_SECONDS, blocked, is_awaitable, start_task, wait_for
 from propylon.engine.message import Response
 from propylon.engine.pending import Pending
+from propylon.phases import PHASES
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
 
-
-PHASES = (
-    "on_request",
-    "on_attempt",
-    "on_response",
-    "on_request_chunk",
-    "on_response_chunk",
-    "on_message",
-    "on_error",
-    "on_done",
-)
 
 Hook = Callable[..., Any]
 NamedHook = tuple[Hook, str]

@@ -12,13 +12,13 @@ IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 """Methods that may be sent twice (RFC 9110 9.2.2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySettings:
     """When an exchange is tried again.
 
     Attributes:
         attempts: tries in all; 1 for no retries.
-        on: causes, as the table of failures has them (`engine/errors.py`).
+        on: causes, as the table of failures has them (`failures.py`).
         statuses: answers that are not passed on while another try is allowed.
         methods: of requests that may be sent twice. What was never sent may always be.
         same_endpoint: whether an endpoint that failed may be asked again when there is no other.

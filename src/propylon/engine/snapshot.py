@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
     from propylon.engine.retry import RetrySettings
+    from propylon.engine.scope import PlacedPolicy
     from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_reader import RequestReader
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from propylon.services.service import Service
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientLimits:
     """How many clients there may be, and what is held for each of them; sizes in bytes."""
 
@@ -38,7 +39,7 @@ class ClientLimits:
     connections: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTimeouts:
     """How long a client may take, in seconds; `inf` for ever."""
 
@@ -50,7 +51,7 @@ class ClientTimeouts:
     drain: float = inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DnsSettings:
     """How names of endpoints are resolved.
 
@@ -113,7 +114,7 @@ class CompiledRoute:
     fallback: Fallback | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Snapshot:
     """Everything an exchange needs that is not its own.
 
@@ -126,6 +127,7 @@ class Snapshot:
         forwarding: what services are told about clients.
         dns: how the addresses of endpoints are found.
         pseudonym: this gateway's name in Via; empty if it writes none.
+        policies: all policies of it, each once.
     """
 
     router: Router[CompiledRoute]
@@ -140,6 +142,7 @@ class Snapshot:
     client_timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     timeouts: Timeouts = field(default_factory=Timeouts)
     error_pages: dict[str, ErrorPage] = field(default_factory=dict)
+    policies: tuple[PlacedPolicy, ...] = ()
     no_fields: RequestFields = field(init=False)
 
     def __post_init__(self) -> None:

@@ -20,13 +20,14 @@ import time
 from asyncio import CancelledError
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from propylon.engine.attempt import attempt, give_up
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.request_out import send_request
+from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import CompiledRoute, Snapshot
 from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Headers
@@ -56,9 +57,11 @@ NO_GATEWAY: Final = Snapshot(
     services={},
     outside=CompiledRoute("-"),
     reader=RequestReader(HeadRules()),
-    forwarding=ForwardingRules(False, False, None, TrustedProxies(())),
+    forwarding=ForwardingRules(x_forwarded=False, standard=False, via=None, trusted=TrustedProxies(())),
 )
 """What a request runs on that has to do with no configuration."""
+
+ONCE: Final = RetrySettings(attempts=1)
 
 _new_id: Final = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311 - they are unique, not secret
 
@@ -117,6 +120,21 @@ class Subrequest:
         self._room = 0
         self._whole = False
         self._error: GatewayError | None = None
+
+    @classmethod
+    def of(cls, x: Exchange) -> Self:
+        """Return a copy of an exchange's request as it is now, policies' changes included; its body is not in it.
+
+        It takes the same path to whichever service it is sent to, rewritten as the route of `x` says, and is sent once.
+        """
+        own = cls(x.method, x.path, x.query, snapshot=x.snapshot, origin=x.origin)
+        copy, route, seen = own.exchange, x.route, x.changed_request
+        copy.id, copy.fields, copy.host = x.id, x.fields, x.host
+        copy.path_params, copy.path_rest, copy.rewritten = x.path_params, x.path_rest, x.rewritten
+        copy.route = CompiledRoute(route.name, rewrite=route.rewrite, query_edit=route.query_edit, retry=ONCE)
+        if seen is not None and seen.headers.changed:
+            own.headers.raw = list(seen.headers.raw)
+        return own
 
     def __repr__(self) -> str:
         x = self.exchange

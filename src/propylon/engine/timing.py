@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from propylon.http.websocket import Close
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long an exchange waits for its endpoint, in seconds; `None` waits for ever.
 

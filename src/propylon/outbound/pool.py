@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
     """Attributes:
     max: open connections at the most, as Envoy's `max_connections` (1024 there).

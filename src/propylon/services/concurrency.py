@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
@@ -14,6 +13,8 @@ from propylon.services.limit_gradient import GradientLimit, GradientSettings
 from propylon.services.limiter import Limiter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from propylon.engine.exchange import Exchange
     from propylon.services.limiter import Claim
     from propylon.services.settings import Concurrency
@@ -33,16 +34,23 @@ SOON: Final = {"retry-after": "1"}
 class ConcurrencyGate:
     """The way into a service with a limit. Streams and tunnels count for as long as they last."""
 
-    def __init__(self, name: str, settings: Concurrency) -> None:
-        """Make the way into the service `name`."""
+    def __init__(self, name: str, settings: Concurrency, clock: Callable[[], float]) -> None:
+        """Make the way into the service `name`.
+
+        Args:
+            clock: seconds, never going back.
+        """
         self._name = name
         self._settings = settings
+        self._clock = clock
         self._limiter = Limiter(settings.max or 0, settings.queue)
         self._adaptive: AimdLimit | GradientLimit | None = None
         if settings.adaptive is not None and settings.max is not None:
-            bounds = min(max(START, settings.min), settings.max), settings.min, settings.max
-            aimd = settings.adaptive == "aimd"
-            self._adaptive = AimdLimit(AimdSettings(*bounds)) if aimd else GradientLimit(GradientSettings(*bounds))
+            start = min(max(START, settings.min), settings.max)
+            if settings.adaptive == "aimd":
+                self._adaptive = AimdLimit(AimdSettings(start=start, min=settings.min, max=settings.max))
+            else:
+                self._adaptive = GradientLimit(GradientSettings(start=start, min=settings.min, max=settings.max))
         self._room = inf
         self._inside: dict[Exchange, float] = {}  # since when
         self._set_limit()
@@ -74,7 +82,7 @@ class ConcurrencyGate:
                 _wake(self._limiter.withdraw(claim))
                 raise
             x.disarm()
-        self._inside[x] = monotonic()
+        self._inside[x] = self._clock()
         x.defer(partial(self.leave, x))
 
     def leave(self, x: Exchange, error: GatewayError | None = None) -> None:
@@ -89,7 +97,7 @@ class ConcurrencyGate:
         error = error or x.error
         adaptive = self._adaptive
         if adaptive is not None and not x.is_websocket and x.event_stream is None and not _never_asked(error):
-            now = monotonic()
+            now = self._clock()
             failed = x.status in OVERLOADED or (error is not None and error.failure.cause != "")
             adaptive.sample(now - since, self._limiter.inflight, failed, now)
             self._set_limit()

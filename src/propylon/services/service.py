@@ -78,7 +78,7 @@ class Service:
         self.breaker = Breaker(use.settings, chance.random) if use is not None and use.service else None
         limits = settings.concurrency
         limited = limits.max is not None or limits.per_endpoint is not None
-        self.concurrency = ConcurrencyGate(name, limits) if limited else None
+        self.concurrency = ConcurrencyGate(name, limits, chance.clock) if limited else None
         self.latencies = Percentile() if settings.hedging is not None and settings.hedging.delay is None else None
         self.provider = provider
         self.balancer = balancer

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import orjson
 
-from propylon.engine.errors import FAILURES
 from propylon.engine.message import Response
+from propylon.failures import FAILURES
 from propylon.http.headers import Headers
 
 if TYPE_CHECKING:
