@@ -24,6 +24,7 @@ from tests.support.wire import GET, Wire, bodies, echo, local, stalled
 
 
 def test_a_request_reaches_the_endpoint_and_its_answer_the_client() -> None:
+    assert repr(Wire(connect=False).connection) == "<ClientConnection new>"
     wire = Wire().feed(GET % 1)
     assert repr(wire.connection) == "<ClientConnection 192.0.2.1 answering>"
     assert wire.upstream.line == b"GET /1"
@@ -238,6 +239,7 @@ def test_a_client_that_reads_nothing_is_served_no_further_until_it_reads() -> No
     wire = Wire(local)
     wire.connection.pause_writing()
     wire.feed(GET % 1, GET % 2 + GET % 3)
+    assert repr(wire.connection) == "<ClientConnection 192.0.2.1 pipelined, stalled>"
     assert wire.statuses() == []
     wire.connection.resume_writing()
     assert bodies(wire) == [b"/1", b"/2", b"/3"]

@@ -30,6 +30,7 @@ from propylon.inbound.http1_state import (
     HEAD,
     IDLE,
     LINGERING,
+    NEW,
     PIPELINED,
     TUNNEL,
 )
@@ -59,13 +60,11 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
 
     Attributes:
         listener: what accepted it.
-        origin: tells who the client is, and which forwarding fields a service gets; the peer's own method, so that a
-            request costs no call more.
     """
 
-    __slots__ = ("_admission", "_connections", "_peer", "_serving", "_told", "listener", "origin")
+    __slots__ = ("_admission", "_connections", "_peer", "_serving", "_told", "listener")
 
-    origin: Callable[[Exchange], Origin]
+    _peer: Peer
 
     def __init__(
         self,
@@ -83,12 +82,11 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
         self._connections = connections
         self._admission = admission
         self._told = told
-        self._peer: Peer | None = None
         self._serving = False
         self.listener: object = None
 
     def __repr__(self) -> str:
-        address = "" if self._peer is None else self._peer.address.decode("ascii") + " "
+        address = "" if self._state is NEW else self._peer.address.decode("ascii") + " "
         facts = ", half-closed" * self._half_closed + ", stalled" * self._stalled
         return f"<ClientConnection {address}{self._state.value}{facts}>"
 
@@ -98,7 +96,6 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
         """Begin to wait for a request."""
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports share no base class (asyncio's do)
         self._peer = peer = Peer.of(transport, self._told)
-        self.origin = peer.origin
         if peer.tls is not None:
             self._admission = peer.tls.admit
         transport.set_write_buffer_limits(high=self._intake.snapshot.limits.write_buffer)  # type: ignore[attr-defined]
@@ -269,8 +266,12 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
     @property
     def client_certificate(self) -> ClientCertificate | None:
         """What the client has proved to be."""
-        peer = self._peer
-        return None if peer is None or peer.tls is None else peer.tls.client_certificate
+        tls = self._peer.tls
+        return None if tls is None else tls.client_certificate
+
+    def origin(self, x: Exchange) -> Origin:
+        """Tell who the client is, and which forwarding fields a service gets."""
+        return self._peer.origin(x)
 
     def switch(self, head: Head, added: bytes) -> TransportStream | None:
         """Send a 101 and hand the connection over."""
