@@ -6,6 +6,7 @@ Everything public is here. The rest of the package may change with any release.
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.message import Message, Request, Response
+from propylon.engine.pending import Pending
 from propylon.engine.scope import Scope
 from propylon.engine.subrequest import Subrequest
 from propylon.gateway import Gateway
@@ -18,6 +19,7 @@ __all__ = [
     "GatewayError",
     "Headers",
     "Message",
+    "Pending",
     "Request",
     "Response",
     "Scope",

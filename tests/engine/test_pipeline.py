@@ -14,6 +14,7 @@ from propylon import Response
 from propylon.engine import exchange as exchange_module
 from propylon.engine import hook_task
 from propylon.engine import pipeline as module
+from propylon.engine import timed as timed_module
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import PolicyUse, compile_pipeline, first_answer, run_all, run_done
@@ -285,7 +286,7 @@ async def test_a_hook_that_cancels_itself_is_a_failed_policy(caplog: pytest.LogC
 
 
 async def test_an_async_hook_has_a_deadline_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     gate = asyncio.Event()
 
     async def slow(x: Exchange) -> None:

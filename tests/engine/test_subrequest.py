@@ -246,7 +246,7 @@ async def test_on_a_connection_of_its_own_nothing_is_counted_and_nothing_is_trie
         await task
     assert len(upstream.sent) == 1
     assert upstream.finished == 1
-    assert endpoint.pool.tickets == []
+    assert endpoint.pool.leases == []
 
 
 async def test_a_connection_that_is_closed_already_is_a_failure() -> None:

@@ -90,7 +90,7 @@ def test_one_that_never_ends_is_told_when_the_exchange_does() -> None:
     x, ready = copied(feed.body)
     feed.body.feed(b"half")
     assert ready == []
-    x.close()
+    x.settle()
     assert ready == [None]
     assert feed.body._taps == ()
 

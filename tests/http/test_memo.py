@@ -18,6 +18,12 @@ def counted() -> tuple[Memo[bytes, int], list[bytes]]:
     return Memo(make), made
 
 
+@pytest.fixture(autouse=True)
+def every_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every miss be looked at."""
+    monkeypatch.setattr(module, "_LOOKED_AT", module._DRAWS)
+
+
 def test_a_value_is_kept_from_the_second_time_on() -> None:
     memo, made = counted()
     assert [memo[b"abc"], memo[b"abc"], memo[b"abc"], memo[b"ab"]] == [3, 3, 3, 2]
@@ -72,3 +78,31 @@ def test_it_never_holds_more_than_its_bound() -> None:
         assert [memo[b"%d" % number], memo[b"%d" % number]] == [len(str(number))] * 2
         assert len(memo) <= module.MAX_ENTRIES
     assert len(memo) == module.MAX_ENTRIES
+
+
+class TestDraws:
+    """Which misses are looked at."""
+
+    @pytest.fixture(autouse=True)
+    def one_in_four(self, every_miss: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_LOOKED_AT", module._DRAWS // 4)
+
+    def test_what_repeats_is_kept_soon(self) -> None:
+        memo, made = counted()
+        for _ in range(100):
+            memo[b"abc"]
+        assert list(memo) == [b"abc"]
+        assert len(made) < 40
+
+    @pytest.mark.parametrize("period", [1, 2, 3, 4, 5, 8, 12, 16, 64])
+    def test_all_of_what_comes_in_turns_is_kept(self, period: int) -> None:
+        memo, _ = counted()
+        for number in range(200 * period):
+            memo[b"%d" % (number % period)]
+        assert len(memo) == period
+
+    def test_one_miss_in_four_is_looked_at(self) -> None:
+        memo, _ = counted()
+        for number in range(module._DRAWS):
+            memo[b"%d" % number]
+        assert memo._draw == 0, "each number was drawn once"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from propylon import Response
 from propylon.engine import exchange as exchange_module
+from propylon.engine import timed as timed_module
 from propylon.engine.exchange import Exchange
 from propylon.engine.snapshot import ClientLimits
 from propylon.engine.websocket import tunnel as tunnel_module
@@ -219,7 +220,7 @@ SCRIPTS: tuple[Events, ...] = (
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch, http1, http1_body, http1_lifetime, exchange_module, tunnel_module)
+    return Clock(monkeypatch, http1, http1_body, http1_lifetime, exchange_module, timed_module, tunnel_module)
 
 
 async def play(stage: Stage, events: Events) -> None:

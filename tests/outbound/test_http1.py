@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from propylon.engine import exchange as exchange_module
+from propylon.engine import timed as timed_module
 from propylon.engine.body import HIGH_WATER_BYTES, Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.http.request_head import HeadRules, RequestFields
 from propylon.outbound.http1 import MAX_HEAD_BYTES, MAX_INTERIM, EndpointConnection
 from propylon.transport.stream import TransportStream
-from tests.support.fakes import Clock, FakeClient, FakeTransport, exchange
+from tests.support.fakes import Clock, FakeClient, FakeTransport, attempt_on, exchange
 from tests.support.frames import SWITCH, frame, handshake
 
 
@@ -402,7 +403,7 @@ def test_a_body_that_nobody_takes_pauses_the_endpoint_and_a_kept_connection_read
 
 
 def test_a_slow_endpoint_pauses_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 9)
     wire.connection.pause_writing()
@@ -417,7 +418,7 @@ def test_a_slow_endpoint_pauses_the_client(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_slow_endpoint_that_takes_the_end_gets_its_time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     wire.connection.send(b"POST", b"a", b"/", b"", b"", b"x" * 100)
     wire.connection.pause_writing()
@@ -429,7 +430,7 @@ def test_a_slow_endpoint_that_takes_the_end_gets_its_time_to_answer(monkeypatch:
 def test_an_endpoint_that_takes_the_body_late_does_not_lose_the_time_of_its_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 9)
     wire.feed(OK + b"content-length: 9\r\n\r\n", b"abc")  # an early answer
@@ -460,7 +461,7 @@ def test_bytes_before_a_second_request_are_no_answer_to_it_either() -> None:
 
 
 def test_the_time_of_the_answer_begins_when_the_endpoint_has_taken_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     wire.transport.write = lambda data: wire.connection.pause_writing()  # type: ignore[method-assign]
     wire.connection.send(b"POST", b"a", b"/", b"", b"", b"x" * 100_000)
@@ -473,11 +474,11 @@ def test_the_time_of_the_answer_begins_when_the_endpoint_has_taken_the_request(m
 def test_an_endpoint_that_takes_some_of_a_body_in_each_idle_time_is_not_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     unsent = 100_000
     wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
-    wire.x.upstream = wire.connection
+    wire.x.attempt = attempt_on(wire.x, wire.connection)
     wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 200_000)
     wire.connection.pause_writing()
     for _ in range(5):
@@ -493,7 +494,7 @@ def test_an_endpoint_that_takes_some_of_a_body_in_each_idle_time_is_not_given_up
 
 
 def test_what_is_written_behind_a_stall_does_not_hide_that_the_endpoint_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     unsent = 0
 
@@ -503,7 +504,7 @@ def test_what_is_written_behind_a_stall_does_not_hide_that_the_endpoint_reads(mo
 
     wire.transport.write = write  # type: ignore[method-assign]
     wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
-    wire.x.upstream = wire.connection
+    wire.x.attempt = attempt_on(wire.x, wire.connection)
     wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 900_000)
     wire.connection.write_body(b"x" * 70_000)
     wire.connection.pause_writing()
@@ -517,7 +518,7 @@ def test_what_is_written_behind_a_stall_does_not_hide_that_the_endpoint_reads(mo
 
 
 def test_an_upload_behind_an_early_head_is_not_ended_by_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 4)
     wire.feed(OK + b"content-length: 9\r\n\r\n", b"abc")
@@ -528,7 +529,7 @@ def test_an_upload_behind_an_early_head_is_not_ended_by_the_idle_time(monkeypatc
 
 
 def test_each_piece_of_a_body_renews_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire().feed(OK + b"content-length: 9\r\n\r\n", b"a")
     clock.now += 10
     wire.feed(b"b")

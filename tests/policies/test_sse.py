@@ -112,7 +112,7 @@ def test_what_asks_for_nothing_but_a_stream_is_refused_before_the_service_is_ask
         lambda ask: ask.upstream.end_answer(),
         lambda ask: ask.upstream.fail("relay.truncated"),
         lambda ask: ask.x.fail(GatewayError("relay.client_gone")),
-        lambda ask: ask.x.event_stream._end(),
+        lambda ask: ask.x.lasting._end(),
     ],
     ids=["ended", "failed", "client gone", "too old"],
 )

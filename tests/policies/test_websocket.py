@@ -101,7 +101,7 @@ def test_connections_are_counted_until_their_exchange_ends_whatever_ends_it() ->
         asked(made)
     assert caught.value.code == "upgrade.too_many"
     assert caught.value.headers == {"retry-after": "5"}
-    first.close()
+    first.settle()
     asked(made)
 
 

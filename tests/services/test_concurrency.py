@@ -28,20 +28,24 @@ class Waiter:
 
     def __init__(self) -> None:
         self.way: Coroutine[Any, Any, None] | None = None
-        self.deferred: list[Callable[[], object]] = []
+        self.gate: ConcurrencyGate | None = None
         self.armed: list[tuple[float | None, str]] = []
         self.failure: GatewayError | None = None
         self.ended = False
         self.status = 200
         self.error: GatewayError | None = None
         self.is_websocket = False
-        self.event_stream = None
+        self.lasting = None
         self.refused: GatewayError | None = None
 
     def enter(self, admission: ConcurrencyGate) -> Waiter:
-        self.way = admission.enter(cast("Any", self))
+        self.way = self._enter(admission)
         self.notify()
         return self
+
+    async def _enter(self, gate: ConcurrencyGate) -> None:
+        await gate.enter(cast("Any", self))
+        self.gate = gate
 
     def notify(self) -> None:
         assert self.way is not None
@@ -63,12 +67,10 @@ class Waiter:
     def disarm(self) -> None:
         self.armed.append((None, ""))
 
-    def defer(self, action: Callable[[], object]) -> None:
-        self.deferred.append(action)
-
-    def leave(self) -> None:
-        for action in self.deferred:
-            action()
+    def leave(self, error: GatewayError | None = None) -> None:
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            gate.leave(cast("Any", self), error)
 
 
 class _turn:
@@ -167,20 +169,10 @@ async def test_a_limit_that_moves_learns_from_what_failed_though_another_service
     code: str, shrinks: bool
 ) -> None:
     def fall_back(waiter: Waiter, admission: ConcurrencyGate) -> None:
-        admission.leave(cast("Any", waiter), GatewayError(code))
+        waiter.leave(GatewayError(code))
 
     def fail(waiter: Waiter, admission: ConcurrencyGate) -> None:
         waiter.status, waiter.error = GatewayError(code).status, GatewayError(code)
 
     assert (await rounds(fall_back) < 20) is shrinks
     assert (await rounds(fail) < 20) is shrinks
-
-
-async def test_a_place_is_given_back_once() -> None:
-    admission = gate(Concurrency(max=1))
-    first = Waiter().enter(admission)
-    admission.leave(cast("Any", first), GatewayError("head.timeout"))
-    second = Waiter().enter(admission)
-    assert second.ended
-    first.leave()
-    assert Waiter().enter(admission).refused is not None

@@ -81,7 +81,7 @@ def test_what_a_service_has_learned_goes_on_where_it_still_fits(fleet: Fleet) ->
     old = fleet.enter(fleet.service(A, breaker=use, hedging=Hedging()))
     same = fleet.enter(fleet.service(A, B, breaker=use, hedging=Hedging()))
     assert (same.budget, same.breaker, same.balancer) == (old.budget, old.breaker, old.balancer)
-    assert same.latencies is old.latencies is not None
+    assert same.hedge_delay is old.hedge_delay is not None
     assert same.endpoints[0].breaker is old.endpoints[0].breaker
     others = {
         "budget": (0.9, 1.0),
@@ -91,7 +91,7 @@ def test_what_a_service_has_learned_goes_on_where_it_still_fits(fleet: Fleet) ->
     other = fleet.enter(fleet.service(A, **others))
     assert other.budget is not old.budget
     assert other.breaker is None
-    assert other.latencies is None
+    assert other.hedge_delay is None
     assert other.balancer is not old.balancer
     assert other.endpoints[0].breaker is not old.endpoints[0].breaker
 

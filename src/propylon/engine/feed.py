@@ -82,5 +82,5 @@ class IteratorFeed:
 
     def _arm(self) -> None:
         timeouts = self._exchange.timeouts
-        stream = self._exchange.event_stream is not None
+        stream = self._exchange.lasting is not None
         self._exchange.arm(timeouts.event_stream if stream else timeouts.idle, "response.stalled")

@@ -63,7 +63,7 @@ def _is_out(x: Exchange, content: bytes | Body) -> bool:
         return x.transform.ended
     if not isinstance(content, Body) or content.watcher is not x:
         return True
-    return content.ended or (x.event_stream is not None and x.event_stream.ended)
+    return content.ended or (x.lasting is not None and x.lasting.ended)
 
 
 def added_fields(x: Exchange, has_date: bool) -> bytes:
@@ -98,8 +98,7 @@ def send(x: Exchange, response: Response) -> None:
     if content is x.upstream.body or hooks:
         x.arm_relay(x.upstream)
     elif not x.upstream.complete:  # the service's own body is not wanted any more
-        x.upstream.finish()
-        x.upstream = None
+        x.end_attempt()
 
 
 def _pipe(x: Exchange, body: Body, hooks: tuple[NamedHook, ...], sink: BodySink) -> None:
@@ -150,12 +149,10 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
     x.error = error
     _log(x, error)
     if x.status:
-        if x.event_stream is None or not x.event_stream.tell(error):
+        if x.lasting is None or not x.lasting.tell(error):
             x.client.abort()
         return
-    if x.upstream is not None:
-        x.upstream.finish()
-        x.upstream = None
+    x.end_attempt()
     if error.status == 499:
         return
     pipeline = x.route.pipeline

@@ -16,8 +16,9 @@ from propylon.http.request_head import RequestFields
 from propylon.routing.router import RouteMatch, Router, WrongMethod
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from propylon.engine.backend import Service
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_reader import RequestReader
     from propylon.routing.rewrite import QueryEdit, Rewrite
-    from propylon.services.service import Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class Snapshot:
     Attributes:
         router: leads to the routes.
         routes: all routes, in the order of the configuration.
-        services: all services by name.
+        services: all services by name, as those who made them know them: the engine only hands them on.
         outside: what serves requests that match no route: the gateway's own policies.
         reader: reads and remembers request heads.
         forwarding: what services are told about clients.
@@ -132,7 +132,7 @@ class Snapshot:
 
     router: Router[CompiledRoute]
     routes: tuple[CompiledRoute, ...]
-    services: dict[str, Service]
+    services: Mapping[str, Any]
     outside: CompiledRoute
     reader: RequestReader
     forwarding: ForwardingRules

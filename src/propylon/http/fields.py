@@ -143,8 +143,8 @@ class ConnectionOptions:
     """What a Connection field says (RFC 9110 7.6.1).
 
     Attributes:
-        nominated: names of further fields that end at this hop. Fields that carry identity, framing or routing stay
-            whatever a peer says, or anybody could delete them.
+        nominated: names of fields that end at this hop, besides those that always do. Fields that carry identity,
+            framing or routing stay whatever a peer says, or anybody could delete them.
     """
 
     __slots__ = ("close", "keep_alive", "nominated", "upgrade")
@@ -154,7 +154,8 @@ class ConnectionOptions:
         self.close = b"close" in options
         self.keep_alive = b"keep-alive" in options
         self.upgrade = b"upgrade" in options
-        self.nominated = frozenset(option for option in options if not option.startswith(_NEVER_NOMINATED))
+        further = set(options).difference(CONNECTION_BOUND)
+        self.nominated = frozenset(option for option in further if not option.startswith(_NEVER_NOMINATED))
 
 
 OPTIONS: Memo[bytes, ConnectionOptions] = Memo(ConnectionOptions)

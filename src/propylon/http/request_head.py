@@ -210,7 +210,7 @@ class RequestFields:
         self.close, self.keep_alive = options.close, options.keep_alive
         self.upgrade = options.upgrade
         gone = options.nominated
-        if not gone.isdisjoint(name.lower() for name, _ in self.visible):
+        if gone and not gone.isdisjoint(name.lower() for name, _ in self.visible):
             self._fields = [field for field in self._fields if field[0].key not in gone]
             self.visible = tuple(pair for pair in self.visible if pair[0].lower() not in gone)
             self.block = render(pair for pair in self.visible if pair[0].lower() not in WRITTEN_ANEW)

@@ -142,7 +142,7 @@ class ResponseHead:
             self.close, self.keep_alive = options.close, options.keep_alive
             upgrade = [token for value in special.get(b"upgrade", ()) for token in tokens(value)]
             self.switches = self.status == 101 and options.upgrade and upgrade == [b"websocket"]
-            if not options.nominated.isdisjoint(name.lower() for name, _ in visible):
+            if options.nominated and not options.nominated.isdisjoint(name.lower() for name, _ in visible):
                 visible[:] = [pair for pair in visible if pair[0].lower() not in options.nominated]
                 lines[:] = [render(visible)]
         if self.length >= 0 and self.status >= 200 and self.status != 204:  # RFC 9110 8.6

@@ -153,16 +153,16 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
         self._unsent = self._count_unsent()
         self._took_at = monotonic()
         self._rearm()
-        if self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.upstream.hold(self)
+        if self.exchange is not None and (source := self.exchange.response_source) is not None:
+            source.hold(self)
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._stalled = False
         self._rearm()
         self._go_on()
-        if self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.upstream.release(self)
+        if self.exchange is not None and (source := self.exchange.response_source) is not None:
+            source.release(self)
 
     # requests
 

@@ -131,7 +131,7 @@ class Lifetime(ResponseWriter):
         x, transport = self.exchange, self._transport
         if x is None or transport is None:
             return
-        stream = x.event_stream
+        stream = x.lasting
         self.deadline = now
         if self._probed:
             sock = transport.get_extra_info("socket")
@@ -208,8 +208,8 @@ class Lifetime(ResponseWriter):
                 self._state = CLOSING
                 self._reader = None
             self._transport.abort()
-        if self.exchange is not None and self.exchange.tunnel is not None:
-            self.exchange.tunnel.abort()
+        if self.exchange is not None and self.exchange.lasting is not None:
+            self.exchange.lasting.abort()
 
     def drain(self, ending: Ending | None) -> None:
         """Close if nothing is under way; otherwise behind the answer, which `ending` ends if it is an event stream."""

@@ -57,8 +57,8 @@ class ResponseWriter(FlowControl):
             fields = self._connection_fields(head)
             self._transport.write(b"%b%b%b%b\r\n" % (status_line(head), head.block, added, fields))
         x = self.exchange
-        if self._stalled and x is not None and x.upstream is not None:  # still, from the answer before
-            x.upstream.hold(self)
+        if self._stalled and x is not None and (source := x.response_source) is not None:
+            source.hold(self)  # the client is slow to take the answer before
 
     def send_interim(self, head: Head) -> None:
         """Send a 1xx response; HTTP/1.0 has none (RFC 9110 15.2)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -65,7 +64,7 @@ class ConcurrencyGate:
         self._set_limit()
 
     async def enter(self, x: Exchange) -> None:
-        """Take a place for an exchange, which is given back at its end; wait for one if there is none.
+        """Take a place for an exchange, until it leaves; wait for one if there is none.
 
         Raises:
             GatewayError: choose.queue_full, choose.queue_timeout.
@@ -83,20 +82,17 @@ class ConcurrencyGate:
                 raise
             x.disarm()
         self._inside[x] = self._clock()
-        x.defer(partial(self.leave, x))
 
     def leave(self, x: Exchange, error: GatewayError | None = None) -> None:
-        """Give back the place of an exchange, if it has one.
+        """Give back the place of an exchange.
 
         Args:
             error: why another service takes over; `None` if the exchange ends.
         """
-        since = self._inside.pop(x, None)
-        if since is None:
-            return
+        since = self._inside.pop(x)
         error = error or x.error
         adaptive = self._adaptive
-        if adaptive is not None and not x.is_websocket and x.event_stream is None and not _never_asked(error):
+        if adaptive is not None and not x.is_websocket and x.lasting is None and not _never_asked(error):
             now = self._clock()
             failed = x.status in OVERLOADED or (error is not None and error.failure.cause != "")
             adaptive.sample(now - since, self._limiter.inflight, failed, now)

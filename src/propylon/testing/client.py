@@ -12,10 +12,11 @@ import orjson
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.http.headers import headers_of
 from propylon.http.refusal import Refusal
 from propylon.runtime.core import Core
 from propylon.testing.client_side import MemoryClient
-from propylon.testing.messages import Answer, Handler, RequestOptions, fields_of
+from propylon.testing.messages import Answer, Handler, RequestOptions
 from propylon.testing.service_side import put_services
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class TestClient:
         await client.carry(x, pieces)
         if client.defect is not None:
             raise client.defect
-        return Answer(x.status, fields_of(client.block), bytes(client.received), client.complete, x, client.sent)
+        return Answer(x.status, headers_of(client.block), bytes(client.received), client.complete, x, client.sent)
 
 
 def _a_loop_runs() -> bool:
