@@ -45,7 +45,7 @@ def test_it_does_not_change() -> None:
     for thing, name in (
         (made, "routes"),
         (made.routes[0], "name"),
-        (made.limits, "header_block"),
+        (made.limits, "pipeline_buffer"),
         (made.timeouts, "idle"),
     ):
         with pytest.raises(FrozenInstanceError):
@@ -53,9 +53,7 @@ def test_it_does_not_change() -> None:
 
 
 def test_defaults_are_those_of_the_documentation() -> None:
-    assert ClientLimits() == ClientLimits(
-        request_line=8192, header_block=32768, pipeline_buffer=65536, write_buffer=262144, connections=None
-    )
+    assert ClientLimits() == ClientLimits(pipeline_buffer=65536, write_buffer=262144, connections=None)
     assert ClientTimeouts() == ClientTimeouts(
         header=10.0, keep_alive=75.0, write=60.0, body=60.0, linger=5.0, drain=float("inf")
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from propylon.http.fields import CONNECTION_BOUND
 from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.refusal import Refusal
-from propylon.http.request_head import HOSTS, HeadRules, RequestFields, RequestLine, RequestReader, host_of
+from propylon.http.request_head import HOSTS, HeadRules, RequestFields, RequestLine, host_of
 from propylon.http.target import PathRules
 
 RULES = HeadRules()
@@ -305,20 +305,12 @@ def test_a_request_line_and_fields_that_contradict_each_other_are_refused(
     assert caught.value.code == code
 
 
-def test_a_reader_remembers_heads_and_not_refusals() -> None:
-    reader = RequestReader(RULES)
-    lines = [reader.lines[b"GET / HTTP/1.1"] for _ in range(3)]
-    assert lines[1] is lines[2]
-    sections = [reader.sections[b"a: 1\r\n"] for _ in range(3)]
-    assert sections[1] is sections[2]
+def test_hosts_are_remembered_and_refusals_are_not() -> None:
     assert HOSTS[b"A.example"].name == b"a.example"
     for _ in range(2):
-        with pytest.raises(Refusal):
-            reader.lines[b"x"]
         with pytest.raises(Refusal) as caught:
             HOSTS[b"a b"]
         assert caught.value.code == "read.bad_host"
-    assert len(reader.lines) == 1
 
 
 def test_a_detail_names_no_class_and_no_module() -> None:

@@ -244,7 +244,7 @@ async def open_websocket(connection: UpstreamConnection) -> None:
 async def test_stopping_does_not_wait_for_the_linger_of_a_connection_that_closes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("propylon.inbound.http1.DRAIN_LINGER_SECONDS", 0.01)
+    monkeypatch.setattr("propylon.inbound.http1_lifetime.DRAIN_LINGER_SECONDS", 0.01)
     made = worker(gateway(timeouts={"drain": "20s", "linger": "20s"}))
     async with running(made) as port, RawClient(port) as client:
         await client.send(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")

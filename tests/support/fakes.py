@@ -29,7 +29,8 @@ from propylon.engine.sides import Head
 from propylon.engine.snapshot import CompiledRoute, Snapshot
 from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Pair
-from propylon.http.request_head import HeadRules, RequestFields, RequestReader
+from propylon.http.request_head import HeadRules, RequestFields
+from propylon.http.request_reader import RequestReader
 from propylon.http.response_head import ResponseHead
 from propylon.routing.router import Router, Rule
 from propylon.services.balancing import Chance, round_robin

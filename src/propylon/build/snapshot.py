@@ -40,7 +40,8 @@ from propylon.engine.snapshot import (
     Snapshot,
 )
 from propylon.http.forwarded import ForwardingRules, TrustedProxies
-from propylon.http.request_head import HeadRules, RequestReader
+from propylon.http.request_head import HeadRules
+from propylon.http.request_reader import RequestReader
 from propylon.http.target import PathRules
 from propylon.inbound.tls import Identities
 from propylon.routing.rewrite import QueryEdit, replace_prefix, replace_regex, strip, template
@@ -106,8 +107,6 @@ def build_snapshot(
         pseudonym=pseudonym,
         policies=policies.placed,
         limits=ClientLimits(
-            request_line=config.limits.request_line,
-            header_block=config.limits.header_block,
             pipeline_buffer=config.limits.pipeline_buffer,
             write_buffer=config.limits.write_buffer,
             connections=config.limits.connections,
@@ -138,6 +137,8 @@ def _head_rules(config: GatewayConfig) -> HeadRules:
         max_fields=config.limits.header_count,
         aliases=config.field_names.underscores,
         paths=PathRules(config.paths.encoded_slashes == "keep", config.paths.semicolons == "keep"),
+        max_line_bytes=config.limits.request_line,
+        max_section_bytes=config.limits.header_block,
     )
 
 

@@ -26,19 +26,14 @@ if TYPE_CHECKING:
     from propylon.engine.scope import PlacedPolicy
     from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
-    from propylon.http.request_head import RequestReader
+    from propylon.http.request_reader import RequestReader
     from propylon.routing.rewrite import QueryEdit, Rewrite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientLimits:
-    """What a client may send before it is refused, and what is held for it; sizes in bytes.
+    """How many clients there may be, and what is held for each of them; sizes in bytes."""
 
-    The defaults are nginx's, or wider.
-    """
-
-    request_line: int = 8 * 1024
-    header_block: int = 32 * 1024
     pipeline_buffer: int = 64 * 1024
     write_buffer: int = 256 * 1024
     connections: int | None = None

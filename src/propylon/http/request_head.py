@@ -35,9 +35,7 @@ if TYPE_CHECKING:
     from propylon.http.headers import Pair
 
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_NOT_A_METHOD = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-_CLIENT_HELLO = b"\x16\x03"  # a handshake record of any version (RFC 8446 5.1)
 _NO_ROUTE_TO_SERVICE = {
     b"CONNECT": Refusal("read.connect_refused", "CONNECT asks for a tunnel, and this is no forward proxy"),
     b"TRACE": Refusal("read.method_refused", "TRACE would echo credentials (RFC 9110 9.3.8)"),
@@ -53,11 +51,15 @@ class HeadRules:
         aliases: what happens to names with `_` or `.`, which CGI-like services confuse with `-`: "refuse" (400),
             "drop" or "keep".
         paths: how the canonical path is made.
+        max_line_bytes: the longest request line, without its CRLF; 8 KiB as in nginx and Apache httpd.
+        max_section_bytes: the longest header section; 32 KiB as in nginx (`large_client_header_buffers`).
     """
 
     max_fields: int = 100
     aliases: str = "refuse"
     paths: PathRules = field(default_factory=PathRules)
+    max_line_bytes: int = 8 * 1024
+    max_section_bytes: int = 32 * 1024
 
 
 class RequestLine:
@@ -272,43 +274,3 @@ def host_of(line: RequestLine, fields: RequestFields) -> Host | None:
     if fields.host is not None and host != fields.host:
         raise Refusal("read.bad_host", "the target's authority and Host differ (RFC 9112 3.2.2)")
     return host
-
-
-class RequestReader:
-    """Reads request heads under one set of rules and remembers them.
-
-    Attributes:
-        lines: `lines[raw]` is the `RequestLine` of `raw`, or raises `Refusal`.
-        sections: `sections[raw]` is the `RequestFields` of a header section, or raises `Refusal`.
-    """
-
-    __slots__ = ("lines", "rules", "sections")
-
-    def __init__(self, rules: HeadRules) -> None:
-        self.rules = rules
-        self.lines: Memo[bytes, RequestLine] = Memo(lambda raw: RequestLine(raw, rules))
-        self.sections: Memo[bytes, RequestFields] = Memo(lambda raw: RequestFields(raw, rules))
-
-    def check_partial(self, data: bytes, line_end: int, max_line: int, max_block: int) -> None:
-        """Refuse an incomplete head as soon as it can no longer become a good one.
-
-        Args:
-            line_end: where the request line ends; -1 if its end has not arrived.
-            max_line: the longest request line in bytes.
-            max_block: the longest header section in bytes.
-
-        Raises:
-            Refusal: read.bad_request_line, read.line_too_long, read.head_too_large, or what the request line breaks.
-        """
-        if data.startswith(_CLIENT_HELLO):
-            raise Refusal("read.bad_request_line", "this is TLS, and this port speaks plain HTTP: use http://")
-        if data.count(b"\n") != data.count(b"\r\n"):
-            raise Refusal("read.bad_request_line", "a line does not end in CRLF (RFC 9112 2.2)")
-        if line_end < 0 and _NOT_A_METHOD.match(data):
-            raise Refusal("read.bad_request_line", "this is not HTTP (RFC 9112 3)")
-        if (len(data) if line_end < 0 else line_end) > max_line:
-            raise Refusal("read.line_too_long", f"the request line is longer than {max_line} bytes")
-        if line_end >= 0:
-            self.lines[data[:line_end]]
-            if len(data) - line_end > max_block:
-                raise Refusal("read.head_too_large", f"the header section is longer than {max_block} bytes")

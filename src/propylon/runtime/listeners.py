@@ -84,7 +84,8 @@ class Entrance:
         if peer is None or local is None:
             made = ClientConnection(self._connections, admission=self._admission)
         else:
-            made = ClientConnection(self._connections, peer[0].encode("ascii"), b"%d" % local[1], self._admission)
+            told = peer[0].encode("ascii"), b"%d" % local[1]
+            made = ClientConnection(self._connections, told, self._admission)
         made.listener = self
         return made
 

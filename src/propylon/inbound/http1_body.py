@@ -1,0 +1,165 @@
+"""How an HTTP/1.1 connection reads the bodies of requests: passed on, waited for, refused, dropped (RFC 9112 6, 9.3).
+
+A body that has come whole with its head is `bytes` and is over at once. For any other there is a `BodyReader` in the
+states EXPECTING, BODY and DISCARDING, and in no other one.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.http.body_reader import BodyReader
+from propylon.http.refusal import Refusal
+from propylon.inbound.http1_lifetime import Lifetime
+from propylon.inbound.http1_state import ANSWERING, BODY, DISCARDING, EXPECTING
+from propylon.inbound.http1_writer import CONTINUE
+
+if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
+    from propylon.http.request_head import RequestFields
+    from propylon.inbound.intake import Intake
+
+CUT_OFF: Final = "the connection was closed before the body was complete"
+
+
+class RequestBodies(Lifetime):
+    """The part of a connection that reads bodies; the source of each of them (`BodySource`)."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, intake: Intake) -> None:
+        super().__init__(intake)
+        self._body: Body | None = None
+
+    def _begin_body(self, x: Exchange, fields: RequestFields) -> None:
+        """Take the body, or what has arrived of it."""
+        reader = BodyReader(fields.length, "read.bad_chunk")
+        pieces = reader.feed(self._buffer)
+        if reader.done:
+            self._state = ANSWERING
+            self._buffer = reader.rest
+            x.body = b"".join(pieces)
+            return
+        expects = fields.expects_continue and self._minor == 1 and not reader.size
+        self._state = EXPECTING if expects else BODY
+        self._buffer = b""
+        self._reader = reader
+        self._body = x.body = Body(self, fields.length)
+        for piece in pieces:
+            self._body.feed(piece)
+        if self._half_closed:
+            self._stop_reading()
+            x.refusal = GatewayError("read.unexpected_eof", CUT_OFF)
+
+    def _feed(self, data: bytes) -> None:
+        """Take more of the body under way."""
+        reader, body, x = self._reader, self._body, self.exchange
+        assert reader is not None
+        assert body is not None
+        assert x is not None
+        try:
+            pieces = reader.feed(data)
+        except Refusal as refusal:
+            self._fail_body(GatewayError(refusal.code, refusal.detail))
+            return
+        if x.body_limit is not None and reader.size > x.body_limit:
+            self._fail_body(GatewayError("request.body_too_large", f"the body is larger than {x.body_limit} bytes"))
+            return
+        for piece in pieces:
+            body.feed(piece)
+        if self._reader is None:  # the exchange has ended with that, and with it the connection
+            return
+        if not reader.done:
+            self._rearm_body()
+        elif self.exchange is None:
+            self._end_discarding(reader)
+        else:
+            self._end_body(body, reader)
+
+    def _end_body(self, body: Body, reader: BodyReader) -> None:
+        self._state = ANSWERING
+        self._reader = self._body = None
+        self.deadline = inf
+        if reader.rest:
+            self._keep_for_later(reader.rest)
+        body.end(reader.trailers)
+
+    def _leave_body(self) -> None:
+        """Behind an exchange that did not take the whole body: discard the rest of it, or close."""
+        if self._body is not None:
+            self._body.detach()
+            self._body = None
+        self.release_all()
+        if not self._keep or self._intake.draining:
+            self._linger()
+        else:
+            self._state = DISCARDING
+            self._rearm()
+
+    def _discard(self, data: bytes) -> None:
+        """Drop more of a body that nobody has taken."""
+        reader = self._reader
+        assert reader is not None
+        reader.feed(data)  # its length is known, so nothing of it can be refused
+        if reader.done:
+            self._end_discarding(reader)
+        else:
+            self._rearm_body()
+
+    def _end_discarding(self, reader: BodyReader) -> None:
+        self._reader = None
+        self._buffer = reader.rest
+        self._next()
+
+    def _rearm_body(self) -> None:
+        if not self._stalled and not self._holders:
+            self.deadline = monotonic() + self._snapshot.client_timeouts.body
+
+    def _fail_body(self, error: GatewayError) -> None:
+        x = self.exchange
+        self._stop_reading()
+        if x is not None:
+            x.fail(error)
+
+    def _stop_reading(self) -> None:
+        """Take nothing more from this client: what follows cannot be trusted, or is not wanted."""
+        self._state = ANSWERING
+        self._keep = False
+        self._reader = self._body = None
+        self._buffer = b""
+        self.deadline = inf
+
+    def body_wanted(self) -> None:
+        """Ask for the body, if the client waits to be asked; from now on it may not stall."""
+        if self._state is EXPECTING and self._transport is not None:
+            self._state = BODY
+            self._transport.write(CONTINUE)
+        if self._reader is not None:
+            self._rearm()
+
+    def hold(self, owner: object) -> None:
+        """Take no more from the client until `owner` releases it; the client is not to blame for the time."""
+        super().hold(owner)
+        if self._reader is not None and not self._stalled:
+            self.deadline = inf
+
+    def _released(self) -> None:
+        """Take what the client sends again."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+            if self._reader is not None:
+                self.deadline = monotonic() + self._snapshot.client_timeouts.body
+
+    def _keep_for_later(self, data: bytes) -> None:
+        """Keep what a client pipelines, up to a limit; beyond it the client waits."""
+        self._buffer += data
+        if len(self._buffer) > self._snapshot.limits.pipeline_buffer:
+            self.hold(self)
+
+    def _next(self) -> None:
+        """Behind a request: the next one, rest, or the end."""
+        raise NotImplementedError

@@ -1,0 +1,237 @@
+"""How long an HTTP/1.1 connection lives: its deadlines, whether it is kept, and its ends (RFC 9112 9).
+
+A deadline is a number; `Connections.sweep` looks at all of them, and calls `check` when one has passed. Which deadline
+belongs to which state stands in `http1_state.py`.
+"""
+
+from __future__ import annotations
+
+import socket
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from propylon.engine.errors import GatewayError
+from propylon.inbound.http1_state import (
+    ANSWERING,
+    BODY,
+    CLOSING,
+    DISCARDING,
+    EXPECTING,
+    HEAD,
+    IDLE,
+    LINGERING,
+    NEW,
+    TUNNEL,
+    State,
+)
+from propylon.inbound.http1_writer import CONTINUE, UPGRADE, ResponseWriter
+
+if TYPE_CHECKING:
+    from propylon.engine.sides import Head
+    from propylon.engine.snapshot import Snapshot
+    from propylon.engine.timing import Ending
+    from propylon.http.body_reader import BodyReader
+    from propylon.inbound.intake import Intake
+
+MAX_DISCARD_BYTES: Final = 256 * 1024  # an unread body up to here is read and dropped, so that the connection is kept
+PROBE_SECONDS: Final = 0.5  # after a client's FIN: time for a quick answer before it is asked whether it is still there
+PROBE_AGAIN_SECONDS: Final = 15.0  # that long a half-closed client that has shown to be there is believed
+DRAIN_LINGER_SECONDS: Final = 1.0  # a gateway that stops waits no longer for a client to close
+STALL_LOOKS: Final = 4  # at a client that does not read, in `timeouts.write`: what it takes late counts from then
+
+
+class Lifetime(ResponseWriter):
+    """The part of a connection that waits and ends.
+
+    Attributes:
+        deadline: when `check` has to look at it (`time.monotonic`).
+        due: when `check` has to look at its exchange.
+    """
+
+    __slots__ = (
+        "_buffer", "_half_closed", "_intake", "_probed", "_reader", "_state", "_took_at", "deadline", "due",
+    )  # fmt: skip
+
+    def __init__(self, intake: Intake) -> None:
+        super().__init__()
+        self._intake = intake
+        self._state: State = NEW
+        self._buffer = b""  # what has arrived and was not looked at yet
+        self._reader: BodyReader | None = None  # in EXPECTING, BODY and DISCARDING
+        self._half_closed = self._probed = False
+        self._took_at = 0.0
+        self.deadline = self.due = inf
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self.exchange.snapshot if self.exchange is not None else self._intake.snapshot
+
+    # deadlines
+
+    def _rearm(self) -> None:
+        """Set the deadline that the present state calls for."""
+        timeouts, state = self._snapshot.client_timeouts, self._state
+        if self._stalled:
+            left = self._took_at + timeouts.write - monotonic()
+            seconds = min(left, timeouts.write / STALL_LOOKS)
+        elif state is IDLE:
+            seconds = timeouts.keep_alive
+        elif state is HEAD:
+            seconds = timeouts.header
+        elif self._reader is not None:
+            seconds = inf if self._holders else timeouts.body
+        elif state is LINGERING or state is CLOSING:
+            seconds = min(timeouts.linger, DRAIN_LINGER_SECONDS) if self._intake.draining else timeouts.linger
+        else:
+            seconds = PROBE_SECONDS if state is ANSWERING and self._half_closed else inf
+        self.deadline = monotonic() + seconds
+
+    def check(self, now: float) -> None:
+        """Act on deadlines that have passed."""
+        x = self.exchange
+        self.due = inf
+        if x is not None:
+            x.check(now)
+        if self.deadline > now:
+            return
+        self.deadline = inf
+        state = self._state
+        if self._stalled:
+            self._check_stall(now)
+        elif state is IDLE or state is DISCARDING:
+            self._close()
+        elif state is LINGERING or state is CLOSING:
+            self.abort()
+        elif state is HEAD:
+            self._refuse(GatewayError("read.head_timeout", "the request's head did not arrive in time"))
+        elif state is BODY or state is EXPECTING:
+            self._fail_body(GatewayError("read.body_timeout", "the request's body did not arrive in time"))
+        elif state is ANSWERING and self._half_closed:
+            self._probe(now)
+
+    def _check_stall(self, now: float) -> None:
+        """Cut off a client that has taken nothing in all of `timeouts.write`."""
+        if self.progressed():  # slow, but it reads
+            self._took_at = now
+        if now < self._took_at + self._snapshot.client_timeouts.write:
+            self._rearm()
+            return
+        if self.exchange is not None:
+            self.exchange.fail(GatewayError("relay.client_stalled"))
+        self.abort()
+
+    def _probe(self, now: float) -> None:
+        """Find out whether a client that sent a FIN still waits, or went away.
+
+        A FIN says only that no more comes. An interim response is harmless to a client that waits (RFC 9110 15.2), and
+        so is a comment in an event stream; the system of a client that is gone answers it with a reset, which then
+        stands in the socket's error.
+        """
+        x, transport = self.exchange, self._transport
+        if x is None or transport is None:
+            return
+        stream = x.lasting
+        self.deadline = now
+        if self._probed:
+            sock = transport.get_extra_info("socket")
+            if sock is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self.abort()
+                x.fail(GatewayError("relay.client_gone"))
+            elif stream is not None:
+                self._probed = False
+                self.deadline = now + PROBE_AGAIN_SECONDS
+        elif stream is not None:
+            self._probed = stream.comment()
+        elif x.status == 0 and self._minor == 1:
+            self._probed = True
+            transport.write(CONTINUE)
+
+    # keeping
+
+    def _connection_fields(self, head: Head) -> bytes:
+        """Decide whether the connection is kept, and say so (RFC 9112 9.3)."""
+        x = self.exchange
+        if self._buffer and x is not None and x.fields.websocket:
+            self._keep = False  # what follows a handshake that failed are frames, and no request
+        if self._keep and self._reader is not None and not self._may_discard():
+            self._keep = False
+        if self._intake.draining:
+            self._keep = False
+        fields = b"connection: close\r\n" if not self._keep else b"" if self._minor else b"connection: keep-alive\r\n"
+        if head.status == 426 and x is not None and x.upstream is None:  # the gateway's own (RFC 9110 15.5.22)
+            return UPGRADE + fields
+        return fields
+
+    def _may_discard(self) -> bool:
+        """Say whether the rest of an unread body is small, surely comes, and was not refused."""
+        x, reader = self.exchange, self._reader
+        if reader is None or self._state is EXPECTING or (x is not None and x.error is not None):
+            return False
+        return 0 <= reader.left <= MAX_DISCARD_BYTES
+
+    def _rest(self) -> None:
+        """Wait for the next request."""
+        self._state = IDLE
+        if self._stalled:
+            self._rearm()
+        else:
+            self.deadline = monotonic() + self._intake.snapshot.client_timeouts.keep_alive
+
+    # ending
+
+    def _linger(self) -> None:
+        """Close so that the answer arrives: bytes that nobody reads would turn it into a reset (RFC 9112 9.6)."""
+        transport = self._transport
+        if transport is None or self._half_closed or not transport.can_write_eof():
+            self._close()
+            return
+        self._state = LINGERING
+        self._reader = None
+        self._buffer = b""
+        self._rearm()
+        self.release_all()
+        transport.write_eof()
+
+    def _close(self) -> None:
+        """Close once everything is written; a client that does not take it is cut off."""
+        self._state = CLOSING
+        self._reader = None
+        self._rearm()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection, so that the client sees that the response is incomplete; of a tunnel, both."""
+        if self._transport is not None:
+            if self._state is not TUNNEL:  # which is one until both its sides are closed
+                self._state = CLOSING
+                self._reader = None
+            self._transport.abort()
+        if self.exchange is not None and self.exchange.lasting is not None:
+            self.exchange.lasting.abort()
+
+    def drain(self, ending: Ending | None) -> None:
+        """Close if nothing is under way; otherwise behind the answer, which `ending` ends if it is an event stream."""
+        if self.exchange is not None:
+            self._keep = False
+            if ending is not None:
+                self.exchange.end_by(ending)
+        elif self._state is LINGERING or self._state is CLOSING:
+            due = self.deadline
+            self._rearm()  # there is less time for a goodbye now
+            self.deadline = min(due, self.deadline)
+        elif self._state is DISCARDING:
+            self._keep = False
+        else:
+            self._close()
+
+    # what it needs of the connection
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Answer a request that could not be read; then close."""
+        raise NotImplementedError
+
+    def _fail_body(self, error: GatewayError) -> None:
+        """End the exchange whose body could not be read, or is not wanted."""
+        raise NotImplementedError

@@ -1,0 +1,103 @@
+"""What an HTTP/1.1 connection writes to its client: status lines, framing, bodies of responses (RFC 9112 4, 6, 7)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from propylon.engine.sides import UNKNOWN
+from propylon.http.chunked import last_chunk
+from propylon.transport.flow import FlowControl
+from propylon.transport.unsent import unsent_bytes
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import Head
+    from propylon.http.headers import Pair
+
+STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+UPGRADE: Final = b"upgrade: websocket\r\nconnection: upgrade\r\n"
+JOIN_BYTES: Final = 16384  # larger pieces are not copied into one string with their chunk's size
+
+
+class ResponseWriter(FlowControl):
+    """The part of a connection that writes; without a transport it writes nothing.
+
+    Attributes:
+        exchange: the exchange under way, if any.
+    """
+
+    __slots__ = ("_chunking", "_keep", "_minor", "_stalled", "_transport", "exchange")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exchange: Exchange | None = None
+        self._transport: asyncio.Transport | None = None
+        self._minor = 1  # the version of the request, HTTP/1.x
+        self._keep = True
+        self._chunking = self._stalled = False
+
+    def send(self, head: Head, added: bytes, body: bytes) -> None:
+        """Send a whole response."""
+        if self._transport is not None:
+            fields = self._connection_fields(head)
+            self._transport.write(b"%b%b%b%b\r\n%b" % (status_line(head), head.block, added, fields, body))
+
+    def send_head(self, head: Head, added: bytes, length: int) -> None:
+        """Send the head of a response whose body follows."""
+        self._chunking = length == UNKNOWN and self._minor == 1
+        if self._chunking:
+            added += b"transfer-encoding: chunked\r\n"
+        elif length == UNKNOWN:
+            self._keep = False  # HTTP/1.0 knows no chunks: the connection's end is the body's (RFC 9112 6.3)
+        if self._transport is not None:
+            fields = self._connection_fields(head)
+            self._transport.write(b"%b%b%b%b\r\n" % (status_line(head), head.block, added, fields))
+        x = self.exchange
+        if self._stalled and x is not None and (source := x.response_source) is not None:
+            source.hold(self)  # the client is slow to take the answer before
+
+    def send_interim(self, head: Head) -> None:
+        """Send a 1xx response; HTTP/1.0 has none (RFC 9110 15.2)."""
+        if self._transport is not None and self._minor == 1:
+            self._transport.write(b"%b%b\r\n" % (status_line(head), head.block))
+
+    def write_body(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        if self._transport is None:
+            return
+        if self._stalled:
+            self._unsent += len(data)  # so that what is taken shows, whatever is added
+        if not self._chunking:
+            self._transport.write(data)
+        elif len(data) > JOIN_BYTES:
+            self._transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+        else:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        """Send the end of the body; trailers for whoever asked for them (RFC 9110 6.5.1)."""
+        if self._chunking and self._transport is not None:
+            asked = self.exchange is not None and self.exchange.fields.wants_trailers
+            self._transport.write(last_chunk(trailers if asked else []))
+        self._chunking = False
+
+    def _connection_fields(self, head: Head) -> bytes:
+        """Decide whether the connection is kept behind this response, and return the fields that say so."""
+        raise NotImplementedError
+
+    def _line(self) -> asyncio.Transport | None:
+        return self._transport
+
+    def _count_unsent(self) -> int:
+        return unsent_bytes(self._transport)
+
+
+def status_line(head: Head) -> bytes:
+    """Return the status line, with its CRLF; a status that is not registered has an empty reason (RFC 9112 4)."""
+    if head.reason is None:
+        return STATUS_LINES.get(head.status) or b"HTTP/1.1 %d \r\n" % head.status
+    return b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)
