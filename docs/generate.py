@@ -21,11 +21,11 @@ from pydantic_core import PydanticUndefined
 from propylon.config.schema import GatewayConfig, PolicyEntry
 from propylon.config.schema.balance import BalanceEntry
 from propylon.config.schema.discover import DiscoverConfig
-from propylon.config.service_mode.variables import Variables
-from propylon.engine.errors import FAILURES
-from propylon.engine.pipeline import PHASES
+from propylon.failures import FAILURES
+from propylon.phases import PHASES
 from propylon.plugins import POLICIES
 from propylon.routing import router
+from propylon.service_mode.variables import Variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

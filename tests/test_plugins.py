@@ -16,13 +16,24 @@ def test_built_in_policies_are_listed() -> None:
     assert names == sorted(names)
 
 
-def test_listing_imports_no_policy() -> None:
+def imported_by(statement: str) -> set[str]:
+    """Return the modules of ours that a statement imports besides `propylon.plugins`, in a process of its own."""
     code = (
-        "import sys; from propylon.plugins import POLICIES; names = POLICIES.names();"
-        "print([name for name in names if f'propylon.policies.{name}' in sys.modules])"
-    )
+        "import sys; from propylon.plugins import BALANCERS, POLICIES, PROVIDERS; before = {*sys.modules};"
+        f"{statement}; print(*before.intersection(WATCHED), *{{*sys.modules}} - before)"
+    ).replace("WATCHED", repr(["propylon.policies", "propylon.services"]))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout == "[]\n"
+    return {name for name in result.stdout.split() if name.startswith("propylon.")}
+
+
+def test_listing_imports_no_module_of_any_kind_and_no_package_of_them() -> None:
+    assert imported_by("POLICIES.names()") == set()
+    assert imported_by("BALANCERS.names(); PROVIDERS.names()") == {"propylon.services"}  # a docstring, to find both in
+
+
+def test_only_the_module_asked_for_is_imported() -> None:
+    found = imported_by("POLICIES.find('hsts')")
+    assert {name for name in found if name.startswith("propylon.policies.")} == {"propylon.policies.hsts"}
 
 
 @pytest.mark.parametrize("name", ["nope", "os", "os.path", "..config", "headers.x", "", "_private"])

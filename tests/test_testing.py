@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from propylon import Exchange, Gateway, Response
+from propylon import Exchange, Gateway, Response, Scope, Subrequest
+from propylon.build.errors import BuildError
 from propylon.testing import Answer, Handler, ServiceDown, ServiceRequest, StreamedResponse, TestClient
 
 TARGET = "http://127.0.0.1:3001"
@@ -267,3 +268,96 @@ def test_a_service_whose_endpoints_are_to_be_found_is_stood_for_as_well(name: st
     gateway = Gateway(services={name: {"discover": endpoints}})
     gateway.route("/*", service=name)
     assert TestClient(gateway, {name: Response(200, body="it")}).get("/").text == "it"
+
+
+class Lived:
+    """Notes its life."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def start(self) -> None:
+        self.seen.append("start")
+
+    def on_request(self, x: Exchange) -> Response:
+        self.seen.append("request")
+        return Response(200)
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        self.seen.append("close")
+
+
+def test_policies_are_started_by_the_first_request_and_closed_in_the_end() -> None:
+    policy = Lived()
+    client = client_of(None, policy)
+    assert policy.seen == []
+    assert [client.get("/users/").status for _ in range(2)] == [200, 200]
+    client.close()
+    client.close()
+    assert policy.seen == ["start", "request", "request", "close"]
+
+
+def test_with_starts_and_closes_policies() -> None:
+    policy = Lived()
+    with client_of(None, policy) as client:
+        assert policy.seen == ["start"]
+        client.get("/users/")
+    assert policy.seen == ["start", "request", "close"]
+
+
+async def test_async_with_does_so_in_a_running_loop_and_many_first_requests_start_once() -> None:
+    policy = Lived()
+    async with client_of(None, policy) as client:
+        assert policy.seen == ["start"]
+    assert policy.seen == ["start", "close"]
+    policy = Lived()
+    client = client_of(None, policy)
+    await asyncio.gather(*(client.request_async("GET", "/users/") for _ in range(3)))
+    assert policy.seen == ["start", "request", "request", "request"]
+
+
+def test_a_client_that_is_forgotten_leaves_no_task_behind() -> None:
+    class Refreshes(Lived):
+        def __init__(self, scope: Scope) -> None:
+            super().__init__()
+            self.scope = scope
+
+        def start(self) -> None:
+            self.scope.task(self.refresh())
+
+        async def refresh(self) -> None:
+            self.seen.append("task")
+            await asyncio.Event().wait()
+
+    client = client_of(None, {"python": {"use": Refreshes}})
+    (placed,) = client._core.snapshot.policies
+    assert client.get("/users/").status == 200
+    del client
+    policy: Any = placed.policy
+    assert sorted(policy.seen) == ["close", "request", "task"]
+    assert placed.scope.rests
+
+
+def test_a_policy_that_cannot_be_started_is_told() -> None:
+    class Broken(Lived):
+        def start(self) -> None:
+            raise OSError("no database")
+
+    with pytest.raises(BuildError, match="no database"):
+        client_of(None, Broken()).get("/users/")
+
+
+def test_a_service_that_a_policy_asks_is_what_stands_for_it() -> None:
+    class Auth:
+        def __init__(self, scope: Scope) -> None:
+            self.service = scope.service("auth")
+
+        async def on_request(self, x: Exchange) -> Response | None:
+            answer = await self.service.ask(Subrequest(b"GET", b"/check"), timeout=1, limit=100)
+            return None if answer.status == 200 else Response(answer.status)
+
+    gateway = Gateway().service("auth", ["http://127.0.0.1:3009"])
+    gateway.route("/*", respond="in", policies=[{"python": {"use": Auth}}])
+    assert TestClient(gateway, {"auth": Response(403)}).get("/").status == 403
+    assert TestClient(gateway, {"auth": Response(200)}).get("/").text == "in"

@@ -73,9 +73,9 @@ class Gateway:
         Raises:
             ConfigError: with every problem of the file.
         """
-        from propylon.config.load import load_whole
+        from propylon.config.load import load
 
-        return cls._of(load_whole(path), Path(path).parent, lambda: load_whole(path))
+        return cls._of(load(path), Path(path).parent, lambda: load(path))
 
     def reload_from(self, read: Callable[[], Loaded], modules: Modules) -> None:
         """Let `reload` find the configuration by `read`, with `modules` imported anew."""

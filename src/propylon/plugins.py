@@ -6,16 +6,12 @@ over.
 """
 
 import importlib
+import importlib.util
 import pkgutil
 import re
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
 from typing import Any, Final, cast
-
-import propylon.policies
-import propylon.services.balancing
-import propylon.services.discovery
 
 # Also what keeps a name from a file from reaching importlib as a dotted path.
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -32,14 +28,15 @@ class PluginBrokenError(Exception):
 class Plugins:
     """All modules of one kind."""
 
-    def __init__(self, package: ModuleType, *parts: str) -> None:
+    def __init__(self, package: str, *parts: str) -> None:
         """Make the list of a package's modules.
 
         Args:
-            package: where ours are; `propylon.` and the last part of its name is the group of the entry points.
+            package: where ours are, as `propylon.policies`; `propylon.` and the last part of its name is the group of
+                the entry points. It is imported when one of its modules is.
             parts: what every module has, as `Config` and `Policy`.
         """
-        self.group = f"propylon.{package.__name__.rpartition('.')[2]}"
+        self.group = f"propylon.{package.rpartition('.')[2]}"
         self._package = package
         self._parts = parts
 
@@ -70,7 +67,9 @@ class Plugins:
 
     @cached_property
     def _built_in(self) -> frozenset[str]:
-        found = (module.name for module in pkgutil.iter_modules(self._package.__path__))
+        spec = importlib.util.find_spec(self._package)
+        assert spec is not None
+        found = (module.name for module in pkgutil.iter_modules(spec.submodule_search_locations))
         return frozenset(name for name in found if _NAME.fullmatch(name))
 
     @cached_property
@@ -78,12 +77,12 @@ class Plugins:
         return {point.name: point for point in entry_points(group=self.group) if _NAME.fullmatch(point.name)}
 
     def _import_built_in(self, name: str) -> object:
-        return importlib.import_module(f"{self._package.__name__}.{name}")
+        return importlib.import_module(f"{self._package}.{name}")
 
     def _import_entry_point(self, name: str) -> object:
         return cast("object", self._entry_points[name].load())
 
 
-POLICIES: Final = Plugins(propylon.policies, "Config", "Policy")
-BALANCERS: Final = Plugins(propylon.services.balancing, "Config", "Balancer")
-PROVIDERS: Final = Plugins(propylon.services.discovery, "Config", "Provider")
+POLICIES: Final = Plugins("propylon.policies", "Config", "Policy")
+BALANCERS: Final = Plugins("propylon.services.balancing", "Config", "Balancer")
+PROVIDERS: Final = Plugins("propylon.services.discovery", "Config", "Provider")

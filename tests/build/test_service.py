@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from propylon.build.service import BuildError
+from propylon.build.errors import BuildError
 from propylon.build.snapshot import build_snapshot
 from propylon.config.load import validate
 from propylon.engine.retry import RetrySettings
@@ -89,11 +89,17 @@ def test_hedging_arrives(hedge: Any, expected: Hedging | None) -> None:
         (True, PassiveHealth()),
         (False, None),
         ({"enabled": False}, None),
-        ({"consecutive": 2}, PassiveHealth(EjectionSettings(consecutive=2))),
+        ({"consecutive": 2}, PassiveHealth(ejection=EjectionSettings(consecutive=2))),
         (
             {"consecutive": "none", "failure_rate": "50%", "minimum": 5, "window": "1m", "eject": "1s",
              "max_eject": "2s", "statuses": "5xx", "max_ejected": "10%"},
-            PassiveHealth(EjectionSettings(None, 0.5, 5, 60.0, 1.0, 2.0), frozenset(range(500, 600)), 0.1),
+            PassiveHealth(
+                ejection=EjectionSettings(
+                    consecutive=None, failure_rate=0.5, minimum=5, window=60.0, base=1.0, max=2.0
+                ),
+                statuses=frozenset(range(500, 600)),
+                share=0.1,
+            ),
         ),
     ],
 )  # fmt: skip
@@ -104,12 +110,22 @@ def test_passive_health_arrives(passive: Any, expected: PassiveHealth | None) ->
 @pytest.mark.parametrize(
     ("breaker", "expected"),
     [
-        ({"consecutive": 5}, BreakerUse(BreakerSettings(consecutive=5))),
-        ({"failures": 3, "per": "service"}, BreakerUse(BreakerSettings(failures=3), endpoints=False, service=True)),
+        ({"consecutive": 5}, BreakerUse(settings=BreakerSettings(consecutive=5))),
+        (
+            {"failures": 3, "per": "service"},
+            BreakerUse(settings=BreakerSettings(failures=3), endpoints=False, service=True),
+        ),
         (
             {"failure_rate": "50%", "minimum": 2, "window": "1s", "consecutive": 3, "failures": 4, "slow": "5s",
              "open": "6s", "max_open": "7s", "statuses": [503], "per": "both"},
-            BreakerUse(BreakerSettings(0.5, 2, 1.0, 3, 4, 5.0, 6.0, 7.0), frozenset((503,)), True, True),
+            BreakerUse(
+                settings=BreakerSettings(
+                    failure_rate=0.5, minimum=2, window=1.0, consecutive=3, failures=4, slow=5.0, open=6.0, open_max=7.0
+                ),
+                statuses=frozenset((503,)),
+                endpoints=True,
+                service=True,
+            ),
         ),
     ],
 )  # fmt: skip
@@ -123,9 +139,12 @@ def test_circuit_breakers_arrive(breaker: Any, expected: BreakerUse) -> None:
     ("concurrency", "expected"),
     [
         (7, Concurrency(max=7)),
-        ({"per_endpoint": 2, "queue": 3, "queue_timeout": "1s"}, Concurrency(None, 2, 3, 1.0)),
-        ({"max": 9, "adaptive": "aimd", "min": 5}, Concurrency(9, adaptive="aimd", min=5)),
-        ({"max": 2, "adaptive": "gradient", "min": 2}, Concurrency(2, adaptive="gradient", min=2)),
+        (
+            {"per_endpoint": 2, "queue": 3, "queue_timeout": "1s"},
+            Concurrency(max=None, per_endpoint=2, queue=3, queue_timeout=1.0),
+        ),
+        ({"max": 9, "adaptive": "aimd", "min": 5}, Concurrency(max=9, adaptive="aimd", min=5)),
+        ({"max": 2, "adaptive": "gradient", "min": 2}, Concurrency(max=2, adaptive="gradient", min=2)),
     ],
 )
 def test_limits_of_concurrency_arrive(concurrency: Any, expected: Concurrency) -> None:
@@ -139,7 +158,9 @@ def test_what_decides_who_is_chosen_arrives() -> None:
 
 def test_limits_of_connections_arrive() -> None:
     limits = {"max": 1, "idle": 2, "idle_timeout": "3s", "queue": 4, "queue_timeout": "5s"}
-    assert settings(connections=limits).transport.limits == PoolLimits(1, 2, 3.0, 4, 5.0)
+    assert settings(connections=limits).transport.limits == PoolLimits(
+        max=1, idle=2, idle_timeout=3.0, queue=4, queue_timeout=5.0
+    )
     assert settings(connections={"idle_timeout": "none"}).transport.limits.idle_timeout == inf
 
 

@@ -15,7 +15,8 @@ import orjson
 import pytest
 
 from propylon import Gateway
-from propylon.build.snapshot import BuildError, build_snapshot
+from propylon.build.errors import BuildError
+from propylon.build.snapshot import build_snapshot
 from propylon.config.load import validate
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
@@ -68,7 +69,7 @@ def test_an_answer_of_a_route_comes_behind_its_policies() -> None:
     assert [use.name for use in made.routes[0].policies] == ["body_limit", "request_id", "redirect"]
     assert made.routes[0].service is None
     _, client = asked(made, b"/a")
-    assert client.heads[0][0].startswith(b"HTTP/1.1 308")
+    assert client.heads[0][0] == 308
 
 
 def test_requests_that_match_nothing_still_pass_the_gateways_policies_behind_them() -> None:
@@ -204,15 +205,15 @@ def test_a_route_is_named_or_called_what_it_matches() -> None:
 def test_conditions_decide_whether_a_policy_applies() -> None:
     use = {"respond": {"status": 403}, "when": {"methods": ["POST"]}, "unless": [{"paths": ["/open/*"]}]}
     made = built(ROUTE, policies=[use])
-    statuses = [asked(made, path, method)[1].heads[0][0].split()[1] for path, method in
+    statuses = [asked(made, path, method)[1].heads[0][0] for path, method in
                 ((b"/x", b"POST"), (b"/x", b"GET"), (b"/open/x", b"POST"))]  # fmt: skip
-    assert statuses == [b"403", b"200", b"200"]
+    assert statuses == [403, 200, 200]
 
 
 def test_a_condition_may_be_a_function(module: ModuleType) -> None:
     module.always = lambda x: True  # type: ignore[attr-defined]
     made = built(ROUTE, policies=[{"respond": 403, "when": {"python": "module_of_a_test:always"}}])
-    assert asked(made, b"/x")[1].heads[0][0].split()[1] == b"403"
+    assert asked(made, b"/x")[1].heads[0][0] == 403
 
 
 def test_services_json_lists_the_routes() -> None:
@@ -223,10 +224,10 @@ def test_services_json_lists_the_routes() -> None:
     assert len(made.routes) == 2
 
 
-@pytest.mark.parametrize(("setting", "status"), [(False, b"404"), ("/list", b"404"), (True, b"200")])
-def test_services_json_can_be_moved_and_switched_off(setting: object, status: bytes) -> None:
+@pytest.mark.parametrize(("setting", "status"), [(False, 404), ("/list", 404), (True, 200)])
+def test_services_json_can_be_moved_and_switched_off(setting: object, status: int) -> None:
     made = built({"path": "/known", "respond": "x"}, services_json=setting)
-    assert asked(made, b"/services.json")[1].heads[0][0].split()[1] == status
+    assert asked(made, b"/services.json")[1].heads[0][0] == status
 
 
 # what cannot be made

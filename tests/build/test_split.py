@@ -11,7 +11,7 @@ from propylon.build.snapshot import build_snapshot
 from propylon.config.load import validate
 from propylon.config.schema import GatewayConfig
 from propylon.engine.snapshot import Snapshot
-from propylon.engine.split import Source, Split
+from propylon.engine.split import Split, StickyCookie
 from propylon.testing import TestClient
 
 SERVICES: dict[str, Any] = {
@@ -57,22 +57,23 @@ def test_each_variant_has_everything_else_of_the_route() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sticky", "source"),
+    ("sticky", "name", "cookie"),
     [
-        ({"cookie": "stay"}, Source("cookie", b"stay")),
-        ({"cookie": "stay", "max_age": "1h"}, Source("cookie", b"stay", 3600)),
-        ({"cookie": "stay", "max_age": "none"}, Source("cookie", b"stay")),
-        ({"header": "X-User"}, Source("header", b"x-user")),
-        ({"client": True}, Source("client")),
+        ({"cookie": "stay"}, "cookie stay", StickyCookie("stay")),
+        ({"cookie": "stay", "max_age": "1h"}, "cookie stay", StickyCookie("stay", 3600)),
+        ({"cookie": "stay", "max_age": "none"}, "cookie stay", StickyCookie("stay")),
+        ({"header": "X-User"}, "header x-user", None),
+        ({"client": True}, "client address", None),
     ],
 )
-def test_what_it_sticks_by_arrives(sticky: dict[str, Any], source: Source) -> None:
-    assert split_of(built({"services": {"v1": 1}, "sticky": sticky})).sticky == source
+def test_what_it_sticks_by_arrives(sticky: dict[str, Any], name: str, cookie: StickyCookie | None) -> None:
+    made = split_of(built({"services": {"v1": 1}, "sticky": sticky}))
+    assert (str(made.sticky), made.cookie) == (name, cookie)
 
 
 def test_what_may_name_a_service_arrives() -> None:
-    assert split_of(built({"services": {"v1": 1}, "choose": {"header": "X-V"}})).choose == Source("header", b"x-v")
-    assert split_of(built({"services": {"v1": 1}, "choose": {"cookie": "v"}})).choose == Source("cookie", b"v")
+    assert str(split_of(built({"services": {"v1": 1}, "choose": {"header": "X-V"}})).choose) == "header x-v"
+    assert str(split_of(built({"services": {"v1": 1}, "choose": {"cookie": "v"}})).choose) == "cookie v"
     plain = split_of(built({"services": {"v1": 7, "v2": 3}}))
     assert (plain.choose, plain.sticky, plain.shown()) == (None, None, ["v1 70%", "v2 30%"])
 

@@ -25,7 +25,7 @@ def test_the_certificate_works_and_the_block_can_be_pasted(run: Any, folder: Pat
     pasted = result.output[result.output.index("listen:") :]
     assert yaml.safe_load(pasted)["listen"][0]["address"] == "127.0.0.1:8443"
     (folder / "tls.yaml").write_text(pasted + "routes: [{path: /, respond: hi}]\n")
-    config = load(folder / "tls.yaml").listen[0].tls
+    config = load(folder / "tls.yaml").config.listen[0].tls
     assert config is not None
     context = ssl.create_default_context(cafile=str(folder / "certs/ca.pem"))
     assert shaken(ListenerTls(config, "listener"), context, "x.dev.test")[0].version == "TLSv1.3"

@@ -59,3 +59,15 @@ def test_a_socket_in_a_missing_folder_says_so(run: Any, folder: Path) -> None:
     result = run("run", "unix.yaml")
     assert result.exit_code == 1
     assert "the directory of the socket does not exist" in result.stderr
+
+
+def test_a_policy_that_cannot_be_started_says_so(run: Any, folder: Path) -> None:
+    (folder / "unstarted.py").write_text(
+        "class Broken:\n"
+        "    def start(self): raise OSError('no database')\n"
+        "    def on_request(self, x): pass\n"
+    )  # fmt: skip
+    (folder / "unstarted.yaml").write_text("listen: 127.0.0.1:0\npolicies: [{python: 'unstarted:Broken'}]\n")
+    result = run("run", "unstarted.yaml")
+    assert result.exit_code == 1
+    assert "cannot run unstarted.yaml: policies.0: policy python: no database" in result.stderr

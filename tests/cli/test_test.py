@@ -170,7 +170,7 @@ def test_check_counts_them(run: Any, folder: Path) -> None:
 def test_a_policy_that_never_answers_is_given_up(run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("propylon.cli._expectations.REQUEST_SECONDS", 0.05)
     write(folder, "{request: GET /python, expect: {status: 401}}")
-    never = POLICIES.replace("asyncio.sleep(0)", "asyncio.sleep(30)")
+    never = POLICIES.replace("asyncio.sleep(0)", "asyncio.Event().wait()")
     (folder / "tested_policies.py").write_text(never)
     result = run("test", "t.yaml")
     assert "answer: expected one, found none within" in result.output
@@ -183,3 +183,41 @@ def test_tests_of_a_python_gateway_are_run(run: Any, folder: Path) -> None:
         "gateway.route('/a', respond={'body': 'hi'})\n"
     )
     assert run("test", "app:gateway").output == "ok   GET /a\n1 test, all as expected\n"
+
+
+STARTED = """
+class Started:
+    def start(self):
+        print("started")
+
+    def on_request(self, x):
+        pass
+
+    async def close(self):
+        print("closed")
+"""
+
+
+def use(folder: Path, module: str, code: str) -> None:
+    """Put another policy in the place of `guard`."""
+    file = folder / "t.yaml"
+    file.write_text(file.read_text().replace("tested_policies:guard", f"{module}:Started"))
+    (folder / f"{module}.py").write_text(code)
+
+
+def test_policies_are_started_and_closed(run: Any, folder: Path) -> None:
+    write(folder, "{request: GET /python, expect: {status: 200}}")
+    use(folder, "started", STARTED)
+    result = run("test", "t.yaml")
+    assert result.output.splitlines() == ["started", "closed", "ok   GET /python", "1 test, all as expected"]
+
+
+def test_a_policy_that_cannot_be_started_is_told(run: Any, folder: Path) -> None:
+    write(folder, "{request: GET /python, expect: {status: 200}}")
+    (folder / "t.yaml").write_text(
+        (folder / "t.yaml").read_text().replace("tested_policies:guard", "not_started:Started")
+    )
+    (folder / "not_started.py").write_text(STARTED.replace('print("started")', 'raise OSError("no database")'))
+    result = run("test", "t.yaml")
+    assert result.exit_code == 1
+    assert "t.yaml: routes.6.policies.0: policy python: no database" in result.output

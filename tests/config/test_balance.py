@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from propylon.config.load import load_text, validate
+from propylon.config.load import validate
 from propylon.config.problems import ConfigError
 from propylon.config.schema.balance import BalanceEntry
 from propylon.plugins import BALANCERS
 from propylon.services.balancing import consistent_hash, p2c
 from tests.config.conftest import ColourConfig
+from tests.support.config import load_text
 
 
 def balance(value: Any) -> BalanceEntry:

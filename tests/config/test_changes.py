@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from propylon.config.changes import changes
-from propylon.config.load import Loaded, load_whole, validate
-from propylon.config.service_mode.load import load as load_service_mode
+from propylon.config.load import Loaded, load, validate
+from propylon.service_mode.load import load as load_service_mode
 
 SERVICE = {"users": {"endpoints": ["http://a:1", "http://b:1"]}}
 ROUTE = {"name": "r", "path": "/a/*", "service": "users"}
@@ -89,7 +89,7 @@ def secretive(folder: Path, secret: str, extra: str = "") -> Loaded:
         "  - {path: /b, service: s, policies: [{headers: {request: {set: {x-a: 'Bearer ${SECRET}'}}}}]}\n" + extra
     )
     environment = {"SECRET": f"env-{secret}", "HOST_OF_S": f"host-{secret}.test"}
-    return load_whole(folder / "g.yaml", environment=environment)
+    return load(folder / "g.yaml", environment=environment)
 
 
 def test_secrets_are_never_shown(tmp_path: Path) -> None:
@@ -103,11 +103,11 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
 
 
 def test_short_secrets_are_hidden_where_they_are_the_whole_value(tmp_path: Path) -> None:
-    def load(value: str) -> Loaded:
+    def loaded(value: str) -> Loaded:
         (tmp_path / "g.yaml").write_text("routes: [{path: /, respond: {body: '${PIN}'}}]\n")
-        return load_whole(tmp_path / "g.yaml", environment={"PIN": value})
+        return load(tmp_path / "g.yaml", environment={"PIN": value})
 
-    (found,) = changes(load("12"), load("34"))
+    (found,) = changes(loaded("12"), loaded("34"))
     assert "12" not in str(found)
     assert "34" not in str(found)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from propylon.build.service import make_provider
 from propylon.config.document import parse
 from propylon.config.problems import from_validation
 from propylon.config.resolve import Resolver
@@ -69,7 +70,7 @@ def test_a_provider_is_found_by_its_name_and_has_its_settings() -> None:
     config = read("discover: {file: {path: users.yaml, interval: 5s}}")
     assert config.name == "file"
     assert config.config == file_provider.Config(path="users.yaml", interval=5)
-    assert isinstance(config.provider(PLACE), file_provider.Provider)
+    assert isinstance(make_provider(config, PLACE), file_provider.Provider)
 
 
 def test_the_short_form_of_a_provider_is_its_own() -> None:
@@ -86,7 +87,7 @@ def test_every_built_in_provider_is_frozen_and_refuses_unknown_keys() -> None:
 
 
 async def test_another_package_brings_a_provider() -> None:
-    provider = read("discover: {registry: {address: test}}").provider(PLACE)
+    provider = make_provider(read("discover: {registry: {address: test}}"), PLACE)
     async with lists_of(provider) as lists:
         assert await lists.next() == [EndpointSpec("http://users.test")]
 
@@ -143,7 +144,7 @@ async def test_in_python_a_function_is_enough() -> None:
     config = Holder.model_validate({"discover": _users}).discover
     assert config == DiscoverConfig.of(_users)
     assert config.config == PythonConfig(source=_users)
-    async with lists_of(config.provider(PLACE)) as lists:
+    async with lists_of(make_provider(config, PLACE)) as lists:
         assert await lists.next() == [EndpointSpec("http://a.test")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from propylon.config.files import files_named
-from propylon.config.load import load_whole
+from propylon.config.load import load
 from tests.support.tls import Certificates
 
 
@@ -24,7 +24,7 @@ def test_every_file_is_found(tmp_path: Path, certificates: Certificates) -> None
         "  f: {discover: {file: found.json}}\n"
         "routes: [{path: /, respond: {body: {from_file: secret}}}]\n"
     )
-    loaded = load_whole(file)
+    loaded = load(file)
     named = {*a.values(), *client.values(), ca, str(tmp_path / "404.html")}
     assert {str(path) for path in files_named(loaded.config)} == named
     assert {str(path) for path in loaded.files} == {str(file), str(tmp_path / "secret")}

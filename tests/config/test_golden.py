@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from propylon.config.load import load_text
 from propylon.config.problems import ConfigError
+from tests.support.config import load_text
 
 CASES = sorted((Path(__file__).parent / "golden").glob("*.txt"))
 LINE = "----------\n"
@@ -19,7 +19,7 @@ LINE = "----------\n"
 def test_a_configuration_has_these_problems(case: Path) -> None:
     text, _, expected = case.read_text().partition(LINE)
     with pytest.raises(ConfigError) as raised:
-        load_text(text, "gateway.yaml", base_dir="/etc/propylon", environment={"HOST": "db"})
+        load_text(text, "gateway.yaml", base_dir=Path("/etc/propylon"), environment={"HOST": "db"})
     found = f"{raised.value}\n"
     if os.environ.get("PROPYLON_GOLDEN") == "write":
         case.write_text(text + LINE + found)

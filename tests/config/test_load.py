@@ -10,9 +10,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from propylon.config.load import load, load_text, validate
+from propylon.config.load import load, validate
 from propylon.config.problems import ConfigError
 from propylon.config.schema import GatewayConfig
+from tests.support.config import load_text
 
 EXAMPLE = """
 listen: 127.0.0.1:${PORT:-8080}
@@ -35,7 +36,7 @@ routes:
 def test_a_file_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text(EXAMPLE)
-    config = load(path, environment={"PORT": "9000"})
+    config = load(path, environment={"PORT": "9000"}).config
     assert str(config.listen[0].address) == "127.0.0.1:9000"
     assert [route.path for route in config.routes] == [("/users/*",), ("/hello",)]
     entry = config.routes[0].policies[0]
@@ -48,7 +49,7 @@ def test_files_are_found_beside_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "404.html").write_text("gone")
     path = tmp_path / "gateway.yaml"
     path.write_text("errors: {pages: {404: 404.html}}")
-    assert load(path).errors.pages == {"404": tmp_path / "404.html"}
+    assert load(path).config.errors.pages == {"404": tmp_path / "404.html"}
 
 
 def problems_of(path: str | Path) -> str:

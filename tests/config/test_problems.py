@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from propylon.config.load import load_text
 from propylon.config.problems import ConfigError, Problem, suggest
+from tests.support.config import load_text
 
 
 def problems(text: str, **environment: str) -> ConfigError:

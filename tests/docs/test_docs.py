@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from propylon import Gateway
 from propylon.cli.main import main
-from propylon.config.load import load_text
+from tests.support.config import load_text
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from propylon import Exchange, Gateway, Response
-from propylon.engine.errors import FAILURES
+from propylon.failures import FAILURES
 from tests.conftest import BOTH_LOOPS
 from tests.support.checks import assert_no_whole_request, assert_problem, assert_refused, assert_still_serves
 from tests.support.client import ConnectionEnded, request_bytes

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import BOTH_LOOPS
 from tests.support.checks import assert_problem
 from tests.support.client import RawClient, request_bytes
-from tests.support.deadline import real_time, settle, within
+from tests.support.deadline import real_time, settle, until, within
 from tests.support.front import Front, Fronts
 from tests.support.upstream import UpstreamConnection, ok
 
@@ -47,9 +47,7 @@ async def connected(f: Front, *fields: bytes) -> tuple[RawClient, UpstreamConnec
 async def no_streams(f: Front) -> None:
     """Wait until the gateway has no client."""
     worker: Any = f.gateway._worker
-    async with within(2, "the gateway lets its clients go"):
-        while worker.connections:
-            await real_time(0.01)
+    await until(lambda: not worker.connections, "the gateway lets its clients go", 2)
 
 
 # passing on

@@ -12,8 +12,8 @@ from bench.processes import free_port
 from propylon import Gateway
 from tests.support.checks import assert_problem
 from tests.support.client import RawClient, Reply, request_bytes
-from tests.support.deadline import within
-from tests.support.front import Fronts
+from tests.support.deadline import real_time, until, within
+from tests.support.front import Fronts, service_of
 from tests.support.oracle import Message
 from tests.support.upstream import PeerGone, ScriptedUpstream, UpstreamConnection, answer, ok
 
@@ -218,7 +218,6 @@ async def test_an_endpoint_that_keeps_failing_is_put_aside_and_comes_back(
     async with within(5, "its return"):
         while len(bad.requests) == before:
             await client.ask(request_bytes())
-            await asyncio.sleep(0.02)
     told = [record.getMessage() for record in caplog.records]
     assert told.count(f"endpoint {bad.url} is put aside for 0 s: 3 failures in a row") == 1
     assert told.count(f"endpoint {bad.url} is back") == 1
@@ -240,7 +239,7 @@ async def test_only_what_may_be_sent_twice_is_hedged_and_only_within_the_budget(
     async def late(connection: UpstreamConnection) -> None:
         while True:
             await connection.request()
-            await asyncio.sleep(0.1)
+            await real_time(0.1)  # longer than a hedge waits
             connection.send(ok(b"late"))
 
     slow, fast = await front.upstream(late), await front.upstream(answer(ok(b"fast")))
@@ -281,7 +280,7 @@ async def test_more_requests_than_may_be_under_way_wait_for_their_turn_or_are_re
         await client.send(request_bytes(b"/%d" % number))
         await upstream.until(lambda number=number: len(upstream.requests) == number + 1, "a request")  # type: ignore[misc]
     await clients[2].send(request_bytes(b"/2"))
-    await asyncio.sleep(0.05)
+    await until(lambda: "waiting=1" in repr(service_of(running, "small").concurrency), "the third is in line")
     refused = await clients[3].ask(request_bytes(b"/3"))
     assert assert_problem(refused, 503) == "choose.queue_full"
     assert len(upstream.requests) == 2

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from propylon import Gateway
-from propylon.policies.mirror import Config, Policy
 from tests.conftest import BOTH_LOOPS
 from tests.support.client import request_bytes
 from tests.support.deadline import real_time, until, within
 from tests.support.frames import SWITCH, handshake
-from tests.support.front import Fronts
+from tests.support.front import Fronts, service_of
 from tests.support.upstream import Script, ScriptedUpstream, UpstreamConnection, answer, ok
 
 LARGE = bytes(range(256)) * 2048  # 512 KiB
@@ -24,8 +23,8 @@ async def hang(connection: UpstreamConnection) -> None:
     await connection.request()
 
 
-def gateway(users: ScriptedUpstream, copies: str, **settings: Any) -> Gateway:
-    made = Gateway(listen="127.0.0.1:0", timeouts={"drain": "200ms"})
+def gateway(users: ScriptedUpstream, copies: str, *, drain: str = "200ms", **settings: Any) -> Gateway:
+    made = Gateway(listen="127.0.0.1:0", timeouts={"drain": drain})
     made.service("users", [users.url]).service("next", [copies])
     return made.route("/*", service="users", policies=[{"mirror": {"service": "next"} | settings}])
 
@@ -87,11 +86,13 @@ async def test_a_mirror_that_does_not_read_holds_no_client_up(front: Fronts) -> 
 
 async def test_copies_use_connections_again(front: Fronts) -> None:
     users, copies = await front.upstream(), await front.upstream()
-    client = await front.client(await front.start(gateway(users, copies.url)))
+    running = await front.start(gateway(users, copies.url))
+    client = await front.client(running)
+    pool = service_of(running, "next").endpoints[0].pool
     for number in range(5):
         await client.ask(request_bytes(b"/x"))
         await copies.until(lambda number=number: len(copies.requests) > number, "the copy")  # type: ignore[misc]
-        await asyncio.sleep(0.01)
+        await until(lambda: pool.idle == pool.open, "the end of the copy")
     assert len(copies.connections) < 5
 
 
@@ -117,9 +118,9 @@ async def test_a_gateway_that_stops_waits_for_copies_under_way(front: Fronts) ->
         connection.send(ok())
 
     users, copies = await front.upstream(), await front.upstream(late)
-    policy = Policy(Config(service="next"))
-    made = Gateway(listen="127.0.0.1:0", timeouts={"drain": "5s"})
-    made.service("users", [users.url]).service("next", [copies.url]).route("/*", service="users", policies=[policy])
+    made = gateway(users, copies.url, drain="5s")
+    (placed,) = made.snapshot().policies
+    policy: Any = placed.policy
     await front.start(made)
     client = await front.client(made)
     assert (await client.ask(request_bytes(b"/x"))).status == 200

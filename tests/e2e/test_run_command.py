@@ -402,7 +402,7 @@ async def test_a_gateway_that_still_waits_for_endpoints_stops_at_once(tmp_path: 
         "import asyncio, sys\n"
         "async def never():\n"
         "    print('looking', file=sys.stderr, flush=True)\n"
-        "    await asyncio.sleep(3600)\n"
+        "    await asyncio.Event().wait()\n"
         "    yield []\n"
     )
     (tmp_path / "p.yaml").write_text(

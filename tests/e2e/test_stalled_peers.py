@@ -14,7 +14,7 @@ from propylon.services import directory
 from tests.conftest import BOTH_LOOPS
 from tests.support.checks import assert_problem, assert_still_serves
 from tests.support.client import RawClient, request_bytes
-from tests.support.deadline import real_time, settle, within
+from tests.support.deadline import real_time, settle, until
 from tests.support.front import Front, Fronts
 from tests.support.oracle import Message
 from tests.support.upstream import PeerGone, UpstreamConnection, answer, ok
@@ -61,9 +61,7 @@ def connections(f: Front) -> int:
 
 
 async def no_connections(f: Front, seconds: float) -> None:
-    async with within(seconds, "the gateway cuts the client"):
-        while connections(f):
-            await real_time(0.01)
+    await until(lambda: not connections(f), "the gateway cuts the client", seconds)
 
 
 async def read_slowly(client: RawClient, pause: float) -> bytes:

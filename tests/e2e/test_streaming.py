@@ -11,7 +11,7 @@ from propylon import Exchange
 from tests.conftest import BOTH_LOOPS
 from tests.e2e.test_stalled_peers import small_client
 from tests.support.client import RawClient, request_bytes
-from tests.support.deadline import real_time, settle, within
+from tests.support.deadline import settle, until, within
 from tests.support.front import Front, Fronts
 from tests.support.upstream import UpstreamConnection
 
@@ -139,9 +139,7 @@ async def test_what_is_held_for_an_endpoint_is_bounded_by_the_same_limit(front: 
         client.send_all(b"POST / HTTP/1.1\r\nhost: a.example\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
     )
     await f.upstream.until(lambda: bool(f.upstream.requests), "the head")
-    async with within(10, "the gateway holds as much as it may"):
-        while not seen[0].stalled:
-            await real_time(0.01)
+    await until(lambda: bool(seen) and seen[0].stalled, "the gateway holds as much as it may", 10)
     await settle(500)
     assert WRITE_BUFFER < seen[0]._transport.get_write_buffer_size() < WRITE_BUFFER + 2 * READ
     assert not upload.done()

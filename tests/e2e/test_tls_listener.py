@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from propylon import Exchange, Gateway, Response
-from propylon.build.snapshot import BuildError
+from propylon.build.errors import BuildError
 from propylon.inbound.tls_handshake import PLAIN_HTTP_ANSWER
 from propylon.runtime import worker as worker_module
 from tests.conftest import BOTH_LOOPS

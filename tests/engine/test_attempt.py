@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from math import inf
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,19 +11,22 @@ from typing import Any, cast
 import pytest
 
 from propylon.engine import alarm as alarm_module
+from propylon.engine import ask as ask_module
 from propylon.engine import attempt as attempt_module
 from propylon.engine import exchange as exchange_module
-from propylon.engine import request_out as request_module
+from propylon.engine import retry as retry_module
+from propylon.engine import timed as timed_module
 from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
-from propylon.engine.errors import FAILURES, GatewayError
+from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.retry import RetrySettings
+from propylon.failures import FAILURES
 from propylon.services.breaker import Breaker, BreakerSettings
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import BreakerUse, PassiveHealth
-from tests.support.deadline import settle
+from tests.support.deadline import never, settle
 from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot
 from tests.support.tries import EMPTY, Counts, Tries
 
@@ -74,19 +78,19 @@ def test_an_attempt_counts_until_it_is_ended_and_is_ended_once() -> None:
     endpoint = FakeEndpoint()
     made = Attempt(exchange(), fake_service(endpoint), cast("Any", endpoint))
     assert endpoint.vitals.inflight == 1
-    made.end()
-    made.end()
+    made.settle()
+    made.settle()
     made.blame(GatewayError("attempt.closed"))
     assert endpoint.vitals.inflight == 0
 
 
 async def test_what_an_endpoint_takes_is_counted_from_when_the_request_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, attempt_module, request_module)
+    clock = Clock(monkeypatch, attempt_module, ask_module)
     endpoint, upstream = FakeEndpoint(), FakeUpstream()
     x = exchange(snapshot(endpoint=endpoint), client=FakeClient())
     x.start(forward(x))
     clock.now += 5.0  # it waits for a connection
-    endpoint.pool.tickets[0].connection = cast("Any", upstream)
+    endpoint.pool.leases[0].upstream = cast("Any", upstream)
     x.notify()
     clock.now += 0.25
     upstream.answer(EMPTY)
@@ -262,7 +266,7 @@ async def test_what_is_not_tried_again_costs_no_budget() -> None:
 
 async def test_no_try_begins_that_the_total_time_would_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for seconds, again in ((0.4, False), (0.6, True)):
-        clock = Clock(monkeypatch, attempt_module, exchange_module)
+        clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
         tries = Tries(retry=RetrySettings(backoff=0.5, backoff_max=0.5))
         tries.service.random = lambda: 0.999999
         tries.x.set_timeouts(total=seconds)
@@ -280,7 +284,7 @@ async def test_no_try_begins_that_the_total_time_would_end(monkeypatch: pytest.M
 
 
 async def test_the_time_for_each_try_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, attempt_module, exchange_module)
+    clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
     tries = Tries(retry=RetrySettings(on=ALL_CAUSES, per_try=2.0))
     await tries.start()
     clock.now += 1.9
@@ -299,7 +303,7 @@ async def test_the_time_for_each_try_begins_anew(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_the_time_for_a_try_never_exceeds_that_of_the_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, attempt_module, exchange_module)
+    clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
     tries = Tries(retry=RetrySettings(per_try=2.0))
     tries.x.set_timeouts(response=1.0)
     await tries.start()
@@ -355,7 +359,7 @@ async def test_the_wait_grows_and_is_drawn_by_lot(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_client_that_goes_away_is_nobodys_fault() -> None:
-    passive = PassiveHealth(EjectionSettings(consecutive=1), share=1.0)
+    passive = PassiveHealth(ejection=EjectionSettings(consecutive=1), share=1.0)
     tries = await Tries(settings={"passive": passive}).start()
     tries.x.fail(GatewayError("relay.client_gone"))
     assert tries.endpoints[0].vitals.ejection.until == 0
@@ -366,8 +370,8 @@ async def test_a_client_that_goes_away_is_nobodys_fault() -> None:
 
 
 async def test_endpoints_learn_of_every_try() -> None:
-    passive = PassiveHealth(EjectionSettings(consecutive=1), statuses=frozenset((503,)), share=1.0)
-    breaker = BreakerUse(BreakerSettings(consecutive=9), endpoints=False, service=True)
+    passive = PassiveHealth(ejection=EjectionSettings(consecutive=1), statuses=frozenset((503,)), share=1.0)
+    breaker = BreakerUse(settings=BreakerSettings(consecutive=9), endpoints=False, service=True)
     retry = RetrySettings(statuses=frozenset((503,)))
     tries = await Tries(retry=retry, settings={"passive": passive, "breaker": breaker}).start()
     await tries.fail(0)
@@ -379,7 +383,7 @@ async def test_endpoints_learn_of_every_try() -> None:
 
 
 async def test_an_endpoint_that_breaks_off_its_answer_is_blamed() -> None:
-    passive = PassiveHealth(EjectionSettings(consecutive=1), share=1.0)
+    passive = PassiveHealth(ejection=EjectionSettings(consecutive=1), share=1.0)
     tries = await Tries(settings={"passive": passive}).start()
     tries.upstreams[0].begin_answer(OK + b"content-length: 9\r\n", b"half")
     tries.upstreams[0].fail("relay.truncated")
@@ -388,7 +392,7 @@ async def test_an_endpoint_that_breaks_off_its_answer_is_blamed() -> None:
     tries.ended()
 
 
-STRICT: dict[str, Any] = {"passive": PassiveHealth(EjectionSettings(consecutive=1), share=1.0)}
+STRICT: dict[str, Any] = {"passive": PassiveHealth(ejection=EjectionSettings(consecutive=1), share=1.0)}
 
 
 @pytest.mark.parametrize(("ended", "stalled", "blamed"), [(False, False, 0), (False, True, 1), (True, False, 1)])
@@ -411,7 +415,7 @@ async def test_who_is_blamed_when_all_time_is_over(ended: bool, stalled: bool, b
 async def test_nobody_is_blamed_for_a_policy_that_takes_all_the_time() -> None:
     class Slow:
         async def on_attempt(self, *_: object) -> None:
-            await asyncio.sleep(60)
+            await never()
 
     tries = await Tries(Slow(), settings=STRICT).start()
     tries.x.fail(GatewayError("attempt.total_timeout"))
@@ -455,12 +459,48 @@ async def test_a_replaced_connection_begins_with_fresh_headers_too() -> None:
     assert b"x-n: 1\r\n" not in tries.upstreams[0].block
 
 
+async def test_what_a_policy_of_a_try_still_does_is_cancelled_when_the_exchange_ends() -> None:
+    ended: list[str] = []
+
+    class Slow:
+        async def on_attempt(self, *_: object) -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append("cancelled")
+
+    tries = await Tries(Slow()).start()
+    tries.x.fail(GatewayError("relay.client_gone"))
+    await settle()
+    assert ended == ["cancelled"]
+    assert tries.upstreams[0].finished == 1
+    assert tries.endpoints[0].vitals.inflight == 0
+
+
+async def test_an_attempt_goes_on_whenever_it_is_stepped_and_only_as_far_as_it_can() -> None:
+    endpoint, upstream = FakeEndpoint(), FakeUpstream()
+    x = exchange(snapshot(endpoint=endpoint))
+    made = Attempt(x, fake_service(endpoint), cast("Any", endpoint))
+    assert [made.advance(), made.advance()] == [False, False]
+    assert len(endpoint.pool.leases) == 1  # one claim, however often it is asked
+    endpoint.pool.leases[0].upstream = upstream
+    assert not made.advance()
+    assert (len(upstream.sent), made.number) == (1, 1)
+    assert not made.advance()
+    upstream.exchange = None  # it is not the exchange that steps it here
+    upstream.answer(EMPTY)
+    assert made.advance()
+    assert len(upstream.sent) == 1
+    made.settle()
+    assert (made.upstream, upstream.finished, endpoint.vitals.inflight) == (None, 1, 0)
+
+
 async def test_on_attempt_that_fails_is_not_tried_again_and_nobody_is_blamed() -> None:
     class Fails:
         def on_attempt(self, *_: object) -> None:
             raise OSError
 
-    passive = PassiveHealth(EjectionSettings(consecutive=1), share=1.0)
+    passive = PassiveHealth(ejection=EjectionSettings(consecutive=1), share=1.0)
     tries = await Tries(Fails(), retry=RetrySettings(on=ALL_CAUSES), settings={"passive": passive}).start()
     assert (tries.asked, tries.code) == ([False, False, False], "request.policy_failed")
     assert tries.endpoints[0].vitals.ejection.until == 0
@@ -546,10 +586,10 @@ async def test_what_arrives_between_two_tries_is_not_lost_though_it_is_too_large
     await tries.start()
     body.feed(b"ab")
     await tries.fail(0)
-    (ticket,) = tries.endpoints[1].pool.tickets
+    (lease,) = tries.endpoints[1].pool.leases
     assert tries.source.paused
     body.feed(b"cdef")
-    ticket.connection = cast("Any", tries.upstreams[1])
+    lease.upstream = cast("Any", tries.upstreams[1])
     tries.x.notify()
     assert not tries.source.paused
     assert tries.upstreams[1].request_body == b"abcdef"
@@ -566,11 +606,11 @@ async def test_the_same_holds_where_only_the_connection_is_replaced() -> None:
     await tries.start()
     body.feed(b"ab")
     kept.fail("attempt.closed")
-    (ticket,) = tries.endpoints[0].pool.tickets
+    (lease,) = tries.endpoints[0].pool.leases
     assert tries.source.paused
     body.feed(b"cdef")
     assert kept.request_body == b"ab"
-    ticket.connection = cast("Any", tries.upstreams[0])
+    lease.upstream = cast("Any", tries.upstreams[0])
     tries.x.notify()
     assert tries.upstreams[0].request_body == b"abcdef"
     assert not tries.source.paused
@@ -608,7 +648,7 @@ async def test_an_answer_before_the_bodys_end_may_be_tried_again() -> None:
 
 
 async def test_no_deadline_of_an_attempt_is_left_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    Clock(monkeypatch, attempt_module, exchange_module)
+    Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
     tries = Tries(retry=RetrySettings(per_try=1.0))
     tries.x.set_timeouts(total=5.0)
     await tries.start()
@@ -634,7 +674,7 @@ async def test_nobody_waits_where_no_endpoint_has_seen_anything(code: str, monke
 
 @pytest.mark.parametrize(("probes", "cookies"), [(False, 1), (True, 0)])
 async def test_a_client_whose_request_is_a_probe_is_not_told_to_stay_there(probes: bool, cookies: int) -> None:
-    tries = Tries(settings={"breaker": BreakerUse(BreakerSettings(consecutive=1, open=0.001))})
+    tries = Tries(settings={"breaker": BreakerUse(settings=BreakerSettings(consecutive=1, open=0.001))})
     breaker = tries.endpoints[0].breaker = Breaker(BreakerSettings(consecutive=1, open=0.001), lambda: 0.5)
     tries.service.fields = lambda x, endpoint: b"set-cookie: stay=%s\r\n" % endpoint.url.encode()
     if probes:
@@ -647,3 +687,60 @@ async def test_a_client_whose_request_is_a_probe_is_not_told_to_stay_there(probe
     assert tries.client.heads[0][1].count(b"set-cookie") == cookies
     assert breaker.state == "closed"
     tries.ended()
+
+
+# what is seen of it afterwards
+
+
+async def test_every_try_is_told_in_order_with_its_outcome_and_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
+    seen: list[tuple[str, int, int | str, float]] = []
+
+    class Tells:
+        def on_done(self, x: Exchange) -> None:
+            seen.extend((made.endpoint.url, made.number, made.outcome, made.head_at) for made in x.tries)
+
+    tries = Tries(Tells())
+    tries.endpoints[0].pool.refusal = GatewayError("connect.refused")
+    await tries.start()
+    await tries.fail(1)
+    clock.now += 0.5
+    await tries.answer(2)
+    assert seen == [
+        ("http://10.0.0.0:1", 0, "connect.refused", 0.0),
+        ("http://10.0.0.1:1", 1, "attempt.closed", 0.0),
+        ("http://10.0.0.2:1", 2, 200, clock.now),
+    ]
+    tries.ended()
+
+
+async def test_what_is_kept_of_tries_holds_no_exchange_back() -> None:
+    tries = await Tries().start()
+    await tries.fail(0)
+    await tries.answer(1)
+    assert len(tries.x.tries) == 2
+    assert not any(each is tries.x for made in tries.x.tries for each in gc.get_referents(made))
+
+
+async def test_fields_for_one_endpoint_alone_go_to_no_other() -> None:
+    class Signs:
+        def on_attempt(self, x: Exchange, attempt: Attempt) -> None:
+            if attempt.number == 1:
+                attempt.extra = b"x-signed: yes\r\n"
+
+    tries = await Tries(Signs()).start()
+    await tries.fail(0)
+    await tries.answer(1)
+    assert [b"x-signed: yes\r\n" in upstream.block for upstream in tries.upstreams[:2]] == [True, False]
+    tries.ended()
+
+
+def test_headers_of_a_try_that_is_over_are_those_that_a_policy_looked_at() -> None:
+    endpoint = FakeEndpoint()
+    looked, other = (Attempt(exchange(), fake_service(endpoint), cast("Any", endpoint)) for _ in range(2))
+    looked.headers.set("x-a", "1")
+    for made in (looked, other):
+        made.settle()
+    assert looked.headers["x-a"] == "1"
+    with pytest.raises(RuntimeError, match="over"):
+        _ = other.headers

@@ -273,3 +273,41 @@ def test_a_tap_that_is_taken_away_gets_nothing_more_even_in_the_middle_of_a_piec
     body.feed(b"b")
     assert leaves.pieces == [b"a"]
     assert other.pieces == [b"a", b"b"]
+
+
+# taps
+
+
+class Tap(Sink):
+    """A tap that notes how it ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[str] = []
+
+    def fail_body(self, error: GatewayError) -> None:
+        self.errors.append(error.code)
+
+
+def test_a_tap_is_told_of_a_body_that_is_cut_short_or_not_wanted_any_more() -> None:
+    for end in ("fail", "detach"):
+        body, tap = Body(Source()), Tap()
+        body.feed(b"held")
+        body.tap(tap)
+        body.pipe(Sink())
+        body.feed(b"more")
+        if end == "fail":
+            body.fail(GatewayError("relay.truncated"))
+        else:
+            body.detach()
+        assert b"".join(tap.pieces) == b"heldmore"
+        assert tap.trailers is None
+        assert tap.errors == ["relay.truncated" if end == "fail" else "relay.client_gone"]
+
+
+def test_a_tap_on_a_body_that_has_ended_gets_all_of_it() -> None:
+    body, tap = Body.of(b"all"), Tap()
+    body.tap(tap)
+    body.pipe(Sink())
+    body.detach()
+    assert (tap.pieces, tap.trailers, tap.errors) == ([b"all"], [], [])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from propylon.engine import event_stream as module
 from propylon.engine import exchange as exchange_module
+from propylon.engine import timed as timed_module
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import MAX_HELD_BYTES
@@ -66,7 +67,7 @@ class Stream:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch, module, exchange_module)
+    return Clock(monkeypatch, module, exchange_module, timed_module)
 
 
 # passing on
@@ -100,7 +101,7 @@ def test_every_stream_arrives_as_it_was_sent(pieces: list[bytes], whole: bool) -
 def test_what_is_no_event_stream_in_plain_text_is_not_touched(head: bytes, clock: Clock) -> None:
     for policies in ((), (Sees(),)):
         stream = Stream(*policies, head=head, heartbeat=1.0, error_event=True, max_age=2.0).feed(b"data: 1")
-        assert stream.x.event_stream is None
+        assert stream.x.lasting is None
         stream.check(clock.now + 10)
         assert stream.pieces() == [b"data: 1"]
         stream.upstream.fail("relay.truncated")
@@ -120,9 +121,9 @@ class Sees:
 
 
 def test_what_a_policy_has_made_of_the_head_counts() -> None:
-    assert Stream(Sees()).x.event_stream is not None
-    assert Stream(Sees(content_type="text/plain")).x.event_stream is None
-    assert Stream(Sees(content_encoding="br")).x.event_stream is None
+    assert Stream(Sees()).x.lasting is not None
+    assert Stream(Sees(content_type="text/plain")).x.lasting is None
+    assert Stream(Sees(content_encoding="br")).x.lasting is None
 
 
 def test_what_chunk_policies_make_of_a_stream_is_what_is_looked_at() -> None:
@@ -215,8 +216,8 @@ def test_a_comment_stands_between_lines(piece: bytes, possible: bool) -> None:
     if piece:
         stream.feed(piece)
     before = stream.client.body
-    assert stream.x.event_stream is not None
-    assert stream.x.event_stream.comment() is possible
+    assert stream.x.lasting is not None
+    assert stream.x.lasting.comment() is possible
     assert stream.client.body == before + (COMMENT if possible else b"")
 
 

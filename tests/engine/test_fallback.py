@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 
 from propylon import Response
+from propylon.engine import ask as ask_module
 from propylon.engine import attempt as attempt_module
 from propylon.engine import exchange as exchange_module
+from propylon.engine import retry as retry_module
+from propylon.engine import timed as timed_module
 from propylon.engine.body import Body
-from propylon.engine.errors import FAILURES, GatewayError
+from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import Fallback
+from propylon.failures import FAILURES
 from propylon.services.settings import Concurrency
 from tests.support.deadline import settle
 from tests.support.fakes import Clock, FakeEndpoint, FakeUpstream, fake_service
@@ -176,7 +180,7 @@ async def test_what_breaks_off_behind_its_head_is_cut_and_nothing_takes_over() -
 
 
 async def test_another_service_has_its_own_time_for_a_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, attempt_module, exchange_module)
+    clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
     upstream = FakeUpstream()
     other = Fallback(fake_service(FakeEndpoint(upstream)))
     tries = falling(other, retry=RetrySettings(per_try=0.5))
@@ -191,7 +195,7 @@ async def test_another_service_has_its_own_time_for_a_try(monkeypatch: pytest.Mo
 
 
 async def test_no_other_service_is_asked_when_the_total_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, attempt_module, exchange_module)
+    clock = Clock(monkeypatch, attempt_module, ask_module, retry_module, exchange_module, timed_module)
     upstream = FakeUpstream()
     tries = falling(Fallback(fake_service(FakeEndpoint(upstream))))
     tries.x.set_timeouts(total=1.0)

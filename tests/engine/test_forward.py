@@ -14,10 +14,12 @@ import pytest
 from propylon import Response
 from propylon.engine import clock as clock_module
 from propylon.engine import exchange as exchange_module
+from propylon.engine import timed as timed_module
 from propylon.engine.body import Body
-from propylon.engine.errors import FAILURES, GatewayError
+from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
+from propylon.failures import FAILURES
 from tests.support.deadline import settle
 from tests.support.fakes import OK, TOLD, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 from tests.support.frames import close_frame
@@ -261,7 +263,7 @@ async def test_a_policy_that_reads_a_body_that_breaks_off_does_not_wait_for_ever
 
 
 async def test_a_policy_that_reads_a_body_waits_no_longer_than_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
 
     class Reader:
         async def on_response(self, x: Exchange) -> None:
@@ -299,7 +301,7 @@ def test_a_client_that_goes_away_during_the_body_ends_everything() -> None:
 def test_a_client_that_goes_away_while_it_waits_in_line_withdraws() -> None:
     run = Run(new=0).start()
     run.x.fail(GatewayError("relay.client_gone"))
-    assert run.endpoint.pool.withdrawn == run.endpoint.pool.tickets
+    assert run.endpoint.pool.withdrawn == run.endpoint.pool.leases
     run.ended()
 
 
@@ -354,7 +356,7 @@ def test_no_connection_is_told() -> None:
 def test_a_connection_that_is_granted_later_is_used() -> None:
     run = Run(new=0).start()
     upstream = FakeUpstream()
-    run.endpoint.pool.tickets[0].connection = upstream  # type: ignore[assignment]
+    run.endpoint.pool.leases[0].upstream = upstream  # type: ignore[assignment]
     run.x.notify()
     upstream.answer(OK + b"content-length: 0\r\n")
     assert run.client.names == ["send"]
@@ -409,7 +411,7 @@ def test_a_defect_of_the_gateway_is_a_500_and_is_logged(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("propylon.engine.request_out.send_request", broken)
+    monkeypatch.setattr("propylon.engine.attempt.send_request", broken)
     run = Run().start()
     assert run.problem() == "gateway.failed"
     assert "ZeroDivisionError" in caplog.text
@@ -488,7 +490,7 @@ def test_a_hook_that_raises_cancelled_error_fails_like_any_other(step: str) -> N
 
 
 async def test_the_total_time_ends_an_exchange_that_waits_in_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
 
     async def endless(x: Exchange) -> None:
         x.set_timeouts(total=10, policy=None)
@@ -505,7 +507,7 @@ async def test_the_total_time_ends_an_exchange_that_waits_in_a_policy(monkeypatc
 
 @pytest.mark.parametrize("phase", ["on_request_chunk", "on_response_chunk"])
 async def test_the_policy_time_ends_a_chunk_hook_that_never_ends(phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     ended: list[str] = []
 
     async def endless(x: Exchange, data: bytes) -> bytes:
@@ -634,7 +636,7 @@ def at(run: Run, clock: Clock) -> float:
 
 
 def test_the_response_has_its_time_from_the_requests_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     run = Run().start()
     assert (at(run, clock), run.x.expiry) == (60, "head.timeout")
     run.x.check(clock.now + 60)
@@ -643,7 +645,7 @@ def test_the_response_has_its_time_from_the_requests_end(monkeypatch: pytest.Mon
 
 
 def test_a_body_under_way_has_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     run = Run().start()
     run.upstream.begin_answer(OK + b"content-length: 9\r\n")
     assert (at(run, clock), run.x.expiry) == (60, "relay.idle_timeout")
@@ -654,13 +656,13 @@ def total(x: Exchange) -> None:
 
 
 def test_the_total_time_ends_the_wait_for_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     run = Run(total).start()
     assert (at(run, clock), run.x.expiry) == (5, "attempt.total_timeout")
 
 
 def test_the_total_time_does_not_end_a_response_that_flows(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     run = Run(total).start()
     clock.now += 3
     run.upstream.begin_answer(OK + b"content-length: 9\r\n", b"ab")
@@ -669,7 +671,7 @@ def test_the_total_time_does_not_end_a_response_that_flows(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("new", [0, 1], ids=["waiting for a connection", "sending the body"])
 def test_the_total_time_counts_from_the_requests_head(monkeypatch: pytest.MonkeyPatch, new: int) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     run = Run(total, new=new, method=b"POST", fields=b"host: a\r\ncontent-length: 9\r\n")
     body = run.x.body = Body(FakeUpstream())
     run.start()

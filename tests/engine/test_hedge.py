@@ -182,11 +182,11 @@ async def test_each_request_passes_the_attempt_policies() -> None:
 async def test_the_delay_is_what_nearly_all_answers_take_once_that_is_known() -> None:
     race = await Race(hedging=Hedging()).start()
     assert race.asked == [1, 0]
-    assert race.service.latencies is not None
+    latencies = race.service.hedge_delay.latencies
     for _ in range(50):
-        race.service.latencies.add(0.0001)
+        latencies.add(0.0001)
     again = Race(hedging=Hedging())
-    again.service.latencies = race.service.latencies
+    again.service.hedge_delay = race.service.hedge_delay
     await again.start()
     for _ in range(50):
         await settle()
@@ -302,3 +302,10 @@ async def test_what_a_policy_added_for_a_connection_that_was_dead_is_not_sent_tw
     kept.fail("attempt.closed")
     await settle()
     assert race.upstreams[0].block.count(b"x-try: 1") == 1
+
+
+@pytest.mark.parametrize("wins", [0, 1])
+async def test_of_two_tries_the_one_that_was_taken_is_told_last(wins: int) -> None:
+    race = await Race().start()
+    race.upstreams[wins].answer(EMPTY)
+    assert [(made.endpoint.url[-3], made.outcome) for made in race.x.tries] == [(str(1 - wins), 0), (str(wins), 200)]

@@ -12,10 +12,13 @@ import pytest
 
 from propylon import Response
 from propylon.engine import exchange as exchange_module
+from propylon.engine import hook_task
 from propylon.engine import pipeline as module
+from propylon.engine import timed as timed_module
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.pipeline import PHASES, PolicyUse, compile_pipeline, first_answer, run_all, run_done
+from propylon.engine.pipeline import PolicyUse, compile_pipeline, first_answer, run_all, run_done
+from propylon.phases import PHASES
 from tests.support.deadline import settle
 from tests.support.fakes import Clock, exchange
 
@@ -283,7 +286,7 @@ async def test_a_hook_that_cancels_itself_is_a_failed_policy(caplog: pytest.LogC
 
 
 async def test_an_async_hook_has_a_deadline_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     gate = asyncio.Event()
 
     async def slow(x: Exchange) -> None:
@@ -374,7 +377,7 @@ def test_a_plain_hook_that_blocks_is_named(
 async def test_an_async_hook_is_named_for_a_step_that_blocks_and_not_for_waiting(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = Clock(monkeypatch, module)
+    clock = Clock(monkeypatch, module, hook_task)
 
     async def patient(x: Exchange) -> None:
         await asyncio.sleep(0)  # the test's clock goes on meanwhile

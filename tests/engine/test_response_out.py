@@ -14,7 +14,7 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.response_out import answer_failure, send
 from propylon.http.response_head import ResponseHead
-from tests.support.fakes import OK, FakeClient, FakeEndpoint, FakeUpstream, exchange
+from tests.support.fakes import OK, FakeClient, FakeEndpoint, FakeUpstream, attempt_on, exchange
 
 OWN = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\nx-request-id: id-1\r\n"
 
@@ -150,10 +150,13 @@ async def test_after_the_head_the_connection_is_cut() -> None:
 
 
 async def test_the_endpoint_is_given_up_before_the_client_is_told() -> None:
-    upstream = FakeUpstream()
-    client = await failed(GatewayError("head.timeout"), upstream=upstream)
-    assert upstream.finished == 1
-    assert client.heads[0][0] == 504
+    upstream, client = FakeUpstream(), FakeClient()
+    x = exchange(client=client)
+    x.attempt = attempt_on(x, upstream)
+    upstream.on_finish = lambda: client.calls.append(("finish",))
+    await answer_failure(x, GatewayError("head.timeout"))
+    assert client.names == ["finish", "send"]
+    assert x.upstream is None
 
 
 @pytest.mark.parametrize(

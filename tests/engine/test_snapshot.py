@@ -53,8 +53,12 @@ def test_it_does_not_change() -> None:
 
 
 def test_defaults_are_those_of_the_documentation() -> None:
-    assert ClientLimits() == ClientLimits(8192, 32768, 65536, 262144, None)
-    assert ClientTimeouts() == ClientTimeouts(10.0, 75.0, 60.0, 60.0, 5.0, float("inf"))
+    assert ClientLimits() == ClientLimits(
+        request_line=8192, header_block=32768, pipeline_buffer=65536, write_buffer=262144, connections=None
+    )
+    assert ClientTimeouts() == ClientTimeouts(
+        header=10.0, keep_alive=75.0, write=60.0, body=60.0, linger=5.0, drain=float("inf")
+    )
 
 
 def test_an_exchange_begins_without_fields() -> None:

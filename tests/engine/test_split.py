@@ -15,16 +15,17 @@ from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.snapshot import CompiledRoute, Snapshot
-from propylon.engine.split import Luck, Share, Source, Split
+from propylon.engine.split import Luck, Share, Split, StickyCookie
 from propylon.http.forwarded import Origin
+from propylon.routing.key import BY_CLIENT, Key, by_cookie, by_header
 from tests.support.fakes import FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot
 from tests.support.frames import SWITCH
 from tests.support.tunnels import HANDSHAKE
 
 CLIENTS = [b"198.51.100.%d/%d" % (number % 256, number) for number in range(4000)]
-HEADER = Source("header", b"x-user")
-COOKIE = Source("cookie", b"stay")
-VERSION = Source("header", b"x-version")
+HEADER = by_header("X-User")
+COOKIE = StickyCookie("stay")
+VERSION = by_header("x-version")
 PLAIN = snapshot()
 
 
@@ -37,8 +38,8 @@ def drawn(*values: float) -> Callable[[], float]:
 def split(
     weights: dict[str, int],
     *,
-    choose: Source | None = None,
-    sticky: Source | None = None,
+    choose: Key | None = None,
+    sticky: Key | StickyCookie | None = None,
     random: Callable[[], float] | None = None,
 ) -> Split:
     """A split whose variants have the names of their services."""
@@ -120,7 +121,7 @@ def test_one_that_goes_gives_its_share_to_the_others() -> None:
 
 
 def test_it_sticks_by_the_clients_address() -> None:
-    made = split({"v1": 50, "v2": 50}, sticky=Source("client"))
+    made = split({"v1": 50, "v2": 50}, sticky=BY_CLIENT)
     found = {address: made.pick(asking(address=address)).name for address in CLIENTS[:50]}
     assert set(found.values()) == {"v1", "v2"}
     assert all(made.pick(asking(address=address)).name == name for address, name in found.items())
@@ -128,9 +129,9 @@ def test_it_sticks_by_the_clients_address() -> None:
 
 @pytest.mark.parametrize(
     ("sticky", "fields", "address"),
-    [(HEADER, b"", b"1"), (HEADER, b"x-user: \r\n", b"1"), (Source("client"), b"", b"")],
+    [(HEADER, b"", b"1"), (HEADER, b"x-user: \r\n", b"1"), (BY_CLIENT, b"", b"")],
 )
-def test_what_has_nothing_to_stick_by_goes_by_chance(sticky: Source, fields: bytes, address: bytes) -> None:
+def test_what_has_nothing_to_stick_by_goes_by_chance(sticky: Key, fields: bytes, address: bytes) -> None:
     made = split({"v1": 50, "v2": 50}, sticky=sticky, random=drawn(0.1, 0.9))
     assert [made.pick(asking(fields, address)).name for _ in range(2)] == ["v1", "v2"]
 
@@ -175,7 +176,7 @@ def test_what_names_no_service_is_ignored(value: bytes) -> None:
 
 
 def test_a_cookie_may_name_it_too() -> None:
-    made = split({"v1": 1, "v2": 0}, choose=Source("cookie", b"version"))
+    made = split({"v1": 1, "v2": 0}, choose=by_cookie("version"))
     assert made.pick(asking(b"cookie: version=v2\r\n")).name == "v2"
 
 

@@ -37,7 +37,7 @@ async def test_a_policy_reads_it_from_the_beginning_and_the_service_gets_it_whol
     file = await spool(x, 5)
     assert file.read() == b"hello"
     assert await body_of(x).read_all(9, "request.body_too_large") == b"hello"
-    x.close()
+    x.settle()
 
 
 async def test_a_policy_cannot_close_it_and_the_exchange_does() -> None:
@@ -47,14 +47,14 @@ async def test_a_policy_cannot_close_it_and_the_exchange_does() -> None:
     file.close()
     assert not file.closed
     assert await body_of(x).read_all(9, "request.body_too_large") == b"hello"
-    x.close()
+    x.settle()
     assert file.closed
 
 
 async def test_no_body_is_an_empty_file() -> None:
     x = with_body(None)
     assert (await spool(x, 0)).read() == b""
-    x.close()
+    x.settle()
 
 
 async def test_a_body_beyond_the_limit_is_refused_and_the_file_is_closed_with_the_exchange() -> None:
@@ -65,7 +65,7 @@ async def test_a_body_beyond_the_limit_is_refused_and_the_file_is_closed_with_th
     with pytest.raises(GatewayError) as caught:
         await spool(x, 5)
     assert caught.value.code == "request.body_too_large"
-    x.close()
+    x.settle()
 
 
 async def test_a_file_is_fed_to_its_sink_whole_in_order_and_in_pieces() -> None:
@@ -115,7 +115,7 @@ async def test_an_endpoint_that_is_full_holds_the_file() -> None:
     assert body_of(x).source is not x.client
     await settle()
     assert upstream.request_body == b"x" * 10
-    x.close()
+    x.settle()
     assert file.closed
 
 
@@ -126,7 +126,7 @@ async def test_an_exchange_that_ends_before_its_file_was_sent_leaves_nothing_beh
     await spool(x, 9)
     sink = FakeClient()
     body_of(x).pipe(sink)  # feeding begins in the next turn of the loop
-    x.close()
+    x.settle()
     await settle()
     assert sink.body == b""
     assert caplog.records == []

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.retry import RetrySettings
+from propylon.engine.snapshot import CompiledRoute
 from propylon.engine.subrequest import Subrequest, SubrequestResponse
+from propylon.routing.rewrite import QueryEdit, strip
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import PassiveHealth
 from tests.support.deadline import settle, until, within
-from tests.support.fakes import OK, FakeEndpoint, FakeUpstream, fake_service
+from tests.support.fakes import OK, FakeEndpoint, FakeUpstream, exchange, fake_service
 
 SOON = 0.03  # seconds, of deadlines that are to pass
 LONG = 30.0
@@ -51,6 +53,28 @@ async def test_it_goes_out_as_it_was_made_and_the_answer_comes_back() -> None:
     answer = await task
     assert (answer.status, answer.headers["x-a"], answer.body, answer.whole) == (200, "1", b"there", True)
     assert upstream.finished == 1
+
+
+async def test_a_copy_of_a_request_is_as_policies_have_made_it_and_is_sent_once() -> None:
+    route = CompiledRoute("r", rewrite=strip("/api"), query_edit=QueryEdit({}, {"b": "2"}, ()))
+    x = exchange(path=b"/api/x", query=b"a=1", fields=b"host: a.example\r\nx-a: 1\r\nx-gone: 1\r\n")
+    x.id, x.route = b"id-1", route
+    x.request.headers.set("x-b", "2")
+    x.request.headers.remove("x-gone")
+    own = Subrequest.of(x)
+    x.request.headers.set("x-late", "1")
+    first, second = FakeUpstream(), FakeUpstream()
+    task = ask(own, FakeEndpoint(first), FakeEndpoint(second))
+    await settle()
+    assert first.line == b"GET /x?a=1&b=2"
+    sent = first.block.lower()
+    assert [field for field in (b"x-a: 1", b"x-b: 2", b"x-request-id: id-1") if field not in sent] == [], sent
+    assert b"x-gone" not in sent
+    assert b"x-late" not in sent
+    first.fail("attempt.closed")
+    with pytest.raises(GatewayError, match=r"attempt\.closed"):
+        await task
+    assert not second.sent
 
 
 async def test_a_service_is_told_about_no_client() -> None:
@@ -160,7 +184,7 @@ async def test_a_failure_comes_to_whoever_asked_and_counts_against_the_endpoint(
 async def test_half_an_answer_is_a_failure_of_the_endpoint() -> None:
     upstream = FakeUpstream()
     endpoint = FakeEndpoint(upstream)
-    service = fake_service(endpoint, passive=PassiveHealth(EjectionSettings(consecutive=1)))
+    service = fake_service(endpoint, passive=PassiveHealth(ejection=EjectionSettings(consecutive=1)))
     task = asyncio.create_task(Subrequest(b"GET", b"/").ask(service, timeout=LONG, limit=100))
     await settle()
     upstream.begin_answer(OK, b"half")
@@ -222,7 +246,7 @@ async def test_on_a_connection_of_its_own_nothing_is_counted_and_nothing_is_trie
         await task
     assert len(upstream.sent) == 1
     assert upstream.finished == 1
-    assert endpoint.pool.tickets == []
+    assert endpoint.pool.leases == []
 
 
 async def test_a_connection_that_is_closed_already_is_a_failure() -> None:

@@ -205,7 +205,7 @@ async def test_what_an_async_hook_gives_after_the_end_of_the_exchange_is_dropped
     stage, sink, _ = transform(slow, x=x)
     stage.write_body(b"a")
     await settle()
-    x.close()
+    x.settle()
     gate.set()
     await settle()
     assert sink.calls == []

@@ -214,7 +214,6 @@ def test_the_gateways_own_pong_ends_here_and_others_pass() -> None:
     reader.token = b"12345678"
     before, after = frame(1, b"before"), frame(10, b"other") + frame(1, b"after")
     assert reader.feed(before + frame(10, b"12345678") + after) == before + after
-    assert reader.pongs == 1
     assert reader.feed(frame(10, b"12345678")) == b""
     assert reader.feed(after) == after
 

@@ -48,26 +48,27 @@ def test_all_values_are_found_in_order() -> None:
     ],
 )
 def test_set_replaces_in_place(text: bytes | None, result: bytes) -> None:
-    assert query.set_value(text, b"a", b"new value") == result
+    assert query.edit(text, {b"a": query.encode(b"a", b"new value")}, (), ()) == result
 
 
 def test_add_appends_and_remove_leaves_no_mark() -> None:
-    assert query.add_value(b"a=1", b"a", b"&=") == b"a=1&a=%26%3D"
-    assert query.remove(b"a=1&b=%2f&%61=2", b"a") == b"b=%2f"
-    assert query.remove(b"a=1", b"a") is None
-    assert query.remove(b"", b"a") == b""
+    assert query.edit(b"a=1", {}, (query.encode(b"a", b"&="),), ()) == b"a=1&a=%26%3D"
+    assert query.edit(b"a=1&b=%2f&%61=2", {}, (), (b"a",)) == b"b=%2f"
+    assert query.edit(b"a=1", {}, (), (b"a",)) is None
+    assert query.edit(b"", {}, (), (b"a",)) == b""
 
 
 @given(QUERIES, st.binary(min_size=1, max_size=4), st.binary(max_size=4))
 def test_edits_touch_nothing_else(text: bytes | None, name: bytes, value: bytes) -> None:
     others = [pair for pair in query.items(text) if pair[0] != name]
-    edited = query.set_value(text, name, value)
+    piece = query.encode(name, value)
+    edited = query.edit(text, {name: piece}, (), ())
     assert query.get_all(edited, name) == [value]
     assert [pair for pair in query.items(edited) if pair[0] != name] == others
-    assert query.items(query.remove(text, name)) == others
-    assert query.items(query.add_value(text, name, value)) == [*query.items(text), (name, value)]
+    assert query.items(query.edit(text, {}, (), (name,))) == others
+    assert query.items(query.edit(text, {}, (piece,), ())) == [*query.items(text), (name, value)]
 
 
 @given(QUERIES)
 def test_an_edit_that_finds_nothing_changes_no_byte(text: bytes | None) -> None:
-    assert query.remove(text, b"absent") == text
+    assert query.edit(text, {}, (), (b"absent",)) == text

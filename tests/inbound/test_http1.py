@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from propylon import Response
 from propylon.engine import exchange as exchange_module
+from propylon.engine import timed as timed_module
 from propylon.engine.body import Body
 from propylon.engine.exchange import Exchange
 from propylon.engine.snapshot import ClientLimits, ClientTimeouts
@@ -98,7 +99,7 @@ def bodies(wire: Wire) -> list[bytes]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch, module, exchange_module)
+    return Clock(monkeypatch, module, exchange_module, timed_module)
 
 
 # requests in, answers out

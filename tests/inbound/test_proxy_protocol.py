@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propylon import Gateway
+from propylon.address import SocketAddress
 from propylon.inbound.connections import Connections
 from propylon.inbound.proxy_protocol import (
     MAX_V2_BODY_BYTES,
@@ -18,7 +19,6 @@ from propylon.inbound.proxy_protocol import (
     ProxyHeaderParser,
     ProxyInfo,
     ProxyPreface,
-    SocketAddress,
 )
 from propylon.runtime.core import Core
 

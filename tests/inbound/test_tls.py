@@ -160,13 +160,13 @@ def test_a_resumed_session_brings_the_certificate_it_was_made_with(
     listener = asking(certificates, "optional")
     context = certificates.client("client", maximum_version=version)
     first, peer = shaken(listener, context)
-    again, _ = shaken(listener, context, session=peer.tls.session)
-    assert again.resumed
+    again, peer = shaken(listener, context, session=peer.tls.session)
+    assert peer.tls.session_reused
     assert again.client_certificate == first.client_certificate
     anonymous = certificates.client(maximum_version=version)
     _, peer = shaken(listener, anonymous)
-    again, _ = shaken(listener, anonymous, session=peer.tls.session)
-    assert again.resumed
+    again, peer = shaken(listener, anonymous, session=peer.tls.session)
+    assert peer.tls.session_reused
     assert again.client_certificate is None
 
 
@@ -200,7 +200,7 @@ def test_sessions_are_resumed_after_a_reload(
     copied("b")
     listener.reload()
     assert seen(listener, certificates.client(), "a.test") == "b"
-    assert shaken(listener, context, session=peer.tls.session)[0].resumed
+    assert shaken(listener, context, session=peer.tls.session)[1].tls.session_reused
 
 
 def test_sessions_are_not_resumed_when_the_authorities_of_clients_changed(
@@ -213,7 +213,7 @@ def test_sessions_are_not_resumed_when_the_authorities_of_clients_changed(
     context = certificates.client("client")
     _, peer = shaken(listener, context)
     listener.reload()
-    assert shaken(listener, context, session=peer.tls.session)[0].resumed, "nothing has changed"
+    assert shaken(listener, context, session=peer.tls.session)[1].tls.session_reused, "nothing has changed"
     shutil.copy(certificates.path("stranger"), ca)
     listener.reload()
     with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):

@@ -85,4 +85,3 @@ def test_services_get_nothing_unless_they_shall(certificates: Certificates) -> N
     listener = ListenerTls(certificates.config("a", client_certificates=asked), "listener")
     session, _ = shaken(listener, certificates.client("client"))
     assert session.fields == b""
-    assert not session.resumed

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 import uvloop
 
-from propylon.outbound.address import EndpointAddress
+from propylon.address import EndpointAddress
 from propylon.outbound.connect import ConnectError, connect
 from propylon.outbound.resolve import Resolution, ResolveError, Resolver
 from propylon.outbound.tls import client_context

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from propylon.engine import exchange as exchange_module
+from propylon.engine import timed as timed_module
 from propylon.engine.body import HIGH_WATER_BYTES, Body
 from propylon.engine.errors import GatewayError
 from tests.support.endpoint_wire import CHUNKED, EMPTY, INTERIM, LENGTH, OK, TRAILERS, Sink, Wire, cuts
@@ -243,7 +244,7 @@ def test_bytes_before_a_second_request_are_no_answer_to_it_either() -> None:
 
 
 def test_each_piece_of_a_body_renews_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire().feed(OK + b"content-length: 9\r\n\r\n", b"a")
     clock.now += 10
     wire.feed(b"b")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from propylon.engine import exchange as exchange_module
+from propylon.engine import timed as timed_module
 from propylon.engine.exchange import Exchange
 from propylon.http.request_head import HeadRules, RequestFields
 from tests.support.endpoint_wire import LENGTH, OK, Wire
-from tests.support.fakes import Clock
+from tests.support.fakes import Clock, attempt_on
 
 # requests
 
@@ -71,7 +72,7 @@ def test_writing_to_a_connection_that_is_lost_does_nothing() -> None:
 
 
 def test_a_slow_endpoint_pauses_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 9)
     wire.connection.pause_writing()
@@ -86,7 +87,7 @@ def test_a_slow_endpoint_pauses_the_client(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_slow_endpoint_that_takes_the_end_gets_its_time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     wire.connection.send(b"POST", b"a", b"/", b"", b"", b"x" * 100)
     wire.connection.pause_writing()
@@ -98,7 +99,7 @@ def test_a_slow_endpoint_that_takes_the_end_gets_its_time_to_answer(monkeypatch:
 def test_an_endpoint_that_takes_the_body_late_does_not_lose_the_time_of_its_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 9)
     wire.feed(OK + b"content-length: 9\r\n\r\n", b"abc")  # an early answer
@@ -111,7 +112,7 @@ def test_an_endpoint_that_takes_the_body_late_does_not_lose_the_time_of_its_answ
 
 
 def test_the_time_of_the_answer_begins_when_the_endpoint_has_taken_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     wire.transport.write = lambda data: wire.connection.pause_writing()  # type: ignore[method-assign]
     wire.connection.send(b"POST", b"a", b"/", b"", b"", b"x" * 100_000)
@@ -124,11 +125,11 @@ def test_the_time_of_the_answer_begins_when_the_endpoint_has_taken_the_request(m
 def test_an_endpoint_that_takes_some_of_a_body_in_each_idle_time_is_not_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     unsent = 100_000
     wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
-    wire.x.upstream = wire.connection
+    wire.x.attempt = attempt_on(wire.x, wire.connection)
     wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 200_000)
     wire.connection.pause_writing()
     for _ in range(5):
@@ -144,7 +145,7 @@ def test_an_endpoint_that_takes_some_of_a_body_in_each_idle_time_is_not_given_up
 
 
 def test_what_is_written_behind_a_stall_does_not_hide_that_the_endpoint_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     unsent = 0
 
@@ -154,7 +155,7 @@ def test_what_is_written_behind_a_stall_does_not_hide_that_the_endpoint_reads(mo
 
     wire.transport.write = write  # type: ignore[method-assign]
     wire.transport.get_write_buffer_size = lambda: unsent  # type: ignore[method-assign]
-    wire.x.upstream = wire.connection
+    wire.x.attempt = attempt_on(wire.x, wire.connection)
     wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 900_000)
     wire.connection.write_body(b"x" * 70_000)
     wire.connection.pause_writing()
@@ -168,7 +169,7 @@ def test_what_is_written_behind_a_stall_does_not_hide_that_the_endpoint_reads(mo
 
 
 def test_an_upload_behind_an_early_head_is_not_ended_by_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, exchange_module)
+    clock = Clock(monkeypatch, exchange_module, timed_module)
     wire = Wire(b"POST", send=False)
     wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 4)
     wire.feed(OK + b"content-length: 9\r\n\r\n", b"abc")

@@ -14,11 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.request_out import new_connection
 from propylon.engine.timing import Timeouts
 from propylon.outbound import pool as module
 from propylon.outbound.connect import ConnectError
-from propylon.outbound.pool import Pool, PoolLimits, Ticket
+from propylon.outbound.pool import Lease, Pool, PoolLimits
 from tests.support.deadline import settle
 from tests.support.fakes import Clock, exchange
 
@@ -56,7 +55,7 @@ class Asker:
         self.expiry = ""
         self.armed: list[tuple[float | None, str]] = []
         self.notified = 0
-        self.ticket: Ticket | None = None
+        self.lease: Lease | None = None
 
     def arm(self, seconds: float | None, code: str) -> None:
         self.armed.append((seconds, code))
@@ -70,8 +69,8 @@ class Asker:
 
     @property
     def connection(self) -> Connection:
-        assert self.ticket is not None
-        return cast("Connection", self.ticket.connection)
+        assert self.lease is not None
+        return cast("Connection", self.lease.upstream)
 
 
 class Endpoint:
@@ -103,7 +102,7 @@ class Endpoint:
 
     def ask(self) -> Asker:
         asker = Asker()
-        asker.ticket = self.pool.ask(cast("Any", asker))
+        asker.lease = self.pool.lease(cast("Any", asker))
         return asker
 
     def give_back(self, connection: Connection) -> None:
@@ -158,7 +157,7 @@ async def test_a_full_line_refuses() -> None:
     endpoint = Endpoint(PoolLimits(max=1, queue=1))
     endpoint.ask()
     endpoint.ask()
-    refused = endpoint.ask().ticket
+    refused = endpoint.ask().lease
     assert refused is not None
     assert refused.error is not None
     assert refused.error.code == "choose.queue_full"
@@ -181,24 +180,24 @@ async def test_a_refused_connection_is_told_and_the_next_in_line_tries_itself() 
     endpoint = Endpoint(PoolLimits(max=1))
     first, second = endpoint.ask(), endpoint.ask()
     await endpoint.refuse()
-    assert first.ticket is not None
-    assert first.ticket.error is not None
-    assert (first.ticket.error.code, first.ticket.error.log) == ("connect.refused", "10.0.0.7:1 refused")
+    assert first.lease is not None
+    assert first.lease.error is not None
+    assert (first.lease.error.code, first.lease.error.log) == ("connect.refused", "10.0.0.7:1 refused")
     assert first.notified == 1
     await endpoint.open()
     assert second.connection.usable
 
 
-async def test_a_withdrawn_ticket_never_gets_a_connection_and_another_does() -> None:
+async def test_a_withdrawn_lease_never_gets_a_connection_and_another_does() -> None:
     endpoint = Endpoint(PoolLimits(max=1))
     connection = await opened(endpoint)
     gone, waiting = endpoint.ask(), endpoint.ask()
-    assert gone.ticket is not None
-    endpoint.pool.withdraw(gone.ticket)
+    assert gone.lease is not None
+    gone.lease.withdraw()
     assert endpoint.pool.waiting == 1
     endpoint.give_back(connection)
     await settle()
-    assert gone.ticket.connection is None
+    assert gone.lease.upstream is None
     assert waiting.connection is connection
 
 
@@ -208,8 +207,8 @@ async def test_the_line_keeps_nothing_of_those_that_withdrew() -> None:
     askers = [endpoint.ask() for _ in range(100)]
     assert len(endpoint.pool._line) == endpoint.pool.waiting == 100
     for asker in askers[1::2] + askers[:50:2]:
-        assert asker.ticket is not None
-        endpoint.pool.withdraw(asker.ticket)
+        assert asker.lease is not None
+        asker.lease.withdraw()
     assert len(endpoint.pool._line) == endpoint.pool.waiting == 25
     endpoint.give_back(connection)
     await settle()
@@ -220,8 +219,8 @@ async def test_a_connection_that_rested_unused_is_no_longer_fresh() -> None:
     """The endpoint may have closed it meanwhile, as it may any kept one: a request that fails on it is repeated."""
     endpoint = Endpoint(PoolLimits())
     asker = endpoint.ask()
-    assert asker.ticket is not None
-    endpoint.pool.withdraw(asker.ticket)
+    assert asker.lease is not None
+    asker.lease.withdraw()
     await endpoint.open()
     rested = endpoint.pool.take()
     assert rested is not None
@@ -231,8 +230,8 @@ async def test_a_connection_that_rested_unused_is_no_longer_fresh() -> None:
 async def test_a_connection_that_opens_for_one_that_withdrew_rests() -> None:
     endpoint = Endpoint(PoolLimits())
     asker = endpoint.ask()
-    assert asker.ticket is not None
-    endpoint.pool.withdraw(asker.ticket)
+    assert asker.lease is not None
+    asker.lease.withdraw()
     await endpoint.open()
     assert asker.notified == 0
     assert repr(endpoint.pool) == "<Pool open=1 idle=1 waiting=0>"
@@ -260,13 +259,16 @@ async def test_a_connection_given_to_one_that_fails_meanwhile_is_not_forgotten()
 
     async def way(x: Exchange) -> None:
         try:
-            await new_connection(x, cast("Any", endpoint))
+            while lease.upstream is None:
+                await x.pause()
         except GatewayError:
+            lease.withdraw()
             await stalled()
 
     endpoint = Endpoint(PoolLimits(max=1))
     connection = await opened(endpoint)
     x = exchange()
+    lease = endpoint.pool.lease(x)
     x.start(way(x))
     waiting = endpoint.ask()
     assert endpoint.pool.waiting == 2
@@ -315,8 +317,8 @@ async def test_a_closed_pool_keeps_nothing_and_tells_who_waits(turns: int) -> No
     await settle()
     assert repr(endpoint.pool) == "<Pool open=0 idle=0 waiting=0>"
     assert asker.notified == 1
-    assert asker.ticket is not None
-    assert asker.ticket.error is not None
+    assert asker.lease is not None
+    assert asker.lease.error is not None
 
 
 async def test_a_retired_pool_closes_what_rests_and_keeps_nothing() -> None:
@@ -359,8 +361,8 @@ async def test_what_a_retired_pool_is_opening_is_served_and_not_kept_behind_it()
     endpoint = Endpoint(PoolLimits())
     served, gone = endpoint.ask(), endpoint.ask()
     endpoint.pool.retire()
-    assert gone.ticket is not None
-    endpoint.pool.withdraw(gone.ticket)
+    assert gone.lease is not None
+    gone.lease.withdraw()
     await endpoint.open()
     await endpoint.open()
     assert served.connection.usable
@@ -407,13 +409,13 @@ class PoolMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(settle(10))
         for asker in [each for each in self.claims if each.notified]:
             self.claims.remove(asker)
-            assert asker.ticket is not None
+            assert asker.lease is not None
             assert asker.notified == 1
-            if asker.ticket.connection is not None:
+            if asker.lease.upstream is not None:
                 self.busy.append(asker.connection)
                 self.all.add(asker.connection)
             else:
-                assert asker.ticket.error is not None
+                assert asker.lease.error is not None
 
     @rule()
     def ask(self) -> None:
@@ -423,13 +425,13 @@ class PoolMachine(RuleBasedStateMachine):
             assert connection.usable
             return
         asker = self.inside(self.endpoint.ask)
-        assert asker.ticket is not None
-        if asker.ticket.error is not None:
+        assert asker.lease is not None
+        if asker.lease.error is not None:
             assert self.pool.open == self.LIMITS.max
             assert self.pool.waiting == self.LIMITS.queue
         else:
             self.claims.append(asker)
-            if asker.ticket in self.pool._line:
+            if asker.lease in self.pool._line:
                 self.line.append(asker)
         self.run()
 
@@ -443,24 +445,24 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
         asker = self.claims.pop(data.draw(st.integers(0, len(self.claims) - 1)))
-        assert asker.ticket is not None
-        self.pool.withdraw(asker.ticket)
+        assert asker.lease is not None
+        asker.lease.withdraw()
         if asker in self.line:
             self.line.remove(asker)
         self.run()
         assert asker.notified == 0
-        assert asker.ticket.connection is None or asker.ticket.connection not in self.busy
+        assert asker.lease.upstream is None or asker.lease.upstream not in self.busy
 
     @precondition(lambda self: self.busy)
     @rule(data=st.data(), clean=st.booleans())
     def finish(self, data: st.DataObject, clean: bool) -> None:
         connection = self.busy.pop(data.draw(st.integers(0, len(self.busy) - 1)))
-        waiting = [asker for asker in self.line if asker.ticket is not None and asker.ticket in self.pool._line]
+        waiting = [asker for asker in self.line if asker.lease is not None and asker.lease in self.pool._line]
         if clean:
             self.inside(lambda: self.endpoint.give_back(connection))
             if waiting:
-                assert waiting[0].ticket is not None
-                assert waiting[0].ticket.connection is connection  # type: ignore[comparison-overlap]
+                assert waiting[0].lease is not None
+                assert waiting[0].lease.upstream is connection  # type: ignore[comparison-overlap]
         else:
             self.inside(connection.tell)
         self.run()
@@ -474,7 +476,7 @@ class PoolMachine(RuleBasedStateMachine):
     def limits_are_kept(self) -> None:
         assert 0 <= self.pool.open <= self.LIMITS.max
         assert 0 <= self.pool.idle <= self.LIMITS.idle
-        in_line = [asker for asker in self.claims if asker.ticket is not None and asker.ticket in self.pool._line]
+        in_line = [asker for asker in self.claims if asker.lease is not None and asker.lease in self.pool._line]
         assert self.pool.waiting == len(in_line) <= self.LIMITS.queue
 
     @invariant()
@@ -494,8 +496,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     def when_all_is_over_every_count_is_zero_again(self) -> None:
         for asker in self.claims:
-            assert asker.ticket is not None
-            self.pool.withdraw(asker.ticket)
+            assert asker.lease is not None
+            asker.lease.withdraw()
         self.claims.clear()
         while self.endpoint.opening:
             self.loop.run_until_complete(self.endpoint.open())

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from propylon.engine.errors import GatewayError
+from propylon.engine.scope import Scope
 from propylon.policies.body_limit import Config, Policy
 from tests.support.fakes import exchange
 
@@ -24,7 +25,7 @@ def test_what_is_no_size_is_refused(data: object) -> None:
 @pytest.mark.parametrize(("length", "refused"), [(b"5", False), (b"6", True)])
 def test_a_length_beyond_the_limit_is_refused_before_a_byte_is_read(length: bytes, refused: bool) -> None:
     x = exchange(method=b"POST", fields=b"host: a\r\ncontent-length: %b\r\n" % length)
-    policy = Policy(Config(max=5))
+    policy = Policy(Config(max=5), Scope())
     if refused:
         with pytest.raises(GatewayError) as caught:
             policy.on_request(x)
@@ -37,6 +38,6 @@ def test_a_length_beyond_the_limit_is_refused_before_a_byte_is_read(length: byte
 
 def test_a_later_limit_replaces_an_earlier_one() -> None:
     x = exchange()
-    Policy(Config(max=5)).on_request(x)
-    Policy(Config(max=9)).on_request(x)
+    Policy(Config(max=5), Scope()).on_request(x)
+    Policy(Config(max=9), Scope()).on_request(x)
     assert x.body_limit == 9

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from propylon import Gateway, Response
-from propylon.engine.errors import FAILURES
+from propylon.engine.scope import Scope
+from propylon.failures import FAILURES
 from propylon.policies import fault
 from propylon.policies.fault import Config, FaultError, Policy
 from propylon.testing import Answer, TestClient
@@ -34,7 +35,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def draw(config: dict[str, Any], *numbers: float) -> tuple[bool, int | None]:
     """Say whether a request that draws `numbers` is delayed, and with what status it fails at once."""
     drawn = iter(numbers)
-    policy = Policy(Config.model_validate(config), random=lambda: next(drawn))
+    policy = Policy(Config.model_validate(config), Scope(random=lambda: next(drawn)))
     try:
         waits = policy.on_request(exchange())
     except FaultError as error:

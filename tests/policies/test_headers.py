@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from propylon import Headers, Response
 from propylon.engine.pipeline import PolicyUse
+from propylon.engine.scope import Scope
 from propylon.policies.headers import Config, Edit, Policy
 from tests.support.fakes import exchange
 
@@ -25,7 +26,7 @@ def test_remove_comes_first_then_set_then_add() -> None:
 
 
 def test_the_request_and_the_response_are_changed_apart() -> None:
-    policy: Any = Policy(Config(request=Edit(set={"x-a": "1"}), response=Edit(remove=("server",))))
+    policy: Any = Policy(Config(request=Edit(set={"x-a": "1"}), response=Edit(remove=("server",))), Scope())
     x = exchange()
     x.response = Response(200, headers={"server": "s"})
     policy.on_request(x)
@@ -37,7 +38,7 @@ def test_the_request_and_the_response_are_changed_apart() -> None:
 
 @pytest.mark.parametrize("phase", ["request", "response"])
 def test_it_takes_part_only_in_the_phases_that_are_configured(phase: str) -> None:
-    policy = Policy(Config.model_validate({phase: {"set": {"a": "1"}}}))
+    policy = Policy(Config.model_validate({phase: {"set": {"a": "1"}}}), Scope())
     assert PolicyUse("headers", policy).phases() == [f"on_{phase}"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from propylon.config.problems import ConfigError
 from propylon.engine.body import HIGH_WATER_BYTES, Body
 from propylon.engine.forward import forward
 from propylon.engine.pipeline import settled
+from propylon.engine.scope import Scope
 from propylon.policies import mirror
 from propylon.policies.mirror import Config, Policy
 from propylon.testing import ServiceDown, TestClient
@@ -144,13 +145,13 @@ def test_what_a_policy_has_answered_is_not_copied() -> None:
 
 def test_as_many_are_copied_as_drawn() -> None:
     drawn = iter([0.0999, 0.1, 0.5, 0.0])
-    policy = Policy(Config.model_validate({"service": "next", "percent": "10%"}), random=lambda: next(drawn))
-    made = Gateway().service("users", [USERS]).service("next", [NEXT])
-    made.route("/*", service="users", policies=[policy])
-    client, _, copies = clients(made)
+    client, _, copies = clients(gateway({"service": "next", "percent": "10%"}))
+    (placed,) = client._core.snapshot.policies
+    placed.scope.random = lambda: next(drawn)
     for path in ("/1", "/2", "/3", "/4"):
         client.get(path)
     assert [request.path for request in copies.requests] == ["/next/1", "/next/4"]
+    policy: Any = placed.policy
     assert (policy.sent, policy.under_way) == (2, 0)
 
 
@@ -181,7 +182,8 @@ class Bench:
     """A route to one upstream, whose requests are copied to another one that answers when the test says so."""
 
     def __init__(self, clock: Callable[[], float] = lambda: 0.0, **settings: Any) -> None:
-        self.policy = Policy(Config.model_validate({"service": "next"} | settings), lambda: 0.0, clock)
+        self.scope = Scope("mirror", clock=clock, random=lambda: 0.0, home=cast("Any", self))
+        self.policy = Policy(Config.model_validate({"service": "next"} | settings), self.scope)
         self.copies = [FakeUpstream() for _ in range(9)]
         self.upstreams = [FakeUpstream() for _ in range(9)]
         self.endpoint = FakeEndpoint(*self.upstreams)
@@ -338,7 +340,8 @@ async def test_what_fails_is_logged_once_a_minute(caplog: pytest.LogCaptureFixtu
         bench.copies[number].fail("attempt.closed")
         await settled()
         bench.upstreams[number].answer()
-    assert [message.partition(":")[2].partition(";")[0] for message in caplog.messages] == [
+    told = [message for message in caplog.messages if message.startswith("copies of requests")]
+    assert [message.partition(":")[2].partition(";")[0] for message in told] == [
         " 0 did, 1 failed, 0 were dropped, 0 left out",
         " 0 did, 4 failed, 0 were dropped, 0 left out",
     ]
@@ -356,7 +359,7 @@ async def test_websockets_are_not_copied() -> None:
 async def test_two_mirrors_each_get_their_copy_of_a_body() -> None:
     other = [FakeUpstream()]
     bench, feed = Bench(), Feed()
-    second = Policy(Config(service="other"), lambda: 0.0)
+    second = Policy(Config(service="other"), bench.scope)
     bench.snapshot = snapshot(
         bench.policy,
         second,
@@ -375,13 +378,13 @@ async def test_two_mirrors_each_get_their_copy_of_a_body() -> None:
 
 async def test_a_service_that_is_not_there_costs_the_client_nothing(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
-    bench.policy = Policy(Config(service="gone"))
+    bench.policy = Policy(Config(service="gone"), bench.scope)
     bench.snapshot = snapshot(bench.policy, endpoint=bench.endpoint)
     x = bench.begin()
     bench.upstreams[0].answer(OK, b"there")
     await settled()
     assert x.client.body == b"there"
-    assert "there is no such service" in caplog.text
+    assert "there is no service 'gone'" in caplog.text
 
 
 # configuration

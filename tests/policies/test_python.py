@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from propylon.engine.scope import Scope
 from propylon.policies.python import Config, Policy
 
 
@@ -32,7 +33,7 @@ def _module() -> Iterator[None]:
 
 
 def made(data: object) -> Any:
-    return Policy(Config.model_validate(data))
+    return Policy(Config.model_validate(data), Scope())
 
 
 def test_a_function_is_itself() -> None:
@@ -43,6 +44,37 @@ def test_a_function_is_itself() -> None:
 def test_a_class_is_made_with_its_settings() -> None:
     assert made("policies_of_a_test:Tenants").default == "red"
     assert made({"use": "policies_of_a_test:Tenants", "with": {"default": "blue"}}).default == "blue"
+
+
+class Scoped:
+    def __init__(self, scope: Any, default: str = "red") -> None:
+        self.scope, self.default = scope, default
+
+
+class OnlyByName(Scoped):
+    def __init__(self, *, scope: Any = None, default: str = "red") -> None:
+        super().__init__(scope, default)
+
+
+class Anything:
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+
+
+@pytest.mark.parametrize("kind", [Scoped, OnlyByName])
+def test_a_class_gets_its_scope_if_it_has_a_parameter_of_that_name(kind: type) -> None:
+    scope = Scope()
+    policy: Any = Policy(Config.model_validate({"use": kind, "with": {"default": "blue"}}), scope)
+    assert (policy.scope, policy.default) == (scope, "blue")
+    assert made({"use": Anything, "with": {"a": 1}}).given == {"a": 1}
+    assert made({"use": kind, "with": {"scope": "mine"}}).scope == "mine"
+
+
+def test_a_class_without_a_signature_gets_none() -> None:
+    class Unknown(type):
+        __signature__ = property(lambda cls: 5)
+
+    assert isinstance(made(Unknown("Plain", (), {})), object)
 
 
 @pytest.mark.parametrize(

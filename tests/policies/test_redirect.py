@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from propylon.engine.errors import GatewayError
+from propylon.engine.scope import Scope
 from propylon.policies.redirect import Config, Policy
 from tests.support.fakes import exchange
 
@@ -26,7 +27,7 @@ def location(
     fields = b"" if host is None else b"host: %b\r\n" % host
     x = exchange(**({"path": b"/p", "fields": fields} | keys))
     x.path_params, x.path_rest = params or {}, rest
-    return Policy(Config.model_validate(data)).on_request(x).headers["location"]
+    return Policy(Config.model_validate(data), Scope()).on_request(x).headers["location"]
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,8 @@ def test_a_query_stands_before_a_fragment() -> None:
 
 def test_the_status_is_308_unless_it_is_configured() -> None:
     x = exchange()
-    assert Policy(Config(path="/x")).on_request(x).status == 308
-    assert Policy(Config(path="/x", status=302)).on_request(x).status == 302
+    assert Policy(Config(path="/x"), Scope()).on_request(x).status == 308
+    assert Policy(Config(path="/x", status=302), Scope()).on_request(x).status == 302
 
 
 def test_a_change_to_https_drops_the_port() -> None:

@@ -7,18 +7,19 @@ import re
 import pytest
 from pydantic import ValidationError
 
+from propylon.engine.scope import Scope
 from propylon.policies.request_id import Config, Policy
 from tests.support.fakes import exchange
 
 
 def test_by_default_nothing_changes() -> None:
     x = exchange()
-    Policy(Config()).on_request(x)
+    Policy(Config(), Scope()).on_request(x)
     assert (x.id, x.shows_request_id) == (b"id-1", True)
 
 
 def test_an_untrusted_id_is_replaced_by_a_new_one_each_time() -> None:
-    policy = Policy(Config(trust=False))
+    policy = Policy(Config(trust=False), Scope())
     ids = set()
     for _ in range(10):
         x = exchange()
@@ -30,7 +31,7 @@ def test_an_untrusted_id_is_replaced_by_a_new_one_each_time() -> None:
 
 def test_the_id_can_be_kept_from_the_client() -> None:
     x = exchange()
-    Policy(Config(respond=False)).on_request(x)
+    Policy(Config(respond=False), Scope()).on_request(x)
     assert (x.id, x.shows_request_id) == (b"id-1", False)
 
 

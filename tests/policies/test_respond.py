@@ -9,12 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from propylon import Response
+from propylon.engine.scope import Scope
 from propylon.policies.respond import Config, Policy
 from tests.support.fakes import exchange
 
 
 def response(data: object) -> Response:
-    return Policy(Config.model_validate(data)).on_request(exchange())
+    return Policy(Config.model_validate(data), Scope()).on_request(exchange())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_json_is_encoded_whatever_it_is(value: Any) -> None:
 
 
 def test_every_answer_is_a_new_one() -> None:
-    policy = Policy(Config(headers={"x-a": "1"}))
+    policy = Policy(Config(headers={"x-a": "1"}), Scope())
     first = policy.on_request(exchange())
     first.headers.set("x-a", "2")
     assert policy.on_request(exchange()).headers["x-a"] == "1"

@@ -11,6 +11,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import NO_RULES, StreamRules
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
+from propylon.engine.scope import Scope
 from propylon.policies.sse import Config, Policy
 from tests.support.fakes import OK, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 
@@ -18,7 +19,7 @@ STREAM = OK + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\
 
 
 def policy(**config: Any) -> Policy:
-    return Policy(Config.model_validate(config), random=lambda: 0.5)
+    return Policy(Config.model_validate(config), Scope(random=lambda: 0.5))
 
 
 def rules(*configs: dict[str, Any]) -> StreamRules:
@@ -68,7 +69,7 @@ def test_ages_are_spread_over_the_last_tenth() -> None:
     ages = []
     for number in (0.0, 1.0):
         x = exchange()
-        Policy(Config.model_validate({"max_age": 100}), random=lambda number=number: number).on_request(x)
+        Policy(Config.model_validate({"max_age": 100}), Scope(random=lambda number=number: number)).on_request(x)
         ages.append(x.stream_rules.max_age)
     assert ages == [100.0, 90.0]
 
@@ -111,7 +112,7 @@ def test_what_asks_for_nothing_but_a_stream_is_refused_before_the_service_is_ask
         lambda ask: ask.upstream.end_answer(),
         lambda ask: ask.upstream.fail("relay.truncated"),
         lambda ask: ask.x.fail(GatewayError("relay.client_gone")),
-        lambda ask: ask.x.event_stream._end(),
+        lambda ask: ask.x.lasting._end(),
     ],
     ids=["ended", "failed", "client gone", "too old"],
 )

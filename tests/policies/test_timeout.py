@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 from pydantic import ValidationError
 
+from propylon.engine.scope import Scope
 from propylon.engine.timing import Timeouts
 from propylon.policies.timeout import Config, Policy
 from tests.support.fakes import exchange
@@ -15,7 +16,7 @@ from tests.support.fakes import exchange
 def after(*data: object) -> Timeouts:
     x = exchange()
     for each in data:
-        Policy(Config.model_validate(each)).on_request(x)
+        Policy(Config.model_validate(each), Scope()).on_request(x)
     return x.timeouts
 
 

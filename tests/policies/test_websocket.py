@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
+from propylon.engine.scope import Scope
 from propylon.engine.websocket.settings import Reconnect, TunnelSettings
 from propylon.http.frames import FrameLimits
 from propylon.policies.websocket import Config, Policy
@@ -19,7 +20,7 @@ PAGE = b"host: a.example\r\n"
 
 
 def policy(**config: Any) -> Policy:
-    return Policy(Config.model_validate(config))
+    return Policy(Config.model_validate(config), Scope())
 
 
 def asked(made: Policy, origin: str | None = None, block: bytes = HANDSHAKE) -> Exchange:
@@ -55,7 +56,7 @@ def test_each_setting_arrives() -> None:
         limits=FrameLimits(1024, 1024 * 1024),
         max_buffered=2 * 1024 * 1024,
         max_age=43200.0,
-        reconnect=Reconnect(7, 0.25, 2.0),
+        reconnect=Reconnect(attempts=7, interval=0.25, decay=2.0),
     )
     off = policy(ping="none", max_age="none", max_frame=0, max_message=0, max_buffered="none", max_connections=0)
     assert asked(off).tunnel_settings == TunnelSettings(ping=None)
@@ -100,7 +101,7 @@ def test_connections_are_counted_until_their_exchange_ends_whatever_ends_it() ->
         asked(made)
     assert caught.value.code == "upgrade.too_many"
     assert caught.value.headers == {"retry-after": "5"}
-    first.close()
+    first.settle()
     asked(made)
 
 

@@ -265,3 +265,28 @@ async def test_stopping_closes_what_leads_to_endpoints_and_may_come_twice(monkey
     await core.stop()
     assert pool.closed
     assert closed == [core.directory.resolver] * 2
+
+
+async def test_policies_are_at_work_from_the_snapshot_that_has_them_until_the_core_stops() -> None:
+    seen: list[str] = []
+
+    class Noted:
+        def start(self) -> None:
+            seen.append("start")
+
+        def on_request(self, x: Exchange) -> None:
+            pass
+
+        async def close(self) -> None:
+            seen.append("close")
+
+    core, policy = taken(compiled()), Noted()
+    other = Gateway(policies=[policy]).route("/*", respond="x").compiled()
+    await core.policies.start(other)
+    assert (seen, core.policies.current) == (["start"], ())
+    core.take(other)
+    assert [placed.policy for placed in core.policies.current][:1] == [policy]
+    assert core.policies.snapshot is core.snapshot is other
+    await core.stop()
+    await core.stop()
+    assert seen == ["start", "close"]

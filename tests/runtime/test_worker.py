@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from propylon import Gateway, Response
+from propylon.build.errors import BuildError
+from propylon.config.load import validate
 from propylon.inbound.listener import ListenError
 from propylon.runtime import worker as module
 from propylon.runtime.worker import Worker
+from tests.conftest import BOTH_LOOPS
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import settle, within
 from tests.support.frames import SWITCH, close_frame, handshake
@@ -248,3 +251,93 @@ async def test_stopping_does_not_wait_for_the_linger_of_a_connection_that_closes
         await client.until_closed()  # the answer, and the gateway's FIN; this client never sends its own
         async with within(2, "a worker with a lingering connection stops"):
             await made.stop()
+
+
+async def test_nobody_can_connect_before_the_policies_are_started() -> None:
+    gate = asyncio.Event()
+
+    class Patient:
+        async def start(self) -> None:
+            await gate.wait()
+
+        def on_request(self, x: Any) -> None:
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    made = worker(gateway(Patient(), listen=f"127.0.0.1:{port}"))
+    starting = asyncio.create_task(made.start())
+    await settle()
+    with pytest.raises(ConnectionRefusedError):
+        await RawClient(port).connect()
+    gate.set()
+    await starting
+    async with RawClient(port):
+        await made.stop()
+
+
+async def test_what_was_opened_for_a_policy_that_cannot_be_started_is_closed_again() -> None:
+    class Broken:
+        def start(self) -> None:
+            raise OSError("no database")
+
+        def on_request(self, x: Any) -> None:
+            pass
+
+    made = worker(gateway())
+    async with running(made):
+        opened = made.listeners.stage(validate({"listen": "127.0.0.1:0"}).listen * 2)
+        with pytest.raises(BuildError, match="no database"):
+            await made.take(gateway(Broken()).snapshot(), opened)
+        assert [step.entrance.listener for step in opened.steps[1:]] == [None]
+        assert len(made.addresses) == 1
+
+
+async def test_policies_are_closed_again_if_a_snapshot_is_not_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Noted:
+        def start(self) -> None:
+            seen.append("start")
+
+        def on_request(self, x: Any) -> None:
+            pass
+
+        def close(self) -> None:
+            seen.append("close")
+
+    def broken(snapshot: object) -> None:
+        raise OSError("a defect")
+
+    made = worker(gateway())
+    async with running(made):
+        with monkeypatch.context() as patched:
+            patched.setattr(made.core, "take", broken)
+            with pytest.raises(OSError, match="a defect"):
+                await made.take(gateway(Noted()).snapshot(), made.listeners.stage(gateway().config.listen))
+        assert seen == ["start", "close"]
+
+
+@BOTH_LOOPS
+async def test_policies_are_closed_behind_exchanges_that_were_cut_off() -> None:
+    seen: list[str] = []
+
+    class Slow:
+        async def on_request(self, x: Any) -> None:
+            seen.append("request")
+            await asyncio.Event().wait()
+
+        def on_done(self, x: Any) -> None:
+            seen.append("done")
+
+        def close(self) -> None:
+            seen.append("close")
+
+    made = worker(gateway(Slow(), timeouts={"drain": "50ms"}))
+    await made.start()
+    async with RawClient(int(made.addresses[0].rpartition(":")[2])) as client:
+        await client.send(request_bytes())
+        while not seen:
+            await settle(1)
+        await made.stop()
+    assert seen == ["request", "done", "close"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from itertools import count
 from typing import Any, cast
 
 import pytest
@@ -13,25 +14,38 @@ from propylon.services.concurrency import ConcurrencyGate
 from propylon.services.settings import Concurrency
 
 
+def gate(settings: Concurrency, clock: Callable[[], float] = lambda: 0.0) -> ConcurrencyGate:
+    return ConcurrencyGate("s", settings, clock)
+
+
+def ticking() -> Callable[[], float]:
+    """A clock on which a millisecond passes whenever it is looked at: no two exchanges begin or end at once."""
+    return count(0.0, 0.001).__next__
+
+
 class Waiter:
     """An exchange, as far as a limit knows it: a coroutine that `notify` continues."""
 
     def __init__(self) -> None:
         self.way: Coroutine[Any, Any, None] | None = None
-        self.deferred: list[Callable[[], object]] = []
+        self.gate: ConcurrencyGate | None = None
         self.armed: list[tuple[float | None, str]] = []
         self.failure: GatewayError | None = None
         self.ended = False
         self.status = 200
         self.error: GatewayError | None = None
         self.is_websocket = False
-        self.event_stream = None
+        self.lasting = None
         self.refused: GatewayError | None = None
 
     def enter(self, admission: ConcurrencyGate) -> Waiter:
-        self.way = admission.enter(cast("Any", self))
+        self.way = self._enter(admission)
         self.notify()
         return self
+
+    async def _enter(self, gate: ConcurrencyGate) -> None:
+        await gate.enter(cast("Any", self))
+        self.gate = gate
 
     def notify(self) -> None:
         assert self.way is not None
@@ -53,12 +67,10 @@ class Waiter:
     def disarm(self) -> None:
         self.armed.append((None, ""))
 
-    def defer(self, action: Callable[[], object]) -> None:
-        self.deferred.append(action)
-
-    def leave(self) -> None:
-        for action in self.deferred:
-            action()
+    def leave(self, error: GatewayError | None = None) -> None:
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            gate.leave(cast("Any", self), error)
 
 
 class _turn:
@@ -67,7 +79,7 @@ class _turn:
 
 
 async def test_so_many_enter_some_wait_and_the_others_are_refused() -> None:
-    admission = ConcurrencyGate("s", Concurrency(max=2, queue=1, queue_timeout=5.0))
+    admission = gate(Concurrency(max=2, queue=1, queue_timeout=5.0))
     first, second, third, fourth = (Waiter().enter(admission) for _ in range(4))
     assert (first.ended, second.ended, third.ended) == (True, True, False)
     assert third.armed == [(5.0, "choose.queue_timeout")]
@@ -83,7 +95,7 @@ async def test_so_many_enter_some_wait_and_the_others_are_refused() -> None:
 
 
 async def test_who_gives_up_waiting_leaves_its_place_in_line() -> None:
-    admission = ConcurrencyGate("s", Concurrency(max=1, queue=1))
+    admission = gate(Concurrency(max=1, queue=1))
     first, second = Waiter().enter(admission), Waiter().enter(admission)
     second.failure = GatewayError("choose.queue_timeout")
     second.notify()
@@ -96,7 +108,7 @@ async def test_who_gives_up_waiting_leaves_its_place_in_line() -> None:
 
 
 async def test_who_goes_in_the_moment_of_its_turn_passes_it_on() -> None:
-    admission = ConcurrencyGate("s", Concurrency(max=1, queue=2))
+    admission = gate(Concurrency(max=1, queue=2))
     first, second, third = (Waiter().enter(admission) for _ in range(3))
     first.leave()  # it is the second one's turn, which does not know it yet
     second.failure = GatewayError("relay.client_gone")
@@ -106,7 +118,7 @@ async def test_who_goes_in_the_moment_of_its_turn_passes_it_on() -> None:
 
 
 async def test_endpoints_bound_a_service_by_their_number() -> None:
-    admission = ConcurrencyGate("s", Concurrency(per_endpoint=2, queue=1))
+    admission = gate(Concurrency(per_endpoint=2, queue=1))
     admission.endpoints_changed(1)
     one, two, three = (Waiter().enter(admission) for _ in range(3))
     assert (one.ended, two.ended, three.ended) == (True, True, False)
@@ -116,23 +128,22 @@ async def test_endpoints_bound_a_service_by_their_number() -> None:
 
 
 async def test_without_endpoints_nobody_waits_for_one() -> None:
-    admission = ConcurrencyGate("s", Concurrency(per_endpoint=1))
+    admission = gate(Concurrency(per_endpoint=1))
     admission.endpoints_changed(0)
     assert Waiter().enter(admission).ended
 
 
 @pytest.mark.parametrize("adaptive", ["aimd", "gradient"])
 async def test_a_limit_that_moves_begins_low_and_stays_within_its_bounds(adaptive: str) -> None:
-    admission = ConcurrencyGate("s", Concurrency(max=100, adaptive=adaptive, min=10))
+    admission = gate(Concurrency(max=100, adaptive=adaptive, min=10))
     entered = [Waiter().enter(admission) for _ in range(21)]
     assert [waiter.ended for waiter in entered] == [True] * 20 + [False]
 
 
 async def test_a_limit_that_moves_shrinks_when_the_service_is_overloaded() -> None:
-    admission = ConcurrencyGate("s", Concurrency(max=100, adaptive="aimd", min=4))
+    admission = gate(Concurrency(max=100, adaptive="aimd", min=4), ticking())
     for _ in range(3):
         entered = [Waiter().enter(admission) for _ in range(4)]
-        await asyncio.sleep(0.001)  # failures of requests that were sent before count once
         for waiter in entered:
             waiter.status = 503
             waiter.leave()
@@ -142,10 +153,9 @@ async def test_a_limit_that_moves_shrinks_when_the_service_is_overloaded() -> No
 
 async def rounds(outcome: Callable[[Waiter, ConcurrencyGate], None]) -> int:
     """How many of 30 may enter a limit that has learned from some exchanges."""
-    admission = ConcurrencyGate("s", Concurrency(max=100, adaptive="aimd", min=4))
+    admission = gate(Concurrency(max=100, adaptive="aimd", min=4), ticking())
     for _ in range(3):
         entered = [Waiter().enter(admission) for _ in range(4)]
-        await asyncio.sleep(0.001)
         for waiter in entered:
             outcome(waiter, admission)
             waiter.leave()
@@ -159,20 +169,10 @@ async def test_a_limit_that_moves_learns_from_what_failed_though_another_service
     code: str, shrinks: bool
 ) -> None:
     def fall_back(waiter: Waiter, admission: ConcurrencyGate) -> None:
-        admission.leave(cast("Any", waiter), GatewayError(code))
+        waiter.leave(GatewayError(code))
 
     def fail(waiter: Waiter, admission: ConcurrencyGate) -> None:
         waiter.status, waiter.error = GatewayError(code).status, GatewayError(code)
 
     assert (await rounds(fall_back) < 20) is shrinks
     assert (await rounds(fail) < 20) is shrinks
-
-
-async def test_a_place_is_given_back_once() -> None:
-    admission = ConcurrencyGate("s", Concurrency(max=1))
-    first = Waiter().enter(admission)
-    admission.leave(cast("Any", first), GatewayError("head.timeout"))
-    second = Waiter().enter(admission)
-    assert second.ended
-    first.leave()
-    assert Waiter().enter(admission).refused is not None

@@ -14,8 +14,8 @@ from propylon.services.settings import BreakerUse, Hedging, PassiveHealth, Trans
 from tests.support.fleet import Fleet
 
 A, B, C = "http://10.0.0.1:1", "http://10.0.0.2:1", "http://10.0.0.3:1"
-BREAKER = BreakerUse(BreakerSettings(consecutive=1, open=10.0))
-PASSIVE = PassiveHealth(EjectionSettings(consecutive=1, base=10.0))
+BREAKER = BreakerUse(settings=BreakerSettings(consecutive=1, open=10.0))
+PASSIVE = PassiveHealth(ejection=EjectionSettings(consecutive=1, base=10.0))
 
 
 @pytest.fixture
@@ -77,17 +77,21 @@ def test_a_service_that_stays_is_not_started_anew(fleet: Fleet) -> None:
 
 
 def test_what_a_service_has_learned_goes_on_where_it_still_fits(fleet: Fleet) -> None:
-    use = BreakerUse(BreakerSettings(consecutive=1), service=True)
+    use = BreakerUse(settings=BreakerSettings(consecutive=1), service=True)
     old = fleet.enter(fleet.service(A, breaker=use, hedging=Hedging()))
     same = fleet.enter(fleet.service(A, B, breaker=use, hedging=Hedging()))
     assert (same.budget, same.breaker, same.balancer) == (old.budget, old.breaker, old.balancer)
-    assert same.latencies is old.latencies is not None
+    assert same.hedge_delay is old.hedge_delay is not None
     assert same.endpoints[0].breaker is old.endpoints[0].breaker
-    others = {"budget": (0.9, 1.0), "balance": ("p2c", None), "breaker": BreakerUse(BreakerSettings(consecutive=2))}
+    others = {
+        "budget": (0.9, 1.0),
+        "balance": ("p2c", None),
+        "breaker": BreakerUse(settings=BreakerSettings(consecutive=2)),
+    }
     other = fleet.enter(fleet.service(A, **others))
     assert other.budget is not old.budget
     assert other.breaker is None
-    assert other.latencies is None
+    assert other.hedge_delay is None
     assert other.balancer is not old.balancer
     assert other.endpoints[0].breaker is not old.endpoints[0].breaker
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from propylon.outbound.address import EndpointAddress
+from propylon.address import EndpointAddress
 from propylon.outbound.connect import connect
 from propylon.outbound.http1 import EndpointConnection
 from propylon.outbound.pool import Pool
 from propylon.services.health_check import MAX_BODY_BYTES, CheckedAddress, Checker
 from propylon.services.settings import HealthCheck
 from tests.conftest import BOTH_LOOPS
-from tests.support.deadline import until, within
+from tests.support.deadline import real_time, until, within
 from tests.support.upstream import Script, ScriptedUpstream, UpstreamConnection, answer, chunked, ok
 
 SHORT = 0.15  # seconds, of checks that are to time out
@@ -181,7 +180,7 @@ async def test_a_body_that_drips_gets_no_more_time() -> None:
         connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
         while not connection.eof:
             connection.send(b"x")
-            await asyncio.sleep(SHORT / 10)
+            await real_time(SHORT / 10)  # the time of a check is what is tested
 
     async with endpoint(script) as upstream, within(2, "the check ends"):
         assert await checker(upstream.url, timeout=SHORT, body=b"UP").run() is not None

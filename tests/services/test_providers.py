@@ -14,6 +14,7 @@ from propylon.services.directory import Directory
 from propylon.services.discovery import DiscoveryError, EndpointSpec
 from propylon.services.service import Service
 from propylon.services.settings import ServiceSettings
+from tests.support.deadline import until
 
 CHANCE = Chance(lambda: 0.0, lambda: 0.5)
 
@@ -64,10 +65,8 @@ def urls(made: Service) -> list[str]:
     return [endpoint.url for endpoint in made.endpoints]
 
 
-async def until(made: Service, *expected: str) -> None:
-    async with asyncio.timeout(3):
-        while urls(made) != list(expected):  # noqa: ASYNC110 - a service tells nobody that it has changed
-            await asyncio.sleep(0.005)
+async def until_urls(made: Service, *expected: str) -> None:
+    await until(lambda: urls(made) == list(expected), f"the endpoints {expected}")
 
 
 async def test_a_service_has_its_endpoints_when_it_begins_to_serve_and_follows_them(directory: Directory) -> None:
@@ -76,7 +75,7 @@ async def test_a_service_has_its_endpoints_when_it_begins_to_serve_and_follows_t
     await take(directory, made)
     assert urls(made) == ["http://10.0.0.1"]
     provider.find("http://10.0.0.1", "http://10.0.0.2")
-    await until(made, "http://10.0.0.1", "http://10.0.0.2")
+    await until_urls(made, "http://10.0.0.1", "http://10.0.0.2")
 
 
 async def test_a_service_that_finds_nothing_begins_without_endpoints(
@@ -100,7 +99,7 @@ async def test_the_provider_goes_on_for_the_service_that_takes_the_place_of_anot
     assert urls(second) == ["http://10.0.0.1"]
     assert second.endpoints[0] is first.endpoints[0]
     provider.find("http://10.0.0.2")
-    await until(second, "http://10.0.0.2")
+    await until_urls(second, "http://10.0.0.2")
     assert (provider.begun, provider.ended, unused.begun) == (1, 0, 0)
 
 
@@ -114,7 +113,7 @@ async def test_another_provider_takes_over_when_it_has_found_something(
     await take(directory, made)
     assert urls(made) == ["http://10.0.0.1"]  # as long as nothing better is known
     new.find("http://10.0.0.2")
-    await until(made, "http://10.0.0.2")
+    await until_urls(made, "http://10.0.0.2")
     await asyncio.sleep(0)
     assert old.ended == 1
 

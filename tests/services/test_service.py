@@ -21,8 +21,8 @@ from tests.support.fleet import Fleet, Try
 
 A, B, C = "http://10.0.0.1:1", "http://10.0.0.2:1", "http://10.0.0.3:1"
 ONE_FAILURE = BreakerSettings(consecutive=1, open=10.0)
-EACH = BreakerUse(ONE_FAILURE)
-WHOLE = BreakerUse(ONE_FAILURE, endpoints=False, service=True)
+EACH = BreakerUse(settings=ONE_FAILURE)
+WHOLE = BreakerUse(settings=ONE_FAILURE, endpoints=False, service=True)
 
 
 @pytest.fixture
@@ -360,7 +360,7 @@ def test_algorithms_with_a_reason_of_their_own_are_not_overruled(fleet: Fleet) -
 
 
 def test_failures_and_named_answers_put_an_endpoint_aside_until_its_time_is_over(fleet: Fleet) -> None:
-    passive = PassiveHealth(EjectionSettings(consecutive=2, base=10.0), frozenset((502,)))
+    passive = PassiveHealth(ejection=EjectionSettings(consecutive=2, base=10.0), statuses=frozenset((502,)))
     service = fleet.enter(fleet.service(A, B, passive=passive))
     for outcome in (502, 200, 502, 500, 502):  # an answer of another status is a good one
         fleet.send(service, service.endpoint(A)).answer(outcome)
@@ -380,9 +380,11 @@ def test_passive_health_can_be_switched_off(fleet: Fleet) -> None:
     assert fleet.chosen(service) == {A, B}
 
 
-@pytest.mark.parametrize("settings", [{}, {"passive": None, "breaker": BreakerUse(BreakerSettings(consecutive=3))}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"passive": None, "breaker": BreakerUse(settings=BreakerSettings(consecutive=3))}]
+)
 def test_an_endpoint_whose_answers_always_break_off_is_left_out_too(fleet: Fleet, settings: dict[str, Any]) -> None:
-    settings = {"passive": PassiveHealth(EjectionSettings(consecutive=3)), **settings}
+    settings = {"passive": PassiveHealth(ejection=EjectionSettings(consecutive=3)), **settings}
     service = fleet.enter(fleet.service(A, B, **settings))
     for _ in range(3):
         assert fleet.chosen(service) == {A, B}
@@ -393,7 +395,7 @@ def test_an_endpoint_whose_answers_always_break_off_is_left_out_too(fleet: Fleet
 
 
 def test_a_whole_answer_ends_a_row_of_failures(fleet: Fleet) -> None:
-    service = fleet.enter(fleet.service(A, B, passive=PassiveHealth(EjectionSettings(consecutive=2))))
+    service = fleet.enter(fleet.service(A, B, passive=PassiveHealth(ejection=EjectionSettings(consecutive=2))))
     for _ in range(9):
         fleet.send(service, service.endpoint(A)).fail()
         fleet.send(service, service.endpoint(A)).answer()
@@ -409,7 +411,7 @@ class Accounts(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.fleet = Fleet()
-        use = BreakerUse(BreakerSettings(consecutive=2, open=5.0), service=True)
+        use = BreakerUse(settings=BreakerSettings(consecutive=2, open=5.0), service=True)
         self.service = self.fleet.enter(self.fleet.service(A, B, C, breaker=use, slow_start=3.0))
         self.tries: list[Try] = []
 
@@ -491,7 +493,7 @@ def test_what_changes_the_health_of_many_endpoints_is_taken_up_together(
 
 
 def test_answers_that_are_well_count_for_a_rate_of_passive_health(fleet: Fleet) -> None:
-    rate = PassiveHealth(EjectionSettings(consecutive=None, failure_rate=0.5, minimum=4))
+    rate = PassiveHealth(ejection=EjectionSettings(consecutive=None, failure_rate=0.5, minimum=4))
     service = fleet.enter(fleet.service(A, B, passive=rate))
     (endpoint, _) = service.endpoints
     for _ in range(8):

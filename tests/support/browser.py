@@ -101,7 +101,7 @@ class Browser:
         while time.monotonic() < deadline and self._process.poll() is None:
             if file.exists() and (text := file.read_text()).count("\n"):
                 return f"127.0.0.1:{text.splitlines()[0]}"
-            time.sleep(0.05)
+            time.sleep(0.05)  # another process writes the file, and tells nobody when
         self.end()
         pytest.fail(f"the browser does not start: {self._log.read_text()[-2000:]}")
 

@@ -32,8 +32,13 @@ async def until(ready: Callable[[], bool], what: str = "what must happen soon", 
             await settle(1)
 
 
+async def never() -> None:
+    """Wait until the Task is cancelled."""
+    await asyncio.get_running_loop().create_future()
+
+
 async def real_time(seconds: float) -> None:
-    """Let real time pass, where time itself is what is tested."""
+    """Let real time pass, where time itself is what is tested, or where another process tells nobody what it does."""
     passed = asyncio.Event()
     asyncio.get_running_loop().call_later(seconds, passed.set)
     await passed.wait()

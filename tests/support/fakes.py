@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import pytest
 
+from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
 from propylon.engine.client_certificate import ClientCertificate
 from propylon.engine.errors import GatewayError
@@ -30,7 +31,6 @@ from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Pair
 from propylon.http.request_head import HeadRules, RequestFields, RequestReader
 from propylon.http.response_head import ResponseHead
-from propylon.outbound.pool import Ticket
 from propylon.routing.router import Router, Rule
 from propylon.services.balancing import Chance, round_robin
 from propylon.services.breaker import Breaker
@@ -227,6 +227,7 @@ class FakeUpstream:
         self.finished = 0
         self.holds: set[object] = set()
         self.on_send: Callable[[FakeUpstream], None] = lambda upstream: None
+        self.on_finish: Callable[[], None] = lambda: None
 
     @property
     def line(self) -> bytes:
@@ -269,6 +270,7 @@ class FakeUpstream:
 
     def finish(self) -> None:
         self.finished += 1
+        self.on_finish()
         self.exchange = None
         if self.transport is not None:
             self.transport.abort()
@@ -337,6 +339,18 @@ class FakeUpstream:
             self.exchange.notify()
 
 
+class FakeLease:
+    """A claim that a test decides."""
+
+    def __init__(self) -> None:
+        self.upstream: FakeUpstream | None = None
+        self.error: GatewayError | None = None
+        self.withdrawn = False
+
+    def withdraw(self) -> None:
+        self.withdrawn = True
+
+
 def stream_of(side: FakeClient | FakeUpstream) -> TransportStream | None:
     """What carries a WebSocket on the fake transport of a side; `None` if it has none."""
     if side.transport is None:
@@ -346,29 +360,30 @@ def stream_of(side: FakeClient | FakeUpstream) -> TransportStream | None:
 
 
 class FakePool:
-    """Hands out `kept` upstreams by `take`, `new` ones by `ask`; leaves a claim open while there is none."""
+    """Hands out `kept` upstreams by `take`, leases `new` ones; leaves a claim open while there is none."""
 
     def __init__(self, kept: Sequence[FakeUpstream], new: Sequence[FakeUpstream]) -> None:
         self.kept = list(kept)
         self.new = list(new)
-        self.tickets: list[Ticket] = []
-        self.withdrawn: list[Ticket] = []
+        self.leases: list[FakeLease] = []
         self.refusal: GatewayError | None = None
         self.full = False
 
     def take(self) -> FakeUpstream | None:
         return self.kept.pop() if self.kept else None
 
-    def ask(self, x: Exchange) -> Ticket:
-        ticket = Ticket(x)
-        self.tickets.append(ticket)
-        ticket.error = self.refusal
-        if self.new and self.refusal is None:
-            ticket.connection = cast("Any", self.new.pop(0))
-        return ticket
+    @property
+    def withdrawn(self) -> list[FakeLease]:
+        """The claims that were given up."""
+        return [lease for lease in self.leases if lease.withdrawn]
 
-    def withdraw(self, ticket: Ticket) -> None:
-        self.withdrawn.append(ticket)
+    def lease(self, x: Exchange) -> FakeLease:
+        made = FakeLease()
+        self.leases.append(made)
+        made.error = self.refusal
+        if self.new and self.refusal is None:
+            made.upstream = self.new.pop(0)
+        return made
 
 
 class FakeEndpoint:
@@ -385,6 +400,13 @@ class FakeEndpoint:
         self.breaker: Breaker | None = None
         self.vitals = Vitals(self.url)
         self.pool = FakePool(kept, new)
+
+
+def attempt_on(x: Exchange, upstream: Any) -> Attempt:
+    """An attempt of `x` that has an upstream, and that nobody counts."""
+    made = Attempt(x, None, FakeEndpoint())
+    made.upstream = upstream
+    return made
 
 
 def fake_service(*endpoints: FakeEndpoint, **settings: Any) -> Service:
@@ -416,7 +438,7 @@ def snapshot(
         "services": {"fake": service},
         "outside": CompiledRoute("-"),
         "reader": RequestReader(HeadRules()),
-        "forwarding": ForwardingRules(True, False, None, TrustedProxies([])),
+        "forwarding": ForwardingRules(x_forwarded=True, standard=False, via=None, trusted=TrustedProxies([])),
     }
     return Snapshot(**(settings | more))
 

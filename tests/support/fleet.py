@@ -65,7 +65,7 @@ class Try:
     def end(self) -> None:
         """Let it be over."""
         with self._fleet.timed():
-            self.attempt.end()
+            self.attempt.settle()
 
 
 class Fleet:

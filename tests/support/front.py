@@ -15,12 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from propylon import Gateway
 
 from .client import RawClient
 from .upstream import Script, ScriptedUpstream, answer, ok
+
+if TYPE_CHECKING:
+    from propylon.services.service import Service
+
+
+def service_of(gateway: Gateway, name: str) -> Service:
+    """A service of a running gateway, to look at its state."""
+    assert gateway._worker is not None
+    return gateway._worker.core.snapshot.services[name]
 
 
 class Front:

@@ -80,7 +80,7 @@ async def watching(provider: Provider) -> AsyncIterator[tuple[Watch, list[tuple[
     applied: list[tuple[EndpointSpec, ...]] = []
 
     async def soon(seconds: float) -> None:
-        await asyncio.sleep(min(seconds, 0.05))
+        await real_time(min(seconds, 0.05))
 
     watch = Watch(provider, applied.append, name="users", sleep=soon)
     watch.start()

@@ -6,7 +6,7 @@ import json
 
 from propylon import Gateway
 from propylon.config.load import validate
-from propylon.config.service_mode.load import load
+from propylon.service_mode.load import load
 
 from .client import RawClient
 from .front import Fronts

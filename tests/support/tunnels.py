@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from propylon.engine import exchange as exchange_module
+from propylon.engine import timed as timed_module
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.websocket import tunnel as tunnel_module
@@ -199,4 +200,4 @@ class Relay:
 
 def clock_of(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock for everything that a tunnel asks for the time."""
-    return Clock(monkeypatch, tunnel_module, exchange_module)
+    return Clock(monkeypatch, tunnel_module, exchange_module, timed_module)

@@ -10,16 +10,17 @@ from math import inf
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from propylon.address import EndpointAddress
+from propylon.build.errors import BuildError
 from propylon.config.reference import with_objects
 from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
 from propylon.engine.retry import RetrySettings
-from propylon.outbound.address import EndpointAddress
 from propylon.outbound.pool import PoolLimits
 from propylon.outbound.tls import client_context
-from propylon.plugins import BALANCERS
+from propylon.plugins import BALANCERS, PROVIDERS
 from propylon.services.balancing import Chance
 from propylon.services.breaker import BreakerSettings
 from propylon.services.discovery import EndpointSpec, ProviderContext
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from propylon.config.schema.discover import DiscoverConfig
     from propylon.config.schema.health import HealthConfig
     from propylon.config.schema.resilience import BreakerConfig, RetryConfig
+    from propylon.services.discovery import Provider
 
 NOTHING_RUNS: Final[Mapping[str, Service]] = MappingProxyType({})
 
@@ -52,64 +54,64 @@ HERE: Final = Path()
 CHANCE: Final = Chance(monotonic, random.random)
 
 
-class BuildError(ValueError):
-    """A configuration whose keys are right and that cannot be carried out; the message says where and why."""
-
-
 @dataclass(slots=True)
-class Scope:
+class BuildContext:
     """What services are built within.
 
     Attributes:
         gateway: the whole configuration.
         running: the services that are at work now: one whose configuration stays is used again as it is.
         base_dir: the folder of the configuration file.
-        contexts: those for TLS, by the digest of what they are made of. To read the system's authorities takes 25 ms,
-            so services with the same settings share one, from one configuration to the next.
+        tls_contexts: those made so far, by the digest of what they are made of. To read the system's authorities takes
+            25 ms, so services with the same settings share one, from one configuration to the next.
     """
 
     gateway: GatewayConfig
     running: Mapping[str, Service]
     base_dir: Path
-    contexts: dict[str, ssl.SSLContext] = field(init=False)
+    tls_contexts: dict[str, ssl.SSLContext] = field(init=False)
 
     def __post_init__(self) -> None:
         transports = [service.settings.transport for service in self.running.values()]
-        self.contexts = {each.tls_digest: each.tls for each in transports if each.tls is not None}
+        self.tls_contexts = {each.tls_digest: each.tls for each in transports if each.tls is not None}
 
 
-def build_service(name: str, config: ServiceConfig, scope: Scope) -> Service:
+def build_service(name: str, config: ServiceConfig, context: BuildContext) -> Service:
     """Make a service, or return the one of this name that runs, if nothing of it has changed.
 
     Raises:
         BuildError: a certificate that cannot be read, an algorithm or a provider that cannot be made.
     """
-    settings = _settings(f"services.{name}", config, scope)
+    settings = _settings(f"services.{name}", config, context)
     found = tuple(EndpointSpec(each.url, each.weight, each.priority, each.zone) for each in config.endpoints)
-    return _service(name, settings, found, config.discover, scope)
+    return _service(name, settings, found, config.discover, context)
 
 
-def build_targets(urls: Iterable[str], scope: Scope) -> dict[str, Service]:
+def build_targets(urls: Iterable[str], context: BuildContext) -> dict[str, Service]:
     """Make the services of every `target:`; routes to the same one share it. There may be thousands."""
     settings: dict[str, ServiceSettings] = {}
     services = {}
     for url in urls:
         scheme = EndpointAddress.parse(url).scheme
         if scheme not in settings:
-            settings[scheme] = _settings(f"services.{url}", ServiceConfig.model_validate({"endpoints": [url]}), scope)
-        services[url] = _service(url, settings[scheme], (EndpointSpec(url),), None, scope)
+            settings[scheme] = _settings(f"services.{url}", ServiceConfig.model_validate({"endpoints": [url]}), context)
+        services[url] = _service(url, settings[scheme], (EndpointSpec(url),), None, context)
     return services
 
 
 def _service(
-    name: str, settings: ServiceSettings, found: tuple[EndpointSpec, ...], discover: DiscoverConfig | None, scope: Scope
+    name: str,
+    settings: ServiceSettings,
+    found: tuple[EndpointSpec, ...],
+    discover: DiscoverConfig | None,
+    context: BuildContext,
 ) -> Service:
     where = f"services.{name}"
-    known = scope.running.get(name)
+    known = context.running.get(name)
     if known is not None and known.settings == settings and known.configured == found:
         return known
     try:
-        provider = None if discover is None else discover.provider(ProviderContext(name, scope.base_dir))
+        provider = None if discover is None else make_provider(discover, ProviderContext(name, context.base_dir))
     except Exception as error:  # a provider is anybody's code
         raise BuildError(f"{where}.discover: {error}") from error
     algorithm, balance = settings.balance
@@ -120,13 +122,18 @@ def _service(
     return Service(name, settings, found, balancer, CHANCE, provider)
 
 
-def _settings(where: str, config: ServiceConfig, scope: Scope) -> ServiceSettings:
+def make_provider(config: DiscoverConfig, context: ProviderContext) -> Provider:
+    """Make the provider of `discover:`; what its module raises, from `ImportError` to anything else, is passed on."""
+    return cast("Provider", PROVIDERS.find(config.name).Provider(config.config, context))
+
+
+def _settings(where: str, config: ServiceConfig, context: BuildContext) -> ServiceSettings:
     host = None if config.host == "endpoint" else PRESERVE if config.host == "preserve" else config.host.encode("ascii")
     budget = config.retry.budget
     limits = config.concurrency
     return ServiceSettings(
         host=host,
-        transport=_transport(where, config, scope),
+        transport=_transport(where, config, context),
         discover=None if config.discover is None else _referring(f"{where}.discover", config.discover),
         balance=_referring(f"{where}.balance", config.balance),
         retry=retry_settings(config.retry),
@@ -136,10 +143,15 @@ def _settings(where: str, config: ServiceConfig, scope: Scope) -> ServiceSetting
         health=_health_check(config.health),
         breaker=_breaker(config.breaker) if config.breaker is not None else None,
         concurrency=Concurrency(
-            limits.max, limits.per_endpoint, limits.queue, limits.queue_timeout, limits.adaptive, limits.min
+            max=limits.max,
+            per_endpoint=limits.per_endpoint,
+            queue=limits.queue,
+            queue_timeout=limits.queue_timeout,
+            adaptive=limits.adaptive,
+            min=limits.min,
         ),
         panic=config.panic,
-        zone=scope.gateway.zone,
+        zone=context.gateway.zone,
         slow_start=config.slow_start,
     )
 
@@ -155,15 +167,15 @@ def _referring(where: str, entry: BalanceEntry | DiscoverConfig) -> tuple[str, A
 def retry_settings(config: RetryConfig) -> RetrySettings:
     """Return the runtime form of `retry:` of a service or a route."""
     return RetrySettings(
-        config.attempts,
-        frozenset(config.on),
-        config.statuses,
-        frozenset(method.encode("ascii") for method in config.methods),
-        config.same_endpoint,
-        config.backoff,
-        config.max_backoff,
-        config.per_try,
-        config.body_buffer,
+        attempts=config.attempts,
+        on=frozenset(config.on),
+        statuses=config.statuses,
+        methods=frozenset(method.encode("ascii") for method in config.methods),
+        same_endpoint=config.same_endpoint,
+        backoff=config.backoff,
+        backoff_max=config.max_backoff,
+        per_try=config.per_try,
+        body_buffer=config.body_buffer,
     )
 
 
@@ -172,9 +184,14 @@ def _passive(config: HealthConfig) -> PassiveHealth | None:
     if not passive.enabled:
         return None
     ejection = EjectionSettings(
-        passive.consecutive, passive.failure_rate, passive.minimum, passive.window, passive.eject, passive.max_eject
+        consecutive=passive.consecutive,
+        failure_rate=passive.failure_rate,
+        minimum=passive.minimum,
+        window=passive.window,
+        base=passive.eject,
+        max=passive.max_eject,
     )
-    return PassiveHealth(ejection, passive.statuses, passive.max_ejected)
+    return PassiveHealth(ejection=ejection, statuses=passive.statuses, share=passive.max_ejected)
 
 
 def _health_check(config: HealthConfig) -> HealthCheck | None:
@@ -196,39 +213,41 @@ def _health_check(config: HealthConfig) -> HealthCheck | None:
 
 def _breaker(config: BreakerConfig) -> BreakerUse:
     settings = BreakerSettings(
-        config.failure_rate,
-        config.minimum,
-        config.window,
-        config.consecutive,
-        config.failures,
-        config.slow,
-        config.open,
-        config.max_open,
+        failure_rate=config.failure_rate,
+        minimum=config.minimum,
+        window=config.window,
+        consecutive=config.consecutive,
+        failures=config.failures,
+        slow=config.slow,
+        open=config.open,
+        open_max=config.max_open,
     )
-    return BreakerUse(settings, config.statuses, config.per != "service", config.per != "endpoint")
+    return BreakerUse(
+        settings=settings, statuses=config.statuses, endpoints=config.per != "service", service=config.per != "endpoint"
+    )
 
 
-def _transport(where: str, config: ServiceConfig, scope: Scope) -> Transport:
+def _transport(where: str, config: ServiceConfig, context: BuildContext) -> Transport:
     limits = config.connections
     tls, digest = None, ""
     addresses = [EndpointAddress.parse(endpoint.url) for endpoint in config.endpoints]
     if config.discover is not None or any(address.scheme == "https" for address in addresses):
         digest = _digest(config.tls)
-        tls = scope.contexts.get(digest)
+        tls = context.tls_contexts.get(digest)
         if tls is None:
-            tls = scope.contexts[digest] = _context(where, config.tls)
+            tls = context.tls_contexts[digest] = _context(where, config.tls)
     return Transport(
-        tls,
-        digest,
-        config.tls.server_name,
-        PoolLimits(
-            limits.max,
-            limits.idle,
-            inf if limits.idle_timeout is None else limits.idle_timeout,
-            limits.queue,
-            limits.queue_timeout,
+        tls=tls,
+        tls_digest=digest,
+        server_name=config.tls.server_name,
+        limits=PoolLimits(
+            max=limits.max,
+            idle=limits.idle,
+            idle_timeout=inf if limits.idle_timeout is None else limits.idle_timeout,
+            queue=limits.queue,
+            queue_timeout=limits.queue_timeout,
         ),
-        scope.gateway.limits.write_buffer,
+        write_buffer=context.gateway.limits.write_buffer,
     )
 
 

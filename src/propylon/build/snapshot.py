@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from propylon.build.errors import BuildError
+from propylon.build.policies import build_policies
+from propylon.build.policies_at_work import NO_POLICIES
 from propylon.build.service import (
     HERE,
     NOTHING_RUNS,
-    BuildError,
-    Scope,
+    BuildContext,
     build_service,
     build_targets,
     retry_settings,
 )
 from propylon.build.split import build_split
-from propylon.config.reference import import_object
-from propylon.config.schema.policy import check_policy
-from propylon.engine.condition import combine, one_condition
 from propylon.engine.message import Response
 from propylon.engine.pipeline import Pipeline, PolicyUse, compile_pipeline
 from propylon.engine.snapshot import (
@@ -44,68 +43,74 @@ from propylon.http.forwarded import ForwardingRules, TrustedProxies
 from propylon.http.request_head import HeadRules, RequestReader
 from propylon.http.target import PathRules
 from propylon.inbound.tls import Identities
-from propylon.plugins import POLICIES
 from propylon.routing.rewrite import QueryEdit, replace_prefix, replace_regex, strip, template
 from propylon.routing.router import Router, Rule, captures
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from propylon.config.schema import Condition, GatewayConfig, PolicyEntry, RouteConfig
+    from propylon.build.policies import BuiltPolicies
+    from propylon.build.policies_at_work import PoliciesAtWork
+    from propylon.config.schema import GatewayConfig, RouteConfig
     from propylon.engine.exchange import Exchange
     from propylon.routing.rewrite import Rewrite
     from propylon.services.service import Service
 
 
 def build_snapshot(
-    config: GatewayConfig, running: Mapping[str, Service] = NOTHING_RUNS, base_dir: Path = HERE
+    config: GatewayConfig,
+    running: Mapping[str, Service] = NOTHING_RUNS,
+    base_dir: Path = HERE,
+    at_work: PoliciesAtWork = NO_POLICIES,
 ) -> Snapshot:
     """Compile a configuration.
 
     Args:
         running: the services that are at work now: those whose configuration stays are used again as they are.
         base_dir: the folder of the configuration file, where providers look for theirs.
+        at_work: the policies that are at work now, which stay in the same way.
 
     Raises:
         BuildError: a module that cannot be imported, a policy that cannot be made, a certificate that cannot be read.
     """
     _check_listeners(config)
-    scope = Scope(config, running, base_dir)
-    gateway_uses = _uses(config.policies, "policies")
-    services = {name: build_service(name, service, scope) for name, service in config.services.items()}
-    service_uses = {
-        name: _uses(service.policies, f"services.{name}.policies") for name, service in config.services.items()
-    }
-    targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), scope)
-    parts = _Parts(services, targets, gateway_uses, service_uses)
-    rules = [_rule(route, number, parts.route(route, f"routes.{number}")) for number, route in enumerate(config.routes)]
+    context = BuildContext(config, running, base_dir)
+    services = {name: build_service(name, service, context) for name, service in config.services.items()}
+    policies = build_policies(config, at_work)
+    targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), context)
+    parts = _Parts(services, targets, policies)
+    rules = [_rule(route, number, parts.route(route, number)) for number, route in enumerate(config.routes)]
     routes = tuple(rule.route for rule in rules)
     if config.services_json is not None:
-        rules.append(_services_json(config.services_json, routes, gateway_uses, len(rules)))
+        rules.append(_services_json(config.services_json, routes, policies.gateway, len(rules)))
     pseudonym = (config.name or _default_name(config)).encode("ascii") if config.forwarded.via else b""
     return Snapshot(
         router=Router(rules),
         routes=routes,
         services={**services, **targets},
-        outside=_outside(gateway_uses),
+        outside=_outside(policies.gateway),
         reader=RequestReader(_head_rules(config)),
         forwarding=ForwardingRules(
-            config.forwarded.x_forwarded,
-            config.forwarded.standard,
-            pseudonym or None,
-            TrustedProxies([str(network) for network in config.trusted_proxies]),
+            x_forwarded=config.forwarded.x_forwarded,
+            standard=config.forwarded.standard,
+            via=pseudonym or None,
+            trusted=TrustedProxies([str(network) for network in config.trusted_proxies]),
         ),
         dns=DnsSettings(
-            tuple(map(str, config.dns.servers)), config.dns.min_ttl, config.dns.max_ttl, config.dns.refuse_private
+            servers=tuple(map(str, config.dns.servers)),
+            min_ttl=config.dns.min_ttl,
+            max_ttl=config.dns.max_ttl,
+            refuse_private=config.dns.refuse_private,
         ),
         pseudonym=pseudonym,
+        policies=policies.placed,
         limits=ClientLimits(
-            config.limits.request_line,
-            config.limits.header_block,
-            config.limits.pipeline_buffer,
-            config.limits.write_buffer,
-            config.limits.connections,
+            request_line=config.limits.request_line,
+            header_block=config.limits.header_block,
+            pipeline_buffer=config.limits.pipeline_buffer,
+            write_buffer=config.limits.write_buffer,
+            connections=config.limits.connections,
         ),
         client_timeouts=_client_timeouts(config),
         error_pages={status: _error_page(status, Path(path)) for status, path in config.errors.pages.items()},
@@ -130,9 +135,9 @@ def _default_name(config: GatewayConfig) -> str:
 
 def _head_rules(config: GatewayConfig) -> HeadRules:
     return HeadRules(
-        config.limits.header_count,
-        config.field_names.underscores,
-        PathRules(config.paths.encoded_slashes == "keep", config.paths.semicolons == "keep"),
+        max_fields=config.limits.header_count,
+        aliases=config.field_names.underscores,
+        paths=PathRules(config.paths.encoded_slashes == "keep", config.paths.semicolons == "keep"),
     )
 
 
@@ -143,12 +148,12 @@ def _client_timeouts(config: GatewayConfig) -> ClientTimeouts:
         return inf if value is None else value
 
     return ClientTimeouts(
-        seconds(timeouts.header),
-        seconds(timeouts.keep_alive),
-        seconds(timeouts.write),
-        seconds(timeouts.body),
-        seconds(timeouts.linger),
-        seconds(timeouts.drain),
+        header=seconds(timeouts.header),
+        keep_alive=seconds(timeouts.keep_alive),
+        write=seconds(timeouts.write),
+        body=seconds(timeouts.body),
+        linger=seconds(timeouts.linger),
+        drain=seconds(timeouts.drain),
     )
 
 
@@ -169,23 +174,20 @@ class _Parts:
     """What routes are put together of.
 
     Attributes:
-        gateway_uses: the policies of every route.
-        service_uses: the policies of every route to a service, by its name.
         pipelines: those made so far: thousands of routes mostly have the same policies, and one pipeline for them stays
             in the processor's cache.
     """
 
     services: Mapping[str, Service]
     targets: Mapping[str, Service]
-    gateway_uses: list[PolicyUse]
-    service_uses: Mapping[str, list[PolicyUse]]
+    policies: BuiltPolicies
     pipelines: dict[tuple[int, ...], Pipeline] = field(default_factory=dict)
 
-    def route(self, route: RouteConfig, where: str) -> CompiledRoute:
+    def route(self, route: RouteConfig, number: int) -> CompiledRoute:
         """Compile a route; one that is split with a variant for each of its services."""
-        own = _uses(route.policies, f"{where}.policies")
-        own += [_use(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
-        bare = _compiled(route, _fallback(route, self.services, where))
+        where = f"routes.{number}"
+        own = self.policies.routes[number]
+        bare = _compiled(route, self._fallback(route, number))
         if route.split is not None:
             variants = {name: self._through(bare, own, self.services[name], where) for name in route.split.services}
             return replace(self._through(bare, own, None, where), split=build_split(route.split, variants))
@@ -193,10 +195,18 @@ class _Parts:
             return self._through(bare, own, self.services[route.service], where)
         return self._through(bare, own, self.targets.get(route.target or ""), where)
 
+    def _fallback(self, route: RouteConfig, number: int) -> Fallback | None:
+        if route.fallback is None:
+            return None
+        for use in self.policies.fallbacks[number]:
+            policy: Any = use.policy
+            return Fallback(respond=policy.on_request)
+        return Fallback(self.services[route.fallback.service or ""])
+
     def _through(self, bare: CompiledRoute, own: list[PolicyUse], service: Service | None, where: str) -> CompiledRoute:
         """Add a service, and the policies."""
-        of_service = self.service_uses.get(service.name, ()) if service is not None else ()
-        uses = [*self.gateway_uses, *of_service, *own]
+        of_service = self.policies.services.get(service.name, ()) if service is not None else ()
+        uses = [*self.policies.gateway, *of_service, *own]
         pipeline = self.pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
         if pipeline.on_message:
             _check_messages(where)
@@ -227,15 +237,6 @@ def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[Comp
         priority=route.priority,
         order=number,
     )
-
-
-def _fallback(route: RouteConfig, services: Mapping[str, Service], where: str) -> Fallback | None:
-    if route.fallback is None:
-        return None
-    if route.fallback.respond is not None:
-        policy: Any = _use(route.fallback.respond, f"{where}.fallback").policy
-        return Fallback(respond=policy.on_request)
-    return Fallback(services[route.fallback.service or ""])
 
 
 def _compiled(route: RouteConfig, fallback: Fallback | None) -> CompiledRoute:
@@ -292,32 +293,3 @@ def _outside(uses: list[PolicyUse]) -> CompiledRoute:
     pipeline = compile_pipeline(uses)
     after = Pipeline(on_response=pipeline.on_response, on_error=pipeline.on_error, on_done=pipeline.on_done)
     return CompiledRoute("-", after, tuple(uses))
-
-
-# policies
-
-
-def _uses(entries: Iterable[PolicyEntry], where: str) -> list[PolicyUse]:
-    return [_use(entry, f"{where}.{number}") for number, entry in enumerate(entries)]
-
-
-def _use(entry: PolicyEntry, where: str) -> PolicyUse:
-    try:
-        policy = entry.instance if entry.instance is not None else POLICIES.find(entry.name).Policy(entry.config)
-        condition = combine(
-            [_condition(each) for each in entry.when or ()], [_condition(each) for each in entry.unless or ()]
-        )
-        if entry.instance is None:
-            check_policy(policy)  # what a `python:` reference led to may be anything
-    except Exception as error:  # a policy is anybody's code
-        raise BuildError(f"{where}: policy {entry.name}: {error}") from error
-    return PolicyUse(entry.name, policy, condition)
-
-
-def _condition(config: Condition) -> Callable[[Exchange], bool]:
-    predicate = config.python
-    if isinstance(predicate, str):
-        predicate = import_object(predicate)
-        if not callable(predicate):
-            raise TypeError(f"{config.python} cannot be called: a condition is a function of the exchange")
-    return one_condition(config.methods or (), config.paths or (), config.headers or {}, config.query or {}, predicate)

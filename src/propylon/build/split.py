@@ -6,13 +6,15 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 from propylon.build.service import CHANCE
-from propylon.engine.split import Luck, Share, Source, Split
+from propylon.engine.split import Luck, Share, Split, StickyCookie
+from propylon.routing.key import BY_CLIENT, by_cookie, by_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from propylon.config.schema.split import ChooseConfig, SplitConfig, StickyConfig
     from propylon.engine.snapshot import CompiledRoute
+    from propylon.routing.key import Key
 
 _ID_BYTES: Final = 16
 
@@ -21,18 +23,21 @@ def build_split(config: SplitConfig, variants: Mapping[str, CompiledRoute]) -> S
     """Make a split of the route's variants, one for each service."""
     shares = [Share(name, weight, variants[name]) for name, weight in config.services.items()]
     luck = Luck(CHANCE.random, _new_id)
-    return Split(shares, _source(config.choose), _source(config.sticky), luck)
+    return Split(shares, _choose(config.choose), _sticky(config.sticky), luck)
 
 
-def _source(config: ChooseConfig | StickyConfig | None) -> Source | None:
+def _choose(config: ChooseConfig | None) -> Key | None:
     if config is None:
         return None
-    if config.header is not None:
-        return Source("header", config.header.lower().encode("ascii"))
+    return by_header(config.header) if config.header is not None else by_cookie(str(config.cookie))
+
+
+def _sticky(config: StickyConfig | None) -> Key | StickyCookie | None:
+    if config is None:
+        return None
     if config.cookie is not None:
-        max_age = getattr(config, "max_age", None)
-        return Source("cookie", config.cookie.encode("ascii"), None if max_age is None else int(max_age))
-    return Source("client")
+        return StickyCookie(config.cookie, None if config.max_age is None else int(config.max_age))
+    return by_header(config.header) if config.header is not None else BY_CLIENT
 
 
 def _new_id() -> bytes:

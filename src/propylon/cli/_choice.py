@@ -4,7 +4,7 @@ Rules of the file: what is off has no line, and what is said of retries holds fo
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from propylon.engine.retry import RetrySettings
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from propylon.services.discovery import EndpointSpec
     from propylon.services.service import Service
     from propylon.services.settings import ServiceSettings
+
+
+def service_of(route: "CompiledRoute") -> "Service | None":
+    """Return where a route goes. A route that was built of a configuration leads to nothing but our own services."""
+    return cast("Service | None", route.service)
 
 
 def choice(service: "Service") -> str:
@@ -34,7 +39,7 @@ def endpoint_lines(service: "Service") -> list[str]:
 
 def rule_lines(route: "CompiledRoute", method: bytes) -> list[str]:
     """Return the rules by which an endpoint of the route's service is passed over, and tried again elsewhere."""
-    service = route.service
+    service = service_of(route)
     if service is None:
         return []
     settings, retry = service.settings, route.retry or service.settings.retry

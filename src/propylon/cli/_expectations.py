@@ -61,12 +61,15 @@ def run_tests(config: GatewayConfig, base_dir: Path, tests: Iterable[RequestTest
     """Run tests one after the other, each with its own request to the same gateway.
 
     Raises:
-        BuildError: what is configured cannot be made.
+        BuildError: what is configured cannot be made, or a policy not be started.
     """
     runner = _Runner(config, base_dir)
 
     async def run() -> list[Result]:
-        return [await runner.run(test) for test in tests]
+        try:
+            return [await runner.run(test) for test in tests]
+        finally:
+            await runner.close()
 
     return asyncio.run(run())
 
@@ -102,6 +105,11 @@ class _Runner:
         except TimeoutError:
             return Result(name_of(test), (Failure("answer", "one", f"none within {REQUEST_SECONDS:.0f} s"),))
         return Result(name_of(test), tuple(_compared(test.expect, answer)))
+
+    async def close(self) -> None:
+        """Close the policies."""
+        for client in self._clients.values():
+            await client.close_async()
 
 
 def _compared(expected: ExpectedConfig, answer: Answer) -> Iterator[Failure]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from propylon.cli._choice import rule_lines
 from propylon.cli._view import RouteView, route_view
-from propylon.engine.errors import FAILURES, GatewayError
+from propylon.engine.errors import GatewayError
 from propylon.engine.websocket.upgrade import check_handshake
+from propylon.failures import FAILURES
 from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.host import Host, HostError, parse_host
 from propylon.http.refusal import Refusal

@@ -42,7 +42,7 @@ def read_gateway(target: str | None) -> "Gateway":
 
     Raises `ConfigError` for what its configuration has wrong, `click.ClickException` for a target that is none.
     """
-    from propylon.build.service import BuildError
+    from propylon.build.errors import BuildError
     from propylon.config.load import Loaded, placed
     from propylon.gateway import Gateway
 
@@ -92,7 +92,7 @@ def file_of(target: str) -> Path:
 
 
 def _from_environment() -> "GatewayConfig":
-    from propylon.config.service_mode.load import SWITCH, is_wanted, load
+    from propylon.service_mode.load import SWITCH, is_wanted, load
 
     if not is_wanted(os.environ):
         raise click.UsageError(
@@ -123,7 +123,7 @@ def _from_module(target: str, module_name: str, attribute: str) -> "Gateway":
 
 def _read_module(target: str, module_name: str, attribute: str) -> "Loaded":
     """Return the configuration of the gateway that a module has now. Raises `ConfigError`, `BuildError`."""
-    from propylon.build.service import BuildError
+    from propylon.build.errors import BuildError
     from propylon.config.reference import import_object
     from propylon.gateway import Gateway
 

@@ -6,8 +6,8 @@ Rules of the file: this, `_choice.py` and `_steps.py` are the places of the comm
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from propylon.cli._choice import choice, endpoint_lines
-from propylon.outbound.address import EndpointAddress
+from propylon.address import EndpointAddress
+from propylon.cli._choice import choice, endpoint_lines, service_of
 from propylon.routing.match import Regex, Rule
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def route_view(rule: "Rule[CompiledRoute]", variant: "CompiledRoute | None" = No
         methods=tuple(rule.methods),
         conditions=tuple(_conditions(rule)),
         priority=rule.priority,
-        service=_service_view(route.service) if route.service is not None else None,
+        service=_service_view(service) if (service := service_of(route)) is not None else None,
         split=_split_view(route.split) if route.split is not None else None,
         policies=policies_of(route),
     )
@@ -133,7 +133,9 @@ def _service_view(service: "Service") -> ServiceView:
 
 def _split_view(split: "Split") -> SplitView:
     found = [
-        (_service_view(share.route.service), share.weight) for share in split.shares if share.route.service is not None
+        (_service_view(service), share.weight)
+        for share in split.shares
+        if (service := service_of(share.route)) is not None
     ]
     choose, sticky = (str(each) if each is not None else None for each in (split.choose, split.sticky))
     return SplitView(tuple(found), tuple(split.shown()), choose, sticky)

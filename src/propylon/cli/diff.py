@@ -42,8 +42,8 @@ def command(old: str, new: str, as_json: bool) -> None:
 
 def _read(name: str, beside: str) -> "Loaded":
     """Read one of the two; what a pipe names is looked for beside the other one."""
-    from propylon.config.load import load_whole
+    from propylon.config.load import load
 
     path, other = Path(name), Path(beside)
     is_pipe = path.exists() and not path.is_file() and not path.is_dir()
-    return load_whole(path, base_dir=other.parent if is_pipe else None)
+    return load(path, base_dir=other.parent if is_pipe else None)

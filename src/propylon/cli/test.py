@@ -19,6 +19,7 @@ def command(target: str, words: str, as_json: bool) -> None:
     Every request goes through the whole gateway, its policies included, and no service is asked: what stands for them
     answers 200. Ends with 0 if all is as expected.
     """
+    from propylon.build.errors import BuildError
     from propylon.cli._expectations import name_of, run_tests
     from propylon.cli._output import count, echo_json
     from propylon.cli._target import base_dir_of, open_gateway
@@ -32,7 +33,10 @@ def command(target: str, words: str, as_json: bool) -> None:
             else "it has no tests: write some below 'tests'"
         )
         raise click.ClickException(f"{target}: {found}")
-    results = run_tests(gateway.config, base_dir_of(target), tests)
+    try:
+        results = run_tests(gateway.config, base_dir_of(target), tests)
+    except BuildError as error:  # what only shows when a policy is started
+        raise click.ClickException(f"{target}: {error}") from error
     failed = sum(1 for result in results if result.failures)
     if as_json:
         passed = len(results) - failed

@@ -1,46 +1,33 @@
 """Addresses as people write them: where to listen, which endpoint, which networks.
 
-Rules of the file: pure functions; what is ambiguous is refused with a `ValueError` that says what to write. What an
-address means is decided where it is used, in `inbound/` and `outbound/`; here it becomes a value or a problem.
+Rules of the file: pure functions; what is ambiguous is refused with a `ValueError` that says what to write. The grammar
+of endpoints and listeners is that of `propylon.address`.
 """
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from propylon.address import AddressError, EndpointAddress, ListenAddress
 from propylon.http.host import HostError, parse_host
-from propylon.inbound.listener import ListenAddress, ListenError
-from propylon.outbound.address import AddressError, EndpointAddress
 
 _DNS_SERVER: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", re.ASCII)
 _DNS_PORT: Final = 53
 
 
-class Address(NamedTuple):
-    """Where a listener listens: a TCP address, whose empty `host` stands for all, or with `path` a Unix socket."""
-
-    host: str
-    port: int
-    path: str | None = None
-
-    def __str__(self) -> str:
-        return str(ListenAddress(*self))
-
-
-def parse_listen_address(value: object) -> Address:
+def parse_listen_address(value: object) -> ListenAddress:
     """Return the address of a listener: `127.0.0.1:8080`, `[::1]:8080`, `:8080` or `unix:/run/p.sock`.
 
     Port 0 asks the system for a free port. Raises `ValueError` for anything else.
     """
-    if isinstance(value, Address):
+    if isinstance(value, ListenAddress):
         return value
     if not isinstance(value, str):
         raise ValueError("not an address: write 127.0.0.1:8080, :8080 or unix:/path/to.sock")
     try:
-        address = ListenAddress.parse(value)
-    except ListenError as error:
+        return ListenAddress.parse(value)
+    except AddressError as error:
         raise ValueError(_without_value(error, value)) from None
-    return Address(address.host, address.port, address.unix_path)
 
 
 def check_dns_server(value: object) -> str:

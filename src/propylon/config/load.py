@@ -1,4 +1,4 @@
-"""From a file, a text or Python data to a `GatewayConfig`, or to a `ConfigError` with every problem.
+"""From a file or Python data to a `GatewayConfig`, or to a `ConfigError` with every problem.
 
 Rules of the file: nothing but `ConfigError` comes out; a configuration is whole or not at all.
 """
@@ -33,21 +33,15 @@ class Loaded:
     file: Path | None = None
 
 
-def load(path: str | Path, *, environment: Mapping[str, str] | None = None) -> GatewayConfig:
-    """Return the configuration in a YAML file; files it names are found beside it.
-
-    Raises `ConfigError`, also when the file cannot be read.
-    """
-    return load_whole(path, environment=environment).config
-
-
-def load_whole(
-    path: str | Path, *, base_dir: Path | None = None, environment: Mapping[str, str] | None = None
-) -> Loaded:
-    """Return the configuration in a YAML file with all that it was read from. Raises as `load` does.
+def load(path: str | Path, *, base_dir: Path | None = None, environment: Mapping[str, str] | None = None) -> Loaded:
+    """Return the configuration in a YAML file with all that it was read from.
 
     Args:
         base_dir: where the files are that it names, if that is not beside it.
+        environment: replaces the environment variables of the process.
+
+    Raises:
+        ConfigError: with every problem, also when the file cannot be read.
     """
     name = str(path)
     try:
@@ -55,20 +49,16 @@ def load_whole(
             raw = file.read(document.MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ConfigError([_unreadable(name, error)]) from None
-    text = document.decode(raw, name)
+    root = document.parse(document.decode(raw, name), name)
+    if root is None:
+        raise ConfigError([Problem(name, None, None, "", "is empty", "write at least 'routes:'")])
     folder = Path(path).parent if base_dir is None else base_dir
-    found = _load_text(text, name, base_dir=folder, environment=environment)
-    return Loaded(found.config, found.files | {Path(path)}, found.secrets, Path(path))
-
-
-def load_text(
-    text: str, name: str = "gateway.yaml", *, base_dir: str | Path = ".", environment: Mapping[str, str] | None = None
-) -> GatewayConfig:
-    """Return the configuration in a YAML text; `name` stands for the file in problems.
-
-    `environment` replaces the process's environment variables. Raises `ConfigError`.
-    """
-    return _load_text(text, name, base_dir=base_dir, environment=environment).config
+    resolver = Resolver(name, folder, environment)
+    source = resolver.source(root)
+    config, problems = _validated(source, {BASE_DIR: folder, FROM_FILE: True}, resolver.failed)
+    if config is None or resolver.problems:
+        raise ConfigError([*resolver.problems, *problems])
+    return Loaded(config, frozenset(resolver.files) | {Path(path)}, frozenset(resolver.secrets), Path(path))
 
 
 def placed(path: str | Path, message: str) -> Problem:
@@ -87,18 +77,6 @@ def placed(path: str | Path, message: str) -> Problem:
     except (OSError, ConfigError):
         pass  # it is another one by now
     return Problem(str(path), None, None, where, rest)
-
-
-def _load_text(text: str, name: str, *, base_dir: str | Path, environment: Mapping[str, str] | None) -> Loaded:
-    root = document.parse(text, name)
-    if root is None:
-        raise ConfigError([Problem(name, None, None, "", "is empty", "write at least 'routes:'")])
-    resolver = Resolver(name, Path(base_dir), environment)
-    source = resolver.source(root)
-    config, problems = _validated(source, {BASE_DIR: base_dir, FROM_FILE: True}, resolver.failed)
-    if config is None or resolver.problems:
-        raise ConfigError([*resolver.problems, *problems])
-    return Loaded(config, frozenset(resolver.files), frozenset(resolver.secrets))
 
 
 def validate(data: Mapping[str, Any], name: str = "gateway", *, base_dir: str | Path = ".") -> GatewayConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 if TYPE_CHECKING:
@@ -38,12 +39,13 @@ def with_objects(config: BaseModel) -> BaseModel:
     Raises:
         ImportError, AttributeError: there is no such module, or nothing of that name in it.
     """
-    found = {
-        name: import_object(getattr(config, name))
-        for name, field in type(config).model_fields.items()
-        if isinstance(getattr(config, name), str) and _is_reference(field)
-    }
-    return config.model_copy(update=found) if found else config
+    named = {name: value for name in _references(type(config)) if isinstance(value := getattr(config, name), str)}
+    return config.model_copy(update={name: import_object(value) for name, value in named.items()}) if named else config
+
+
+@lru_cache
+def _references(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(name for name, field in model.model_fields.items() if _is_reference(field))
 
 
 def _is_reference(field: FieldInfo) -> bool:

@@ -8,10 +8,11 @@ taken as they are, so that `no` and `"5"` are never turned into something that w
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict, ValidationInfo, WithJsonSchema
 
+from propylon.address import ListenAddress
 from propylon.config import addresses, units
 
 _DURATION_SCHEMA = {"type": ["string", "number"], "examples": ["250ms", "5s", "1m", "1h"]}
@@ -83,6 +84,16 @@ OptionalCount: TypeAlias = Annotated[
 Text: TypeAlias = Annotated[str, Strict(), Field(min_length=1)]
 """Text that is not empty."""
 
+
+class ServiceMark:
+    """Marks the fields of a model whose text is the name of a service (in `typing.Annotated`)."""
+
+
+SERVICE: Final = ServiceMark()
+
+ServiceRef: TypeAlias = Annotated[str, Strict(), Field(min_length=1), SERVICE]
+"""The name of a service. That there is one is checked with the whole configuration (`schema/service_refs.py`)."""
+
 Cidr: TypeAlias = Annotated[
     IPv4Network | IPv6Network,
     PlainValidator(addresses.parse_cidr),
@@ -114,8 +125,8 @@ TrustedPeer: TypeAlias = Annotated[
 ]
 """A network of proxies, or `unix` for whoever connects by a Unix socket."""
 
-ListenAddress: TypeAlias = Annotated[
-    addresses.Address,
+Listen: TypeAlias = Annotated[
+    ListenAddress,
     PlainValidator(addresses.parse_listen_address),
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8080", ":8080", "[::1]:8080", "unix:/run/p.sock"]}),

@@ -1,38 +1,36 @@
-"""Steps 4 and 5: choose an endpoint, send the request to it, and try another one if that comes to nothing.
+"""Step 5: one try of an exchange at one endpoint, from an upstream to the head of its answer.
 
-Rules of the file: a request is sent again only if it may be (`_may_repeat`), there is somewhere else to send it, and
-the service's budget allows it; the answer or the failure of the last try is the one that counts. Every attempt that was
-begun is ended, whatever happens, so that the counts of endpoints, breakers and limits are right.
+An attempt is a small state machine that whoever waits for it steps by `advance`: the exchange, a race of two attempts
+(`hedge.py`), a request of the gateway's own (`subrequest.py`). It goes on as far as is possible now, and keeps no
+coroutine but that of its policies:
+
+    no upstream -> leased -> policies -> sent -> head
+         ^                                |
+         +----- once more, if a kept -----+
+                 connection had closed
+
+It owns its upstream, and every attempt that was begun is settled, whatever happens, so that the counts of endpoints,
+breakers and limits are right.
 """
 
 from __future__ import annotations
 
-from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from propylon.engine.alarm import Alarm
 from propylon.engine.body import Body
-from propylon.engine.errors import GatewayError
-from propylon.engine.hedge import first_answer_of_two, hedge_delay
-from propylon.engine.replay import Replay
-from propylon.engine.request_out import new_connection, send_attempt, send_request
+from propylon.engine.pipeline import run_all
+from propylon.engine.request_out import send_request
+from propylon.engine.retry import may_repeat
 from propylon.http.headers import Headers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Coroutine
 
+    from propylon.engine.backend import Endpoint, Lease, Service
+    from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
-    from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
-    from propylon.services.endpoint import Endpoint
-    from propylon.services.service import Service
-
-STATUS: Final = "status"
-"""The cause of a retry whose reason is the status of an answer."""
-
-UNSEEN: Final = frozenset(("connect", "busy"))
-"""Causes for which no endpoint has seen anything of the request."""
 
 
 class Attempt:
@@ -40,40 +38,61 @@ class Attempt:
 
     Attributes:
         endpoint: where it goes.
-        number: 1 for the first time that the request is sent.
+        upstream: what carries it, until it is settled; one that is there before the first `advance` is used.
+        number: 1 for the first time that the request is sent; 0 before.
         since: when the endpoint was chosen (`time.monotonic`).
         began: when the request was sent; before that, when the endpoint was chosen.
         sent: whether any of the request was written.
         probe: whether the endpoint's circuit is half open and this try decides.
         service_probe: the same of the service's circuit.
+        extra: fields for this endpoint alone, as lines, each with its CRLF; for policies of the attempt.
+        head_at: when the head of its answer came (`time.monotonic`); 0.0 before.
+        outcome: the status of its answer, the code of its failure if there is none, or 0 for neither.
+        previous: the attempt before this one, settled already.
         rows: failures in a row that the head of its answer has put an end to, of the endpoint's ejection and circuit.
     """
 
     __slots__ = (
-        "_exchange", "_headers", "_service", "began", "endpoint", "number", "probe", "rows", "sent",
-        "service_probe", "since",
+        "_exchange", "_headers", "_lease", "_policies", "_repeated", "_service", "began", "endpoint", "extra",
+        "head_at", "number", "outcome", "previous", "probe", "rows", "sent", "service_probe", "since", "upstream",
     )  # fmt: skip
 
-    def __init__(self, x: Exchange, service: Service, endpoint: Endpoint) -> None:
-        self._exchange = x
+    def __init__(self, x: Exchange, service: Service | None, endpoint: Endpoint) -> None:
+        """Begin a try; it is counted for `service`, if there is one."""
+        self._exchange: Exchange | None = x
         self._headers: Headers | None = None
-        self._service: Service | None = service
+        self._lease: Lease | None = None
+        self._policies: Coroutine[None, None, None] | None = None
+        self._repeated = False
+        self._service = service
         self.endpoint = endpoint
+        self.upstream: Upstream | None = None
+        self.rows: tuple[int, int] | None = None
+        self.previous = x.attempt
+        self.extra = b""
+        self.head_at = 0.0
+        self.outcome: int | str = 0
         self.number = 0
         self.sent = self.probe = self.service_probe = False
-        self.rows: tuple[int, int] | None = None
         self.since = self.began = monotonic()
-        endpoint.vitals.inflight += 1
-        if service.breaks:
-            service.begin(self, self.since)
+        if service is not None:
+            endpoint.vitals.inflight += 1
+            if service.breaks:
+                service.begin(self, self.since)
 
     @property
     def headers(self) -> Headers:
-        """What is sent; a change counts for this try only."""
+        """What is sent; a change counts for this try only.
+
+        Raises:
+            RuntimeError: the attempt is settled, and no policy had looked at what it sent.
+        """
         if self._headers is None:
-            request = self._exchange.changed_request
-            raw = tuple(request.headers.raw) if request is not None else self._exchange.fields.visible
-            self._headers = Headers(raw)
+            x = self._exchange
+            if x is None:
+                raise RuntimeError("the attempt is over: its headers are for policies of the attempt")
+            request = x.changed_request
+            self._headers = Headers(tuple(request.headers.raw) if request is not None else x.fields.visible)
         return self._headers
 
     @property
@@ -81,17 +100,106 @@ class Attempt:
         """The same, if any policy has looked at it for this try: only then it may have changed."""
         return self._headers
 
-    def forget_changes(self) -> None:
-        """Forget what policies changed: the request is sent once more, and they are asked anew."""
-        self._headers = None
+    # carrying it out
+
+    def advance(self) -> bool:
+        """Go on as far as is possible now; tell whether the head of the answer is there.
+
+        Raises:
+            GatewayError: connect.*, choose.queue_full, attempt.*, head.*, request.policy_failed, read.bad_target.
+        """
+        while True:
+            upstream = self.upstream
+            if upstream is None:
+                if self._lease is None:
+                    upstream = self.endpoint.pool.take()
+                if upstream is None and (upstream := self._leased()) is None:
+                    return False
+                self.upstream = upstream
+            if not self.number:
+                x = self._exchange
+                assert x is not None
+                upstream.begin(x)
+                x.attempts = self.number = x.attempts + 1
+                if x.route.pipeline.on_attempt:
+                    self._policies = run_all(x, x.route.pipeline.on_attempt, self, code="request.policy_failed")
+                elif upstream.error is None:
+                    self.sent = True
+                    send_request(x, self.endpoint, upstream, None)
+            if self._policies is not None and not self._prepared(self._policies, upstream):
+                return False
+            if upstream.error is None:
+                return upstream.head is not None
+            self._repeat(upstream, upstream.error)
+
+    def _leased(self) -> Upstream | None:
+        """Lease an upstream; return `None` while the lease is open."""
+        lease = self._lease
+        if lease is None:
+            assert self._exchange is not None
+            lease = self._lease = self.endpoint.pool.lease(self._exchange)
+        if lease.error is not None:
+            raise lease.error
+        upstream = lease.upstream
+        if upstream is not None:
+            self._lease = None
+            self.began = monotonic()
+        return upstream
+
+    def _prepared(self, policies: Coroutine[None, None, None], upstream: Upstream) -> bool:
+        """Go on with the policies; when they are done, send the request unless the upstream has failed before."""
+        try:
+            policies.send(None)
+        except StopIteration:
+            self._policies = None
+        else:
+            return False
+        if upstream.error is None:
+            self.sent = True
+            self.began = monotonic()
+            assert self._exchange is not None
+            send_request(self._exchange, self.endpoint, upstream, self._headers, self.extra)
+        return True
+
+    def _repeat(self, upstream: Upstream, error: GatewayError) -> None:
+        """Begin anew after a failure that is no failure of the endpoint; raise any other.
+
+        An endpoint may close a kept connection in the very moment a request is written to it. If no byte came back and
+        the request may be sent twice, it is sent once more, on a new connection (RFC 9112 9.3.1).
+        """
+        x = self._exchange
+        assert x is not None
+        if x.attempt is self:  # in a race, the deadline is that of the other one too
+            x.disarm()
+        if upstream.fresh or self._repeated or (self.sent and (upstream.heard or not may_repeat(x))):
+            raise error
+        self._repeated = True
+        self.number = 0
+        self._headers, self.extra = None, b""  # policies are asked anew
+        if x.replay is not None:
+            x.replay.wait()
+        self.upstream = None
+        upstream.finish()
+        self._lease = self.endpoint.pool.lease(x)
+
+    # how it ends
 
     def answered(self, status: int, now: float) -> None:
         """Learn that the head of an answer has come."""
+        self.head_at = now
+        self.outcome = status
         if self._service is not None:
             self._service.answered(self, status, now)
 
+    def outrun(self, now: float) -> None:
+        """Learn that another endpoint's answer is taken, before this one's has come."""
+        if self._service is not None:
+            self._service.outrun(self, now)
+
     def blame(self, error: GatewayError) -> None:
         """Learn that the try has failed, whoever is to blame."""
+        if not self.outcome:
+            self.outcome = error.code
         if self._service is None or not error.failure.blames_endpoint:
             return
         if error.code != "attempt.total_timeout" or not self._waits_for_others():
@@ -99,241 +207,28 @@ class Attempt:
 
     def _waits_for_others(self) -> bool:
         """Tell whether the endpoint could not answer yet: a policy works on the try, or the client is slow to send."""
-        x = self._exchange
-        if x.upstream is None:
+        if self.upstream is None:
             return False
         if not self.sent:
             return True
-        return isinstance(x.body, Body) and not x.body.ended and not x.upstream.stalled
+        assert self._exchange is not None
+        body = self._exchange.body
+        return isinstance(body, Body) and not body.ended and not self.upstream.stalled
 
-    def end(self) -> None:
-        """Learn that the try is over, whatever became of it. Further calls do nothing."""
+    def settle(self) -> None:
+        """Give back what it holds, and count it as over, whatever became of it. Further calls do nothing."""
+        self._exchange = None  # which keeps the attempt: a circle would have to wait for the collector
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            if self._policies is not None:
+                self._policies.close()
+                self._policies = None
+            upstream.finish()
+        elif self._lease is not None:
+            self._lease.withdraw()
+            self._lease = None
         service, self._service = self._service, None
         if service is not None:
             self.endpoint.vitals.inflight -= 1
             if self.probe or self.service_probe:
                 service.inconclusive(self, monotonic())
-
-
-async def attempt(x: Exchange, lost: Endpoint | None = None) -> Upstream:
-    """Ask endpoints until one answers with something to pass on; return with the head of that answer.
-
-    Args:
-        lost: an endpoint that is not asked while there is another, as it has just gone.
-
-    Raises:
-        GatewayError: choose.*, connect.*, attempt.*, head.*, request.policy_failed, or what ended the exchange.
-    """
-    service = x.service
-    if service is None:
-        raise GatewayError("choose.no_endpoint", log="the route has no service, and no policy answered")
-    retry = x.route.retry or service.retry
-    if retry.per_try is not None and (x.timeouts.response is None or retry.per_try < x.timeouts.response):
-        x.set_timeouts(response=retry.per_try)
-    if service.concurrency is not None and x.admitted is not service:
-        await service.concurrency.enter(x)
-        x.admitted = service
-    service.budget.deposit(x.started)
-    if x.body and isinstance(x.body, Body) and x.replay is None:
-        _keep_body(x, service, retry)
-    tried: list[Endpoint] = []
-    while True:
-        avoid = tried if lost is None else [*tried, lost]
-        endpoint = x.endpoint = x.pinned or service.only or service.choose(x, avoid)
-        x.attempt = made = Attempt(x, service, endpoint)
-        tried.append(endpoint)
-        try:
-            if service.hedging is not None:
-                upstream = await _hedged(x, service, retry, tried)
-                made = x.attempt
-            else:
-                sent = _send_at_once(x, made)
-                while sent is not None and sent.head is None and sent.error is None:
-                    await x.pause()  # here, and not in `_try`: a coroutine less to create and to step through
-                upstream = sent if sent is not None and sent.error is None else await _try(x, made, retry)
-        except GatewayError as error:
-            made.blame(error)
-            wait = _retry_in(x, service, retry, tried, error.failure.cause)
-            if wait is None:
-                give_up(x)
-                raise
-        else:
-            head = upstream.head
-            assert head is not None
-            is_probe = made.probe  # until the service learns of the answer
-            service.answered(made, head.status, monotonic())
-            if head.status not in retry.statuses:
-                break
-            wait = _retry_in(x, service, retry, tried, STATUS, _seconds(head.first(b"retry-after")))
-            if wait is None:
-                break
-        give_up(x)
-        x.disarm()
-        if wait:
-            await _wait(x, wait)
-    x.deadline = x.total_deadline = inf
-    # A probe has gone where nobody chose to send it, and a 101 is sent already.
-    if service.fields is not None and x.endpoint is not None and not is_probe and not x.status:
-        x.extra_fields += service.fields(x, x.endpoint)
-    return upstream
-
-
-def _send_at_once(x: Exchange, made: Attempt) -> Upstream | None:
-    """Send the request if a connection rests and no policy looks at the attempt; return `None` if it is not so."""
-    upstream = made.endpoint.pool.take() if not x.route.pipeline.on_attempt else None
-    if upstream is None:
-        return None
-    x.upstream = upstream
-    upstream.begin(x)
-    x.attempts = made.number = x.attempts + 1
-    if upstream.error is None:
-        made.sent = True
-        send_request(x, made.endpoint, upstream, None)
-    return upstream
-
-
-async def _try(x: Exchange, made: Attempt, retry: RetrySettings) -> Upstream:
-    """Send the request to an endpoint and wait for the head of its answer.
-
-    An endpoint may close a kept connection in the very moment a request is written to it. That is nobody's failure:
-    if no byte came back and the request may be sent twice, it is sent once more, on a new connection
-    (RFC 9112 9.3.1).
-    """
-    upstream = x.upstream or made.endpoint.pool.take()  # the first one is of `_send_at_once`
-    repeated = False
-    while True:
-        if upstream is None:
-            upstream = await new_connection(x, made.endpoint)
-        if upstream is not x.upstream:
-            x.upstream = upstream
-            await send_attempt(x, made, upstream)
-        while upstream.head is None and upstream.error is None:
-            await x.pause()
-        if upstream.error is None:
-            return upstream
-        x.disarm()
-        if upstream.fresh or repeated or (made.sent and (upstream.heard or not _may_repeat(x, retry))):
-            raise upstream.error
-        repeated = True
-        if x.replay is not None:
-            x.replay.wait()
-        upstream.finish()
-        upstream = x.upstream = None
-        made.forget_changes()
-
-
-async def _hedged(x: Exchange, service: Service, retry: RetrySettings, tried: list[Endpoint]) -> Upstream:
-    """Do what `_try` does, and ask a second endpoint if the first one is slow and the request allows it."""
-    first = x.attempt
-    assert first is not None
-    delay = hedge_delay(x, service, retry)
-    if delay is None:
-        return await _try(x, first, retry)
-
-    def second() -> Attempt | None:
-        if not service.has_other(tried):
-            return None
-        try:
-            endpoint = service.choose(x, tried)
-        except GatewayError:  # the first one may still answer
-            return None
-        if endpoint in tried or endpoint.pool.full:  # nobody stands in line for a second answer
-            return None
-        if not service.budget.withdraw(monotonic()):
-            return None
-        tried.append(endpoint)
-        return Attempt(x, service, endpoint)
-
-    leg = await first_answer_of_two(x, first, delay, second, retry.statuses)
-    x.attempt, x.endpoint, x.upstream = leg.attempt, leg.attempt.endpoint, leg.upstream
-    assert leg.upstream is not None
-    return leg.upstream
-
-
-def _keep_body(x: Exchange, service: Service, retry: RetrySettings) -> None:
-    """Keep the body that is under way while it is sent, if the request may be sent again."""
-    if x.method not in retry.methods or x.route.pipeline.on_request_chunk:
-        return
-    again = retry.attempts > 1 and (retry.same_endpoint or len(service.endpoints) > 1)
-    if again or (x.route.fallback is not None and x.route.fallback.service is not None):
-        x.replay = Replay(retry.body_buffer)
-
-
-def may_go_elsewhere(x: Exchange) -> bool:
-    """Say whether another service may have the request: nothing of it was sent, or it may be sent twice."""
-    service = x.service
-    assert service is not None
-    return not x.attempts or _may_repeat(x, x.route.retry or service.retry)
-
-
-def _may_repeat(x: Exchange, retry: RetrySettings) -> bool:
-    """Say whether a request that was sent may be sent a second time, and still can be."""
-    if x.method not in retry.methods:
-        return False
-    if isinstance(x.body, Body):
-        return x.replay is not None and x.replay.whole
-    return not (x.body and x.route.pipeline.on_request_chunk)  # a hook must not see the same body twice
-
-
-def _retry_in(
-    x: Exchange,
-    service: Service,
-    retry: RetrySettings,
-    tried: Collection[Endpoint],
-    cause: str,
-    pause: float | None = None,
-) -> float | None:
-    """Return in how many seconds the request is to be tried again; `None` if it is not.
-
-    Args:
-        cause: why the last try came to nothing, as the table of failures calls it, or `STATUS`.
-        pause: what the endpoint asked for by Retry-After.
-    """
-    made = x.attempt
-    if len(tried) >= retry.attempts or x.pinned is not None or made is None:
-        return None
-    if cause not in retry.on and cause != STATUS:
-        return None
-    if made.sent and not _may_repeat(x, retry):
-        return None
-    wait = retry.delay(len(tried) - 1, service.random)
-    if service.has_other(tried):
-        if cause in UNSEEN:  # nobody has had anything to do for it, who would need the rest
-            wait = 0.0
-    else:
-        if not retry.same_endpoint or (pause is not None and pause > retry.backoff_max):
-            return None
-        wait = max(wait, pause or 0.0)
-    now = monotonic()
-    if now + wait >= x.total_deadline or not service.budget.withdraw(now):
-        return None
-    return wait
-
-
-def give_up(x: Exchange) -> None:
-    """End the attempt under way; its connection is closed unless it is clean."""
-    if x.replay is not None:
-        x.replay.wait()
-    if x.upstream is not None:
-        x.upstream.finish()
-        x.upstream = None
-    if x.attempt is not None:
-        x.attempt.end()
-        x.attempt = None
-
-
-async def _wait(x: Exchange, seconds: float) -> None:
-    """Let some time pass."""
-    alarm = Alarm(x, seconds)
-    try:
-        while not alarm.due:
-            await x.pause()
-    finally:
-        alarm.cancel()
-
-
-def _seconds(retry_after: bytes | None) -> float | None:
-    """Return what a Retry-After field says (RFC 9110 10.2.3); `None` for none, or a date."""
-    if retry_after is not None and retry_after.isdigit() and len(retry_after) < 8:
-        return float(retry_after)
-    return None

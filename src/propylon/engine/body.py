@@ -14,6 +14,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.sides import UNKNOWN
 
 if TYPE_CHECKING:
+    from propylon.engine.exchange import Exchange
     from propylon.http.headers import Pair
 
 HIGH_WATER_BYTES = 65536  # as uvloop's and asyncio's write buffers
@@ -46,18 +47,27 @@ class BodySink(Protocol):
         """Take the end."""
 
 
+class BodyTap(BodySink, Protocol):
+    """What sees a body pass on its way to somebody else."""
+
+    def fail_body(self, error: GatewayError) -> None:
+        """Take that the end will not come here: it failed, or nobody wants it any more."""
+
+
 class Body:
     """A body under way.
 
     Attributes:
         ended: the last byte has arrived.
+        error: why the last byte will never arrive.
         length: how many bytes it has in all, or `UNKNOWN`.
         size: bytes that have arrived so far.
+        watcher: an exchange that is notified of the end and of a failure.
     """
 
     __slots__ = (
-        "_error", "_held", "_held_bytes", "_holding", "_sink", "_taps", "_trailers", "_waiter", "_wanted", "ended",
-        "length", "size", "source",
+        "_held", "_held_bytes", "_holding", "_sink", "_taps", "_trailers", "_waiter", "_wanted", "ended", "error",
+        "length", "size", "source", "watcher",
     )  # fmt: skip
 
     def __init__(self, source: BodySource, length: int = UNKNOWN) -> None:
@@ -65,7 +75,7 @@ class Body:
         self.length = length
         self.ended = False
         self.size = 0
-        self._taps: tuple[BodySink, ...] = ()
+        self._taps: tuple[BodyTap, ...] = ()
         self._sink: BodySink | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -73,7 +83,8 @@ class Body:
         self._wanted = False
         self._trailers: list[Pair] = []
         self._waiter: asyncio.Future[None] | None = None
-        self._error: GatewayError | None = None
+        self.error: GatewayError | None = None
+        self.watcher: Exchange | None = None
 
     @classmethod
     def of(cls, data: bytes) -> Body:
@@ -111,8 +122,9 @@ class Body:
         self._wake()
 
     def fail(self, error: GatewayError) -> None:
-        """Learn from the source that the end will never come; whoever reads gets `error`."""
-        self._error = error
+        """Take from the source that the end will never come; whoever reads gets `error`."""
+        self.error = error
+        self._fail_taps(error)
         self._wake()
 
     def pipe(self, sink: BodySink) -> None:
@@ -126,7 +138,7 @@ class Body:
             sink.end_body(self._trailers)
         self._release()
 
-    def tap(self, tap: BodySink) -> None:
+    def tap(self, tap: BodyTap) -> None:
         """Let `tap` have what is held and all that follows, whoever reads it; it can hold nothing back.
 
         For a body that nobody has begun to read.
@@ -134,8 +146,12 @@ class Body:
         self._taps += (tap,)
         for data in self._held:
             tap.write_body(data)
+        if self.ended:
+            tap.end_body(self._trailers)
+        elif self.error is not None:
+            tap.fail_body(self.error)
 
-    def untap(self, tap: BodySink) -> None:
+    def untap(self, tap: BodyTap) -> None:
         """Tell `tap` nothing more."""
         self._taps = tuple(each for each in self._taps if each is not tap)
 
@@ -146,6 +162,8 @@ class Body:
     def detach(self) -> None:
         """Throw away what follows: nobody wants it any more."""
         self._sink = _NOWHERE
+        if not self.ended:
+            self._fail_taps(GatewayError("relay.client_gone"))
         self._held.clear()
         self._held_bytes = 0
         self._release()
@@ -158,8 +176,8 @@ class Body:
         """
         self._want()
         while not self._held and not self.ended:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         data = b"".join(self._held)
@@ -189,7 +207,14 @@ class Body:
             self._holding = False
             self.source.release(self)
 
+    def _fail_taps(self, error: GatewayError) -> None:
+        taps, self._taps = self._taps, ()
+        for tap in taps:
+            tap.fail_body(error)
+
     def _wake(self) -> None:
+        if self.watcher is not None and (self.ended or self.error is not None):
+            self.watcher.notify()
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None

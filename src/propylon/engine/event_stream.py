@@ -17,13 +17,14 @@ from propylon.http.sse import BOM, COMMENT, HEARTBEAT, EventBoundaries
 if TYPE_CHECKING:
     from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
+    from propylon.engine.timing import Ending
     from propylon.http.headers import Pair
 
 CLIENT_GONE = 499  # the status of failures that there is nobody to tell of
 MAX_HELD_BYTES = 64 * 1024  # of an event under way, where only whole events are passed on
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRules:
     """What the gateway does with an event stream besides passing it on.
 
@@ -45,12 +46,12 @@ class EventStream:
     """The sink of one event stream.
 
     Attributes:
-        due: when `check` has something to do (`time.monotonic`).
+        deadline: when `check` has something to do (`time.monotonic`).
     """
 
     __slots__ = (
         "_boundaries", "_end_at", "_ended", "_ending", "_exchange", "_flowing", "_heartbeat", "_held", "_mark",
-        "_passed_at", "_spoken", "_whole", "due",
+        "_passed_at", "_spoken", "_whole", "deadline",
     )  # fmt: skip
 
     def __init__(self, x: Exchange) -> None:
@@ -64,11 +65,15 @@ class EventStream:
         self._mark: bytes | None = b""  # what may be a byte order mark in front of everything; None behind it
         self._spoken = self._flowing = self._ending = self._ended = False
         self._passed_at = monotonic()
-        end = inf if x.ending is None else x.ending.when
-        self._end_at = end if rules.max_age is None else min(end, self._passed_at + rules.max_age)
-        self.due = inf
-        x.event_stream = self
+        self._end_at = inf if rules.max_age is None else self._passed_at + rules.max_age
+        self.deadline = inf
+        x.last(self)
         self._rearm()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client has been sent the end."""
+        return self._ended
 
     # the body's side
 
@@ -154,11 +159,14 @@ class EventStream:
         self._pass(text)
         return True
 
+    def abort(self) -> None:
+        """There is nothing but the client's connection."""
+
     # time
 
-    def end_at(self, when: float) -> None:
-        """End the stream behind an event at `when` (`time.monotonic`), if it is not to be ended before."""
-        self._end_at = min(self._end_at, when)
+    def end_by(self, ending: Ending) -> None:
+        """End the stream behind an event from a moment on, if it is not to be ended before."""
+        self._end_at = min(self._end_at, ending.when)
         self._rearm()
 
     def check(self, now: float) -> None:
@@ -177,15 +185,13 @@ class EventStream:
 
     def _rearm(self) -> None:
         silent = self._passed_at + self._heartbeat
-        self.due = silent if self._ending else min(silent, self._end_at)
-        self._exchange.check_by(self.due)
+        self.deadline = silent if self._ending else min(silent, self._end_at)
+        self._exchange.check_by(self.deadline)
 
     def _end(self) -> None:
         """End the response here, and give the endpoint up."""
         self._ended = True
         x = self._exchange
         x.client.end_body([])
-        upstream, x.upstream = x.upstream, None
-        if upstream is not None:
-            upstream.finish()
+        x.end_attempt()
         x.notify()

@@ -21,16 +21,18 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
 from propylon.engine.admit import answer_options
-from propylon.engine.attempt import attempt, give_up, may_go_elsewhere
+from propylon.engine.ask import ask
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import EventStream
 from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
 from propylon.engine.response_out import added_fields, answer, answer_failure
+from propylon.engine.retry import may_go_elsewhere
 from propylon.engine.websocket.upgrade import check_handshake, limit_offer, tunnel
 
 if TYPE_CHECKING:
+    from propylon.engine.attempt import Attempt
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
     from propylon.engine.timing import Timeouts
@@ -65,12 +67,14 @@ async def forward(x: Exchange) -> None:
             # 4 choose, 5 attempt
             timeouts = x.timeouts
             try:
-                upstream = await attempt(x)
+                made = await ask(x)
             except GatewayError as error:
                 if (substitute := await fall_back(x, error, timeouts)) is None:
                     return
-                upstream = substitute
+                made = substitute
             # 6 head
+            upstream = made.upstream
+            assert upstream is not None
             assert upstream.head is not None
             if upstream.head.status == 101:
                 await tunnel(x, upstream)
@@ -80,7 +84,7 @@ async def forward(x: Exchange) -> None:
             else:
                 pass_head(x, upstream)
             # 7 relay
-            while x.upstream is upstream and not (upstream.complete and (x.transform is None or x.transform.ended)):
+            while made.upstream is upstream and not (upstream.complete and (x.transform is None or x.transform.ended)):
                 if upstream.error is not None:
                     raise upstream.error
                 await x.pause()
@@ -93,17 +97,14 @@ async def forward(x: Exchange) -> None:
             await answer_failure(x, GatewayError("gateway.failed"))
     finally:
         # 8 settle
-        give_up(x)
-        if x.replay is not None:
-            x.replay.unplug()
+        x.settle()
         # 9 done
-        x.close()
         if x.route.pipeline.on_done:
             run_done(x, x.route.pipeline.on_done)
 
 
-async def fall_back(x: Exchange, failed: GatewayError, timeouts: Timeouts) -> Upstream | None:
-    """Let what the route has for this case take over: return another service's answer, or answer and return `None`.
+async def fall_back(x: Exchange, failed: GatewayError, timeouts: Timeouts) -> Attempt | None:
+    """Let what the route has for this case take over: answer, or return the answered attempt of another service.
 
     Args:
         failed: what befell the service.
@@ -118,16 +119,14 @@ async def fall_back(x: Exchange, failed: GatewayError, timeouts: Timeouts) -> Up
         raise failed
     x.disarm()
     log.debug("exchange %s falls back: %s", x.request_id, failed)
-    if x.admitted is not None and x.admitted.concurrency is not None:
-        x.admitted.concurrency.leave(x, failed)  # what another one answers says nothing about this service
-        x.admitted = None
+    x.leave_gate(failed)  # what another one answers says nothing about this service
     if fallback.respond is not None:
         await answer(x, fallback.respond(x))
         return None
     if not may_go_elsewhere(x) or failed.code == "attempt.total_timeout":
         raise failed
     x.service, x.pinned, x.timeouts = fallback.service, None, timeouts
-    return await attempt(x)
+    return await ask(x)
 
 
 def pass_head(x: Exchange, upstream: Upstream) -> None:

@@ -12,58 +12,48 @@ from typing import TYPE_CHECKING
 from propylon.engine.alarm import Alarm
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.request_out import new_connection, send_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from propylon.engine.attempt import Attempt
+    from propylon.engine.backend import HedgeDelay
     from propylon.engine.exchange import Exchange
     from propylon.engine.retry import RetrySettings
-    from propylon.engine.sides import Upstream
-    from propylon.services.service import Service
 
 
-def hedge_delay(x: Exchange, service: Service, retry: RetrySettings) -> float | None:
+def hedge_after(x: Exchange, delay: HedgeDelay, retry: RetrySettings) -> float | None:
     """Return after how many seconds a second endpoint is to be asked; `None` if none is."""
-    hedging = service.settings.hedging
-    if hedging is None or x.pinned is not None or x.fields.websocket or x.method not in retry.methods:
+    if x.pinned is not None or x.fields.websocket or x.method not in retry.methods:
         return None
     if isinstance(x.body, Body) or (x.body and x.route.pipeline.on_request_chunk):
         return None
-    if hedging.delay is not None:
-        return hedging.delay
-    return service.latencies.value() if service.latencies is not None else None
+    return delay.value()
 
 
 class Leg:
-    """One of the two requests under way: a coroutine that is stepped whenever the exchange is, so neither waits for
-    the other, or for a policy of the other's.
+    """One of the two attempts under way. Neither waits for the other, or for a policy of the other's.
 
     Attributes:
-        attempt: what it is to its endpoint.
-        upstream: its connection, once there is one.
+        attempt: the attempt.
         answered: whether the head of its answer is there.
         error: why it has come to nothing.
         over: whether nothing more comes of it.
     """
 
-    def __init__(self, x: Exchange, attempt: Attempt) -> None:
+    __slots__ = ("answered", "attempt", "error", "over")
+
+    def __init__(self, attempt: Attempt) -> None:
         self.attempt = attempt
         self.answered = self.over = False
         self.error: GatewayError | None = None
-        self.upstream: Upstream | None = attempt.endpoint.pool.take()
-        self._x = x
-        self._way = self._ask()
 
     def advance(self) -> None:
         """Go on as far as is possible now; what goes wrong is kept in `error`."""
         if self.over:
             return
         try:
-            self._way.send(None)
-        except StopIteration:
-            self.answered = self.over = True
+            self.answered = self.over = self.attempt.advance()
         except GatewayError as error:
             self.fail(error)
 
@@ -76,51 +66,35 @@ class Leg:
     def lose(self) -> None:
         """Be given up, as the other one's answer is taken; that it took so long is worth knowing."""
         now = monotonic()
-        if self.answered and self.upstream is not None and self.upstream.head is not None:
-            self.attempt.answered(self.upstream.head.status, now)
+        head = self.status
+        if self.answered and head is not None:
+            self.attempt.answered(head, now)
         elif self.attempt.sent and self.error is None:
-            self.attempt.endpoint.vitals.record(now - self.attempt.began, now)
+            self.attempt.outrun(now)
         self.answered, self.over = False, True
-        self._way.close()
-        self._drop()
-        self.attempt.end()
+        self.attempt.settle()
 
-    def _drop(self) -> None:
-        if self.upstream is not None:
-            self.upstream.finish()
-            self.upstream = None
-
-    async def _ask(self) -> None:
-        x, repeated = self._x, False
-        while True:
-            if self.upstream is None:
-                self.upstream = await new_connection(x, self.attempt.endpoint)
-            upstream = self.upstream
-            await send_attempt(x, self.attempt, upstream)
-            while upstream.head is None and upstream.error is None:
-                await x.pause()
-            if upstream.error is None:
-                return
-            if upstream.fresh or upstream.heard or repeated:
-                raise upstream.error
-            repeated = True  # a kept connection that had been closed meanwhile (RFC 9112 9.3.1)
-            self._drop()
-            self.attempt.forget_changes()
+    @property
+    def status(self) -> int | None:
+        """The status of its answer."""
+        upstream = self.attempt.upstream
+        return upstream.head.status if upstream is not None and upstream.head is not None else None
 
 
-async def first_answer_of_two(
-    x: Exchange, first: Attempt, delay: float, second: Callable[[], Attempt | None], unwanted: Collection[int]
-) -> Leg:
-    """Send the request, and once more after `delay` seconds; return what answers first.
+async def race(
+    x: Exchange, first: Attempt, delay: float, rival: Callable[[], Attempt | None], unwanted: Collection[int]
+) -> Attempt:
+    """Send the request, and once more after `delay` seconds; return the attempt that is answered first.
 
     Args:
-        second: begins the attempt at another endpoint, if that is allowed.
+        rival: begins the attempt at another endpoint, if that is allowed.
         unwanted: statuses of answers that are not taken while the other one may still answer.
 
     Raises:
         GatewayError: what the first one failed with if none answered, or what ended the exchange.
     """
-    legs = [Leg(x, first)]
+    x.attempt = None  # which of them is the exchange's is still to be seen
+    legs = [Leg(first)]
     winner = None
     alarm = Alarm(x, delay)
     try:
@@ -129,14 +103,15 @@ async def first_answer_of_two(
                 leg.advance()
             winner = _taken(legs, unwanted)
             if winner is not None:
-                return winner
+                x.endpoint = winner.attempt.endpoint
+                return winner.attempt
             if all(leg.over for leg in legs):
                 raise next(leg.error for leg in legs if leg.error is not None)
             if alarm.due and len(legs) == 1:
                 alarm.due = False
-                other = second()
+                other = rival()
                 if other is not None:
-                    legs.append(Leg(x, other))
+                    legs.append(Leg(other))
                     continue
             await x.pause()
     except GatewayError as error:
@@ -146,17 +121,19 @@ async def first_answer_of_two(
         raise
     finally:
         alarm.cancel()
-        for leg in legs:
+        previous = first.previous
+        for leg in sorted(legs, key=lambda leg: leg is winner):
             if leg is not winner:
                 leg.lose()
+            leg.attempt.previous, previous = previous, leg.attempt
+        x.attempt = previous
 
 
 def _taken(legs: Sequence[Leg], unwanted: Collection[int]) -> Leg | None:
     """Return the one whose answer is taken; one with an unwanted answer loses, if there is still another."""
     for leg in legs:
         if leg.answered:
-            head = leg.upstream.head if leg.upstream is not None else None
-            if head is None or head.status not in unwanted or all(each.over for each in legs):
+            if leg.status not in unwanted or all(each.over for each in legs):
                 return leg
             leg.lose()
     return None

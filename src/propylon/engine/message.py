@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.body import Body
@@ -12,6 +13,7 @@ from propylon.http.headers import TOKEN, Headers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from propylon.engine.body import BodyTap
     from propylon.engine.exchange import Exchange
     from propylon.engine.spool import BodyFile
     from propylon.http.response_head import ResponseHead
@@ -151,7 +153,7 @@ class Response:
         self,
         status: int = 200,
         *,
-        body: bytes | str = b"",
+        body: bytes | str | AsyncIterable[bytes] = b"",
         json: Any = None,
         headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
@@ -160,14 +162,15 @@ class Response:
 
         Args:
             status: 200 to 599.
-            body: the content; text is sent as UTF-8.
+            body: the content; text is sent as UTF-8. An async iterator of bytes is asked for one piece after the
+                other while the client takes them.
             json: content to be encoded as JSON, instead of `body`.
             headers: further fields.
             content_type: by default `application/json` for `json`, `text/plain; charset=utf-8` for text.
 
         Raises:
             ValueError: a status out of range, or a header that is none.
-            TypeError: a body that is neither bytes nor text.
+            TypeError: a body that is none of these.
         """
         self.status = status
         self.headers = Headers(headers or {})
@@ -178,11 +181,11 @@ class Response:
             body, kind = orjson.dumps(json), kind or "application/json"
         elif isinstance(body, str):
             body, kind = body.encode(), kind or "text/plain; charset=utf-8"
-        elif not isinstance(body, bytes):
-            raise TypeError(f"a body is bytes or text, not {body!r}; for values use json=")
+        elif not isinstance(body, bytes | Body | AsyncIterable):
+            raise TypeError(f"a body is bytes, text or an async iterator of bytes, not {body!r}; for values use json=")
         if kind and "content-type" not in self.headers:
             self.headers.set("content-type", kind)
-        self._body: bytes | Body = body
+        self._body: bytes | Body | AsyncIterable[bytes] = body
         self.head: ResponseHead | None = None
         self.replaced = True
 
@@ -197,11 +200,19 @@ class Response:
         self.replaced = False
         return self
 
-    def copy(self) -> Response:
-        """Return a response that can be changed without changing this one, which many exchanges may share."""
+    def of_exchange(self, x: Exchange) -> Response:
+        """Return a response that can be changed without changing this one, which many exchanges may share.
+
+        A body that an iterator makes belongs to `x` from now on.
+        """
         made = Response.__new__(Response)
-        made._status, made._body, made.head, made.replaced = self._status, self._body, self.head, self.replaced
+        made._status, made.head, made.replaced = self._status, self.head, self.replaced
         made.headers = Headers(tuple(self.headers.raw))
+        made._body = self._body
+        if not isinstance(self._body, bytes | Body):  # and not `bound`, which the type checker cannot follow
+            from propylon.engine.feed import IteratorFeed  # few responses need it
+
+            made._body = IteratorFeed(x, self._body).body
         return made
 
     @property
@@ -216,8 +227,14 @@ class Response:
         self._status = int(value)
 
     @property
+    def bound(self) -> bool:
+        """Whether the body can be sent as it is; one that an iterator makes must belong to an exchange."""
+        return isinstance(self._body, bytes | Body)
+
+    @property
     def content(self) -> bytes | Body:
         """The body as it is: whole, or still on its way. For the engine; policies use `body()`."""
+        assert isinstance(self._body, bytes | Body), "a response that no exchange has"
         return self._body
 
     async def body(self, limit: int = DEFAULT_READ_LIMIT_BYTES) -> bytes:
@@ -229,9 +246,26 @@ class Response:
         Raises:
             GatewayError: response.body_too_large (502) beyond the limit.
         """
-        if isinstance(self._body, Body):
-            self._body = await self._body.read_all(limit, "response.body_too_large")
-        return self._body
+        content = self.content
+        if isinstance(content, Body):
+            content = self._body = await content.read_all(limit, "response.body_too_large")
+        return content
+
+    def tap(self, tap: BodyTap) -> None:
+        """Let `tap` see the body as it is now pass, piece by piece, on its way to the client.
+
+        It holds nothing back, and what later policies make of the body is not shown to it.
+
+        Args:
+            tap: has `write_body(data)`, `end_body(trailers)`, and `fail_body(error)` for a body that is cut short.
+        """
+        content = self.content
+        if isinstance(content, Body):
+            content.tap(tap)
+            return
+        if content:
+            tap.write_body(content)
+        tap.end_body([])
 
     def replace_body(self, data: bytes | str) -> None:
         """Send `data` instead of the body, with its length. Raises `TypeError` if it is neither bytes nor text."""

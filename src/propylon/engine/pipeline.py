@@ -10,30 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
+from propylon.engine.hook_task import BLOCKING_SECONDS, blocked, is_awaitable, start_task, wait_for
 from propylon.engine.message import Response
+from propylon.engine.pending import Pending
+from propylon.phases import PHASES
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
 
-BLOCKING_SECONDS = 0.1  # a hook that holds the loop longer than this delays everybody
-
-PHASES = (
-    "on_request",
-    "on_attempt",
-    "on_response",
-    "on_request_chunk",
-    "on_response_chunk",
-    "on_message",
-    "on_error",
-    "on_done",
-)
 
 Hook = Callable[..., Any]
 NamedHook = tuple[Hook, str]
@@ -126,9 +116,8 @@ async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...]) -> Response | 
             if (now := monotonic()) - begun > BLOCKING_SECONDS:
                 blocked(name, now - begun)
             if answer is not None and type(answer) is not Response:
-                if is_awaitable(answer):
-                    answer = await in_task(x, answer, name)
-                    now = monotonic()
+                answer = await outcome(x, answer, name)
+                now = monotonic()
                 if answer is not None and not isinstance(answer, Response):
                     raise TypeError(f"policy {name} returned {answer!r}: it may return a Response or None")
         except GatewayError:
@@ -149,34 +138,37 @@ async def run_all(
     Raises:
         GatewayError: `code` if a hook raised; whatever ended the exchange meanwhile.
     """
+    begun = monotonic()
     for hook, name in hooks:
-        begun = monotonic()
         try:
             result = hook(x, *rest)
-            if monotonic() - begun > BLOCKING_SECONDS:
-                blocked(name, monotonic() - begun)
-            if is_awaitable(result):
-                await in_task(x, result, name)
+            if (now := monotonic()) - begun > BLOCKING_SECONDS:
+                blocked(name, now - begun)
+            if result is not None:
+                await outcome(x, result, name)
+                now = monotonic()
         except GatewayError:
             raise
         except (Exception, asyncio.CancelledError) as error:
             raise failed(x, name, code, error) from error
+        begun = now
 
 
 def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
     """Tell every hook that the exchange is over. Nothing waits for what an async one still does."""
+    begun = monotonic()
     for hook, name in hooks:
-        begun = monotonic()
         try:
             result = hook(x)
-            if is_awaitable(result):
+            if result is not None and is_awaitable(result):
                 task = start_task(result, name)
                 BACKGROUND.add(task)
                 task.add_done_callback(lambda task, name=name: _forget(task, x, name))  # type: ignore[misc]
         except (Exception, asyncio.CancelledError) as error:
             log_failure(x, name, error)
-        if monotonic() - begun > BLOCKING_SECONDS:
-            blocked(name, monotonic() - begun)
+        if (now := monotonic()) - begun > BLOCKING_SECONDS:
+            blocked(name, now - begun)
+        begun = now
 
 
 async def settled() -> None:
@@ -192,72 +184,14 @@ def _forget(task: asyncio.Task[Any], x: Exchange, name: str) -> None:
         log_failure(x, name, error)
 
 
-def is_awaitable(result: object) -> TypeGuard[Awaitable[Any]]:
-    """Tell whether what a hook returned is to be waited for."""
-    return type(result) is CoroutineType or isinstance(result, Awaitable)
+async def outcome(x: Exchange, result: object, name: str) -> Any:
+    """Return what a hook has returned, or what it is to wait for.
 
-
-async def in_task(x: Exchange, work: Awaitable[Any], name: str) -> Any:
-    """Run what an async hook returned as a Task of its own; the exchange goes on when it is done."""
-    task = start_task(work, name)
-    task.add_done_callback(x.wake)
-    x.arm_policy(task)
-    try:
-        while not task.done():
-            await x.pause()
-    except BaseException:
-        task.cancel()
-        raise
-    finally:
-        x.disarm_policy(task)
-    if task.cancelled():
-        raise RuntimeError(f"policy {name} cancelled itself")
-    return task.result()
-
-
-class TimedCoroutine(Coroutine[Any, Any, Any]):
-    """A coroutine whose steps are timed, so that a hook that blocks the loop behind an `await` is named too."""
-
-    __slots__ = ("_name", "_work")
-
-    def __init__(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        self._work = work
-        self._name = name
-
-    def send(self, value: Any) -> Any:
-        """Step the coroutine."""
-        begun = monotonic()
-        try:
-            return self._work.send(value)
-        finally:
-            if (seconds := monotonic() - begun) > BLOCKING_SECONDS:
-                blocked(self._name, seconds)
-
-    def throw(self, *error: Any) -> Any:
-        """Step the coroutine with an exception."""
-        return self._work.throw(*error)
-
-    def close(self) -> None:
-        """End the coroutine."""
-        self._work.close()
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._work.__await__()
-
-
-def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
-    """Run what an async hook returned as a Task of its own, named after its policy."""
-    coroutine = work if type(work) is CoroutineType else _awaited(work)
-    return asyncio.get_running_loop().create_task(TimedCoroutine(coroutine, name))
-
-
-async def _awaited(work: Awaitable[Any]) -> Any:
-    return await work
-
-
-def blocked(name: str, seconds: float) -> None:
-    """Name a policy that held the loop."""
-    log.warning("policy %s blocked the event loop for %.0f ms: nothing else moved meanwhile", name, seconds * 1000)
+    Raises what an async hook raised, or whatever ended the exchange meanwhile.
+    """
+    if isinstance(result, Pending):
+        return await result.wait()
+    return await wait_for(x, result, name) if is_awaitable(result) else result
 
 
 def failed(x: Exchange, name: str, code: str, error: BaseException) -> GatewayError:

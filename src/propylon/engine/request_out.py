@@ -1,13 +1,11 @@
-"""Steps 4 and 5: from a chosen endpoint to a request written on a connection to it."""
+"""Step 5: how the request of an exchange is written for an endpoint."""
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import run_all
 from propylon.engine.sides import UNKNOWN
 from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
@@ -16,60 +14,25 @@ from propylon.http.request_head import HOSTS, WRITTEN_ANEW
 from propylon.http.target import TargetError
 
 if TYPE_CHECKING:
-    from propylon.engine.attempt import Attempt
+    from propylon.engine.backend import Endpoint
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
     from propylon.http.headers import Headers, Pair
     from propylon.routing.rewrite import Rewrite
-    from propylon.services.endpoint import Endpoint
 
 
 PRESERVE = b"*"
 """The `host:` rule that hands on what the client asked for."""
 
 
-async def new_connection(x: Exchange, endpoint: Endpoint) -> Upstream:
-    """Open a connection to `endpoint`, or wait in line for one.
-
-    Raises:
-        GatewayError: connect.*, choose.queue_full, choose.queue_timeout.
-    """
-    pool = endpoint.pool
-    ticket = pool.ask(x)
-    try:
-        while ticket.connection is None:
-            if ticket.error is not None:
-                raise ticket.error
-            await x.pause()
-    except BaseException:
-        pool.withdraw(ticket)
-        raise
-    return ticket.connection
-
-
-async def send_attempt(x: Exchange, attempt: Attempt, upstream: Upstream) -> None:
-    """Send the request as the policies of the attempt want it, unless the connection fails before.
-
-    Raises:
-        GatewayError: request.policy_failed, read.bad_target.
-    """
-    upstream.begin(x)
-    x.attempts = attempt.number = x.attempts + 1
-    headers = None
-    if x.route.pipeline.on_attempt:
-        await run_all(x, x.route.pipeline.on_attempt, attempt, code="request.policy_failed")
-        headers = attempt.looked_at
-    if upstream.error is None:
-        attempt.sent = True
-        attempt.began = monotonic()
-        send_request(x, attempt.endpoint, upstream, headers)
-
-
-def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: Headers | None) -> None:
+def send_request(
+    x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: Headers | None, extra: bytes = b""
+) -> None:
     """Write the request; a body that is still under way follows as it comes.
 
     Args:
         headers: the header section if policies changed it for this attempt.
+        extra: further fields of this attempt, as lines.
 
     Raises:
         GatewayError: read.bad_target, if what a rewrite makes of the path is none.
@@ -86,6 +49,8 @@ def send_request(x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: H
     if headers is not None:
         authority, block, told = _changed(x, headers, authority)
     added = b"%bx-request-id: %b\r\n" % (told, x.id)
+    if extra:
+        added += extra
     if isinstance(x.body, Body) or (x.body and route.pipeline.on_request_chunk):
         body = x.body if isinstance(x.body, Body) else Body.of(x.body)
         length = UNKNOWN if route.pipeline.on_request_chunk else body.length

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from propylon.engine.body import BodySink
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
-    from propylon.engine.pipeline import Hook
+    from propylon.engine.pipeline import Hook, NamedHook
 
 _WRITTEN_ANEW = CONNECTION_BOUND | {b"content-length", b"x-request-id"}
 
@@ -35,18 +35,35 @@ async def answer(x: Exchange, response: Response) -> None:
     Raises:
         GatewayError: response.policy_failed, or what ended the exchange meanwhile.
     """
-    x.response = response if response.head is not None else response.copy()
+    x.response = response if response.head is not None else response.of_exchange(x)
     await run_all(x, x.route.pipeline.on_response)
     assert x.response is not None
+    if not x.response.bound:
+        x.response = x.response.of_exchange(x)
     send(x, x.response)
-    if response.head is None:
+    if x.response.head is None:
         await sent(x)
 
 
 async def sent(x: Exchange) -> None:
-    """Wait until policies have let the whole body through, where the gateway answers itself."""
-    while x.transform is not None and not x.transform.ended:
+    """Wait until the whole body is out, where the gateway answers itself.
+
+    Raises:
+        GatewayError: what made the body failed, or what ended the exchange.
+    """
+    content = x.response.content if x.response is not None else b""
+    while not _is_out(x, content):
+        if isinstance(content, Body) and content.error is not None:
+            raise content.error
         await x.pause()
+
+
+def _is_out(x: Exchange, content: bytes | Body) -> bool:
+    if x.transform is not None:
+        return x.transform.ended
+    if not isinstance(content, Body) or content.watcher is not x:
+        return True
+    return content.ended or (x.lasting is not None and x.lasting.ended)
 
 
 def added_fields(x: Exchange, has_date: bool) -> bytes:
@@ -59,42 +76,50 @@ def added_fields(x: Exchange, has_date: bool) -> bytes:
 
 def send(x: Exchange, response: Response) -> None:
     """Send a response; a body that is under way follows as it comes."""
-    head, content = response.head, response.content
+    content = response.content
     bodyless = x.client_method == b"HEAD" or response.status in (204, 304)
+    length = _length(response, bodyless)
     if bodyless and isinstance(content, Body):
         content.detach()
         content = b""
-    hooks = () if bodyless else x.route.pipeline.on_response_chunk
-    if hooks and content:
-        body = content if isinstance(content, Body) else Body.of(content)
-        made, added = _head(response), _added(x, response)
-        x.status = response.status
-        x.client.send_head(made, added, UNKNOWN)
-        x.transform = Transform(x, hooks, body.source, _sink(x, response, UNKNOWN))
-        x.defer(x.transform.cancel)
-        body.pipe(x.transform)
-        if x.upstream is not None:
-            x.arm_relay(x.upstream)
-    elif isinstance(content, Body):
-        assert head is not None
-        made, added = _head(response, head.length), _added(x, response)
-        x.status = response.status
-        x.client.send_head(made, added, head.length)
-        content.pipe(_sink(x, response, head.length))
-        if x.upstream is not None:
-            x.arm_relay(x.upstream)
+    hooks = () if bodyless or not content else x.route.pipeline.on_response_chunk
+    if hooks:
+        length = UNKNOWN
+    head = _head(response, length)
+    added = added_fields(x, "date" in response.headers)
+    x.status = response.status
+    if hooks or isinstance(content, Body):
+        x.client.send_head(head, added, length)
+        _pipe(x, content if isinstance(content, Body) else Body.of(content), hooks, _sink(x, response, length))
     else:
-        length = len(content)
-        if response.status == 204:
-            length = UNKNOWN  # RFC 9110 8.6
-        elif bodyless and not response.replaced:
-            length = UNKNOWN if head is None else head.length
-        made, added = _head(response, length), _added(x, response)
-        x.status = response.status
-        x.client.send(made, added, b"" if bodyless else content)
-        if x.upstream is not None and not x.upstream.complete:  # the service's own body is not wanted any more
-            x.upstream.finish()
-            x.upstream = None
+        x.client.send(head, added, b"" if bodyless else content)
+    if x.upstream is None:
+        return
+    if content is x.upstream.body or hooks:
+        x.arm_relay(x.upstream)
+    elif not x.upstream.complete:  # the service's own body is not wanted any more
+        x.end_attempt()
+
+
+def _pipe(x: Exchange, body: Body, hooks: tuple[NamedHook, ...], sink: BodySink) -> None:
+    """Let a body follow its head, through the chunk hooks."""
+    if hooks:
+        x.transform = Transform(x, hooks, body.source, sink)
+        x.defer(x.transform.cancel)
+        sink = x.transform
+    if x.upstream is None or body is not x.upstream.body:
+        body.watcher = x
+    body.pipe(sink)
+
+
+def _length(response: Response, bodyless: bool) -> int:
+    """Return what Content-Length is to say; `UNKNOWN` for none (RFC 9110 8.6)."""
+    head, content = response.head, response.content
+    if response.status == 204:
+        return UNKNOWN
+    if head is not None and (isinstance(content, Body) or (bodyless and not response.replaced)):
+        return head.length
+    return content.length if isinstance(content, Body) else len(content)
 
 
 def _sink(x: Exchange, response: Response, length: int) -> BodySink:
@@ -114,10 +139,6 @@ def _head(response: Response, length: int = UNKNOWN) -> OwnHead:
     return OwnHead(response.status, block, reason)
 
 
-def _added(x: Exchange, response: Response) -> bytes:
-    return added_fields(x, "date" in response.headers)
-
-
 def head_block(response: Response) -> bytes:
     """Render the fields of a response that are not the gateway's own, whatever policies have made of them."""
     return render(pair for pair in response.headers.raw if pair[0].lower() not in _WRITTEN_ANEW)
@@ -128,18 +149,16 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
     x.error = error
     _log(x, error)
     if x.status:
-        if x.event_stream is None or not x.event_stream.tell(error):
+        if x.lasting is None or not x.lasting.tell(error):
             x.client.abort()
         return
-    if x.upstream is not None:
-        x.upstream.finish()
-        x.upstream = None
+    x.end_attempt()
     if error.status == 499:
         return
     pipeline = x.route.pipeline
     try:
         shown = await first_answer(x, tuple((partial(_told, hook, error), name) for hook, name in pipeline.on_error))
-        x.response = shown.copy() if shown is not None else render_error(x, error)
+        x.response = shown.of_exchange(x) if shown is not None else render_error(x, error)
         if error.code != "response.policy_failed":
             await run_all(x, pipeline.on_response)
     except GatewayError as second:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from propylon.http.forwarded import Origin
     from propylon.http.headers import Pair
     from propylon.http.response_head import ResponseHead
+    from propylon.transport.stream import StreamEnd
 
 UNKNOWN = -1
 """The length of a body that nobody knows yet."""
@@ -38,25 +39,6 @@ class Head(Protocol):
     @property
     def block(self) -> bytes:
         """The header section."""
-
-
-class StreamEnd(Protocol):
-    """What gets the bytes of a `ByteStream`: the methods are those of `asyncio.Protocol`."""
-
-    def data_received(self, data: bytes) -> None:
-        """Take what has arrived."""
-
-    def eof_received(self) -> bool:
-        """Take the peer's FIN; return whether our direction stays open."""
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Take the end of the stream."""
-
-    def pause_writing(self) -> None:
-        """Write no more for now: the peer does not take it."""
-
-    def resume_writing(self) -> None:
-        """Write again."""
 
 
 class ByteStream(Protocol):

@@ -16,20 +16,21 @@ from propylon.http.request_head import RequestFields
 from propylon.routing.router import RouteMatch, Router, WrongMethod
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from propylon.engine.backend import Service
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
     from propylon.engine.retry import RetrySettings
+    from propylon.engine.scope import PlacedPolicy
     from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_head import RequestReader
     from propylon.routing.rewrite import QueryEdit, Rewrite
-    from propylon.services.service import Service
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientLimits:
     """What a client may send before it is refused, and what is held for it; sizes in bytes.
 
@@ -43,7 +44,7 @@ class ClientLimits:
     connections: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTimeouts:
     """How long a client may take, in seconds; `inf` for ever."""
 
@@ -55,7 +56,7 @@ class ClientTimeouts:
     drain: float = inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DnsSettings:
     """How names of endpoints are resolved.
 
@@ -118,24 +119,25 @@ class CompiledRoute:
     fallback: Fallback | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Snapshot:
     """Everything an exchange needs that is not its own.
 
     Attributes:
         router: leads to the routes.
         routes: all routes, in the order of the configuration.
-        services: all services by name.
+        services: all services by name, as those who made them know them: the engine only hands them on.
         outside: what serves requests that match no route: the gateway's own policies.
         reader: reads and remembers request heads.
         forwarding: what services are told about clients.
         dns: how the addresses of endpoints are found.
         pseudonym: this gateway's name in Via; empty if it writes none.
+        policies: all policies of it, each once.
     """
 
     router: Router[CompiledRoute]
     routes: tuple[CompiledRoute, ...]
-    services: dict[str, Service]
+    services: Mapping[str, Any]
     outside: CompiledRoute
     reader: RequestReader
     forwarding: ForwardingRules
@@ -145,6 +147,7 @@ class Snapshot:
     client_timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     timeouts: Timeouts = field(default_factory=Timeouts)
     error_pages: dict[str, ErrorPage] = field(default_factory=dict)
+    policies: tuple[PlacedPolicy, ...] = ()
     no_fields: RequestFields = field(init=False)
 
     def __post_init__(self) -> None:

@@ -19,59 +19,38 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
 from math import log
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final
 
-from propylon.http.cookies import cookie
+from propylon.routing.key import by_cookie
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import CompiledRoute
-    from propylon.http.request_head import RequestFields
+    from propylon.routing.key import Key, Keyed
 
 _HASHES: Final = 2.0**64
 
 
-class Asking(Protocol):
-    """What a split looks at of a request."""
-
-    @property
-    def fields(self) -> RequestFields:
-        """The header section."""
-
-    @property
-    def client_address(self) -> bytes:
-        """The client's address as text; b"" if it has none (a Unix socket)."""
-
-    def header(self, name: bytes) -> bytes | None:
-        """Return a header's value by its lower-case name; None if it is absent."""
-
-
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where in a request a value stands.
+class StickyCookie:
+    """The cookie that a client without one is given to stick by.
 
     Attributes:
-        kind: a header, a cookie, or the client's address.
-        name: of the header, in lower case, or of the cookie.
-        max_age: seconds that a client keeps the cookie that it is given; `None` until it is closed.
+        name: of the cookie.
+        max_age: seconds that a client keeps it; `None` until it is closed.
     """
 
-    kind: Literal["header", "cookie", "client"]
-    name: bytes = b""
+    name: str
     max_age: int | None = None
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name.decode('ascii')}" if self.name else "client address"
-
-    def value(self, request: Asking) -> bytes | None:
-        """Return the value; `None` if there is none."""
-        if self.kind == "header":
-            return request.header(self.name)
-        if self.kind == "cookie":
-            return cookie(request.fields.all(b"cookie"), self.name)
-        return request.client_address
+    def line(self, value: bytes, secure: bool) -> bytes:
+        """Return the line that gives a client its cookie (RFC 6265 4.1)."""
+        age = b"" if self.max_age is None else b"; Max-Age=%d" % self.max_age
+        tail = b"; Secure" if secure else b""
+        name = self.name.encode("ascii")
+        return b"set-cookie: %b=%b%b; Path=/; HttpOnly; SameSite=Lax%b\r\n" % (name, value, age, tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +88,19 @@ class Split:
         shares: the services, in the order of the configuration.
         choose: what may name one of them.
         sticky: what a request sticks by.
+        cookie: what a request without the key of `sticky` is given, if that is a cookie.
     """
 
-    __slots__ = ("_bounds", "_by_name", "_luck", "_weighty", "choose", "shares", "sticky")
+    __slots__ = ("_bounds", "_by_name", "_luck", "_weighty", "choose", "cookie", "shares", "sticky")
 
-    def __init__(self, shares: Sequence[Share], choose: Source | None, sticky: Source | None, luck: Luck) -> None:
+    def __init__(
+        self, shares: Sequence[Share], choose: Key | None, sticky: Key | StickyCookie | None, luck: Luck
+    ) -> None:
         """Make a split. Raises `ValueError` if no service has a weight."""
         self.shares = tuple(shares)
         self.choose = choose
-        self.sticky = sticky
+        self.cookie = sticky if isinstance(sticky, StickyCookie) else None
+        self.sticky = by_cookie(sticky.name) if isinstance(sticky, StickyCookie) else sticky
         self._luck = luck
         self._by_name = {share.name.encode("ascii"): share for share in shares}
         self._weighty = [(name, share) for name, share in self._by_name.items() if share.weight > 0]
@@ -129,22 +112,21 @@ class Split:
         """Return the variant that an exchange takes; a client that needs a cookie to stick by is given one."""
         share, _ = self.foresee(x)
         if share is None:
-            sticky = self.sticky
-            if sticky is not None and sticky.kind == "cookie":
+            if self.cookie is not None:
                 value = self._luck.new_id()
-                x.extra_fields += _set_cookie(sticky, value, x.origin.scheme == b"https")
+                x.extra_fields += self.cookie.line(value, x.origin.scheme == b"https")
                 share = self._stuck(value)
             else:
                 share = self._drawn()
         return share.route
 
-    def foresee(self, request: Asking) -> tuple[Share | None, str]:
+    def foresee(self, request: Keyed) -> tuple[Share | None, str]:
         """Return where a request goes and what decides it; `None` if that is chance."""
         if self.choose is not None:
-            share = self._by_name.get(self.choose.value(request) or b"")
+            share = self._by_name.get(self.choose.read(request) or b"")
             if share is not None:
                 return share, f"named by {self.choose}"
-        if self.sticky is not None and (value := self.sticky.value(request)):
+        if self.sticky is not None and (value := self.sticky.read(request)):
             return self._stuck(value), f"sticky by {self.sticky}"
         return None, "by chance"
 
@@ -164,10 +146,3 @@ def _variate(name: bytes, value: bytes) -> float:
     """Return what an exponential distribution of rate 1 has at the hash of a service and a value."""
     number = int.from_bytes(blake2b(b"%b\0%b" % (name, value), digest_size=8).digest(), "big")
     return -log((number + 1) / _HASHES)
-
-
-def _set_cookie(sticky: Source, value: bytes, secure: bool) -> bytes:
-    """Return the line that gives a client its cookie (RFC 6265 4.1)."""
-    age = b"" if sticky.max_age is None else b"; Max-Age=%d" % sticky.max_age
-    tail = b"; Secure" if secure else b""
-    return b"set-cookie: %b=%b%b; Path=/; HttpOnly; SameSite=Lax%b\r\n" % (sticky.name, value, age, tail)

@@ -5,10 +5,13 @@
     answer = await own.ask(service, timeout=5.0, limit=65536)
 
 It is an exchange without a connection, so it takes the same way to an endpoint as every other: balancing, retries,
-pools, TLS, timeouts. Rules of the file: whoever waits for the answer owns the request, and when the waiting Task is
-cancelled, the request ends and leaves nothing behind; all of it is bounded in time and in size; what goes wrong is a
-`GatewayError` like any other, whose text is for the log. These requests are few beside those of clients, so each has
-a timer of its own instead of a place in the worker's sweep.
+pools, TLS, timeouts. `ask` reads the whole answer. `open` returns with the head of it and the body follows as it comes,
+both ways if the request has a body under way. `pass_route` lets the router and the policies have it first.
+
+Rules of the file: whoever waits for the answer owns the request, and when the waiting Task is cancelled, the request
+ends and leaves nothing behind; all of it is bounded in time; what goes wrong is a `GatewayError` like any other, whose
+text is for the log. These requests are few beside those of clients, so each has a timer of its own instead of a place
+in the worker's sweep.
 """
 
 from __future__ import annotations
@@ -18,33 +21,31 @@ import logging
 import random
 import time
 from asyncio import CancelledError
-from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from propylon.engine.attempt import attempt, give_up
+from propylon.engine.ask import ask
+from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.request_out import send_request
+from propylon.engine.forward import forward
+from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import CompiledRoute, Snapshot
+from propylon.engine.subrequest_client import OpenResponse, SubrequestClient
 from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
 from propylon.http.headers import Headers
-from propylon.http.request_head import HeadRules, RequestReader
+from propylon.http.request_head import HeadRules, RequestFields, RequestReader
 from propylon.http.request_id import RequestIds
 from propylon.routing.router import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
-    from propylon.engine.client_certificate import ClientCertificate
-    from propylon.engine.sides import Head, Upstream
-    from propylon.http.headers import Pair
-    from propylon.http.response_head import ResponseHead
-    from propylon.services.endpoint import Endpoint
-    from propylon.services.service import Service
+    from propylon.engine.backend import Endpoint, Service
+    from propylon.engine.sides import Upstream
 
-    Way = Callable[[Exchange], Awaitable[Upstream]]
+    Way = Callable[[Exchange], Awaitable[Attempt]]
 
 NO_CLIENT: Final = Origin(b"", b"http", b"", b"")
 """Where a request comes from that nobody has sent: a service is told about no client."""
@@ -55,9 +56,14 @@ NO_GATEWAY: Final = Snapshot(
     services={},
     outside=CompiledRoute("-"),
     reader=RequestReader(HeadRules()),
-    forwarding=ForwardingRules(False, False, None, TrustedProxies(())),
+    forwarding=ForwardingRules(x_forwarded=False, standard=False, via=None, trusted=TrustedProxies(())),
 )
 """What a request runs on that has to do with no configuration."""
+
+ONCE: Final = RetrySettings(attempts=1)
+
+MAX_DEPTH: Final = 8
+"""Requests through the router that are made for each other; nginx allows 50 in the other direction, in number."""
 
 _new_id: Final = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311 - they are unique, not secret
 
@@ -80,14 +86,10 @@ class SubrequestResponse(NamedTuple):
     whole: bool
 
 
-class Subrequest:
-    """One request and, for its exchange, the client's side (`Client`). It is sent once.
+class Subrequest(SubrequestClient):
+    """One request of the gateway's own. It is sent once."""
 
-    Attributes:
-        exchange: what carries it; body, route and path parameters may be set before it is sent.
-    """
-
-    __slots__ = ("_body", "_done", "_due", "_error", "_head", "_origin", "_room", "_timer", "_whole", "exchange")
+    __slots__ = ("_depth",)
 
     def __init__(
         self,
@@ -95,27 +97,35 @@ class Subrequest:
         path: bytes,
         query: bytes | None = None,
         *,
-        snapshot: Snapshot = NO_GATEWAY,
-        origin: Origin = NO_CLIENT,
+        parent: Exchange | None = None,
     ) -> None:
         """Make a request, which is not sent yet.
 
         Args:
             path: canonical; the endpoint's base path is put in front.
-            snapshot: the configuration that it belongs to, if any.
-            origin: what the service is told about a client.
+            parent: the exchange for which it is made, if any: it belongs to the same configuration, and the service is
+                told about the same client.
         """
-        self.exchange = Exchange(self, snapshot, method, path, query)
+        super().__init__(NO_CLIENT if parent is None else parent.origin)
+        self.exchange = Exchange(self, NO_GATEWAY if parent is None else parent.snapshot, method, path, query)
         self.exchange.id = _new_id()
-        self._origin = origin
-        self._due = inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._done: asyncio.Future[None] | None = None
-        self._head: ResponseHead | None = None
-        self._body = bytearray()
-        self._room = 0
-        self._whole = False
-        self._error: GatewayError | None = None
+        above = None if parent is None else parent.client
+        self._depth: int = above._depth + 1 if isinstance(above, Subrequest) else 1
+
+    @classmethod
+    def of(cls, x: Exchange) -> Self:
+        """Return a copy of an exchange's request as it is now, policies' changes included; its body is not in it.
+
+        It takes the same path to whichever service it is sent to, rewritten as the route of `x` says, and is sent once.
+        """
+        own = cls(x.method, x.path, x.query, parent=x)
+        copy, route, seen = own.exchange, x.route, x.changed_request
+        copy.id, copy.fields, copy.host = x.id, x.fields, x.host
+        copy.path_params, copy.path_rest, copy.rewritten = x.path_params, x.path_rest, x.rewritten
+        copy.route = CompiledRoute(route.name, rewrite=route.rewrite, query_edit=route.query_edit, retry=ONCE)
+        if seen is not None and seen.headers.changed:
+            own.headers.raw = list(seen.headers.raw)
+        return own
 
     def __repr__(self) -> str:
         x = self.exchange
@@ -127,7 +137,7 @@ class Subrequest:
         return self.exchange.request.headers
 
     async def ask(self, service: Service, *, timeout: float, limit: int) -> SubrequestResponse:
-        """Send it to an endpoint of `service`, as the service's settings say.
+        """Send it to an endpoint of `service`, as the service's settings say, and read the answer.
 
         Args:
             timeout: seconds for all of it, to the end of the body.
@@ -136,8 +146,7 @@ class Subrequest:
         Raises:
             GatewayError: choose.*, connect.*, attempt.*, head.*, relay.*.
         """
-        self.exchange.service = service
-        return await self._carry(attempt, timeout, limit)
+        return await self._read(await self.open(service, timeout=timeout), limit)
 
     async def ask_on(
         self, connection: Upstream, endpoint: Endpoint, *, timeout: float, limit: int
@@ -153,134 +162,102 @@ class Subrequest:
             GatewayError: attempt.*, head.*, relay.*.
         """
 
-        async def once(x: Exchange) -> Upstream:
-            x.upstream = connection
-            connection.begin(x)
-            if connection.error is None:
-                send_request(x, endpoint, connection, None)
-            while connection.head is None and connection.error is None:
+        async def once(x: Exchange) -> Attempt:
+            made = x.attempt = Attempt(x, None, endpoint)
+            made.upstream = connection
+            while not made.advance():
                 await x.pause()
-            if connection.error is not None:
-                raise connection.error
-            return connection
+            return made
 
-        return await self._carry(once, timeout, limit)
+        return await self._read(await self._begin(self._run(once), timeout), limit)
 
-    async def _carry(self, way: Way, timeout: float, limit: int) -> SubrequestResponse:
+    async def open(self, service: Service, *, timeout: float | None) -> OpenResponse:
+        """Send it to an endpoint of `service`; return with the head of the answer. `close` it when done.
+
+        Args:
+            timeout: seconds for all of it, to the end of the body; `None` for none but the usual ones.
+
+        Raises:
+            GatewayError: choose.*, connect.*, attempt.*, head.*.
+        """
+        self.exchange.service = service
+        return await self._begin(self._run(ask), timeout)
+
+    async def pass_route(self, *, timeout: float | None) -> OpenResponse:
+        """Send it through the router and the policies of its snapshot, as if a client had sent it.
+
+        Failures are answers here, as a client gets them. `close` it when done.
+
+        Args:
+            timeout: seconds for all of it, to the end of the body; `None` for none but the usual ones.
+
+        Raises:
+            GatewayError: attempt.total_timeout; relay.truncated if it ended without an answer; admit.loop for one that
+                was made for one, and so on, more than `MAX_DEPTH` times.
+        """
+        if self._depth > MAX_DEPTH:
+            raise GatewayError("admit.loop", log=f"{self!r} is made for itself")
         x = self.exchange
-        self._done = asyncio.get_running_loop().create_future()
+        if x.changed_request is not None:
+            x.fields = RequestFields.of(self.headers.raw, x.snapshot.reader.rules)
+            x.host = x.fields.host
+        return await self._begin(forward(self.exchange), timeout)
+
+    def close(self) -> None:
+        """Take nothing more of the answer. What has ended is left as it is."""
+        self.exchange.fail(GatewayError("relay.client_gone"))
+
+    async def _begin(self, way: Coroutine[None, None, None], timeout: float | None) -> OpenResponse:
+        x = self.exchange
+        self._answer = asyncio.get_running_loop().create_future()
         x.started = monotonic()
-        x.set_timeouts(total=timeout)
-        x.start(self._run(way, x.total_deadline, limit))
+        if timeout is not None:
+            x.set_timeouts(total=timeout)  # retries go by it; behind the head it counts no more
+            x.defer(asyncio.get_running_loop().call_later(timeout, self._expire).cancel)
+        x.start(way)
         try:
-            await self._done
-        finally:
-            x.fail(GatewayError("relay.client_gone"))  # who waited was cancelled; a request that is over is not touched
-        if self._error is not None:
-            raise self._error
-        head = self._head
-        assert head is not None
-        return SubrequestResponse(head.status, Headers(head.visible), bytes(self._body), self._whole)
+            return await self._answer
+        except BaseException:
+            self.close()
+            raise
 
-    async def _run(self, way: Way, deadline: float, limit: int) -> None:
-        """Carry the exchange: what `forward()` is for a request of a client."""
-        x = self.exchange
-        self._error = GatewayError("gateway.failed")
+    def _expire(self) -> None:
+        self.exchange.fail(GatewayError("attempt.total_timeout"))
+
+    async def _read(self, answer: OpenResponse, limit: int) -> SubrequestResponse:
+        """Read a body up to a limit."""
+        body, pieces, room = answer.body, [], limit
         try:
-            upstream = await way(x)
-            self._head = upstream.head
-            x.total_deadline = deadline  # with the head the way of a client's request is over, and its time unlimited
-            await self._read(upstream, limit)
-            self._error = None
-        except GatewayError as error:
-            if x.attempt is not None:
-                x.attempt.blame(error)
-            self._error = error
-        except (Exception, CancelledError):
-            log.exception("a request of the gateway's own failed by a defect: %r", self)
+            while limit and room >= 0 and (data := await body.read()):
+                pieces.append(data[:room])
+                room -= len(data)
+            whole = room >= 0 and body.ended and not body.held()
         finally:
-            give_up(x)
-            x.close()
-            x.body = None
+            self.close()
+        return SubrequestResponse(answer.status, answer.headers, b"".join(pieces), whole)
 
-    async def _read(self, upstream: Upstream, limit: int) -> None:
+    async def _run(self, way: Way) -> None:
+        """Carry the exchange: what `forward()` is for a request of a client, without router and policies."""
         x = self.exchange
-        self._room = limit
-        if not isinstance(upstream.body, Body):
-            self.write_body(upstream.body)
-        elif limit:
-            x.arm(x.timeouts.idle, "relay.idle_timeout")
-            upstream.body.pipe(self)
-            while not upstream.complete and self._room >= 0:
+        try:
+            upstream = (await way(x)).upstream
+            assert upstream is not None
+            head, body = upstream.head, upstream.body
+            assert head is not None
+            x.status = head.status
+            x.arm_relay(upstream)
+            self._tell(head.status, Headers(head.visible), body if isinstance(body, Body) else Body.of(body))
+            while not upstream.complete:
                 if upstream.error is not None:
                     raise upstream.error
                 await x.pause()
-        self._whole = upstream.complete and self._room >= 0
-
-    # the client's side
-
-    @property
-    def due(self) -> float:
-        """When the exchange has to be checked (`time.monotonic`)."""
-        return self._due
-
-    @due.setter
-    def due(self, when: float) -> None:
-        self._due = when
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if when < inf and not self.exchange.finished:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, when - monotonic()), self._check)
-
-    def _check(self) -> None:
-        self._timer = None
-        self._due = inf
-        self.exchange.check(monotonic())
-
-    @property
-    def client_certificate(self) -> ClientCertificate | None:
-        """There is no client."""
-        return None
-
-    def origin(self, x: Exchange) -> Origin:
-        """Tell what the service is told about a client."""
-        return self._origin
-
-    def write_body(self, data: bytes) -> None:
-        """Take a piece of the answer's body; what exceeds the limit ends the request."""
-        if self._room > 0:
-            self._body += data[: self._room]
-        self._room -= len(data)
-        if self._room < 0:
-            self.exchange.notify()
-
-    def end_body(self, trailers: list[Pair]) -> None:
-        """Take the end of the answer's body."""
-
-    def send(self, head: Head, added: bytes, body: bytes) -> None:
-        """Nobody is answered."""
-
-    def send_head(self, head: Head, added: bytes, length: int) -> None:
-        """Nobody is answered."""
-
-    def send_interim(self, head: Head) -> None:
-        """Nobody is told that the endpoint is still at it."""
-
-    def hold(self, owner: object) -> None:
-        """The whole body is there already."""
-
-    def release(self, owner: object) -> None:
-        """The whole body is there already."""
-
-    def switch(self, head: Head, added: bytes) -> None:
-        """It never asks for another protocol."""
-
-    def abort(self) -> None:
-        """There is no connection."""
-
-    def exchange_done(self, x: Exchange) -> None:
-        """Hand the answer over."""
-        self.due = inf
-        if self._done is not None and not self._done.done():
-            self._done.set_result(None)
+        except GatewayError as error:
+            if x.attempt is not None:
+                x.attempt.blame(error)
+            x.error = error
+        except (Exception, CancelledError):
+            log.exception("a request of the gateway's own failed by a defect: %r", self)
+            x.error = GatewayError("gateway.failed")
+        finally:
+            x.settle()
+            x.body = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from propylon.engine.errors import GatewayError
     from propylon.http.websocket import Close
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long an exchange waits for its endpoint, in seconds; `None` waits for ever.
 
@@ -40,3 +41,32 @@ class Ending(NamedTuple):
 
     when: float
     close: Close
+
+
+class Lasting(Protocol):
+    """What carries an exchange for long: an event stream, or the tunnel behind a 101.
+
+    Attributes:
+        deadline: when `check` has something to do (`time.monotonic`); whoever lowers it tells `Exchange.check_by`.
+    """
+
+    deadline: float
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client has been sent the end."""
+
+    def check(self, now: float) -> None:
+        """Act on deadlines that have passed."""
+
+    def end_by(self, ending: Ending) -> None:
+        """End in good order from a moment on, unless it ends before."""
+
+    def abort(self) -> None:
+        """The client's connection is cut: cut what else there is."""
+
+    def tell(self, error: GatewayError) -> bool:
+        """Say to the client why it ends, and end; `False` if that cannot be said."""
+
+    def comment(self) -> bool:
+        """Send what a client ignores, to see whether it is there; `False` if that is not possible now."""

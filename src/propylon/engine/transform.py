@@ -11,7 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import NamedHook, failed, is_awaitable, start_task
+from propylon.engine.hook_task import is_awaitable, start_task
+from propylon.engine.pipeline import NamedHook, failed
 
 if TYPE_CHECKING:
     from propylon.engine.body import BodySink, BodySource

@@ -24,7 +24,8 @@ MAX_TRAILER_FIELDS = 32
 # chunk-ext (RFC 9112 7.1.1): tokens, or quoted strings, and nothing that another parser could take for a line's end.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
-_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?)*)" % (_TOKEN, _TOKEN, _QUOTED))
+_EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_LINE = re.compile(rb"([0-9A-Fa-f]{1,%d})((?:%b)*)" % (MAX_SIZE_DIGITS, _EXTENSION))
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 LAST_CHUNK = b"0\r\n\r\n"
 _LF = 10

@@ -134,7 +134,7 @@ class ForwardingRules:
 
     __slots__ = ("standard", "trusted", "via", "x_forwarded")
 
-    def __init__(self, x_forwarded: bool, standard: bool, via: bytes | None, trusted: TrustedProxies) -> None:
+    def __init__(self, *, x_forwarded: bool, standard: bool, via: bytes | None, trusted: TrustedProxies) -> None:
         if via is not None and _TOKEN.fullmatch(via) is None:
             raise ValueError("a Via pseudonym is a token: letters, digits and !#$%&'*+.^_`|~- (RFC 9110, 7.6.3)")
         self.x_forwarded = x_forwarded
@@ -178,14 +178,6 @@ class _Element:
         self.node = node
         self.proto = proto
         self.host = host
-
-
-def client_of(peer: bytes, x_forwarded_for: list[bytes], forwarded: list[bytes], trusted: TrustedProxies) -> bytes:
-    """Return the address of the client: the last hop that a chain of trusted proxies vouches for.
-
-    `peer`: the address of the connection. The lists: the values of each header, one item a line, in order.
-    """
-    return _chain(peer, x_forwarded_for, forwarded, trusted).addresses[0]
 
 
 def direct_origin(rules: ForwardingRules, peer: bytes, scheme: bytes, host: bytes, port: bytes) -> Origin:

@@ -68,15 +68,14 @@ class FrameReader:
         messages: data messages that have begun.
         bytes: bytes that have arrived, headers included.
         close: what the peer's Close frame said, once it has come. What follows it is dropped (RFC 6455 5.5.1).
-        pongs: pongs with the payload `token` that have come; they are not passed on.
-        token: the payload of the gateway's own ping.
+        token: the payload of the gateway's own ping; pongs that have it are not passed on.
         event: a Close frame has come, or a muted reader has reached the end of a frame, since whoever looks at this has
             set it back.
     """
 
     __slots__ = (
         "_fast", "_fresh", "_head", "_inside", "_left", "_limits", "_masked", "_message", "_muted", "_overhead",
-        "_passing", "_short", "_skipping", "_table", "bytes", "close", "event", "messages", "pongs", "token",
+        "_passing", "_short", "_skipping", "_table", "bytes", "close", "event", "messages", "token",
     )  # fmt: skip
 
     def __init__(self, masked: bool, extensions: bytes, limits: FrameLimits) -> None:
@@ -94,7 +93,7 @@ class FrameReader:
         self._message = 0
         self._muted = self._skipping = False
         self._passing = True
-        self.messages = self.bytes = self.pongs = 0
+        self.messages = self.bytes = 0
         self.close: Close | None = None
         self.token = b""
         self.event = False
@@ -254,7 +253,6 @@ class FrameReader:
             self.event = True
             self._fast = _NO_FAST_WAY
         elif opcode == PONG and self.token and self._payload(frame, head) == self.token:
-            self.pongs += 1
             return False
         return True
 

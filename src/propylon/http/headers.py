@@ -113,3 +113,9 @@ def _pair(name: str, value: str) -> Pair:
     if not _VALUE.fullmatch(content):
         raise ValueError(f"the value of header {name!r} has a control character (RFC 9110 5.5)")
     return field, content
+
+
+def headers_of(block: bytes) -> Headers:
+    """Return the fields of a header section that is known to be good: lines, each with its CRLF."""
+    pairs = (line.partition(b":") for line in block.split(b"\r\n") if line)
+    return Headers(tuple((name, value.strip(b" \t")) for name, _, value in pairs))

@@ -41,21 +41,6 @@ def get_all(query: bytes | None, name: bytes) -> list[bytes]:
     return [value for found, value in items(query) if found == name]
 
 
-def set_value(query: bytes | None, name: bytes, value: bytes) -> bytes | None:
-    """Give a parameter one value: its first occurrence is replaced, others go; it is appended if there is none."""
-    return edit(query, {name: encode(name, value)}, (), ())
-
-
-def add_value(query: bytes | None, name: bytes, value: bytes) -> bytes | None:
-    """Append a parameter, whatever is there already."""
-    return edit(query, {}, (encode(name, value),), ())
-
-
-def remove(query: bytes | None, name: bytes) -> bytes | None:
-    """Remove every parameter of that name."""
-    return edit(query, {}, (), (name,))
-
-
 def encode(name: bytes, value: bytes) -> bytes:
     """Return the piece `name=value`, with everything but unreserved characters percent-encoded."""
     return f"{quote_from_bytes(name, safe='')}={quote_from_bytes(value, safe='')}".encode("ascii")

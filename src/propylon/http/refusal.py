@@ -7,7 +7,7 @@ class Refusal(Exception):
     """A message that is not accepted.
 
     Attributes:
-        code: a code of the table in `engine/errors.py`, as `read.bad_field`.
+        code: a code of the table in `failures.py`, as `read.bad_field`.
         detail: which rule was broken, and where. It holds nothing but what the peer itself sent, so it may be
             shown to that peer.
     """

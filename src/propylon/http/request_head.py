@@ -44,7 +44,7 @@ _NO_ROUTE_TO_SERVICE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeadRules:
     """What a request head may be.
 

@@ -19,7 +19,7 @@ MAX_ID_BYTES: Final = 128
 
 # Letters and digits, the punctuation of UUIDs, base64, ULIDs, URNs and trace ids. Left out on purpose: space, quotes,
 # comma and semicolon (header lists, CSV), '%' '$' '{' '<' (format strings, lookups, HTML), backslash, controls.
-_SAFE: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+_SAFE: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,%d}" % MAX_ID_BYTES)
 
 _COUNT: Final = tuple(b"%03x" % number for number in range(1 << 12))
 """The last three digits, ready to be appended: rendering a number costs more than everything else here."""

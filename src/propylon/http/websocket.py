@@ -11,19 +11,17 @@ from base64 import b64encode
 from typing import Final, NamedTuple
 
 VERSION: Final = b"13"
+UPGRADE: Final = b"upgrade: websocket\r\nconnection: upgrade\r\n"
+"""The lines by which HTTP/1.1 changes to WebSockets, in requests, 101 and 426 (RFC 9110 7.8, 15.5.22)."""
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 _KEY_BYTES: Final = 16
 
-CONTINUATION: Final = 0
-TEXT: Final = 1
-BINARY: Final = 2
 CLOSE: Final = 8
 PING: Final = 9
 PONG: Final = 10
 
 MAX_CONTROL_BYTES: Final = 125  # RFC 6455 5.5
 
-NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 PROTOCOL_ERROR: Final = 1002
 NO_STATUS: Final = 1005

@@ -177,16 +177,16 @@ class ClientConnection(FlowControl, asyncio.Protocol):
         self._unsent = self._count_unsent()
         self._took_at = monotonic()
         self._rearm()
-        if self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.upstream.hold(self)
+        if self.exchange is not None and (source := self.exchange.response_source) is not None:
+            source.hold(self)
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._write_stalled = False
         self._rearm()
         self._go_on()
-        if self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.upstream.release(self)
+        if self.exchange is not None and (source := self.exchange.response_source) is not None:
+            source.release(self)
 
     # reading requests
 
@@ -384,8 +384,8 @@ class ClientConnection(FlowControl, asyncio.Protocol):
             fields = self._connection_fields(head)
             self._transport.write(b"%b%b%b%b\r\n" % (_status_line(head), head.block, added, fields))
         x = self.exchange
-        if self._write_stalled and x is not None and x.upstream is not None:  # still, from the answer before
-            x.upstream.hold(self)
+        if self._write_stalled and x is not None and (source := x.response_source) is not None:
+            source.hold(self)  # the client is slow to take the answer before
 
     def send_interim(self, head: Head) -> None:
         """Send a 1xx response; HTTP/1.0 has none (RFC 9110 15.2)."""
@@ -460,8 +460,8 @@ class ClientConnection(FlowControl, asyncio.Protocol):
         self._closing = True
         if self._transport is not None:
             self._transport.abort()
-        if self.exchange is not None and self.exchange.tunnel is not None:
-            self.exchange.tunnel.abort()
+        if self.exchange is not None and self.exchange.lasting is not None:
+            self.exchange.lasting.abort()
 
     def exchange_done(self, x: Exchange) -> None:
         """Go on to the next request, or close."""
@@ -629,7 +629,7 @@ class ClientConnection(FlowControl, asyncio.Protocol):
         so is a comment in an event stream; the system of a client that is gone answers it with a reset, which then
         stands in the socket's error.
         """
-        transport, stream = self._transport, x.event_stream
+        transport, stream = self._transport, x.lasting
         if transport is None:
             return
         self.deadline = now

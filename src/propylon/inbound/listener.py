@@ -10,60 +10,26 @@ Rules of the file:
 import asyncio
 import errno
 import os
-import re
 import socket
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-MAX_UNIX_PATH_BYTES: Final = 107
-"""Bytes of a socket path on Linux: `sun_path` has 108, with a zero at the end (unix(7))."""
+from propylon.address import ListenAddress
+
 UNIX_MODE: Final = 0o660
 """Owner and group may connect; whoever else shall, is put into the group."""
 PORT_TRIES: Final = 8
 """Tries to find one port that is free in both families, for port 0."""
 
-_TCP: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9._-]*)):([0-9]{1,5})")
 _NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}  # not in the kernel, or switched off
-_FORMS: Final = "write 127.0.0.1:8080, [::1]:8080, :8080 (all addresses) or unix:/path/to.sock"
 
 _Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 
 
 class ListenError(Exception):
     """A listener cannot be opened; the message is a sentence that begins with its address."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """Where a listener listens: `host` (empty: all addresses, IPv4 and IPv6) and `port`, or `unix_path`."""
-
-    host: str
-    port: int
-    unix_path: str | None
-
-    @classmethod
-    def parse(cls, text: str) -> "ListenAddress":
-        """Parse `host:port`, `[ipv6]:port`, `:port` or `unix:/path`; port 0 is any free port. Raises `ListenError`."""
-        if text.startswith("unix:"):
-            path = text.removeprefix("unix:")
-            if not path.startswith("/") or path.endswith("/") or "\0" in path:
-                raise ListenError(f"{text!r} needs the absolute path of a socket: write unix:/path/to.sock")
-            if len(os.fsencode(path)) > MAX_UNIX_PATH_BYTES:
-                raise ListenError(f"{text!r}: the path of a socket has at most {MAX_UNIX_PATH_BYTES} bytes")
-            return cls("", 0, path)
-        found = _TCP.fullmatch(text)
-        if found is None:
-            raise ListenError(f"{text!r} is no address to listen at: {_FORMS}")
-        if int(found[3]) > 65535:
-            raise ListenError(f"{text!r}: a port is a number from 0 to 65535")
-        return cls((found[1] or found[2]).lower(), int(found[3]), None)
-
-    def __str__(self) -> str:
-        if self.unix_path is not None:
-            return f"unix:{self.unix_path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Listener:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from propylon.address import SocketAddress
     from propylon.engine.timing import Ending
     from propylon.inbound.connections import Connections
 
@@ -38,9 +39,6 @@ _V1: Final = re.compile(
 )
 _PORT: Final = re.compile(rb"0|[1-9][0-9]{0,4}")
 _V2_ADDRESS_BYTES: Final = {0x00: 0, 0x11: 12, 0x21: 36, 0x31: 216}
-
-SocketAddress = tuple[str, int]
-"""An IP address in canonical text, and a port."""
 
 
 class ProxyHeaderError(ValueError):

@@ -46,11 +46,6 @@ class TlsSession:
         found = self._tls.cipher()
         return found[0] if found is not None else "unknown"
 
-    @property
-    def resumed(self) -> bool:
-        """Whether the handshake was a short one, from a session ticket."""
-        return bool(self._tls.session_reused)
-
     @cached_property
     def client_certificate(self) -> ClientCertificate | None:
         """The client's verified certificate; read once, when it is asked for."""

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 import aiohappyeyeballs
 
-from propylon.outbound.address import EndpointAddress
+from propylon.address import EndpointAddress
 from propylon.outbound.resolve import ResolveError, Resolver
 
 ATTEMPT_DELAY_S: Final = 0.25

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
     """Attributes:
     max: open connections at the most, as Envoy's `max_connections` (1024 there).
@@ -42,16 +42,23 @@ class PoolLimits:
 log = logging.getLogger("propylon.outbound")
 
 
-class Ticket:
-    """An exchange's claim to a connection: granted (`connection`), refused (`error`) or still open."""
+class Lease:
+    """An exchange's claim to a connection: granted (`upstream`), refused (`error`) or still open."""
 
-    __slots__ = ("connection", "error", "exchange", "withdrawn")
+    __slots__ = ("_pool", "error", "exchange", "upstream", "withdrawn")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, pool: Pool, exchange: Exchange) -> None:
+        self._pool = pool
         self.exchange = exchange
-        self.connection: EndpointConnection | None = None
+        self.upstream: EndpointConnection | None = None
         self.error: GatewayError | None = None
         self.withdrawn = False
+
+    def withdraw(self) -> None:
+        """Give the claim up; what it was granted meanwhile goes back."""
+        self.withdrawn = True
+        connection, self.upstream = self.upstream, None
+        self._pool.withdrawn(self, connection)
 
 
 Opener = Callable[["Pool", "float | None"], Coroutine[None, None, EndpointConnection]]
@@ -68,7 +75,7 @@ class Pool:
         self._opener = opener
         self._idle: deque[EndpointConnection] = deque()
         self._open = 0
-        self._line: OrderedDict[Ticket, None] = OrderedDict()
+        self._line: OrderedDict[Lease, None] = OrderedDict()
         self._opening: set[asyncio.Task[EndpointConnection]] = set()
         self._retired = False
         self.closed = False
@@ -104,33 +111,31 @@ class Pool:
                 return connection
         return None
 
-    def ask(self, x: Exchange) -> Ticket:
+    def lease(self, x: Exchange) -> Lease:
         """Claim a new connection, or a place in line; `x` is notified when the claim is decided."""
-        ticket = Ticket(x)
+        lease = Lease(self, x)
         if self._open < self._limits.max:
-            self._start_opening(ticket)
+            self._start_opening(lease)
         elif len(self._line) < self._limits.queue:
-            self._line[ticket] = None
+            self._line[lease] = None
             x.arm(self._limits.queue_timeout, "choose.queue_timeout")
         else:
-            ticket.error = GatewayError("choose.queue_full", headers={"retry-after": "1"})
-        return ticket
+            lease.error = GatewayError("choose.queue_full", headers={"retry-after": "1"})
+        return lease
 
-    def withdraw(self, ticket: Ticket) -> None:
-        """Give up a claim; what it was granted meanwhile goes back."""
-        ticket.withdrawn = True
-        self._line.pop(ticket, None)
-        connection, ticket.connection = ticket.connection, None
+    def withdrawn(self, lease: Lease, connection: EndpointConnection | None) -> None:
+        """Take a claim out of the line, and back what it was granted."""
+        self._line.pop(lease, None)
         if connection is not None:
             self.give_back(connection)
 
     def give_back(self, connection: EndpointConnection) -> None:
         """Take back a clean connection: for the first in line, or to rest."""
         connection.fresh = False  # whoever gets it may find that the endpoint has closed it meanwhile
-        ticket = self._next_in_line() if self._line else None
-        if ticket is not None:
-            ticket.connection = connection
-            asyncio.get_running_loop().call_soon(self._deliver, ticket)
+        lease = self._next_in_line() if self._line else None
+        if lease is not None:
+            lease.upstream = connection
+            asyncio.get_running_loop().call_soon(self._deliver, lease)
         elif len(self._idle) < self._limits.idle and not self._retired:
             connection.idle_since = monotonic()
             self._idle.append(connection)
@@ -140,9 +145,9 @@ class Pool:
     def lost(self) -> None:
         """Learn that a connection is closed, whoever closed it: the first in line may open another."""
         self._open -= 1
-        ticket = self._next_in_line() if not self.closed else None
-        if ticket is not None:
-            self._start_opening(ticket)
+        lease = self._next_in_line() if not self.closed else None
+        if lease is not None:
+            self._start_opening(lease)
 
     def sweep(self, now: float) -> None:
         """Close connections that rested too long; the oldest stand on the left."""
@@ -163,43 +168,43 @@ class Pool:
         for task in self._opening:
             task.cancel()
 
-    def _next_in_line(self) -> Ticket | None:
+    def _next_in_line(self) -> Lease | None:
         if not self._line:
             return None
-        ticket, _ = self._line.popitem(last=False)
-        if ticket.exchange.expiry == "choose.queue_timeout":  # another deadline is of a request it has sent elsewhere
-            ticket.exchange.disarm()
-        return ticket
+        lease, _ = self._line.popitem(last=False)
+        if lease.exchange.expiry == "choose.queue_timeout":  # another deadline is of a request it has sent elsewhere
+            lease.exchange.disarm()
+        return lease
 
-    def _start_opening(self, ticket: Ticket) -> None:
+    def _start_opening(self, lease: Lease) -> None:
         self._open += 1
-        timeout = ticket.exchange.timeouts.connect
+        timeout = lease.exchange.timeouts.connect
         task = asyncio.get_running_loop().create_task(self._opener(self, timeout), name="propylon connect")
         self._opening.add(task)
-        task.add_done_callback(lambda task: self._opened(ticket, task))
+        task.add_done_callback(lambda task: self._opened(lease, task))
 
-    def _opened(self, ticket: Ticket, task: asyncio.Task[EndpointConnection]) -> None:
+    def _opened(self, lease: Lease, task: asyncio.Task[EndpointConnection]) -> None:
         self._opening.discard(task)
         error = None if task.cancelled() else task.exception()
         if task.cancelled():
-            ticket.error = GatewayError("connect.unreachable", log="the connection was given up")
+            lease.error = GatewayError("connect.unreachable", log="the connection was given up")
         elif isinstance(error, ConnectError):
-            ticket.error = GatewayError(error.code, log=error.detail)
+            lease.error = GatewayError(error.code, log=error.detail)
         elif error is not None:
             log.error("a connection could not be opened, by a defect of the gateway", exc_info=error)
-            ticket.error = GatewayError("gateway.failed")
+            lease.error = GatewayError("gateway.failed")
         else:
-            connection = ticket.connection = task.result()
+            connection = lease.upstream = task.result()
             connection.adopted = True
             if not connection.usable:  # it was closed before it could be counted
                 self.lost()
-        if ticket.error is not None:
+        if lease.error is not None:
             self.lost()
-        self._deliver(ticket)
+        self._deliver(lease)
 
-    def _deliver(self, ticket: Ticket) -> None:
+    def _deliver(self, lease: Lease) -> None:
         """Tell the exchange; if it is gone, the connection serves another."""
-        if ticket.withdrawn or ticket.exchange.finished:
-            self.withdraw(ticket)
+        if lease.withdrawn or lease.exchange.finished:
+            lease.withdraw()
         else:
-            ticket.exchange.notify()
+            lease.exchange.notify()

@@ -17,6 +17,7 @@ from propylon.config.types import Size, short_form
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
 
 
 class Config(BaseModel):
@@ -35,7 +36,7 @@ class Config(BaseModel):
 class Policy:
     """Sets the limit of its exchanges; a later one on the same route replaces it."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, scope: Scope) -> None:
         self._max = config.max
 
     def on_request(self, x: Exchange) -> None:

@@ -13,7 +13,6 @@ holds nothing but its request. The policy timeout (30 s, see [`timeout`](timeout
 
 from __future__ import annotations
 
-import random as chance
 from asyncio import sleep
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -21,13 +20,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from propylon.config.types import Duration, Percent, short_form
-from propylon.engine.errors import FAILURES, GatewayError
+from propylon.engine.errors import GatewayError
+from propylon.failures import FAILURES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
-    from propylon.engine.errors import Failure
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
+    from propylon.failures import Failure
 
 
 def _with_sign(value: object) -> object:
@@ -106,11 +107,10 @@ class FaultError(GatewayError):
 class Policy:
     """Draws who is delayed and who fails."""
 
-    def __init__(self, config: Config, random: Callable[[], float] = chance.random) -> None:
-        """`random` returns a float of [0, 1)."""
+    def __init__(self, config: Config, scope: Scope) -> None:
         self._delay = config.delay
         self._abort = config.abort
-        self._random = random
+        self._random = scope.random
 
     def on_request(self, x: Exchange) -> Awaitable[None] | None:
         """Let the request pass, fail it, or return what waits; only a request that waits costs a Task.

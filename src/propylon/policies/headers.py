@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
     from propylon.http.headers import Headers
 
 Name = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
@@ -61,7 +62,7 @@ class Config(BaseModel):
 class Policy:
     """Takes part only in the phases that are configured."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, scope: Scope) -> None:
         # Methods of its own would hold it in a cycle, and it would outlive its configuration.
         if config.request is not None:
             self.on_request = partial(_change_request, config.request)

@@ -19,6 +19,7 @@ from propylon.config.types import Bool, Duration
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
 
 NAME = "strict-transport-security"
 YEAR_SECONDS = 365 * 86400.0  # what the lists of browsers ask for
@@ -43,7 +44,7 @@ class Config(BaseModel):
 class Policy:
     """Sets or removes one field."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, scope: Scope) -> None:
         subdomains = "; includeSubDomains" if config.subdomains else ""
         preload = "; preload" if config.preload else ""
         self._value = f"max-age={config.max_age:.0f}{subdomains}{preload}"

@@ -24,31 +24,21 @@ was left out is counted, and told in the log, once a minute at the most. A gatew
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random as chance
-from functools import partial
 from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from propylon.config.types import Duration, Int, Percent, Size, Text, short_form
-from propylon.engine.body import Body
+from propylon.config.types import Duration, Int, Percent, ServiceRef, Size, short_form
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import BACKGROUND
-from propylon.engine.retry import RetrySettings
-from propylon.engine.snapshot import CompiledRoute
-from propylon.engine.subrequest import Subrequest
+from propylon.engine.tee import copy_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from propylon.engine.attempt import Attempt
     from propylon.engine.exchange import Exchange
-    from propylon.engine.snapshot import Snapshot
-    from propylon.http.headers import Pair
+    from propylon.engine.scope import Scope
+    from propylon.engine.subrequest import Subrequest
 
 MARK: Final = "x-mirrored"
 """A field of its own. Envoy appends `-shadow` to Host instead, which services that look at Host do not know."""
@@ -58,8 +48,6 @@ READ_BYTES: Final = 64 * 1024
 
 TELL_SECONDS: Final = 60.0
 
-ONCE: Final = RetrySettings(attempts=1)
-
 log = logging.getLogger("propylon.policies")
 
 
@@ -68,7 +56,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
-    service: Text = Field(description="Name of the service that gets the copies.")
+    service: ServiceRef = Field(description="Name of the service that gets the copies.")
     percent: Percent = Field(default=1.0, description="Share of the requests that are copied.")
     timeout: Annotated[Duration, Field(gt=0)] = Field(default=10.0, description="How long a copy may take in all.")
     max_body: Size = Field(default=1024 * 1024, description="Largest body of a request that is copied.")
@@ -78,47 +66,6 @@ class Config(BaseModel):
     @classmethod
     def _short_form(cls, data: Any) -> Any:
         return {"service": data} if isinstance(data, str) else data
-
-
-class Tee:
-    """Keeps a body under way while it goes to its service: all of it, or nothing."""
-
-    __slots__ = ("_body", "_done", "_kept", "_room")
-
-    def __init__(self, body: Body, limit: int, done: Callable[[bytes | None], None]) -> None:
-        """Begin to keep `body`.
-
-        Args:
-            limit: bytes that are kept at the most.
-            done: called once: with the body, or with `None` when it is too large or its end does not come.
-        """
-        self._body = body
-        self._room = limit
-        self._done: Callable[[bytes | None], None] | None = done
-        self._kept: list[bytes] = []
-        body.tap(self)
-
-    def write_body(self, data: bytes) -> None:
-        """Take a piece."""
-        self._room -= len(data)
-        self._kept.append(data)
-        if self._room < 0:
-            self.cancel()
-
-    def end_body(self, trailers: list[Pair]) -> None:
-        """Take the end; trailers go no further than the gateway."""
-        self._finish(b"".join(self._kept))
-
-    def cancel(self) -> None:
-        """Keep nothing any more."""
-        self._finish(None)
-
-    def _finish(self, body: bytes | None) -> None:
-        done, self._done = self._done, None
-        self._kept = []
-        self._body.untap(self)
-        if done is not None:
-            done(body)
 
 
 class Policy:
@@ -132,61 +79,37 @@ class Policy:
         under_way: copies that wait for their body or for an answer.
     """
 
-    __slots__ = (
-        "_clock", "_config", "_random", "_told", "dropped", "failed", "left_out", "sent", "under_way",
-    )  # fmt: skip
+    __slots__ = ("_config", "_scope", "_service", "_told", "dropped", "failed", "left_out", "sent", "under_way")
 
-    def __init__(
-        self,
-        config: Config,
-        random: Callable[[], float] = chance.random,
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
-        """`random` returns a float of [0, 1), `clock` monotonic seconds."""
+    def __init__(self, config: Config, scope: Scope) -> None:
         self._config = config
-        self._random = random
-        self._clock = clock
+        self._scope = scope
+        self._service = scope.service(config.service)
         self._told = -inf
         self.sent = self.failed = self.dropped = self.left_out = self.under_way = 0
 
     def on_attempt(self, x: Exchange, attempt: Attempt) -> None:
         """Copy the request if it goes out for the first time, and is drawn."""
-        if attempt.number > 1 or x.is_websocket or self._random() >= self._config.percent:
+        if attempt.number > 1 or x.is_websocket or self._scope.random() >= self._config.percent:
             return
-        body = x.body
-        if body is not None and _size(body) > self._config.max_body:
-            self.left_out += 1
-        elif self.under_way >= self._config.max:
+        if self.under_way >= self._config.max:
             self.dropped += 1
             self._tell(f"{self.under_way} are under way")
         else:
             self.under_way += 1
-            own = copy_of(x)
-            if isinstance(body, Body) and not body.ended:
-                x.defer(Tee(body, self._config.max_body, partial(self._send_kept, x.snapshot, own)).cancel)
-            else:
-                own.exchange.body = body.held() if isinstance(body, Body) else body
-                self._send(x.snapshot, own)
+            copy_request(x, self._config.max_body, self._send)
 
-    def _send_kept(self, snapshot: Snapshot, own: Subrequest, body: bytes | None) -> None:
-        if body is None:
+    def _send(self, own: Subrequest | None) -> None:
+        if own is None:
             self.left_out += 1
             self.under_way -= 1
         else:
-            own.exchange.body = body
-            self._send(snapshot, own)
+            own.headers.set(MARK, "1")
+            self._scope.task(self._deliver(own), finish=True)
 
-    def _send(self, snapshot: Snapshot, own: Subrequest) -> None:
-        task = asyncio.get_running_loop().create_task(self._deliver(snapshot, own), name="propylon mirror")
-        BACKGROUND.add(task)
-        task.add_done_callback(BACKGROUND.discard)
-
-    async def _deliver(self, snapshot: Snapshot, own: Subrequest) -> None:
+    async def _deliver(self, own: Subrequest) -> None:
         try:
-            service = snapshot.services.get(self._config.service)
-            if service is None:
-                raise GatewayError("choose.no_endpoint", log="there is no such service")
-            await own.ask(service, timeout=self._config.timeout, limit=READ_BYTES)
+            await self._service.ask(own, timeout=self._config.timeout, limit=READ_BYTES)
             self.sent += 1
         except GatewayError as error:
             self.failed += 1
@@ -195,27 +118,10 @@ class Policy:
             self.under_way -= 1
 
     def _tell(self, reason: str) -> None:
-        now = self._clock()
+        now = self._scope.clock()
         if now - self._told >= TELL_SECONDS:
             self._told = now
             log.warning(
                 "copies of requests do not all reach service %s: %d did, %d failed, %d were dropped, %d left out; %s",
                 self._config.service, self.sent, self.failed, self.dropped, self.left_out, reason,
             )  # fmt: skip
-
-
-def copy_of(x: Exchange) -> Subrequest:
-    """Return a request that goes where `x` goes, but for the service; its body is still to come."""
-    own = Subrequest(x.method, x.path, x.query, snapshot=x.snapshot, origin=x.origin)
-    copy, route, seen = own.exchange, x.route, x.changed_request
-    copy.id, copy.fields, copy.host = x.id, x.fields, x.host
-    copy.path_params, copy.path_rest, copy.rewritten = x.path_params, x.path_rest, x.rewritten
-    copy.route = CompiledRoute(route.name, rewrite=route.rewrite, query_edit=route.query_edit, retry=ONCE)
-    if seen is not None:
-        own.headers.raw = tuple(seen.headers.raw)
-    own.headers.set(MARK, "1")
-    return own
-
-
-def _size(body: bytes | Body) -> int:
-    return max(body.size, body.length) if isinstance(body, Body) else len(body)

@@ -6,21 +6,29 @@
 
 A function is an `on_request` policy: it may change `exchange.request`, and a `Response` that it returns answers at
 once. An object may have any of the methods on_request, on_attempt, on_response, on_request_chunk, on_response_chunk,
-on_message, on_error and on_done. Each may be `def` or `async def`. The module is looked for where Python looks for
-modules, the folder of the configuration file included.
+on_message, on_error and on_done, and `start` and `close` besides. Each may be `def` or `async def`. A class whose
+`__init__` has a parameter `scope` is given its scope: clock, randomness, services, a store, tasks (docs/python.md). The
+module is looked for where Python looks for modules, the folder of the configuration file included.
+
+An object of a class stays the same after a reload that changes neither these settings nor the code of a module beside
+the configuration file; a function is taken anew.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
-from propylon.config.reference import import_object
+from propylon.config.reference import REFERENCE, import_object
 from propylon.config.schema.policy import check_policy
 from propylon.config.types import short_form
+
+if TYPE_CHECKING:
+    from propylon.engine.scope import Scope
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 
@@ -38,7 +46,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
-    use: Annotated[Any, PlainValidator(_reference), WithJsonSchema({"type": "string"})] = Field(
+    use: Annotated[Any, PlainValidator(_reference), WithJsonSchema({"type": "string"}), REFERENCE] = Field(
         description="`module:name` of a function or class. In a Python program also the function or object itself."
     )
     with_: dict[str, Any] | None = Field(default=None, alias="with", description="Keyword arguments of a class.")
@@ -49,7 +57,7 @@ class Config(BaseModel):
         return data if isinstance(data, Mapping) else {"use": data}
 
 
-def Policy(config: Config) -> object:
+def Policy(config: Config, scope: Scope) -> object:
     """Import what is named, and make it if it is a class.
 
     Raises:
@@ -58,9 +66,18 @@ def Policy(config: Config) -> object:
     """
     found: Any = import_object(config.use) if isinstance(config.use, str) else config.use
     if isinstance(found, type):
-        made: object = found(**(config.with_ or {}))
+        arguments = {"scope": scope} if _wants_scope(found) else {}
+        made: object = found(**(arguments | (config.with_ or {})))
         return made
     if config.with_ is not None:
         raise TypeError(f"{config.use} is no class: 'with' has nobody to go to")
     policy: object = found
     return policy
+
+
+def _wants_scope(kind: type) -> bool:
+    try:
+        parameter = inspect.signature(kind).parameters.get("scope")
+    except (TypeError, ValueError):  # a class written in C may have none
+        return False
+    return parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)

@@ -29,6 +29,7 @@ from propylon.http.host import parse_host
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PATH = re.compile(r"/[\x21-\x7e]*")
@@ -75,7 +76,7 @@ class Config(BaseModel):
 class Policy:
     """Answers with a Location."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, scope: Scope) -> None:
         self._config = config
 
     def on_request(self, x: Exchange) -> Response:

@@ -20,6 +20,7 @@ from propylon.http.request_id import RequestIds
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
 
 
 class Config(BaseModel):
@@ -34,7 +35,7 @@ class Config(BaseModel):
 class Policy:
     """Replaces or hides the id."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, scope: Scope) -> None:
         self._config = config
         self._new = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311 - unique, not secret
 

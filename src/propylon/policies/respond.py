@@ -23,6 +23,7 @@ from propylon.http.headers import Headers
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
 
 
 class Config(BaseModel):
@@ -56,7 +57,7 @@ class Config(BaseModel):
 class Policy:
     """Answers."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, scope: Scope) -> None:
         self._config = config
 
     def on_request(self, x: Exchange) -> Response:

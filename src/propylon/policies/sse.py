@@ -17,7 +17,6 @@ same way changes only what it names; each `max_streams` counts for itself.
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -28,9 +27,8 @@ from propylon.engine.errors import GatewayError
 from propylon.http.sse import is_event_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
 
 RETRY_AFTER_SECONDS = 5  # streams are long, so a place is not free at once
 AGE_SPREAD = 0.1
@@ -56,11 +54,10 @@ class Config(BaseModel):
 class Policy:
     """Sets the rules of its exchanges' event streams, and counts the streams."""
 
-    def __init__(self, config: Config, random: Callable[[], float] = random.random) -> None:
-        """`random` returns a number from 0 to 1."""
+    def __init__(self, config: Config, scope: Scope) -> None:
         self._rules = config.model_dump(include=config.model_fields_set - {"max_streams"})
         self._max_age = config.max_age
-        self._random = random
+        self._random = scope.random
         self._limit = None if config.max_streams is None else Limit(config.max_streams)
         if self._limit is not None:
             self.on_response = self._limit.on_response

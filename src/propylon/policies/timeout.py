@@ -22,6 +22,7 @@ from propylon.config.types import OptionalDuration, short_form
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
 
 
 class Config(BaseModel):
@@ -51,7 +52,7 @@ class Config(BaseModel):
 class Policy:
     """Changes the times of its exchanges."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, scope: Scope) -> None:
         self._seconds = config.model_dump(include=config.model_fields_set)
 
     def on_request(self, x: Exchange) -> None:

@@ -38,6 +38,7 @@ from propylon.http.frames import FrameLimits
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.scope import Scope
 
 _SCHEME, _HOST, _PORT = r"[a-z][a-z0-9+.-]*://", r"(?:(?:\*\.)?[a-z0-9.-]+|\[[0-9a-f:.]+\])", r"(?::[0-9]{1,5})?"
 Origin = Annotated[str, Field(pattern=f"^{_SCHEME}{_HOST}{_PORT}$")]
@@ -85,15 +86,17 @@ class Config(BaseModel):
 class Policy:
     """Checks handshakes, and says how what follows them is watched."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, scope: Scope) -> None:
         again = config.reconnect
         self._settings = TunnelSettings(
             ping=config.ping,
             pong_timeout=config.pong_timeout,
-            limits=FrameLimits(config.max_frame, config.max_message),
+            limits=FrameLimits(frame=config.max_frame, message=config.max_message),
             max_buffered=config.max_buffered,
             max_age=config.max_age,
-            reconnect=None if again is None else Reconnect(again.attempts, again.interval, again.decay),
+            reconnect=None
+            if again is None
+            else Reconnect(attempts=again.attempts, interval=again.interval, decay=again.decay),
         )
         self._origins = None if config.origins is None else _pattern(config.origins)
         self._most = config.max_connections

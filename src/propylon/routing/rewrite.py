@@ -167,11 +167,6 @@ class QueryEdit:
         return query_string.edit(query, self._replace, self._append, self._drop)
 
 
-def base_path(text: str) -> bytes:
-    """Compile the path of an endpoint's URL for `join`. Raises `RewriteError`."""
-    return _fixed_path("endpoint path", text or "/").removesuffix(b"/")
-
-
 def join(base: bytes, path: bytes) -> bytes:
     """Put a path behind an endpoint's base path; `*` (OPTIONS) stays what it is."""
     return base + path if path[:1] == b"/" else path

@@ -24,6 +24,7 @@ from propylon.engine.pipeline import settled
 from propylon.http.request_head import host_of
 from propylon.http.request_id import RequestIds
 from propylon.outbound.resolve import Resolver
+from propylon.runtime.policies import Policies
 from propylon.services.directory import Directory
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Core:
     Attributes:
         snapshot: what new exchanges run on.
         directory: the services and their endpoints, with all that is known about them.
+        policies: the policies at work; those of a snapshot are started between `prepare` and `take`.
         draining: it stops: client sides take no further requests once they have answered.
         new_request_id: makes request ids.
     """
@@ -59,6 +61,7 @@ class Core:
         self.new_request_id = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311
         self._clock = clock
         self.directory = Directory(self._resolver(snapshot.dns), clock)
+        self.policies = Policies(clock)
         self._pools_due = -inf
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -71,6 +74,7 @@ class Core:
     def take(self, snapshot: Snapshot) -> None:
         """Serve a snapshot from the next request on; exchanges under way finish on the one they began with."""
         self.directory.enter(snapshot.services)
+        self.policies.enter(snapshot)
         self._use_dns(snapshot.dns)
         self.snapshot = snapshot
 
@@ -145,7 +149,8 @@ class Core:
                 await settled()
 
     async def stop(self) -> None:
-        """Close all connections to endpoints, and look for nothing any more."""
+        """Close all policies and all connections to endpoints, and look for nothing any more."""
+        await self.policies.close()
         self.directory.close()
         await self.directory.providers.close()
         for retiring in tuple(self._retiring):

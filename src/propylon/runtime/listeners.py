@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from propylon.address import ListenAddress
 from propylon.http.forwarded import TrustedProxies
 from propylon.inbound.http1 import ClientConnection
-from propylon.inbound.listener import ListenAddress, Listener, ListenError, open_listener
-from propylon.inbound.proxy_protocol import ProxyPreface, SocketAddress
+from propylon.inbound.listener import Listener, ListenError, open_listener
+from propylon.inbound.proxy_protocol import ProxyPreface
 from propylon.inbound.redirect_https import RedirectHttps
 from propylon.inbound.tls import ListenerTls
 from propylon.inbound.tls_handshake import HandshakeLine, TlsHandshake
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from propylon.address import SocketAddress
     from propylon.config.schema import ListenerConfig
     from propylon.inbound.connections import Connections
 
-_Key = tuple[str, int, str | None, int]
-"""Host, port and path of an address, and how many with the same stand before it: port 0 may be there twice."""
+_Key = tuple[ListenAddress, int]
+"""An address, and how many listeners with the same stand before it: port 0 may be there twice."""
 
 
 class Entrance:
@@ -162,9 +164,8 @@ class Listeners:
         new = [step.entrance for step in plan.steps if step.entrance.listener is None]
         try:
             for entrance in new:
-                address = entrance.settings.address
-                place = ListenAddress(address.host, address.port, address.path)
-                entrance.listener = await open_listener(place, entrance, backlog=entrance.settings.backlog)
+                settings = entrance.settings
+                entrance.listener = await open_listener(settings.address, entrance, backlog=settings.backlog)
         except ListenError as error:
             _close(new)
             raise self._explained(error, new) from None
@@ -222,10 +223,9 @@ def _close(entrances: Sequence[Entrance]) -> None:
 
 
 def _keys(settings: Sequence[ListenerConfig]) -> list[_Key]:
-    seen: Counter[object] = Counter()
+    seen: Counter[ListenAddress] = Counter()
     keys = []
     for each in settings:
-        address = each.address
-        keys.append((address.host, address.port, address.path, seen[address]))
-        seen[address] += 1
+        keys.append((each.address, seen[each.address]))
+        seen[each.address] += 1
     return keys

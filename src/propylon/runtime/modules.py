@@ -69,6 +69,16 @@ class Modules:
         importlib.invalidate_caches()
         return known
 
+    def same_code(self, known: dict[str, ModuleType]) -> bool:
+        """Tell whether modules that `forget` returned have the code that is imported, or in their files, now."""
+        imported = self.digests()
+        loaders = ((name, module.__loader__) for name, module in known.items())
+        return all(
+            (imported.get(name) or _digest_of(loader.path)) == loader.digest
+            for name, loader in loaders
+            if isinstance(loader, _SourceLoader)
+        )
+
     def restore(self, known: dict[str, ModuleType]) -> None:
         """Put back the modules that were there."""
         for name in self._imported():
@@ -91,6 +101,13 @@ def _all_imported() -> dict[str, tuple[ModuleType, _SourceLoader]]:
         if isinstance(loader, _SourceLoader):
             found[name] = (module, loader)
     return found
+
+
+def _digest_of(file: str) -> str | None:
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError:
+        return None  # it is gone
 
 
 def _is_beside(file: str, folder: Path) -> bool:

@@ -14,12 +14,14 @@ import asyncio
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Final
 
-from propylon.build.service import BuildError
+from propylon.build.errors import BuildError
+from propylon.build.policies_at_work import PoliciesAtWork
 from propylon.build.snapshot import build_snapshot
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
@@ -194,10 +196,12 @@ class Reloader:
             raise BuildError("the last reload still runs: a module of its configuration does not come to an end")
         given_up = False
         services = dict(self._worker.core.directory.services)
+        known = self._worker.core.policies
+        policies = PoliciesAtWork(known.current, known.living)
 
         def compile_it() -> Compiled:
             try:
-                made = self._compile(read, services)
+                made = self._compile(read, services, policies)
                 if given_up:
                     self._restore(made.known)
                 return made
@@ -213,7 +217,7 @@ class Reloader:
         finally:
             given_up = True
 
-    def _compile(self, read: Callable[[], Loaded], services: dict[str, Service]) -> Compiled:
+    def _compile(self, read: Callable[[], Loaded], services: dict[str, Service], policies: PoliciesAtWork) -> Compiled:
         modules = self._modules
         digests = {} if modules is None else modules.digests()
         known = {} if modules is None else modules.forget()
@@ -221,7 +225,8 @@ class Reloader:
             loaded = read()
             sources = _sources(loaded)
             self._sources |= sources  # also when it cannot be used: what is wrong may be put right in any of them
-            made = build_snapshot(loaded.config, services, Path() if modules is None else modules.folder)
+            at_work = replace(policies, same_code=cache(lambda: modules is None or modules.same_code(known)))
+            made = build_snapshot(loaded.config, services, Path() if modules is None else modules.folder, at_work)
             plan = self._worker.listeners.stage(loaded.config.listen)
             found = changes(self.loaded, loaded)
             if modules is not None:

@@ -56,11 +56,13 @@ class Worker:
         """Open all listeners, or none.
 
         Raises:
+            BuildError: a policy that cannot be started.
             ListenError: an address that cannot be listened on.
             TlsError: a certificate that cannot be used.
         """
         plan = self.listeners.stage(self._settings)
         try:
+            await self.core.policies.start(self.core.snapshot)  # before anybody can connect
             await self.take(self.core.snapshot, plan)
         except BaseException:
             await self.core.stop()
@@ -74,14 +76,17 @@ class Worker:
             plan: what `listeners.stage` has made of its listeners.
 
         Raises:
+            BuildError: a new policy cannot be started; nothing has changed.
             ListenError: a new address cannot be listened on; nothing has changed.
         """
         await self.core.prepare(snapshot)
         await self.listeners.open(plan)
         try:
+            await self.core.policies.start(snapshot)
             self.core.take(snapshot)
         except BaseException:
             self.listeners.abandon(plan)
+            await self.core.policies.abandon()
             raise
         self.listeners.commit(plan)
 
@@ -102,6 +107,7 @@ class Worker:
         for connection in list(self._connections.open):
             log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
             connection.abort()
+        await asyncio.sleep(0)  # exchanges that were cut off end in the next turn of the loop
         await self.core.stop()
         if self._timer is not None:
             self._timer.cancel()

@@ -29,7 +29,7 @@ LONGEST: Final = 8
 """The open time grows to so many times the first one, unless `open_max` says otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerSettings:
     """When to open, and for how long. A rule that is `None` is off; any of the others may open the breaker.
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
@@ -14,6 +12,8 @@ from propylon.services.limit_gradient import GradientLimit, GradientSettings
 from propylon.services.limiter import Limiter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from propylon.engine.exchange import Exchange
     from propylon.services.limiter import Claim
     from propylon.services.settings import Concurrency
@@ -33,16 +33,23 @@ SOON: Final = {"retry-after": "1"}
 class ConcurrencyGate:
     """The way into a service with a limit. Streams and tunnels count for as long as they last."""
 
-    def __init__(self, name: str, settings: Concurrency) -> None:
-        """Make the way into the service `name`."""
+    def __init__(self, name: str, settings: Concurrency, clock: Callable[[], float]) -> None:
+        """Make the way into the service `name`.
+
+        Args:
+            clock: seconds, never going back.
+        """
         self._name = name
         self._settings = settings
+        self._clock = clock
         self._limiter = Limiter(settings.max or 0, settings.queue)
         self._adaptive: AimdLimit | GradientLimit | None = None
         if settings.adaptive is not None and settings.max is not None:
-            bounds = min(max(START, settings.min), settings.max), settings.min, settings.max
-            aimd = settings.adaptive == "aimd"
-            self._adaptive = AimdLimit(AimdSettings(*bounds)) if aimd else GradientLimit(GradientSettings(*bounds))
+            start = min(max(START, settings.min), settings.max)
+            if settings.adaptive == "aimd":
+                self._adaptive = AimdLimit(AimdSettings(start=start, min=settings.min, max=settings.max))
+            else:
+                self._adaptive = GradientLimit(GradientSettings(start=start, min=settings.min, max=settings.max))
         self._room = inf
         self._inside: dict[Exchange, float] = {}  # since when
         self._set_limit()
@@ -57,7 +64,7 @@ class ConcurrencyGate:
         self._set_limit()
 
     async def enter(self, x: Exchange) -> None:
-        """Take a place for an exchange, which is given back at its end; wait for one if there is none.
+        """Take a place for an exchange, until it leaves; wait for one if there is none.
 
         Raises:
             GatewayError: choose.queue_full, choose.queue_timeout.
@@ -74,22 +81,19 @@ class ConcurrencyGate:
                 _wake(self._limiter.withdraw(claim))
                 raise
             x.disarm()
-        self._inside[x] = monotonic()
-        x.defer(partial(self.leave, x))
+        self._inside[x] = self._clock()
 
     def leave(self, x: Exchange, error: GatewayError | None = None) -> None:
-        """Give back the place of an exchange, if it has one.
+        """Give back the place of an exchange.
 
         Args:
             error: why another service takes over; `None` if the exchange ends.
         """
-        since = self._inside.pop(x, None)
-        if since is None:
-            return
+        since = self._inside.pop(x)
         error = error or x.error
         adaptive = self._adaptive
-        if adaptive is not None and not x.is_websocket and x.event_stream is None and not _never_asked(error):
-            now = monotonic()
+        if adaptive is not None and not x.is_websocket and x.lasting is None and not _never_asked(error):
+            now = self._clock()
             failed = x.status in OVERLOADED or (error is not None and error.failure.cause != "")
             adaptive.sample(now - since, self._limiter.inflight, failed, now)
             self._set_limit()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from propylon.outbound.address import EndpointAddress
+from propylon.address import EndpointAddress
 from propylon.outbound.connect import connect
 from propylon.outbound.http1 import EndpointConnection
 from propylon.outbound.pool import Pool

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from propylon.services.window import Window
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EjectionSettings:
     """When to eject, and for how long. A rule that is `None` is off.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from propylon.outbound.address import EndpointAddress
+    from propylon.address import EndpointAddress
     from propylon.outbound.pool import Pool
     from propylon.services.breaker import Breaker
     from propylon.services.discovery import EndpointSpec

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from propylon.outbound.address import AddressError, EndpointAddress
+from propylon.address import AddressError, EndpointAddress
 from propylon.services.discovery import EndpointSpec
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from propylon.services.health_check import CheckedAddress, Checker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from propylon.outbound.address import EndpointAddress
+    from propylon.address import EndpointAddress
     from propylon.outbound.pool import Opener
     from propylon.services.endpoint import Endpoint
     from propylon.services.settings import HealthCheck, ServiceSettings, Transport

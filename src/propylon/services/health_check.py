@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from propylon.address import EndpointAddress
 from propylon.engine.errors import GatewayError
 from propylon.engine.subrequest import Subrequest
-from propylon.outbound.address import EndpointAddress
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool, PoolLimits
 from propylon.services.endpoint import Endpoint

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AimdSettings:
     """Attributes:
     start: the limit at first.

@@ -25,7 +25,7 @@ _WARM_UP_WINDOWS: Final = 10  # a plain mean of the first ones
 _DRIFT: Final = 0.9  # what is usual sinks so quickly while it is more than twice the present
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GradientSettings:
     """Attributes:
     start: the limit at first.

@@ -11,18 +11,18 @@ from propylon.services.breaker import Breaker
 from propylon.services.budget import Budget
 from propylon.services.candidates import Rules, candidates
 from propylon.services.concurrency import SOON, ConcurrencyGate
-from propylon.services.percentile import Percentile
+from propylon.services.hedge import HedgeDelay
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from propylon.engine.attempt import Attempt
     from propylon.engine.exchange import Exchange
     from propylon.services.balancing import Balancer, Chance
     from propylon.services.directory import Directory
     from propylon.services.discovery import EndpointSpec, Provider
     from propylon.services.endpoint import Endpoint
     from propylon.services.settings import ServiceSettings
+    from propylon.services.tried import Try
 
 COLD_SHARE: Final = 0.1
 """What an endpoint gets of its share when slow start begins, as in Envoy (`min_weight_percent`)."""
@@ -47,11 +47,10 @@ class Service:
         endpoints: the same with connections and health; empty before `start`.
         provider: what finds its endpoints, if they are not configured.
         budget: what it may spend on retries.
-        admission: its limit of concurrency, if it has one.
-        latencies: what its answers take, if that decides when a second endpoint is asked.
+        concurrency: its limit of exchanges at a time, if it has one.
+        hedge_delay: when a second endpoint is asked, if it ever is.
         breaker: the circuit of the service as a whole, if it has one.
         retry: when its requests are tried again.
-        hedging: when a second endpoint is asked, if it ever is.
         breaks: whether it, or each of its endpoints, has a circuit.
         only: the one endpoint there is to choose, if nothing else has a say in it.
         fields: what adds lines to the answer's header section for its balancing, if anything does.
@@ -69,7 +68,6 @@ class Service:
         self.name = name
         self.settings = settings
         self.retry = settings.retry
-        self.hedging = settings.hedging
         self.configured = self.found = tuple(found)
         self.endpoints: tuple[Endpoint, ...] = ()
         self.budget = Budget(*settings.budget)
@@ -78,8 +76,8 @@ class Service:
         self.breaker = Breaker(use.settings, chance.random) if use is not None and use.service else None
         limits = settings.concurrency
         limited = limits.max is not None or limits.per_endpoint is not None
-        self.concurrency = ConcurrencyGate(name, limits) if limited else None
-        self.latencies = Percentile() if settings.hedging is not None and settings.hedging.delay is None else None
+        self.concurrency = ConcurrencyGate(name, limits, chance.clock) if limited else None
+        self.hedge_delay = HedgeDelay(settings.hedging) if settings.hedging is not None else None
         self.provider = provider
         self.balancer = balancer
         self.fields = getattr(balancer, "fields", None)
@@ -133,8 +131,8 @@ class Service:
                 self.breaker = previous.breaker
             if previous.settings.concurrency == self.settings.concurrency:
                 self.concurrency = previous.concurrency
-            if previous.hedging == self.hedging:
-                self.latencies = previous.latencies
+            if previous.settings.hedging == self.settings.hedging:
+                self.hedge_delay = previous.hedge_delay
             if self.provider is not None and not self.found:
                 self.found = previous.found
             if previous._slow_start == self._slow_start:
@@ -278,7 +276,7 @@ class Service:
 
     # learning
 
-    def begin(self, attempt: Attempt, now: float) -> None:
+    def begin(self, attempt: Try, now: float) -> None:
         """Learn that an attempt begins, if there are circuits at all: it may be the probe of one."""
         endpoint = attempt.endpoint
         if endpoint.breaker is not None and endpoint.breaker.state != "closed":
@@ -286,12 +284,12 @@ class Service:
         if self.breaker is not None and self.breaker.state != "closed":
             attempt.service_probe = self.breaker.begin(now)
 
-    def answered(self, attempt: Attempt, status: int, now: float) -> None:
+    def answered(self, attempt: Try, status: int, now: float) -> None:
         """Learn that the head of an answer has come."""
         endpoint = attempt.endpoint
         endpoint.vitals.record(now - attempt.began, now, status >= 500)
-        if self.latencies is not None and status < 500:
-            self.latencies.add(now - attempt.began)
+        if self.hedge_delay is not None and status < 500:
+            self.hedge_delay.add(now - attempt.began)
         passive, ejection, breaker = self._passive, endpoint.vitals.ejection, endpoint.breaker
         if ejection.row or (breaker is not None and breaker.row):
             attempt.rows = ejection.row, breaker.row if breaker is not None else 0
@@ -302,7 +300,11 @@ class Service:
         if self.breaks:
             self._trip(attempt, status in self._broken_by, now)
 
-    def failed(self, attempt: Attempt, now: float) -> None:
+    def outrun(self, attempt: Try, now: float) -> None:
+        """Learn that another endpoint has answered sooner; that this one took so long is worth knowing."""
+        attempt.endpoint.vitals.record(now - attempt.began, now)
+
+    def failed(self, attempt: Try, now: float) -> None:
         """Learn that an endpoint has failed: that there is no answer, or only half of one.
 
         What breaks off has not put an end to a row of failures: its head only looked like it.
@@ -319,11 +321,11 @@ class Service:
         if self.breaks:
             self._trip(attempt, True, now)
 
-    def inconclusive(self, attempt: Attempt, now: float) -> None:
+    def inconclusive(self, attempt: Try, now: float) -> None:
         """Learn that a probe has ended, and nobody can say whether the endpoint is well again."""
         self._trip(attempt, None, now)
 
-    def _trip(self, attempt: Attempt, failed: bool | None, now: float) -> None:
+    def _trip(self, attempt: Try, failed: bool | None, now: float) -> None:
         """Tell the breakers; a probe is one only once."""
         endpoint, seconds = attempt.endpoint, now - attempt.since
         probe, attempt.probe = attempt.probe, False

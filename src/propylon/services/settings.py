@@ -18,7 +18,7 @@ SERVER_ERRORS = frozenset(range(500, 600))
 GATEWAY_ERRORS = frozenset((502, 503, 504))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
     """How connections to endpoints are made and kept. Equal ones may share connections.
 
@@ -37,7 +37,7 @@ class Transport:
     write_buffer: int = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PassiveHealth:
     """Which answers of real requests put an endpoint aside.
 
@@ -52,7 +52,7 @@ class PassiveHealth:
     share: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:
     """How the gateway finds out by itself whether an endpoint is well. Equal ones of one address are made once.
 
@@ -81,7 +81,7 @@ class HealthCheck:
     unhealthy: int = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerUse:
     """Circuit breakers of a service.
 
@@ -98,7 +98,7 @@ class BreakerUse:
     service: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Concurrency:
     """How many exchanges may be under way, in one worker.
 
@@ -130,7 +130,7 @@ class Hedging:
     delay: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """What all endpoints of a service share.
 

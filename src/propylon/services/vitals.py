@@ -27,7 +27,8 @@ class Vitals:
         url: the address, in its canonical spelling.
         inflight: exchanges under way there, streams and tunnels too.
         ewma: the plain moving average of seconds to the response's head; `None` before the first.
-        peak_seconds, peak_at: what the peak-sensitive average of the same was, and when; see `peak`.
+        peak_seconds, peak_at: the peak-sensitive average of the same (Finagle's "peak EWMA"), and when it was that: it
+            jumps to a slow answer, and sinks while there is none, so that an endpoint that was slow is tried again.
         ejection: passive health: whether real requests have failed there too often.
         complaints: active health: why each check that fails does so.
         users: the services that want to know when its health changes.
@@ -67,10 +68,3 @@ class Vitals:
         """Forget latencies: it was ill, and what it took then says nothing about what it takes now."""
         self.ewma = None
         self.peak_seconds = 0.0
-
-    def peak(self, now: float) -> float:
-        """Return the peak-sensitive average in seconds: it jumps to a slow answer, and sinks while there is none.
-
-        So an endpoint that was slow is tried again after a while (Finagle's "peak EWMA").
-        """
-        return self.peak_seconds * exp((self.peak_at - now) / PEAK_DECAY_SECONDS)

@@ -6,25 +6,31 @@ import asyncio
 import weakref
 from collections.abc import Iterable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 import orjson
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.http.headers import headers_of
 from propylon.http.refusal import Refusal
 from propylon.runtime.core import Core
 from propylon.testing.client_side import MemoryClient
-from propylon.testing.messages import Answer, Handler, RequestOptions, fields_of
+from propylon.testing.messages import Answer, Handler, RequestOptions
 from propylon.testing.service_side import put_services
 
 if TYPE_CHECKING:
     from propylon.gateway import Gateway
     from propylon.http.headers import Pair
+    from propylon.runtime.policies import Policies
 
 
 class TestClient:
-    """Sends requests through a gateway and shows both ends. Use one within one thread."""
+    """Sends requests through a gateway and shows both ends. Use one within one thread.
+
+    Policies are started by the first request, or by `with` and `async with`, which close them in the end; so does
+    `close`.
+    """
 
     __test__ = False  # pytest would take it for a class of tests
 
@@ -51,7 +57,8 @@ class TestClient:
         """
         snapshot = gateway.compiled()
         self._core = Core(snapshot)
-        self._core.take(snapshot)
+        self._core.directory.enter(snapshot.services)
+        self._starting = asyncio.Lock()
         self._host, self._scheme, self._client = host, scheme, client
         self._loop: asyncio.AbstractEventLoop | None = None
         put_services(snapshot, services or {})
@@ -60,18 +67,18 @@ class TestClient:
         """Send a request and wait for the end of its exchange, async `on_done` hooks included.
 
         Raises:
+            BuildError: a policy that cannot be started.
             RuntimeError: an event loop runs already; use `request_async`.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
+        if _a_loop_runs():
             raise RuntimeError("an event loop runs here: use `await client.request_async(...)`")
+        return self._own_loop().run_until_complete(self.request_async(method, target, **options))
+
+    def _own_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()  # one for all requests: policies may keep what is bound to it
-            weakref.finalize(self, self._loop.close)
-        return self._loop.run_until_complete(self.request_async(method, target, **options))
+            weakref.finalize(self, _close, self._loop, self._core.policies)
+        return self._loop
 
     def get(self, target: str, **options: Unpack[RequestOptions]) -> Answer:
         """Send a GET; see `request`."""
@@ -101,8 +108,44 @@ class TestClient:
         """Send an OPTIONS; see `request`."""
         return self.request("OPTIONS", target, **options)
 
+    async def start(self) -> None:
+        """Start the policies, unless they are at work.
+
+        Raises:
+            BuildError: one of them cannot be started.
+        """
+        core = self._core
+        async with self._starting:
+            if core.policies.snapshot is None:
+                await core.policies.start(core.snapshot)
+                core.take(core.snapshot)
+
+    def close(self) -> None:
+        """Close the policies; a further request starts them anew. Within a running event loop use `close_async`."""
+        if self._loop is not None:
+            self._loop.run_until_complete(self.close_async())
+
+    async def close_async(self) -> None:
+        """Close the policies, unless they are closed."""
+        await self._core.policies.close()
+
+    def __enter__(self) -> Self:
+        self._own_loop().run_until_complete(self.start())
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close_async()
+
     async def request_async(self, method: str, target: str, **options: Unpack[RequestOptions]) -> Answer:
         """Send a request from within a running event loop; many may be under way at once."""
+        await self.start()
         headers, body = _message(options, self._host)
         self._core.directory.sweep(monotonic())  # and no health check: nothing listens at these addresses
         client = MemoryClient(options.get("client", self._client), self._scheme, options.get("client_certificate"))
@@ -119,7 +162,22 @@ class TestClient:
         await client.carry(x, pieces)
         if client.defect is not None:
             raise client.defect
-        return Answer(x.status, fields_of(client.block), bytes(client.received), client.complete, x, client.sent)
+        return Answer(x.status, headers_of(client.block), bytes(client.received), client.complete, x, client.sent)
+
+
+def _a_loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _close(loop: asyncio.AbstractEventLoop, policies: Policies) -> None:
+    """Close what is left of a client that is gone; within another loop its tasks cannot even be told."""
+    if not _a_loop_runs():
+        loop.run_until_complete(policies.close())
+    loop.close()
 
 
 def _message(options: RequestOptions, host: str) -> tuple[list[Pair], bytes | Iterable[bytes] | None]:

@@ -13,6 +13,7 @@ from propylon.engine.forward import forward
 from propylon.engine.pipeline import settled
 from propylon.http.forwarded import Origin, origin
 from propylon.http.request_head import RequestFields, RequestLine
+from propylon.http.websocket import UPGRADE
 from propylon.testing.flow import Flow
 
 if TYPE_CHECKING:
@@ -91,13 +92,13 @@ class MemoryClient(Flow):
 
     def send(self, head: Head, added: bytes, body: bytes) -> None:
         """Take a whole response."""
-        self.block = head.block + added
+        self._take(head, added)
         self.received += body
         self.complete = True
 
     def send_head(self, head: Head, added: bytes, length: int) -> None:
         """Take the head of a response."""
-        self.block = head.block + added
+        self._take(head, added)
 
     def send_interim(self, head: Head) -> None:
         """Services in memory send no 1xx response."""
@@ -116,6 +117,11 @@ class MemoryClient(Flow):
     def abort(self) -> None:
         """Remember that the response is incomplete."""
         self.complete = False
+
+    def _take(self, head: Head, added: bytes) -> None:
+        """Take a header section as HTTP/1.1 would write it."""
+        own = UPGRADE if head.status == 426 and not self.sent else b""
+        self.block = head.block + added + own
 
     def exchange_done(self, x: Exchange) -> None:
         """Let whoever waits for the answer have it."""

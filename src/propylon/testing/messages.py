@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import orjson
 
-from propylon.engine.errors import FAILURES
 from propylon.engine.message import Response
-from propylon.http.headers import Headers
+from propylon.failures import FAILURES
 
 if TYPE_CHECKING:
     from propylon.engine.client_certificate import ClientCertificate
     from propylon.engine.exchange import Exchange
+    from propylon.http.headers import Headers
 
 
 class ServiceDown(Exception):
@@ -121,9 +121,3 @@ class RequestOptions(TypedDict, total=False):
     json: Any
     client: str
     client_certificate: ClientCertificate
-
-
-def fields_of(block: bytes) -> Headers:
-    """Read a header section as it crosses the engine's borders: lines that are known to be good."""
-    pairs = (line.partition(b":") for line in block.split(b"\r\n") if line)
-    return Headers(tuple((name, value.strip(b" \t")) for name, _, value in pairs))

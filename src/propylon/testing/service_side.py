@@ -12,6 +12,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.engine.sides import UNKNOWN
 from propylon.http.fields import CONNECTION_BOUND
+from propylon.http.headers import headers_of
 from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
 from propylon.outbound.connect import ConnectError
@@ -19,7 +20,7 @@ from propylon.outbound.pool import Pool, PoolLimits
 from propylon.services.discovery import EndpointSpec
 from propylon.testing.client_side import MemoryClient
 from propylon.testing.flow import Flow
-from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, StreamedResponse, fields_of
+from propylon.testing.messages import Handler, ServiceDown, ServiceRequest, StreamedResponse
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -100,7 +101,7 @@ class MemoryUpstream(Flow):
     def _serve(self, method: bytes, target: bytes, block: bytes, body: bytes) -> None:
         path, mark, query = target.decode("latin-1").partition("?")
         request = ServiceRequest(
-            *self._place, method.decode("latin-1"), path, query if mark else None, fields_of(block), body
+            *self._place, method.decode("latin-1"), path, query if mark else None, headers_of(block), body
         )
         x = self._exchange
         if x is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from propylon.transport.unsent import unsent_bytes
 
@@ -10,7 +10,24 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from propylon.engine.sides import StreamEnd
+
+class StreamEnd(Protocol):
+    """What gets the bytes of a stream: the methods are those of `asyncio.Protocol`."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived."""
+
+    def eof_received(self) -> bool:
+        """Take the peer's FIN; return whether our direction stays open."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Take the end of the stream."""
+
+    def pause_writing(self) -> None:
+        """Write no more for now: the peer does not take it."""
+
+    def resume_writing(self) -> None:
+        """Write again."""
 
 
 class TransportStream:

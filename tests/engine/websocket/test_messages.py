@@ -511,7 +511,7 @@ def test_quoted_windows_are_read() -> None:
 
 
 def test_a_message_in_pieces_goes_to_the_new_endpoint_as_a_whole(clock: Clock) -> None:
-    relay = Relay(Looks(), clock=clock, upstreams=2, reconnect=Reconnect(2, 1.0, 1.0))
+    relay = Relay(Looks(), clock=clock, upstreams=2, reconnect=Reconnect(attempts=2, interval=1.0, decay=1.0))
     relay.client.send(frame(1, b"one ", final=False) + frame(0, b"two ")[:4])
     relay.endpoint.reset()
     relay.replace(1)
@@ -521,7 +521,7 @@ def test_a_message_in_pieces_goes_to_the_new_endpoint_as_a_whole(clock: Clock) -
 
 async def test_a_message_that_a_hook_has_while_the_endpoint_changes_goes_to_the_new_one(clock: Clock) -> None:
     gate = Gate()
-    relay = Relay(gate, clock=clock, upstreams=2, reconnect=Reconnect(2, 1.0, 1.0))
+    relay = Relay(gate, clock=clock, upstreams=2, reconnect=Reconnect(attempts=2, interval=1.0, decay=1.0))
     relay.client.send(frame(1, b"1") + frame(1, b"2"))
     relay.endpoint.reset()
     relay.replace(1)
@@ -533,7 +533,7 @@ async def test_a_message_that_a_hook_has_while_the_endpoint_changes_goes_to_the_
 
 async def test_a_hook_that_never_ends_ends_the_search_for_an_endpoint_too(clock: Clock) -> None:
     gate = Gate()
-    relay = Relay(gate, clock=clock, upstreams=2, ping=None, reconnect=Reconnect(2, 1.0, 1.0))
+    relay = Relay(gate, clock=clock, upstreams=2, ping=None, reconnect=Reconnect(attempts=2, interval=1.0, decay=1.0))
     relay.client.send(frame(1, b"x"))
     await turn(relay)
     relay.check(10.0)

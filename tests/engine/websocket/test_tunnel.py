@@ -535,7 +535,7 @@ def test_another_endpoint_takes_over_at_once_and_the_client_waits(clock: Clock) 
 
 
 def test_the_pauses_between_tries_grow_and_then_the_client_is_told(clock: Clock) -> None:
-    relay = lost(clock, reconnect=Reconnect(3, 1.0, 3.0))
+    relay = lost(clock, reconnect=Reconnect(attempts=3, interval=1.0, decay=3.0))
     for number, pause in ((1, 1.0), (2, 3.0)):
         relay.upstreams[number].fail("attempt.closed")
         relay.check(pause - 0.1)

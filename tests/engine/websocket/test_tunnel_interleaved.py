@@ -62,7 +62,7 @@ SETTINGS = st.fixed_dictionaries(
         "max_buffered": st.sampled_from([None, 64]),
         "max_age": st.sampled_from([None, 20.0]),
         "write": st.just(15.0),
-        "reconnect": st.sampled_from([None, Reconnect(2, 1.0, 1.5)]),
+        "reconnect": st.sampled_from([None, Reconnect(attempts=2, interval=1.0, decay=1.5)]),
     }
 )
 

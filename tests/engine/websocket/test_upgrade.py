@@ -144,7 +144,7 @@ def test_on_response_policies_may_change_the_head() -> None:
 def test_a_copy_of_a_101_is_still_one() -> None:
     def on_response(x: Exchange) -> None:
         assert x.response is not None
-        x.response = x.response.copy()
+        x.response = x.response.of_exchange(x)
         x.response.headers.set("x-seen", "yes")
 
     relay = Relay(SimpleNamespace(on_response=on_response))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import ssl
 from collections.abc import AsyncIterator
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._http import TlsConfig, open_session
 from tests.conftest import BOTH_LOOPS
-from tests.support.deadline import within
+from tests.support.deadline import never, within
 from tests.support.tls import Certificates
 
 
@@ -54,7 +53,7 @@ async def _text(request: web.Request) -> web.Response:
 
 
 async def _silent(request: web.Request) -> web.Response:
-    await asyncio.sleep(60)
+    await never()
     return web.Response()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from propylon.services.discovery import DiscoveryError, EndpointSpec
 from propylon.services.discovery import consul as module
 from propylon.services.discovery.consul import Config, Provider, next_index
 from tests.support.consul import MASTER, NEEDS_CONSUL, ConsulAgent
-from tests.support.deadline import until
+from tests.support.deadline import never, until
 from tests.support.lists import PLACE, lists_of, urls, watching
 
 ONE, TWO, THREE = (f"http://10.0.0.{number}:8080" for number in (1, 2, 3))
@@ -189,7 +188,7 @@ class Fake:
         self.questions.append(dict(request.query))
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         if len(self.questions) > len(self.answers):
-            await asyncio.sleep(60)
+            await never()
         index, data = self.answers[len(self.questions) - 1]
         headers = {**self.more, **({} if index is None else {"X-Consul-Index": index})}
         return web.json_response(data, headers=headers)

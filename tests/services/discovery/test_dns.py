@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 import socket
 from typing import Any
 
@@ -16,7 +17,7 @@ from propylon.services.discovery import DiscoveryError, EndpointSpec
 from propylon.services.discovery import dns as module
 from propylon.services.discovery.dns import Config, Provider
 from tests.conftest import BOTH_LOOPS
-from tests.support.deadline import PATIENCE, real_time, until, within
+from tests.support.deadline import PATIENCE, until, within
 from tests.support.dnsmasq import Dnsmasq
 from tests.support.lists import PLACE, lists_of, urls, watching
 
@@ -279,9 +280,8 @@ async def test_the_end_of_a_watch_leaves_no_query_behind() -> None:
         mute.bind(("127.0.0.1", 0))
         before = len(asyncio.all_tasks())
         async with lists_of(provider(f"127.0.0.1:{mute.getsockname()[1]}")) as _:
-            await real_time(0.05)
-        await real_time(0.05)
-        assert len(asyncio.all_tasks()) == before
+            await until(lambda: bool(select.select([mute], [], [], 0)[0]), "the query")
+        await until(lambda: len(asyncio.all_tasks()) == before, "the end of its Tasks")
 
 
 # settings

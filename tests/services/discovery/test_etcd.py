@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -176,7 +175,7 @@ async def test_what_etcd_has_forgotten_is_read_again(server: Etcd, monkeypatch: 
 async def test_a_member_that_is_killed_takes_nothing_away_and_is_asked_again_when_it_is_back(server: Etcd) -> None:
     await server.put("/users/1", A)
     applied: list[tuple[EndpointSpec, ...]] = []
-    watch = Watch(provider(server), applied.append, name="users", sleep=lambda _: asyncio.sleep(0.05))
+    watch = Watch(provider(server), applied.append, name="users", sleep=lambda _: real_time(0.05))
     watch.start()
     try:
         assert await watch.first(NOW)

@@ -6,7 +6,7 @@ every other.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from pydantic import (
     Field,
@@ -22,7 +22,6 @@ from propylon.config.schema.base import Model, combined
 from propylon.config.schema.plugin import Kind, configured, split
 from propylon.config.types import FROM_FILE
 from propylon.plugins import PROVIDERS, PluginBrokenError
-from propylon.services.discovery import Provider, ProviderContext
 
 _PYTHON = "python"
 KIND = Kind(PROVIDERS, "provider", "a service")
@@ -33,10 +32,6 @@ class DiscoverConfig(Model):
 
     name: str = Field(description="Name of the provider.")
     config: Any = Field(default=None, description="The settings, an instance of the provider's Config.")
-
-    def provider(self, place: ProviderContext) -> Provider:
-        """Make the provider; what its module raises, from `ImportError` to anything else, is passed on."""
-        return cast("Provider", PROVIDERS.find(self.name).Provider(self.config, place))
 
     @classmethod
     def named(cls, name: str, settings: Any, context: Any = None) -> Self:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, Wit
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.matching import FieldMatches, FieldName, Method, one_or_more
 from propylon.config.types import Int, Text
-from propylon.engine.errors import FAILURES
+from propylon.failures import FAILURES
 
 _REQUEST: Final = re.compile(r"([A-Z]+) (https?://[^/\s?#]+)?(/\S*)", re.ASCII)
 _DOWN: Final = ("connect.", "attempt.", "head.")

@@ -16,6 +16,7 @@ from propylon.config.schema.matching import TOKEN_PATTERN
 from propylon.config.schema.policy import Policies
 from propylon.config.schema.route import RouteConfig
 from propylon.config.schema.service import ServiceConfig
+from propylon.config.schema.service_refs import policy_services
 from propylon.config.schema.settings import (
     DEFAULT_SERVICES_JSON,
     DnsConfig,
@@ -109,11 +110,12 @@ class GatewayConfig(Model):
                 yield from _service_finding(("routes", index, "split", "services", name), name, known)
             fallback = _get(_get(route, "fallback"), "service")
             yield from _service_finding(("routes", index, "fallback", "service"), fallback, known)
-        yield from _mirror_findings(("policies",), data.get("policies"), known)
+        yield from _policy_findings(("policies",), data.get("policies"), known, info.context)
         for name in known:
-            yield from _mirror_findings(("services", name, "policies"), _get(_get(services, name), "policies"), known)
+            policies = _get(_get(services, name), "policies")
+            yield from _policy_findings(("services", name, "policies"), policies, known, info.context)
         for index, route in enumerate(routes):
-            yield from _mirror_findings(("routes", index, "policies"), _get(route, "policies"), known)
+            yield from _policy_findings(("routes", index, "policies"), _get(route, "policies"), known, info.context)
         names = [_get(route, "name") for route in routes]
         yield from _name_findings(names)
         yield from _test_findings(data.get("tests"), names, known)
@@ -125,14 +127,9 @@ def _service_finding(loc: Loc, service: Any, known: list[str]) -> Iterator[Findi
         yield Finding(loc, f"unknown service {service!r}", hint)
 
 
-def _mirror_findings(loc: Loc, policies: Any, known: list[str]) -> Iterator[Finding]:
-    """The `mirror` policy names a service, which no other part of its configuration can know."""
-    for index, entry in enumerate(policies if isinstance(policies, list | tuple) else ()):
-        settings = _get(entry, "mirror")
-        if isinstance(settings, str):
-            yield from _service_finding((*loc, index, "mirror"), settings, known)
-        elif settings is not None:
-            yield from _service_finding((*loc, index, "mirror", "service"), _get(settings, "service"), known)
+def _policy_findings(loc: Loc, policies: Any, known: list[str], context: Any) -> Iterator[Finding]:
+    for at, service in policy_services(policies, context):
+        yield from _service_finding((*loc, *at), service, known)
 
 
 def _name_findings(names: list[Any]) -> Iterator[Finding]:
@@ -168,7 +165,7 @@ def _listen_findings(listen: Any) -> Iterator[Finding]:
         except ValueError:
             continue
         seen[address] += 1
-        if seen[address] > 1 and (address.port or address.path):
+        if seen[address] > 1 and (address.port or address.unix_path):
             yield Finding(("listen", index), f"the address {address} is listed twice")
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
-from propylon.config.addresses import Address
+from propylon.address import ListenAddress
 from propylon.config.schema.base import Finding, Model
-from propylon.config.types import Bool, ExistingFile, Int, ListenAddress, TrustedPeer
+from propylon.config.types import Bool, ExistingFile, Int, Listen, TrustedPeer
 
 
 class ProxyProtocolConfig(Model):
@@ -105,7 +105,7 @@ RedirectPort = Annotated[
 class ListenerConfig(Model):
     """One address where clients connect."""
 
-    address: ListenAddress = Field(
+    address: Listen = Field(
         description="HOST:PORT, :PORT for all interfaces, [IPv6]:PORT, or unix:/path for a Unix socket."
     )
     proxy_protocol: ProxyProtocolConfig | None = Field(
@@ -129,7 +129,7 @@ class ListenerConfig(Model):
 
 def _listener(value: Any) -> Any:
     """Accept an address alone."""
-    if isinstance(value, str | Address):
+    if isinstance(value, str | ListenAddress):
         return {"address": value}
     if isinstance(value, Mapping | ListenerConfig):
         return value
@@ -138,7 +138,7 @@ def _listener(value: Any) -> Any:
 
 def _list_of_listeners(value: Any) -> Any:
     """Accept one listener instead of a list."""
-    return value if isinstance(value, list | tuple) and not isinstance(value, Address) else [value]
+    return value if isinstance(value, list | tuple) else [value]
 
 
 _Listener = Annotated[ListenerConfig, BeforeValidator(_listener, json_schema_input_type=str | ListenerConfig)]

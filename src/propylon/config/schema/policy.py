@@ -14,10 +14,10 @@ from propylon.config.schema.base import Finding, Model, combined, details
 from propylon.config.schema.matching import FieldName, Method, Path, PythonReference
 from propylon.config.schema.plugin import Kind, configured, split
 from propylon.config.types import FROM_FILE
-from propylon.engine.pipeline import PHASES
+from propylon.phases import PHASES
 from propylon.plugins import POLICIES
 
-_CONDITIONS: Final = ("when", "unless")
+CONDITIONS: Final = ("when", "unless")
 KIND: Final = Kind(
     POLICIES, "policy", "an entry", "indent the settings below the name, and begin every policy with '- '"
 )
@@ -100,9 +100,9 @@ class PolicyEntry(Model):
             if info.context and info.context.get(FROM_FILE):
                 raise ValueError("should be the name of a policy, or {name: settings}")
             return cls.of(data)
-        name, settings, at = split(cls, KIND, data, _CONDITIONS)
+        name, settings, at = split(cls, KIND, data, CONDITIONS)
         config, found = configured(KIND, name, settings, info.context, at)
-        conditions = {key: data[key] for key in _CONDITIONS if key in data} if isinstance(data, Mapping) else {}
+        conditions = {key: data[key] for key in CONDITIONS if key in data} if isinstance(data, Mapping) else {}
         try:
             entry = handler({"name": name, "config": config, **conditions})
         except ValidationError as error:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
+from propylon.address import AddressError, EndpointAddress
 from propylon.config.addresses import check_host_value
 from propylon.config.schema.balance import BalanceEntry
 from propylon.config.schema.base import Finding, Model
@@ -20,7 +21,6 @@ from propylon.config.schema.resilience import (
     ServiceRetryConfig,
 )
 from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, Percent, ServiceUrl, Text
-from propylon.outbound.address import AddressError, EndpointAddress
 from propylon.plugins import BALANCERS, PluginBrokenError, PluginNotFoundError
 
 MAX_WEIGHT = 1000

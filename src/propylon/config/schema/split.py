@@ -6,24 +6,10 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from propylon.config.schema.base import Finding, Model
-from propylon.config.schema.matching import FieldName
+from propylon.config.schema.key import ClientHeader, CookieName
 from propylon.config.types import Bool, Int, OptionalDuration, Text
-from propylon.http.cookies import COOKIE_NAME
-from propylon.http.forwarded import GATEWAY_OWNED
 
 MAX_SHARE: Final = 1_000_000
-
-
-def _client_header(value: str) -> str:
-    if value.lower().encode("ascii") in GATEWAY_OWNED:
-        raise ValueError("not a header that clients set: the gateway writes it; write 'client: true' for the address")
-    return value
-
-
-def _cookie_name(value: str) -> str:
-    if not COOKIE_NAME.fullmatch(value):
-        raise ValueError("not the name of a cookie: write letters, digits, '_' and '-'")
-    return value
 
 
 def _whole_seconds(value: float | None) -> float | None:
@@ -32,17 +18,13 @@ def _whole_seconds(value: float | None) -> float | None:
     return value
 
 
-Header = Annotated[FieldName, AfterValidator(_client_header)]
-Cookie = Annotated[Text, AfterValidator(_cookie_name)]
-
-
 class StickyConfig(Model):
     """What a client sticks to its service by: a header, a cookie or its address."""
 
-    cookie: Cookie | None = Field(
+    cookie: CookieName | None = Field(
         default=None, description="Name of a cookie; clients that have none are given one by the gateway."
     )
-    header: Header | None = Field(default=None, description="Name of a header; requests without it go by chance.")
+    header: ClientHeader | None = Field(default=None, description="Name of a header; requests without it go by chance.")
     client: Bool = Field(default=False, description="The client's address.")
     max_age: Annotated[OptionalDuration, AfterValidator(_whole_seconds)] = Field(
         default=None, description="How long clients keep the cookie; until they are closed if not given."
@@ -60,8 +42,8 @@ class StickyConfig(Model):
 class ChooseConfig(Model):
     """What may name the service: a header or a cookie."""
 
-    header: Header | None = Field(default=None, description="Name of a header.")
-    cookie: Cookie | None = Field(default=None, description="Name of a cookie.")
+    header: ClientHeader | None = Field(default=None, description="Name of a header.")
+    cookie: CookieName | None = Field(default=None, description="Name of a cookie.")
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:

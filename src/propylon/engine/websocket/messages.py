@@ -17,8 +17,9 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from propylon.engine.errors import GatewayError
+from propylon.engine.hook_task import BLOCKING_SECONDS, blocked, is_awaitable, start_task
 from propylon.engine.message import Message
-from propylon.engine.pipeline import BLOCKING_SECONDS, NamedHook, blocked, failed, is_awaitable, start_task
+from propylon.engine.pipeline import NamedHook, failed
 from propylon.engine.websocket.end import End
 from propylon.http import websocket as ws
 from propylon.http.websocket import WebSocketError

@@ -18,7 +18,7 @@ DRAINED: Final = Close(ws.GOING_AWAY, "going_away")
 RESTARTED: Final = Close(ws.SERVICE_RESTART, "service_restart")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reconnect:
     """How often another endpoint is tried when one has gone away.
 
@@ -33,7 +33,7 @@ class Reconnect:
     decay: float = 1.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelSettings:
     """How a tunnel is watched; times in seconds, sizes in bytes.
 

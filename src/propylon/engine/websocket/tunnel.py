@@ -30,6 +30,7 @@ from propylon.http.websocket import Close, WebSocketError
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import ByteStream
+    from propylon.engine.timing import Ending
     from propylon.engine.websocket.settings import TunnelSettings
 
 CLOSE_SECONDS: Final = 5.0  # for a peer to answer a Close frame, and to take what was written before it
@@ -112,7 +113,7 @@ class Tunnel:
         return InspectedEnd(self, reader, not of_client, self._exchange, self._extensions)
 
     @property
-    def done(self) -> bool:
+    def ended(self) -> bool:
         """Whether both connections are closed."""
         return self.client.gone and self.endpoint.gone
 
@@ -157,6 +158,18 @@ class Tunnel:
             self._close_at = moment
             self._reason = close
             self._rearm()
+
+    def end_by(self, ending: Ending) -> None:
+        """Close both sides as a gateway does that stops."""
+        self.close_at(*ending)
+
+    def tell(self, error: GatewayError) -> bool:
+        """A tunnel that has failed has told both sides by itself, as far as they could still be told."""
+        return False
+
+    def comment(self) -> bool:
+        """A tunnel pings."""
+        return False
 
     def abort(self) -> None:
         """Cut both connections."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from propylon.engine.attempt import attempt, give_up
+from propylon.engine.ask import ask
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.engine.pipeline import run_all
@@ -84,15 +84,14 @@ async def tunnel(x: Exchange, upstream: Upstream) -> None:
         response = x.response
         assert response is not None
         if response.status != 101:
-            await _refuse(x, upstream, response)
+            await _refuse(x, response)
             return
         head = OwnHead(101, head_block(response), first.reason)
-    made = x.tunnel = Tunnel(x, _settings(x), _field(first, b"sec-websocket-extensions"))
-    if x.ending is not None:
-        made.close_at(*x.ending)
+    made = Tunnel(x, _settings(x), _field(first, b"sec-websocket-extensions"))
+    x.last(made)
     x.status = 101
     made.begin(x.client.switch(head, added_fields(x, first.has_date)), upstream.switch())
-    while not made.done:
+    while not made.ended:
         if made.wants_endpoint:
             await _reconnect(x, made, first)
             continue
@@ -109,10 +108,9 @@ def _settings(x: Exchange) -> TunnelSettings:
     return replace(x.tunnel_settings or _DEFAULTS, write=x.snapshot.client_timeouts.write)
 
 
-async def _refuse(x: Exchange, upstream: Upstream, response: Response) -> None:
+async def _refuse(x: Exchange, response: Response) -> None:
     """Answer what a policy has put in the place of a 101."""
-    upstream.finish()
-    x.upstream = None
+    x.end_attempt()
     send(x, response)
     await sent(x)
 
@@ -122,35 +120,23 @@ async def _reconnect(x: Exchange, tunnel: Tunnel, first: ResponseHead) -> None:
     lost = x.endpoint
     if x.attempt is not None:
         x.attempt.blame(GatewayError("tunnel.endpoint_lost"))
-    give_up(x)
-    _follow_service(x)
+        x.attempt.settle()
+        x.attempt.previous = None  # a tunnel may change its endpoint for days
+    if x.service is not None:  # the one of now: a tunnel may be older than the configuration by days
+        x.service = x.service.current or x.service
     try:
-        upstream = await attempt(x, lost)
+        upstream = (await ask(x, lost)).upstream
+        assert upstream is not None
         head = upstream.head
         assert head is not None
         if head.status != 101 or any(_field(head, name) != _field(first, name) for name in _AGREED):
             raise GatewayError("tunnel.endpoint_lost", log="another endpoint did not open the same WebSocket")
     except GatewayError as error:
-        give_up(x)
+        x.end_attempt()
         x.disarm()
         tunnel.retry(error)
         return
     tunnel.replace_endpoint(upstream.switch())
-
-
-def _follow_service(x: Exchange) -> None:
-    """Go on with the endpoints that the service has now: a tunnel may be older than the configuration by days."""
-    service = x.service
-    current = service.current if service is not None else None
-    if service is None or current is None or current is service:
-        return
-    if service.concurrency is not None and x.admitted is service:
-        if current.concurrency is service.concurrency:
-            x.admitted = current
-        else:
-            service.concurrency.leave(x)
-            x.admitted = None
-    x.service = current
 
 
 def _field(head: ResponseHead, name: bytes) -> bytes:

@@ -1,36 +1,21 @@
-"""A function of somebody else's that a balancing algorithm asks: how it is given, found and called."""
+"""A function of somebody else's that a balancing algorithm asks: how it is found and called."""
 
 from __future__ import annotations
 
 from inspect import iscoroutine, iscoroutinefunction
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import AfterValidator
+from typing import TYPE_CHECKING, Any
 
 from propylon.config.reference import import_object
-from propylon.config.schema.matching import PythonReference
+from propylon.config.schema.key import NO_ASYNC
 from propylon.engine.errors import GatewayError
-from propylon.engine.pipeline import BLOCKING_SECONDS, blocked, failed
+from propylon.engine.hook_task import BLOCKING_SECONDS, blocked
+from propylon.engine.pipeline import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from propylon.engine.exchange import Exchange
-
-_NO_ASYNC = "an async function cannot be asked here: write a plain def"
-
-
-def _plain(function: str | Callable[..., Any]) -> str | Callable[..., Any]:
-    if isinstance(function, type):
-        raise ValueError(f"{function.__name__} is a class: give a function")
-    if iscoroutinefunction(function):
-        raise ValueError(_NO_ASYNC)
-    return function
-
-
-PlainFunction = Annotated[PythonReference, AfterValidator(_plain)]
-"""`module:function`, or in Python the function itself; no class and nothing async."""
 
 
 class Function:
@@ -50,7 +35,7 @@ class Function:
         if not callable(self._call) or isinstance(self._call, type):
             raise TypeError(f"{function} is no function")
         if iscoroutinefunction(self._call):
-            raise TypeError(f"{function}: {_NO_ASYNC}")
+            raise TypeError(f"{function}: {NO_ASYNC}")
 
     def ask(self, x: Exchange, *rest: object) -> Any:
         """Return its answer.

@@ -24,7 +24,7 @@ def latencies(one: Vitals, other: Vitals, now: float) -> tuple[float, float]:
     usual, usual_other = one.ewma, other.ewma
     if usual is None or usual_other is None:
         return 0.0, 0.0
-    # As `Vitals.peak`, max() and min(), whose calls would cost half of a pick.
+    # Written out: calls of a method, max() and min() would cost half of a pick.
     expected = one.peak_seconds * exp((one.peak_at - now) / PEAK_DECAY_SECONDS)
     expected_other = other.peak_seconds * exp((other.peak_at - now) / PEAK_DECAY_SECONDS)
     if expected < expected_other:

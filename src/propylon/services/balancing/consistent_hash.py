@@ -19,16 +19,12 @@ Loads", 2016). `bound: none` lets a key stay whatever it costs. A pick is O(log 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from propylon.config.schema.matching import FieldName
-from propylon.config.types import Text
-from propylon.http import query
-from propylon.http.cookies import cookie
-from propylon.http.forwarded import GATEWAY_OWNED
-from propylon.services.balancing._function import Function, PlainFunction
+from propylon.config.schema.key import KeyConfig
+from propylon.services.balancing._function import Function
 from propylon.services.balancing._ring import Ring
 from propylon.services.balancing._sampling import Sampler
 
@@ -39,7 +35,6 @@ if TYPE_CHECKING:
     from propylon.services.balancing import Chance
     from propylon.services.endpoint import Endpoint
 
-_KEYS: Final = ("header", "cookie", "query", "path", "client", "python")
 _STEPS: Final = 64
 """Points of the ring that are tried; more are needed only if nearly everything is full or to be avoided."""
 _RECOUNT: Final = 8
@@ -57,32 +52,12 @@ Bound = Annotated[
 ]
 
 
-class Config(BaseModel):
+class Config(KeyConfig):
     """What the key is, and how unequal loads may be."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    header: FieldName | None = Field(default=None, description="The key is the first value of this request header.")
-    cookie: Text | None = Field(default=None, description="The key is the value of this cookie.")
-    query: Text | None = Field(default=None, description="The key is the first value of this query parameter.")
-    path: Literal[True] | None = Field(default=None, description="The key is the path that is asked of the service.")
-    client: Literal[True] | None = Field(default=None, description="The key is the address of the client.")
-    python: PlainFunction | None = Field(
-        default=None, description="`module:function`, called with the exchange; returns text, bytes or None."
-    )
     bound: Bound = Field(
         default=1.25, description="Load that an endpoint may have, as a multiple of its part of it all; or none."
     )
-
-    @model_validator(mode="after")
-    def _has_one_key(self) -> Self:
-        given = [name for name in _KEYS if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = f"here are {', '.join(given)}" if given else "here is none"
-            raise ValueError(f"exactly one of {', '.join(_KEYS)} says what the key is, and {found}")
-        if self.header is not None and self.header.lower().encode("ascii") in GATEWAY_OWNED:
-            raise ValueError(f"{self.header} is no header a client may set: for its address write 'client: true'")
-        return self
 
 
 class Balancer:
@@ -95,7 +70,7 @@ class Balancer:
 
     def __init__(self, config: Config, chance: Chance) -> None:
         """Prepare to read the key. Raises what `Function` raises."""
-        self._key = _reader(config)
+        self._key = config.key(_asking).read
         self._bound = config.bound
         self._random = chance.random
         self._ring = Ring()
@@ -140,26 +115,10 @@ class Balancer:
         return self._bound * (self._count + 1) / self._sampler.total
 
 
-def _reader(config: Config) -> Callable[[Exchange], bytes | None]:
-    """Return what reads the key of an exchange."""
-    if config.header is not None:
-        header = config.header.lower().encode("ascii")
-        return lambda x: x.header(header)
-    if config.cookie is not None:
-        name = config.cookie.encode("utf-8")
-        return lambda x: cookie(x.fields.all(b"cookie"), name)
-    if config.query is not None:
-        parameter = config.query.encode("utf-8")
-        return lambda x: query.get(x.query, parameter)
-    if config.path is not None:
-        return lambda x: x.path
-    if config.client is not None:
-        return lambda x: x.client_address
-    assert config.python is not None
-    return _asking(Function(config.python))
+def _asking(reference: str | Callable[..., Any]) -> Callable[[Exchange], bytes | None]:
+    """Return what asks a function for the key. Raises what `Function` raises."""
+    function = Function(reference)
 
-
-def _asking(function: Function) -> Callable[[Exchange], bytes | None]:
     def key(x: Exchange) -> bytes | None:
         answer: Any = function.ask(x)
         if isinstance(answer, str):

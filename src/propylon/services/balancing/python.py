@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from propylon.config.schema.key import PlainFunction
 from propylon.config.types import short_form
-from propylon.services.balancing._function import Function, PlainFunction
+from propylon.services.balancing._function import Function
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

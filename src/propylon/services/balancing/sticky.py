@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from propylon.config.schema.key import CookieName
 from propylon.config.types import Bool, OptionalDuration, Text
-from propylon.http.cookies import COOKIE_NAME, COOKIE_PATH, cookie
+from propylon.http.cookies import COOKIE_PATH
+from propylon.routing.key import by_cookie
 from propylon.services.balancing import p2c
 
 if TYPE_CHECKING:
@@ -37,12 +39,6 @@ if TYPE_CHECKING:
 
 _CODE_BYTES: Final = 16
 _MIN_SECRET: Final = 16
-
-
-def _cookie_name(value: str) -> str:
-    if not COOKIE_NAME.fullmatch(value):
-        raise ValueError("not the name of a cookie: write letters, digits, '_' and '-'")
-    return value
 
 
 def _cookie_path(value: str) -> str:
@@ -62,9 +58,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cookie: Annotated[Text, AfterValidator(_cookie_name)] = Field(
-        default="propylon_sticky", description="Name of the cookie."
-    )
+    cookie: CookieName = Field(default="propylon_sticky", description="Name of the cookie.")
     secret: Annotated[Text, AfterValidator(_long_secret)] | None = Field(
         default=None,
         description="Key of the codes, the same wherever the cookie should count; without it each worker has its own.",
@@ -99,13 +93,14 @@ class Config(BaseModel):
 class Balancer:
     """Follows a cookie, and p2c where there is none."""
 
-    __slots__ = ("_attributes", "_by_code", "_choice", "_codes", "_key", "_name", "_secure")
+    __slots__ = ("_attributes", "_by_code", "_choice", "_codes", "_name", "_secret", "_secure", "_sent")
 
     decides_alone = True
 
     def __init__(self, config: Config, chance: Chance) -> None:
         self._name = config.cookie.encode("ascii")
-        self._key = token_bytes(sha256().block_size) if config.secret is None else config.secret.encode("utf-8")
+        self._sent = by_cookie(config.cookie).read
+        self._secret = token_bytes(sha256().block_size) if config.secret is None else config.secret.encode("utf-8")
         self._secure = config.secure
         age = b"" if config.max_age is None else b"; Max-Age=%d" % config.max_age
         site = config.same_site.capitalize().encode("ascii")
@@ -138,8 +133,5 @@ class Balancer:
         secure = x.origin.scheme == b"https" if self._secure is None else self._secure
         return b"set-cookie: %b=%b%b%b\r\n" % (self._name, code, self._attributes, b"; Secure" if secure else b"")
 
-    def _sent(self, x: Exchange) -> bytes | None:
-        return cookie(x.fields.all(b"cookie"), self._name)
-
     def _code(self, endpoint: Endpoint) -> bytes:
-        return digest(self._key, endpoint.url.encode("utf-8"), "sha256")[:_CODE_BYTES].hex().encode("ascii")
+        return digest(self._secret, endpoint.url.encode("utf-8"), "sha256")[:_CODE_BYTES].hex().encode("ascii")

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from propylon.outbound.address import AddressError, EndpointAddress
+from propylon.address import AddressError, EndpointAddress
 from propylon.services.discovery._http import TlsConfig
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")

@@ -31,9 +31,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
+from propylon.address import AddressError, EndpointAddress
 from propylon.config.schema.matching import one_or_more
 from propylon.config.types import Bool, Duration, ServiceUrl, Text, short_form
-from propylon.outbound.address import AddressError, EndpointAddress
 from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
 from propylon.services.discovery._http import ApiResponse, Session, TlsConfig, open_session
 from propylon.services.endpoint_list import MAX_WEIGHT

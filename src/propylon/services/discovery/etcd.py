@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from propylon.address import AddressError, EndpointAddress
 from propylon.config.types import Text
-from propylon.outbound.address import AddressError, EndpointAddress
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._etcd_keys import MAX_KEYS, Keys, prefix_end
 from propylon.services.discovery._http import TlsConfig

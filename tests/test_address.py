@@ -1,10 +1,10 @@
-"""Addresses of endpoints: what is accepted, what it means, and what the refusals say."""
+"""Addresses of endpoints and listeners: what is accepted, what it means, and what the refusals say."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.outbound.address import AddressError, EndpointAddress
+from propylon.address import AddressError, EndpointAddress, ListenAddress
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,53 @@ def test_any_text_is_an_address_or_an_address_error(url: str) -> None:
     except AddressError:
         return
     assert EndpointAddress.parse(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8080", ListenAddress("127.0.0.1", 8080)),
+        ("[::1]:8080", ListenAddress("::1", 8080)),
+        ("[fe80::1%eth0]:80", ListenAddress("fe80::1%eth0", 80)),
+        (":8080", ListenAddress("", 8080)),
+        ("localhost:0", ListenAddress("localhost", 0)),
+        ("unix:/run/p.sock", ListenAddress("", 0, "/run/p.sock")),
+    ],
+)
+def test_an_address_to_listen_at_shows_as_it_is_written(text: str, address: ListenAddress) -> None:
+    assert ListenAddress.parse(text) == address
+    assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("8080", "write 127.0.0.1:8080"),
+        ("", "write 127.0.0.1:8080"),
+        ("127.0.0.1", "write 127.0.0.1:8080"),
+        ("::1:8080", "write 127.0.0.1:8080"),
+        ("http://127.0.0.1:8080", "write 127.0.0.1:8080"),
+        ("127.0.0.1:http", "write 127.0.0.1:8080"),
+        ("a b:80", "write 127.0.0.1:8080"),
+        (":٨٠", "write 127.0.0.1:8080"),
+        (":65536", "from 0 to 65535"),
+        ("unix:run/p.sock", "absolute path"),
+        ("unix:", "absolute path"),
+        ("unix:/run/", "absolute path"),
+        ("unix:/" + "x" * 107, "at most 107 bytes"),
+        ("unix:/" + "é" * 60, "at most 107 bytes"),
+    ],
+)
+def test_what_is_no_address_to_listen_at_is_refused_with_a_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        ListenAddress.parse(text)
+    assert sentence in str(caught.value)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_an_address_to_listen_at_or_an_error(text: str) -> None:
+    try:
+        address = ListenAddress.parse(text)
+    except AddressError:
+        return
+    assert ListenAddress.parse(str(address)) == address

@@ -11,13 +11,12 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
+from propylon.address import AddressError, EndpointAddress, ListenAddress
 from propylon.config.problems import suggest
 from propylon.config.schema.base import Finding, Model, complete
 from propylon.config.schema.gateway import ServiceName
 from propylon.config.types import ServiceUrl
 from propylon.config.units import MAX_DURATION_SECONDS
-from propylon.inbound.listener import ListenAddress, ListenError
-from propylon.outbound.address import AddressError, EndpointAddress
 
 MIN_SECRET_CHARACTERS: Final = 32
 MAX_MILLISECONDS: Final = int(MAX_DURATION_SECONDS) * 1000
@@ -77,7 +76,7 @@ def _host(value: object) -> str:
     host = str(value)
     try:
         return f"[{ip_address(host)}]" if ":" in host else ListenAddress.parse(f"{host}:1").host
-    except (ListenError, ValueError):
+    except ValueError:
         raise ValueError("should be an address or a name, such as 0.0.0.0, 127.0.0.1 or ::; the port is PORT") from None
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from propylon import Gateway
-from propylon.config.service_mode.answers import ServiceErrors
-from propylon.config.service_mode.load import load
-from propylon.engine.errors import FAILURES, GatewayError
+from propylon.engine.errors import GatewayError
+from propylon.failures import FAILURES
+from propylon.service_mode.answers import ServiceErrors
+from propylon.service_mode.load import load
 from propylon.testing import Answer, ServiceDown, TestClient
 from tests.support.fakes import exchange, snapshot
 

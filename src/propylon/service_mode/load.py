@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from propylon.config.problems import ENVIRONMENT, ConfigError, ConfigSource, Problem, from_validation
 from propylon.config.schema import GatewayConfig
-from propylon.config.service_mode.gateway import gateway_config
-from propylon.config.service_mode.variables import Variables
+from propylon.service_mode.gateway import gateway_config
+from propylon.service_mode.variables import Variables
 
 SWITCH: Final = "UPSTREAMS"
 """The variable that is set where service mode is wanted."""

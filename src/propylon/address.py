@@ -1,13 +1,16 @@
-"""The address of an endpoint: `http://`, `https://` or `unix:`, parsed once when the configuration is loaded.
+"""Addresses of endpoints and of listeners, parsed once when the configuration is loaded.
 
 Rules of the file:
 
+- Pure: a text becomes a value or an `AddressError`; nothing is resolved, bound or connected.
 - What could be read in two ways is refused with a sentence that says what to write: user names, queries,
   fragments, numeric spellings of IPv4 such as `127.1`, international names that are not punycode.
 - The path in front of every forwarded path (`base_path`) has the same canonical spelling as request paths.
+- `unix:` is followed by the absolute path of a socket, on both sides.
 """
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +27,11 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)")
 _NUMERIC_END: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _PATH_RULES: Final = PathRules()
 _FORMS: Final = "write http://host:port, https://host:port or unix:/path/to.sock"
+_LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9._-]*)):([0-9]{1,5})")
+_LISTEN_FORMS: Final = "write 127.0.0.1:8080, [::1]:8080, :8080 (all addresses) or unix:/path/to.sock"
+
+SocketAddress = tuple[str, int]
+"""One end of a TCP connection: an IP address in canonical text, and a port."""
 
 
 class AddressError(ValueError):
@@ -78,6 +86,38 @@ class EndpointAddress:
         return f"{self.scheme}://{self.authority.decode('ascii')}{base}"
 
 
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where a listener listens.
+
+    Attributes:
+        host: lower case; an IPv6 address without brackets; empty for all addresses, IPv4 and IPv6, and a Unix socket.
+        port: 0 to 65535; 0 is any free port, and what a Unix socket has.
+        unix_path: the path of the socket, or None.
+    """
+
+    host: str
+    port: int
+    unix_path: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "ListenAddress":
+        """Parse `host:port`, `[ipv6]:port`, `:port` or `unix:/path`; port 0 is any free port. Raises `AddressError`."""
+        if text.startswith("unix:"):
+            return cls("", 0, _socket_path(text, text.removeprefix("unix:")))
+        found = _LISTEN.fullmatch(text)
+        if found is None:
+            raise AddressError(f"{text!r} is no address to listen at: {_LISTEN_FORMS}")
+        if int(found[3]) > 65535:
+            raise AddressError(f"{text!r}: a port is a number from 0 to 65535")
+        return cls((found[1] or found[2]).lower(), int(found[3]))
+
+    def __str__(self) -> str:
+        if self.unix_path is not None:
+            return f"unix:{self.unix_path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 def _parse_tcp(cls: type[EndpointAddress], url: str, scheme: str, rest: str) -> EndpointAddress:
     authority, slash, path = rest.partition("/")
     if "@" in authority:
@@ -101,15 +141,19 @@ def _parse_tcp(cls: type[EndpointAddress], url: str, scheme: str, rest: str) -> 
 
 def _parse_unix(cls: type[EndpointAddress], url: str, rest: str) -> EndpointAddress:
     path, colon, base = rest.partition(":")
-    if not path.startswith("/") or path.startswith("//") or path.endswith("/"):
-        raise AddressError(f"{url!r} needs the absolute path of a socket: write unix:/path/to.sock")
-    if len(path) > MAX_UNIX_PATH_BYTES:
-        raise AddressError(
-            f"{url!r}: the path of a socket has at most {MAX_UNIX_PATH_BYTES} bytes, this has {len(path)}"
-        )
+    _socket_path(url, "" if path.startswith("//") else path)  # `//` begins an authority in every other URL
     if colon and not base.startswith("/"):
         raise AddressError(f"{url!r}: what follows the second ':' is a base path and begins with '/'")
     return cls("http", "", 0, path, _base_path(url, base), b"localhost", False)
+
+
+def _socket_path(text: str, path: str) -> str:
+    if not path.startswith("/") or path.endswith("/") or "\0" in path:
+        raise AddressError(f"{text!r} needs the absolute path of a socket: write unix:/path/to.sock")
+    size = len(os.fsencode(path))
+    if size > MAX_UNIX_PATH_BYTES:
+        raise AddressError(f"{text!r}: the path of a socket has at most {MAX_UNIX_PATH_BYTES} bytes, this has {size}")
+    return path
 
 
 def _base_path(url: str, path: str) -> bytes:

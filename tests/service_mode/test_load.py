@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propylon.config.problems import ConfigError
-from propylon.config.service_mode.load import is_wanted, load
+from propylon.service_mode.load import is_wanted, load
 
 USERS = '{"users": ["http://127.0.0.1:3001"]}'
 

@@ -6,8 +6,8 @@ import pytest
 
 from propylon import Gateway
 from propylon.build.snapshot import build_snapshot
-from propylon.config.service_mode.gateway import gateway_config
-from propylon.config.service_mode.variables import Variables
+from propylon.service_mode.gateway import gateway_config
+from propylon.service_mode.variables import Variables
 from propylon.services.breaker import BreakerSettings
 from propylon.services.settings import BreakerUse
 from propylon.testing import TestClient
@@ -151,4 +151,4 @@ def test_services_are_balanced_and_watched_as_the_real_time_api_gateway_does_it(
     variables = Variables.model_validate({"UPSTREAMS": {"users": ["http://127.0.0.1:1", "http://127.0.0.1:2"]}})
     service = build_snapshot(gateway_config(variables)).services["users"]
     assert service.settings.balance[0] == "least_load"
-    assert service.settings.breaker == BreakerUse(BreakerSettings(failures=5, window=10.0, open=15.0))
+    assert service.settings.breaker == BreakerUse(settings=BreakerSettings(failures=5, window=10.0, open=15.0))

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from propylon.config.problems import ConfigSource, from_validation
-from propylon.config.service_mode.variables import Variables
+from propylon.service_mode.variables import Variables
 
 SECRET = "s" * 32
 
@@ -228,7 +228,7 @@ def test_every_variable_is_described() -> None:
 
 
 def test_the_example_has_every_variable_with_its_default() -> None:
-    text = (Path(__file__).parents[3] / ".env.example").read_text()
+    text = (Path(__file__).parents[2] / ".env.example").read_text()
     lines = re.findall(r"^(# )?([A-Z_]+)=(.*)$", text, re.MULTILINE)
     assert sorted(name for _, name, _ in lines) == sorted(name.upper() for name in Variables.model_fields)
     shown = {name: value for _, name, value in lines if value and name not in ("UPSTREAMS", "AUTH_REQUIRED")}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.config.service_mode.websocket_path import WebSocketPath
 from propylon.engine.message import Response
 from propylon.http.target import KEEP_ALL, canonical_path
+from propylon.service_mode.websocket_path import WebSocketPath
 from tests.support.fakes import exchange, snapshot
 
 

@@ -7,10 +7,10 @@ exactly one '/', so it never is an authority (`//host/`) or a URL (`ws://host/`)
 import re
 from typing import Final
 
-from propylon.config.service_mode.answers import error_response
 from propylon.engine.exchange import Exchange
 from propylon.engine.message import Response
 from propylon.http.query import get_all
+from propylon.service_mode.answers import error_response
 
 _TO_ESCAPE: Final = re.compile(rb"[ \x80-\xff]")
 

@@ -5,9 +5,9 @@ from typing import Any, Final, TypeAlias
 from propylon.config.load import validate
 from propylon.config.problems import ENVIRONMENT
 from propylon.config.schema import GatewayConfig, PolicyEntry
-from propylon.config.service_mode.answers import OtherMethod, ServiceErrors, no_path, no_websocket, unknown_service
-from propylon.config.service_mode.variables import Variables
-from propylon.config.service_mode.websocket_path import WebSocketPath
+from propylon.service_mode.answers import OtherMethod, ServiceErrors, no_path, no_websocket, unknown_service
+from propylon.service_mode.variables import Variables
+from propylon.service_mode.websocket_path import WebSocketPath
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 """The largest request body. Who needs another limit writes a file: the mode has no variable for it."""

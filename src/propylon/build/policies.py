@@ -1,0 +1,176 @@
+"""From the entries of a configuration to its policies: new ones, and those at work that stay (`policies_at_work.py`).
+
+The place of a policy is the gateway, a service by its name, or a route: by its name, or without one by what it matches
+and how many of the same stand above it. So a route may be put in above others, and their policies stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from propylon.build.errors import BuildError
+from propylon.build.policies_at_work import NO_POLICIES, PoliciesAtWork, Reusable, Settings, Wanted
+from propylon.config.files import files_named
+from propylon.config.reference import import_object, with_objects
+from propylon.config.schema.policy import check_policy
+from propylon.engine.condition import combine, one_condition
+from propylon.engine.pipeline import PolicyUse
+from propylon.engine.scope import PlacedPolicy, Scope
+from propylon.plugins import POLICIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+    from propylon.config.schema import Condition, GatewayConfig, PolicyEntry, RouteConfig
+    from propylon.engine.exchange import Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltPolicies:
+    """The policies of a configuration, in its order.
+
+    Attributes:
+        gateway: those of every route.
+        services: those of every route to a service, by its name.
+        routes: those of each route, its `redirect` and `respond` among them.
+        fallbacks: for each route what answers when its service has no answer, if that is a policy.
+        placed: all of them, each once.
+    """
+
+    gateway: list[PolicyUse]
+    services: dict[str, list[PolicyUse]]
+    routes: list[list[PolicyUse]]
+    fallbacks: list[list[PolicyUse]]
+    placed: tuple[PlacedPolicy, ...]
+
+
+def build_policies(config: GatewayConfig, at_work: PoliciesAtWork = NO_POLICIES) -> BuiltPolicies:
+    """Make the policies of a configuration, those apart that stay; none of them is started.
+
+    Raises:
+        BuildError: a module that cannot be imported, a policy that cannot be made.
+    """
+    # Everything is imported first: only then is known whether the code is the same.
+    gateway = _listed(config.policies, "policies")
+    services = {name: _listed(each.policies, f"services.{name}.policies") for name, each in config.services.items()}
+    routes = [_of_route(route, f"routes.{number}") for number, route in enumerate(config.routes)]
+    fallbacks = [_of_fallback(route, f"routes.{number}.fallback") for number, route in enumerate(config.routes)]
+    identities = route_identities(config.routes)
+    makers = _Makers(at_work)
+    uses = makers.uses
+    return BuiltPolicies(
+        gateway=uses("gateway", gateway),
+        services={name: uses(("service", name), wanted) for name, wanted in services.items()},
+        routes=[uses(("route", key), wanted) for key, wanted in zip(identities, routes, strict=True)],
+        fallbacks=[uses(("fallback", key), wanted) for key, wanted in zip(identities, fallbacks, strict=True)],
+        placed=makers.placed(),
+    )
+
+
+def route_identities(routes: Iterable[RouteConfig]) -> list[Hashable]:
+    """Return what tells each route from the others: its name, or what it matches and how many such stand above it."""
+    seen: Counter[Hashable] = Counter()
+    found: list[Hashable] = []
+    for route in routes:
+        key: Hashable = route.name
+        if route.name is None:
+            fields = tuple(tuple(sorted(each.items(), key=str)) for each in (route.headers, route.query))
+            key = (route.path, route.path_regex, route.host, route.methods, fields, route.clients, route.websocket)
+        found.append((key, seen[key]))
+        seen[key] += 1
+    return found
+
+
+def _of_route(route: RouteConfig, where: str) -> list[Wanted]:
+    answers = [_wanted(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
+    return [*_listed(route.policies, f"{where}.policies"), *answers]
+
+
+def _of_fallback(route: RouteConfig, where: str) -> list[Wanted]:
+    entry = None if route.fallback is None else route.fallback.respond
+    return [] if entry is None else [_wanted(entry, where)]
+
+
+def _listed(entries: Iterable[PolicyEntry], where: str) -> list[Wanted]:
+    return [_wanted(entry, f"{where}.{number}") for number, entry in enumerate(entries)]
+
+
+def _wanted(entry: PolicyEntry, where: str) -> Wanted:
+    config = entry.config
+    if not isinstance(config, BaseModel):  # there are no settings, or another package has them in its own way
+        return Wanted(where, entry, Settings(config))
+    try:
+        return Wanted(where, entry, Settings(with_objects(config), _digests(config)))
+    except Exception as error:  # what is imported is anybody's code
+        raise _failed(where, entry, error) from error
+
+
+def _digests(config: BaseModel) -> tuple[bytes, ...]:
+    """Return what tells the contents of the files apart that are named in settings."""
+    return tuple(hashlib.sha256(path.read_bytes()).digest() for path in sorted(files_named(config)))
+
+
+def _failed(where: str, entry: PolicyEntry, error: Exception) -> BuildError:
+    return BuildError(f"{where}: policy {entry.name}: {error}")
+
+
+class _Makers:
+    """Makes policies, or finds those at work."""
+
+    def __init__(self, at_work: PoliciesAtWork) -> None:
+        self._reusable = Reusable(at_work)
+        self._by_object = {id(each.policy): each for each in at_work.living}
+        self._placed: dict[PlacedPolicy, None] = {}
+
+    def placed(self) -> tuple[PlacedPolicy, ...]:
+        """Return all so far, each once."""
+        return tuple(self._placed)
+
+    def uses(self, place: Hashable, wanted: Sequence[Wanted]) -> list[PolicyUse]:
+        """Return the policies of a list with their conditions."""
+        try:
+            kept = self._reusable.take(place, wanted)
+        except Exception as error:  # settings may be anybody's code too
+            raise BuildError(f"{wanted[0].where}: settings cannot be compared: {error}") from error
+        return [self._use(place, each, kept.get(number)) for number, each in enumerate(wanted)]
+
+    def _use(self, place: Hashable, wanted: Wanted, kept: PlacedPolicy | None) -> PolicyUse:
+        entry = wanted.entry
+        try:
+            placed = kept or self._made(place, wanted)
+            condition = combine(
+                [_condition(each) for each in entry.when or ()], [_condition(each) for each in entry.unless or ()]
+            )
+        except Exception as error:  # a policy is anybody's code
+            raise _failed(wanted.where, entry, error) from error
+        self._placed[placed] = None
+        return PolicyUse(entry.name, placed.policy, condition)
+
+    def _made(self, place: Hashable, wanted: Wanted) -> PlacedPolicy:
+        entry = wanted.entry
+        scope = Scope(entry.name)
+        if entry.instance is not None:
+            policy, place = entry.instance, None
+        else:
+            policy = POLICIES.find(entry.name).Policy(entry.config, scope)
+            check_policy(policy)  # what a `python:` reference led to may be anything
+        known = self._by_object.get(id(policy))  # one object has one life, wherever it stands
+        if known is None:
+            conditions = (entry.when, entry.unless)
+            known = PlacedPolicy(place, wanted.where, entry.name, wanted.settings, conditions, policy, scope)
+            self._by_object[id(policy)] = known
+        return known
+
+
+def _condition(config: Condition) -> Callable[[Exchange], bool]:
+    predicate = config.python
+    if isinstance(predicate, str):
+        predicate = import_object(predicate)
+        if not callable(predicate):
+            raise TypeError(f"{config.python} cannot be called: a condition is a function of the exchange")
+    return one_condition(config.methods or (), config.paths or (), config.headers or {}, config.query or {}, predicate)

@@ -1,0 +1,86 @@
+"""A response's body that a policy makes piece by piece: an async iterator feeds it, as fast as the client takes it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.pipeline import failed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
+    from propylon.engine.exchange import Exchange
+
+
+class IteratorFeed:
+    """The source of a body whose pieces come from an async iterator (`BodySource`).
+
+    The iterator runs as a Task from the moment somebody wants the body until its end, or that of the exchange. While
+    somebody holds the body, it is not asked for the next piece. `timeouts.idle` bounds the time between two.
+
+    Attributes:
+        body: what it feeds.
+    """
+
+    __slots__ = ("_exchange", "_free", "_holders", "_pieces", "_task", "body")
+
+    def __init__(self, x: Exchange, pieces: AsyncIterable[bytes]) -> None:
+        """Make the body of the gateway's own answer to `x`."""
+        self._exchange = x
+        self._pieces = pieces
+        self._holders: frozenset[object] = frozenset()
+        self._free: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.body = Body(self)
+        x.defer(self.cancel)
+
+    def body_wanted(self) -> None:
+        """Begin to ask for pieces."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="propylon response body")
+
+    def hold(self, owner: object) -> None:
+        """Ask for no piece until `owner` releases it."""
+        self._holders = self._holders | {owner}
+        self._exchange.disarm()
+
+    def release(self, owner: object) -> None:
+        """Ask for pieces again, if nobody else holds it."""
+        self._holders = self._holders - {owner}
+        if not self._holders and self._free is not None and not self._free.done():
+            self._free.set_result(None)
+
+    def cancel(self) -> None:
+        """Ask for nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        x, body = self._exchange, self.body
+        try:
+            self._arm()
+            async for piece in self._pieces:
+                if not isinstance(piece, bytes):
+                    raise TypeError(f"a piece of a body is bytes, not {piece!r}")
+                if piece:
+                    body.feed(piece)
+                if self._holders:
+                    await self._released()
+                self._arm()
+        except Exception as error:
+            body.fail(error if isinstance(error, GatewayError) else failed(x, "body", "response.policy_failed", error))
+        else:
+            x.disarm()
+            body.end([])
+
+    async def _released(self) -> None:
+        while self._holders:
+            self._free = asyncio.get_running_loop().create_future()
+            await self._free
+
+    def _arm(self) -> None:
+        timeouts = self._exchange.timeouts
+        stream = self._exchange.lasting is not None
+        self._exchange.arm(timeouts.event_stream if stream else timeouts.idle, "response.stalled")

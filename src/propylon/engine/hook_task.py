@@ -1,0 +1,152 @@
+"""Async hooks: each runs as an asyncio Task of its own, so that every library of asyncio works in it.
+
+Most of them end without having waited for anything, and a Task costs two turns of the event loop. So the first step is
+made at once, as that Task (`asyncio.current_task` says so, and so do its context variables), and the exchange goes on
+if it was the last one. Python 3.12 has the same as eager Tasks; here the Task still has its turn, and finds the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio.tasks import _enter_task, _leave_task  # for other implementations of Tasks ("Extending asyncio")
+from collections.abc import Awaitable, Coroutine
+from contextvars import Context, copy_context
+from time import monotonic
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from propylon.engine.exchange import Exchange
+
+BLOCKING_SECONDS: Final = 0.1  # a step of a policy that holds the loop for longer is named in the log
+
+log = logging.getLogger("propylon.policies")
+
+
+def is_awaitable(result: object) -> TypeGuard[Awaitable[Any]]:
+    """Tell whether what a hook returned is to be waited for."""
+    return type(result) is CoroutineType or isinstance(result, Awaitable)
+
+
+async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
+    """Return what an async hook returns, once it is done.
+
+    Raises what it raises, or what ends the exchange; then it is cancelled.
+    """
+    loop = asyncio.get_running_loop()
+    context = copy_context()
+    steps = HookSteps(_coroutine(work), name, context)
+    task = loop.create_task(steps, context=context)
+    if asyncio.current_task(loop) is None:  # not within another Task, which would have to be left for it
+        steps.begin(loop, task)
+        if steps.done:
+            return steps.result()
+    task.add_done_callback(x.wake)
+    x.arm_policy(task)
+    try:
+        while not task.done():
+            await x.pause()
+    except BaseException:
+        task.cancel()
+        raise
+    finally:
+        x.disarm_policy(task)
+    if task.cancelled():
+        raise RuntimeError(f"policy {name} cancelled itself")
+    return task.result()
+
+
+def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
+    """Run what an async hook returned as a Task of its own, named after its policy, from the next turn on."""
+    context = copy_context()
+    return asyncio.get_running_loop().create_task(HookSteps(_coroutine(work), name, context), context=context)
+
+
+class HookSteps(Coroutine[Any, Any, Any]):
+    """The coroutine of a hook, whose first step may be made before its Task has its turn.
+
+    Its steps are timed, so that a hook that blocks the loop behind an `await` is named too.
+
+    Attributes:
+        done: it ended in the first step.
+    """
+
+    __slots__ = ("_awaited", "_begun", "_context", "_error", "_name", "_value", "_work", "done")
+
+    def __init__(self, work: Coroutine[Any, Any, Any], name: str, context: Context) -> None:
+        self._work = work
+        self._name = name
+        self._context = context
+        self._begun = self.done = False
+        self._awaited: Any = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+        """Make the first step as `task`, which must not have been stepped."""
+        self._begun = True
+        _enter_task(loop, task)
+        try:
+            self._awaited = self._context.run(self._step, None)
+        except StopIteration as stop:
+            self.done, self._value = True, stop.value
+        except BaseException as error:
+            self.done, self._error = True, error
+        finally:
+            _leave_task(loop, task)
+
+    def result(self) -> Any:
+        """Return what it returned in the first step, or raise what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def send(self, value: Any) -> Any:
+        """Step the coroutine, or say what came of the first step."""
+        if self._begun:
+            self._begun = False
+            if self.done:
+                raise StopIteration
+            return self._awaited
+        return self._step(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Step the coroutine with an exception."""
+        if self._begun:
+            self._begun = False
+            if self.done:
+                raise StopIteration
+            if isinstance(self._awaited, asyncio.Future):
+                self._awaited.cancel()  # the Task does not know yet what it waits for
+        return self._work.throw(*error)
+
+    def close(self) -> None:
+        """End the coroutine."""
+        self._work.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._work.__await__()
+
+    def _step(self, value: Any) -> Any:
+        begun = monotonic()
+        try:
+            return self._work.send(value)
+        finally:
+            if (seconds := monotonic() - begun) > BLOCKING_SECONDS:
+                blocked(self._name, seconds)
+
+
+def _coroutine(work: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+    return work if type(work) is CoroutineType else _awaited(work)
+
+
+async def _awaited(work: Awaitable[Any]) -> Any:
+    return await work
+
+
+def blocked(name: str, seconds: float) -> None:
+    """Name a policy that held the loop."""
+    log.warning("policy %s blocked the event loop for %.0f ms: nothing else moved meanwhile", name, seconds * 1000)

@@ -1,0 +1,156 @@
+"""The client's side of a request of the gateway's own (`Client`): the answer of its exchange comes here."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.http.headers import Headers, headers_of
+
+if TYPE_CHECKING:
+    from propylon.engine.client_certificate import ClientCertificate
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import Head
+    from propylon.http.forwarded import Origin
+    from propylon.http.headers import Pair
+
+
+class OpenResponse(NamedTuple):
+    """An answer whose body is still under way.
+
+    Attributes:
+        status: 200 to 599.
+        headers: its header section.
+        body: what follows; it may be read, or become the body of a `Response`. Whoever has it closes the subrequest.
+    """
+
+    status: int
+    headers: Headers
+    body: Body
+
+
+class SubrequestClient:
+    """Takes the answer of one exchange, and gives it to whoever waits.
+
+    Attributes:
+        exchange: what is carried; body, route and path parameters may be set before it is sent.
+    """
+
+    __slots__ = ("_answer", "_body", "_due", "_origin", "_timer", "exchange")
+
+    exchange: Exchange
+
+    def __init__(self, origin: Origin) -> None:
+        """`origin`: what a service is told about a client."""
+        self._origin = origin
+        self._due = inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._answer: asyncio.Future[OpenResponse] | None = None
+        self._body: Body | None = None
+
+    def _tell(self, status: int, headers: Headers, body: Body) -> None:
+        """Let whoever waits for the answer have it."""
+        self._body = body
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(OpenResponse(status, headers, body))
+
+    @property
+    def due(self) -> float:
+        """When the exchange has to be checked (`time.monotonic`)."""
+        return self._due
+
+    @due.setter
+    def due(self, when: float) -> None:
+        self._due = when
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if when < inf and not self.exchange.finished:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, when - monotonic()), self._check)
+
+    def _check(self) -> None:
+        self._timer = None
+        self._due = inf
+        self.exchange.check(monotonic())
+
+    @property
+    def client_certificate(self) -> ClientCertificate | None:
+        """There is no client."""
+        return None
+
+    def origin(self, x: Exchange) -> Origin:
+        """Tell what the service is told about a client."""
+        return self._origin
+
+    def send(self, head: Head, added: bytes, body: bytes) -> None:
+        """Take a whole response of `forward()`."""
+        self._tell(head.status, headers_of(head.block + added), Body.of(body))
+
+    def send_head(self, head: Head, added: bytes, length: int) -> None:
+        """Take the head of a response of `forward()`."""
+        self._tell(head.status, headers_of(head.block + added), Body(ResponseSource(self.exchange), length))
+
+    def send_interim(self, head: Head) -> None:
+        """Nobody is told that the endpoint is still at it."""
+
+    def write_body(self, data: bytes) -> None:
+        """Take a piece of the response's body."""
+        assert self._body is not None
+        self._body.feed(data)
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        """Take the end of the response's body."""
+        assert self._body is not None
+        self._body.end(trailers)
+
+    def hold(self, owner: object) -> None:
+        """A body under way is held at its own source."""
+        if isinstance(self.exchange.body, Body):
+            self.exchange.body.source.hold(owner)
+
+    def release(self, owner: object) -> None:
+        """A body under way is released at its own source."""
+        if isinstance(self.exchange.body, Body):
+            self.exchange.body.source.release(owner)
+
+    def switch(self, head: Head, added: bytes) -> None:
+        """It never asks for another protocol."""
+
+    def abort(self) -> None:
+        """Fail the response's body, unless it has ended."""
+        if self._body is not None and not self._body.ended:
+            self._body.fail(self.exchange.error or GatewayError("relay.truncated"))
+
+    def exchange_done(self, x: Exchange) -> None:
+        """Let nobody wait any longer."""
+        self.due = inf
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(x.error or GatewayError("relay.truncated"))
+        else:
+            self.abort()
+
+
+class ResponseSource:
+    """The source of what a subrequest gets of `forward()`: what feeds the exchange's response (`BodySource`)."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, x: Exchange) -> None:
+        self._exchange = x
+
+    def hold(self, owner: object) -> None:
+        """Let no more of the response come."""
+        if (source := self._exchange.response_source) is not None:
+            source.hold(owner)
+
+    def release(self, owner: object) -> None:
+        """Let more of the response come."""
+        if (source := self._exchange.response_source) is not None:
+            source.release(owner)
+
+    def body_wanted(self) -> None:
+        """Responses come unasked."""

@@ -1,0 +1,212 @@
+"""The policies at work: started before a configuration is taken up, closed when nothing uses them any more.
+
+Rules of the file:
+
+- Policies of a new configuration are started when all else of it is known to be good. If one of them cannot be, those
+  started before it are closed, and the old ones have noticed nothing.
+- A policy that a new configuration does not go on with is closed when the last snapshot that it is part of is freed. An
+  exchange holds its snapshot, so until then a hook of it may still be called, hours later by a tunnel; behind it
+  nothing can. That needs no count for each exchange.
+- When the core stops, all are closed. A policy has `CLOSE_SECONDS` for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from propylon.build.errors import BuildError
+from propylon.engine.hook_task import BLOCKING_SECONDS, blocked, is_awaitable, start_task
+from propylon.state.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from propylon.engine.scope import PlacedPolicy
+    from propylon.engine.snapshot import Snapshot
+
+START_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 5.0
+
+log = logging.getLogger("propylon.policies")
+
+
+class Policies:
+    """The policies of one core, and where they work (`Home`).
+
+    Attributes:
+        snapshot: the configuration in use.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """`clock` returns monotonic seconds, by which stores forget."""
+        self.snapshot: Snapshot | None = None
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gate = asyncio.Event()
+        self._snapshots: dict[PlacedPolicy, int] = {}  # in how many that are in use, or about to be, each is
+        self._next: tuple[PlacedPolicy, ...] = ()
+        self._new: list[PlacedPolicy] = []
+        self._started: list[PlacedPolicy] = []
+        self._closing: dict[asyncio.Task[None], PlacedPolicy] = {}
+        self._stores: weakref.WeakValueDictionary[str, MemoryStore] = weakref.WeakValueDictionary()
+
+    @property
+    def current(self) -> tuple[PlacedPolicy, ...]:
+        """Those of the configuration in use."""
+        return () if self.snapshot is None else self.snapshot.policies
+
+    @property
+    def living(self) -> tuple[PlacedPolicy, ...]:
+        """Those too that exchanges under way still use, or that are being closed."""
+        return (*self._snapshots, *self._closing.values())
+
+    def store(self, name: str) -> MemoryStore:
+        """Return the store of a name, which lives as long as a policy has it."""
+        store = self._stores.get(name)
+        if store is None:
+            store = self._stores[name] = MemoryStore(self._clock)
+        return store
+
+    async def start(self, snapshot: Snapshot) -> None:
+        """Start the policies of a snapshot that are not at work yet, in the order of the configuration.
+
+        `enter` or `abandon` is to follow. Nothing happens if it is the one that was started last.
+
+        Raises:
+            BuildError: one of them cannot be started; the others are closed again.
+        """
+        if self._next is snapshot.policies:
+            return
+        self._loop = asyncio.get_running_loop()
+        self._next = snapshot.policies
+        self._new = [placed for placed in snapshot.policies if placed not in self._snapshots]
+        for placed in snapshot.policies:
+            self._snapshots[placed] = self._snapshots.get(placed, 0) + 1
+        try:
+            if being_closed := [task for task, placed in self._closing.items() if placed in self._snapshots]:
+                await asyncio.wait(being_closed)  # objects that a program has taken away and given again
+            for placed in self._new:
+                placed.scope.attach(self, self._gate)
+                if hasattr(placed.policy, "start"):
+                    await self._start(placed)
+                self._started.append(placed)
+        except BaseException:
+            await self.abandon()
+            raise
+
+    async def _start(self, placed: PlacedPolicy) -> None:
+        try:
+            await _call(placed, "start", START_SECONDS)
+        except BaseException as error:  # a policy is anybody's code
+            placed.scope.cancel(finishing=True)
+            await placed.scope.end()
+            if not isinstance(error, Exception):
+                raise
+            reason = str(error) or type(error).__name__
+            raise BuildError(f"{placed.where}: policy {placed.name}: {reason}") from error
+
+    async def abandon(self) -> None:
+        """Close the policies that were started for a snapshot that is not taken up."""
+        started, self._started = self._started, []
+        for placed in self._new:
+            self._snapshots.pop(placed, None)
+        self._leave(self._next)
+        self._next, self._new = (), []
+        await asyncio.gather(*map(_close_now, filter(_holds_something, started)))
+
+    def enter(self, snapshot: Snapshot) -> None:
+        """Go on with a snapshot that was started; what it has no more is closed when nothing uses it any longer."""
+        self.snapshot = snapshot
+        self._next, self._new, self._started = (), [], []
+        gate, self._gate = self._gate, asyncio.Event()
+        gate.set()
+        if self._loop is not None:  # otherwise nothing was started
+            freed = weakref.finalize(snapshot, _tell, self._loop, self._leave, snapshot.policies)
+            freed.atexit = False
+
+    def _leave(self, policies: tuple[PlacedPolicy, ...]) -> None:
+        """Close those that were part of no other snapshot than one that has been freed."""
+        for placed in policies:
+            left = self._snapshots.get(placed, 0) - 1
+            if left > 0:
+                self._snapshots[placed] = left
+            elif self._snapshots.pop(placed, None) is not None and _holds_something(placed):
+                task = asyncio.get_running_loop().create_task(_close(placed), name=f"propylon close {placed.name}")
+                self._closing[task] = placed
+                task.add_done_callback(self._closing.pop)
+
+    async def close(self) -> None:
+        """Close all policies, those included that are being closed already; no task is waited for any more."""
+        await self.abandon()
+        self.snapshot = None
+        left, self._snapshots = list(filter(_holds_something, self._snapshots)), {}
+        closing = dict(self._closing)
+        for placed in closing.values():
+            placed.scope.cancel(finishing=True)
+        await asyncio.gather(*map(_close_now, left))
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_SECONDS)
+            for task in closing:
+                task.cancel()
+            await asyncio.gather(*closing, return_exceptions=True)
+
+
+def _holds_something(placed: PlacedPolicy) -> bool:
+    return not placed.scope.rests or hasattr(placed.policy, "close")
+
+
+async def _close_now(placed: PlacedPolicy) -> None:
+    placed.scope.cancel(finishing=True)
+    await _close(placed, CLOSE_SECONDS)
+
+
+async def _close(placed: PlacedPolicy, patience: float | None = None) -> None:
+    """Let the tasks of a policy end, and close it.
+
+    Args:
+        patience: seconds for the tasks; `None` without end.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            await placed.scope.end()
+    except TimeoutError:
+        log.error("a task of policy %s does not end when it is cancelled", placed.name)
+    try:
+        if hasattr(placed.policy, "close"):
+            await _call(placed, "close", CLOSE_SECONDS)
+    except Exception as error:  # the others are still due
+        log.error("policy %s could not be closed", placed.name, exc_info=error)
+
+
+async def _call(placed: PlacedPolicy, hook: str, seconds: float) -> None:
+    """Call `start` or `close` of a policy.
+
+    Raises whatever that raises, and `TimeoutError` behind so many seconds.
+    """
+    begun = monotonic()
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            result = getattr(placed.policy, hook)()
+            if monotonic() - begun > BLOCKING_SECONDS:
+                blocked(placed.name, monotonic() - begun)
+            if is_awaitable(result):
+                await start_task(result, placed.name)
+    except TimeoutError:
+        if limit.expired():
+            raise TimeoutError(f"{hook}() takes more than {seconds:g} s") from None
+        raise
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop,
+    leave: Callable[[tuple[PlacedPolicy, ...]], None],
+    policies: tuple[PlacedPolicy, ...],
+) -> None:
+    """Say in the event loop that a snapshot is freed; the last reference may end anywhere, also in another thread."""
+    with suppress(RuntimeError):  # the loop is closed, and so are the policies
+        loop.call_soon_threadsafe(leave, policies)

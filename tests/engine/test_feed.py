@@ -1,0 +1,209 @@
+"""Bodies that policies make piece by piece, on their way through an exchange."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.exchange import Exchange
+from propylon.engine.feed import IteratorFeed
+from propylon.engine.forward import forward
+from propylon.engine.message import Response
+from tests.support.deadline import settle
+from tests.support.fakes import OK, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
+
+
+class Pieces:
+    """An iterator whose pieces a test gives; it notes what becomes of it."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[object] = asyncio.Queue()
+        self.asked = 0
+        self.cancelled = False
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.asked += 1
+        try:
+            piece: Any = await self.queue.get()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        if piece is None:
+            raise StopAsyncIteration
+        if isinstance(piece, Exception):
+            raise piece
+        return piece  # type: ignore[no-any-return]
+
+    async def give(self, *pieces: object) -> None:
+        for piece in pieces:
+            self.queue.put_nowait(piece)
+        await settle()
+
+
+async def answered(
+    pieces: object, *policies: object, method: bytes = b"GET", headers: dict[str, str] | None = None
+) -> tuple[Exchange, FakeClient]:
+    """An exchange that a policy has answered with a body made of pieces."""
+    client = FakeClient()
+    answer = Response(200, body=pieces, headers=headers)  # type: ignore[arg-type]
+    x = exchange(snapshot(*policies, lambda x: answer), client=client, method=method)
+    x.start(forward(x))
+    await settle()
+    return x, client
+
+
+async def test_each_piece_is_sent_when_it_is_there_and_then_the_end() -> None:
+    pieces = Pieces()
+    x, client = await answered(pieces)
+    assert client.calls[0][0::3] == ("send_head", -1)
+    await pieces.give(b"one", b"", b"two")
+    assert client.body == b"onetwo"
+    assert not x.finished
+    await pieces.give(None)
+    assert client.names[-1] == "end_body"
+    assert client.done == [x]
+
+
+async def test_it_is_not_asked_while_somebody_holds_it() -> None:
+    pieces = Pieces()
+    x, client = await answered(pieces)
+    assert x.response is not None
+    body = x.response.content
+    assert isinstance(body, Body)
+    body.source.hold(client)
+    await pieces.give(b"one")
+    asked = pieces.asked
+    await pieces.give(b"two")
+    assert (client.body, pieces.asked) == (b"one", asked)
+    body.source.release(client)
+    await settle()
+    assert client.body == b"onetwo"
+    x.fail(GatewayError("relay.client_gone"))
+
+
+async def test_a_client_that_goes_ends_the_iterator() -> None:
+    pieces = Pieces()
+    x, client = await answered(pieces)
+    await pieces.give(b"one")
+    x.fail(GatewayError("relay.client_gone"))
+    await settle()
+    assert pieces.cancelled
+    assert x.finished
+    assert "end_body" not in client.names
+
+
+@pytest.mark.parametrize("piece", [KeyError("secret"), "text", GatewayError("response.policy_failed")])
+async def test_a_failure_cuts_the_answer_and_never_ends_it(piece: object) -> None:
+    pieces = Pieces()
+    x, client = await answered(pieces)
+    await pieces.give(b"one", piece)
+    assert client.names == ["send_head", "write_body", "abort"]
+    assert x.error is not None
+    assert x.error.code == "response.policy_failed"
+    assert b"secret" not in client.body
+
+
+async def test_the_time_between_two_pieces_is_bounded() -> None:
+    pieces = Pieces()
+    x, client = await answered(pieces, lambda x: x.set_timeouts(idle=5.0))
+    first = x.deadline
+    await pieces.give(b"one")
+    assert first < x.deadline < float("inf")
+    x.check(x.deadline)
+    await settle()
+    assert x.error is not None
+    assert x.error.code == "response.stalled"
+    assert pieces.cancelled
+    assert client.names[-1] == "abort"
+
+
+async def test_head_asks_for_no_piece_and_tells_no_length() -> None:
+    pieces = Pieces()
+    x, client = await answered(pieces, method=b"HEAD")
+    assert client.calls[0][0] == "send"
+    assert b"content-length" not in client.calls[0][2]
+    assert pieces.asked == 0
+    assert x.finished
+
+
+async def test_policies_change_and_read_it_like_any_other() -> None:
+    async def made() -> AsyncIterator[bytes]:
+        yield b"a"
+        yield b"b"
+
+    upper = SimpleNamespace(on_response_chunk=lambda x, data: data.upper())
+    _, client = await answered(made(), upper)
+    assert client.body == b"AB"
+
+    async def read(x: Exchange) -> None:
+        assert x.response is not None
+        x.response.replace_body(await x.response.body() + b"!")
+
+    _, client = await answered(made(), SimpleNamespace(on_response=read))
+    assert client.calls[0][0] == "send"
+    assert client.body == b"ab!"
+
+
+async def test_an_on_response_policy_may_put_one_in_the_place_of_a_services_answer() -> None:
+    async def made() -> AsyncIterator[bytes]:
+        yield b"other"
+
+    def replaced(x: Exchange) -> None:
+        x.response = Response(200, body=made())
+
+    client, upstream = FakeClient(), FakeUpstream()
+    x = exchange(snapshot(SimpleNamespace(on_response=replaced), endpoint=FakeEndpoint(upstream)), client=client)
+    x.start(forward(x))
+    upstream.begin_answer(OK + b"content-length: 100\r\n", b"of the service")
+    await settle()
+    assert (client.body, client.names[-1]) == (b"other", "end_body")
+    assert upstream.finished == 1
+    assert x.finished
+
+
+async def test_an_event_stream_of_a_policy_is_one_like_any_other() -> None:
+    pieces = Pieces()
+    x, client = await answered(
+        pieces,
+        lambda x: x.set_stream_rules(error_event=True),
+        headers={"content-type": "text/event-stream"},
+    )
+    await pieces.give(b"data: 1\n\ndata: half", ValueError("secret"))
+    assert client.body.startswith(b"data: 1\n\nevent: error\n")
+    assert client.names[-1] == "end_body"
+    assert x.finished
+
+
+async def test_one_response_object_serves_many_exchanges_if_its_iterator_can() -> None:
+    class Twice:
+        async def _made(self) -> AsyncIterator[bytes]:
+            yield b"again"
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self._made()
+
+    answer = Response(200, body=Twice())
+    for _ in range(2):
+        client = FakeClient()
+        x = exchange(snapshot(lambda x: answer), client=client)
+        x.start(forward(x))
+        await settle()
+        assert client.body == b"again"
+
+
+async def test_nothing_runs_before_somebody_wants_the_body() -> None:
+    pieces = Pieces()
+    x = exchange()
+    feed = IteratorFeed(x, pieces)
+    feed.cancel()
+    await settle()
+    assert pieces.asked == 0

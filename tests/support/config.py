@@ -1,0 +1,27 @@
+"""Configurations in texts, loaded as the files that they are in a gateway."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from propylon.config.load import load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from propylon.config.schema import GatewayConfig
+
+
+def load_text(
+    text: str, name: str = "gateway.yaml", *, base_dir: Path = Path(), environment: Mapping[str, str] | None = None
+) -> GatewayConfig:
+    """Write a text to a file that problems call `name`, and load it; files it names are in `base_dir`."""
+    folder = base_dir.absolute()
+    with TemporaryDirectory() as place, contextlib.chdir(place):
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+        return load(path, base_dir=folder, environment=environment).config
