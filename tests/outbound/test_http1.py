@@ -149,6 +149,24 @@ def test_a_connection_that_was_closed_while_it_rested_fails_at_once_and_was_not_
     assert len(wire.pool.given_back) == 1
 
 
+def test_a_connection_that_the_endpoint_closes_while_it_rests_takes_no_exchange() -> None:
+    wire = Wire().feed(LENGTH)
+    wire.connection.finish()
+    wire.connection.eof_received()  # and the transport has still to tell of the end
+    assert not wire.connection.usable
+    wire.begin()
+    assert wire.code == "attempt.closed"
+    assert repr(wire.connection) == "<EndpointConnection closing>"
+
+
+@pytest.mark.parametrize("stream", [LENGTH, CHUNKED], ids=["length", "chunked"])
+def test_a_byte_behind_the_last_piece_of_a_body_is_not_kept(stream: bytes) -> None:
+    head, _, body = stream.partition(b"\r\n\r\n")
+    wire = Wire().feed(head + b"\r\n\r\n", body + b"H")
+    assert wire.body == b"hello"
+    assert not wire.kept()
+
+
 def test_its_text_shows_its_state() -> None:
     wire = Wire(b"POST", send=False)
     assert repr(wire.connection) == "<EndpointConnection begun>"
