@@ -1,4 +1,4 @@
-"""Where a request's body ends, and what follows it."""
+"""Where a body ends, and what follows it, for requests and responses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.http.body_reader import BodyReader
+from propylon.http.body_reader import CHUNKED, UNTIL_CLOSE, BodyReader
 from propylon.http.refusal import Refusal
 
 
@@ -51,3 +51,47 @@ def test_a_malformed_chunk_is_refused_with_the_code_that_was_given() -> None:
     with pytest.raises(Refusal) as caught:
         BodyReader(-1, "read.bad_chunk").feed(b"zz\r\n")
     assert caught.value.code == "read.bad_chunk"
+
+
+class Sink:
+    """Collects what is poured."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        assert data
+        self.pieces.append(data)
+
+
+CODED = b"3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nx: 1\r\n\r\nNEXT"
+FRAMED = [(5, b"abcdeNEXT"), (CHUNKED, CODED), (UNTIL_CLOSE, b"abcdeNEXT")]
+
+
+@pytest.mark.parametrize(("length", "data"), FRAMED, ids=["counted", "chunked", "until close"])
+def test_pouring_is_feeding_whatever_the_cuts(length: int, data: bytes) -> None:
+    ways = [[data], [data[at : at + 1] for at in range(len(data))]]
+    ways += [[data[:at], data[at:]] for at in range(1, len(data))]
+    for way in ways:
+        fed, poured, sink = BodyReader(length, "c"), BodyReader(length, "c"), Sink()
+        got: list[bytes] = []
+        for piece in way:
+            if fed.done:
+                break
+            got += fed.feed(piece)
+            poured.pour(piece, sink)
+            assert sink.pieces == got
+            assert poured.size == fed.size == sum(map(len, got))
+            for name in ("done", "rest", "left", "trailers"):
+                assert getattr(poured, name) == getattr(fed, name)
+        assert b"".join(got) == (b"abcdeNEXT" if length == UNTIL_CLOSE else b"abcde")
+        assert fed.done is (length != UNTIL_CLOSE)
+
+
+def test_only_a_body_that_ends_with_the_connection_is_complete_by_its_end() -> None:
+    for length, data in FRAMED:
+        assert BodyReader(length, "c").close() is (length == UNTIL_CLOSE)
+        reader = BodyReader(length, "c")
+        reader.feed(data)
+        assert reader.close() is True
+        assert reader.done

@@ -1,13 +1,25 @@
-"""Where a request's body ends: counted by Content-Length or decoded from chunks (RFC 9112 6)."""
+"""Where a body ends: counted by Content-Length, decoded from chunks, or with the connection (RFC 9112 6.3)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 from propylon.http.chunked import ChunkedDecoder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from propylon.http.headers import Pair
+
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2  # of responses only: a request without a length has no body (RFC 9112 6.3, rule 7)
+
+
+class Sink(Protocol):
+    """What takes the payload."""
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece."""
 
 
 class BodyReader:
@@ -15,42 +27,72 @@ class BodyReader:
 
     Attributes:
         done: the body is complete.
-        rest: what followed the body; it belongs to the next message.
-        size: payload bytes so far.
+        rest: what followed the body; it belongs to the next message, if there may be one.
+        trailers: the trailer fields, once the body is complete.
     """
 
-    __slots__ = ("_decoder", "_left", "done", "rest", "size")
+    __slots__ = ("_decoder", "_left", "_length", "done", "rest", "trailers")
 
     def __init__(self, length: int, code: str) -> None:
-        """`length` in bytes, or -1 for chunks; `code` is what a malformed chunk is refused with."""
-        self._decoder = ChunkedDecoder(code) if length < 0 else None
-        self._left = length
-        self.done = length == 0
+        """`length` in bytes, `CHUNKED` or `UNTIL_CLOSE`; `code` is what a malformed chunk is refused with."""
+        self._decoder = ChunkedDecoder(code) if length == CHUNKED else None
+        self._length = self._left = length
+        self.done = not length
         self.rest = b""
-        self.size = 0
+        self.trailers: list[Pair] = []
 
     @property
     def left(self) -> int:
-        """Bytes to come; -1 if nobody knows."""
+        """Bytes to come; negative if that is not known."""
         return self._left
 
     @property
-    def trailers(self) -> list[Pair]:
-        """The trailer fields."""
-        return self._decoder.trailers if self._decoder is not None else []
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Take what arrived and return the payload in it. Raises `Refusal`."""
+    def size(self) -> int:
+        """Payload bytes so far."""
         if self._decoder is not None:
-            pieces = self._decoder.feed(data)
-            self.size += sum(map(len, pieces))
-            self.done, self.rest = self._decoder.done, self._decoder.rest
+            return self._decoder.size
+        return self._length - self._left
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        """Take what arrived and return the payload in it. Raises `Refusal`."""
+        decoder = self._decoder
+        if decoder is not None:
+            pieces = decoder.feed(data)
+            if decoder.done:
+                self._decoded(decoder)
             return pieces
-        size = len(data)
-        if size > self._left:
-            size = self._left
-            data, self.rest = data[:size], data[size:]
-        self._left -= size
-        self.size += size
-        self.done = not self._left
-        return [data] if data else []
+        if self._length < 0 or len(data) < self._left:
+            self._left -= len(data)
+        else:
+            data, self.rest = data[: self._left], data[self._left :]
+            self._left = 0
+            self.done = True
+        return (data,) if data else ()
+
+    def pour(self, data: bytes, sink: Sink) -> None:
+        """Take what arrived and feed the payload in it to `sink`. Raises `Refusal`.
+
+        A piece of a counted body, which is most of what is ever read, makes no sequence of pieces here.
+        """
+        left = self._left - len(data)
+        if left >= 0:
+            self._left = left
+            self.done = not left
+            sink.feed(data)
+        elif (decoder := self._decoder) is None:
+            for piece in self.feed(data):
+                sink.feed(piece)
+        else:
+            for piece in decoder.feed(data):
+                sink.feed(piece)
+            if decoder.done:
+                self._decoded(decoder)
+
+    def close(self) -> bool:
+        """Take the end of the connection, and return whether the body is complete."""
+        if self._length == UNTIL_CLOSE:
+            self.done = True
+        return self.done
+
+    def _decoded(self, decoder: ChunkedDecoder) -> None:
+        self.done, self.rest, self.trailers = True, decoder.rest, decoder.trailers

@@ -7,7 +7,6 @@ only, extensions are checked, counted and dropped, trailers are counted and kept
 from __future__ import annotations
 
 import re
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from propylon.http.forwarded import GATEWAY_OWNED
@@ -34,12 +33,8 @@ _SIZES = {form % size: size for size in range(1, 4096) for form in (b"%x", b"%X"
 """The sizes that are written in up to three digits, without zeros in front."""
 
 
-class _State(Enum):
-    SIZE = auto()
-    DATA = auto()
-    DATA_END = auto()
-    TRAILER = auto()
-    DONE = auto()
+# What a decoder reads. Numbers, as CPython 3.11 calls a function for each member of an Enum that is looked at.
+_READ_SIZE, _READ_DATA, _READ_DATA_END, _READ_TRAILER, _READ_ALL = range(5)
 
 
 class ChunkedDecoder:
@@ -48,18 +43,22 @@ class ChunkedDecoder:
     Attributes:
         done: the last chunk and the trailer section have been read.
         rest: what followed the body; it belongs to the next message.
+        size: payload bytes so far.
         trailers: the trailer fields, for whoever asked for them.
     """
 
-    __slots__ = ("_buffer", "_extension_bytes", "_left", "_state", "_trailer_bytes", "code", "done", "rest", "trailers")
+    __slots__ = (
+        "_buffer", "_extension_bytes", "_left", "_state", "_trailer_bytes", "code", "done", "rest", "size", "trailers",
+    )  # fmt: skip
 
     def __init__(self, code: str) -> None:
         """`code` is what a `Refusal` is raised with: read.bad_chunk for a client, relay.bad_chunk for an endpoint."""
         self.code = code
         self.done = False
         self.rest = b""
+        self.size = 0
         self.trailers: list[Pair] = []
-        self._state = _State.SIZE
+        self._state = _READ_SIZE
         self._buffer = b""
         self._left = 0
         self._extension_bytes = 0
@@ -68,10 +67,12 @@ class ChunkedDecoder:
     def feed(self, data: bytes) -> list[bytes]:
         """Take what arrived and return the payload in it. Raises `Refusal` at the first wrong byte."""
         # The common case of a stream: one chunk, as it was flushed, and nothing else.
-        if self._state is _State.SIZE and not self._buffer:
+        if self._state == _READ_SIZE and not self._buffer:
             line = data[:4].partition(b"\r")[0]
             start = len(line) + 2
-            if len(data) == start + _SIZES.get(line, -1) + 2 and data[start - 1] == _LF and data.endswith(b"\r\n"):
+            size = _SIZES.get(line, -1)
+            if len(data) == start + size + 2 and data[start - 1] == _LF and data.endswith(b"\r\n"):
+                self.size += size
                 return [data[start:-2]]
         if self._buffer:
             data = self._buffer + data
@@ -79,20 +80,21 @@ class ChunkedDecoder:
         payload: list[bytes] = []
         position, end = 0, len(data)
         while position < end and not self.done:
-            if self._state is _State.DATA:
+            if self._state == _READ_DATA:
                 piece = data[position : position + self._left]
                 payload.append(piece)
+                self.size += len(piece)
                 position += len(piece)
                 self._left -= len(piece)
                 if not self._left:
-                    self._state = _State.DATA_END
-            elif self._state is _State.DATA_END:
+                    self._state = _READ_DATA_END
+            elif self._state == _READ_DATA_END:
                 if end - position < 2 and data[position] == 13:
                     break
                 if data[position : position + 2] != b"\r\n":
                     raise Refusal(self.code, "chunk data is not followed by CRLF (RFC 9112 7.1)")
                 position += 2
-                self._state = _State.SIZE
+                self._state = _READ_SIZE
             else:
                 line_end = self._line_end(data, position)
                 if line_end < 0:
@@ -107,21 +109,21 @@ class ChunkedDecoder:
 
     def _line_end(self, data: bytes, start: int) -> int:
         """Find the CRLF that ends the line at `start`; -1 if it has not arrived."""
-        limit = MAX_LINE_BYTES if self._state is _State.SIZE else MAX_TRAILER_BYTES
+        limit = MAX_LINE_BYTES if self._state == _READ_SIZE else MAX_TRAILER_BYTES
         end = data.find(b"\r\n", start, start + limit + 2)
         line = data[start : end if end >= 0 else min(len(data), start + limit + 2)]
         if end < 0 and line.endswith(b"\r"):
             line = line[:-1]
         if b"\n" in line or b"\r" in line:
             raise Refusal(self.code, "a chunk line does not end in CRLF (RFC 9112 7.1)")
-        if end < 0 and self._state is _State.SIZE and line and line[:1] not in b"0123456789abcdefABCDEF":
+        if end < 0 and self._state == _READ_SIZE and line and line[:1] not in b"0123456789abcdefABCDEF":
             raise Refusal(self.code, "a chunk size is not hexadecimal (RFC 9112 7.1)")
         if len(line) > limit:
             raise Refusal(self.code, f"a line of the chunked coding is longer than {limit} bytes")
         return end
 
     def _line(self, line: bytes) -> None:
-        if self._state is _State.TRAILER:
+        if self._state == _READ_TRAILER:
             self._trailer(line)
             return
         match = _LINE.fullmatch(line)
@@ -131,11 +133,11 @@ class ChunkedDecoder:
         if self._extension_bytes > MAX_EXTENSION_BYTES:
             raise Refusal(self.code, f"more than {MAX_EXTENSION_BYTES} bytes of chunk extensions")
         self._left = int(match[1], 16)
-        self._state = _State.DATA if self._left else _State.TRAILER
+        self._state = _READ_DATA if self._left else _READ_TRAILER
 
     def _trailer(self, line: bytes) -> None:
         if not line:
-            self._state = _State.DONE
+            self._state = _READ_ALL
             self.done = True
             return
         self._trailer_bytes += len(line)

@@ -19,6 +19,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.forward import forward
 from propylon.http.refusal import Refusal
 from propylon.http.request_reader import EMPTY_LINE
+from propylon.http.websocket import UPGRADE
 from propylon.inbound.http1_body import CUT_OFF, RequestBodies
 from propylon.inbound.http1_state import (
     ANSWERING,
@@ -34,7 +35,7 @@ from propylon.inbound.http1_state import (
     PIPELINED,
     TUNNEL,
 )
-from propylon.inbound.http1_writer import UPGRADE, status_line
+from propylon.inbound.http1_writer import status_line
 from propylon.inbound.peer import Peer
 from propylon.transport.flow import NOBODY
 from propylon.transport.stream import TransportStream

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
+from propylon.http.websocket import UPGRADE
 from propylon.inbound.http1_state import (
     ANSWERING,
     BODY,
@@ -25,7 +26,7 @@ from propylon.inbound.http1_state import (
     TUNNEL,
     State,
 )
-from propylon.inbound.http1_writer import CONTINUE, UPGRADE, ResponseWriter
+from propylon.inbound.http1_writer import CONTINUE, ResponseWriter
 
 if TYPE_CHECKING:
     from propylon.engine.sides import Head

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-UPGRADE: Final = b"upgrade: websocket\r\nconnection: upgrade\r\n"
 JOIN_BYTES: Final = 16384  # larger pieces are not copied into one string with their chunk's size
 
 

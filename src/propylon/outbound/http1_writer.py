@@ -1,0 +1,161 @@
+"""The half of a connection to an endpoint that writes requests, and waits while the endpoint does not take them.
+
+What it writes was made by the gateway: the framing is decided here and nowhere else (RFC 9112 6), and a body that is
+not as long as was said never leaves as if it were.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from propylon.engine.body import Body
+from propylon.engine.errors import GatewayError
+from propylon.engine.sides import UNKNOWN
+from propylon.http.chunked import LAST_CHUNK
+from propylon.http.websocket import UPGRADE
+from propylon.outbound.http1_states import ANSWERED, BEGUN, COMPLETE, EARLY, OPENING, RECEIVING, SENDING, WAITING
+from propylon.transport.flow import FlowControl
+from propylon.transport.unsent import unsent_bytes
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from propylon.engine.body import BodySource
+    from propylon.engine.exchange import Exchange
+    from propylon.engine.sides import Client
+    from propylon.http.headers import Pair
+    from propylon.http.request_head import RequestFields
+    from propylon.outbound.http1_states import State
+
+_WHOLE = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n"
+_WITH_BODY = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bcontent-length: %d\r\n\r\n%b"
+
+
+class RequestWriter(FlowControl):
+    """Writes one request after the other to a transport.
+
+    Attributes:
+        exchange: what the connection carries, if anything.
+        request_sent: the whole request has been written.
+        state: what the connection is about (`http1_states`).
+    """
+
+    __slots__ = ("_held_source", "_owed", "_transport", "exchange", "request_sent", "state")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state: State = OPENING
+        self.exchange: Exchange | None = None
+        self.request_sent = False
+        self._transport: asyncio.Transport | None = None
+        self._owed = 0
+        self._held_source: BodySource | Client | None = None
+
+    def send(
+        self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, body: bytes | None
+    ) -> None:
+        """Send a whole request."""
+        self.request_sent = True
+        x = self.exchange
+        if self.state is not BEGUN or x is None or self._transport is None:
+            return
+        self.state = WAITING
+        fields = x.fields
+        own = _own_fields(fields) if fields.wants_trailers or fields.websocket else b""
+        if body is None:
+            self._transport.write(_WHOLE % (method, path, authority, block, added, own))
+        else:
+            size = len(body)
+            self._transport.write(_WITH_BODY % (method, path, authority, block, added, own, size, body))
+
+    def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
+        """Send the head of a request whose body follows."""
+        x = self.exchange
+        if self.state is not BEGUN or x is None or self._transport is None:
+            return
+        self.state = SENDING
+        self._owed = length
+        own = b"transfer-encoding: chunked\r\n" if length == UNKNOWN else b"content-length: %d\r\n" % length
+        fields = x.fields
+        if fields.wants_trailers or fields.websocket:
+            own = _own_fields(fields) + own
+        self._transport.write(_WHOLE % (method, path, authority, block, added, own))
+
+    def write_body(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        if self._transport is None:
+            return
+        if self._owed == UNKNOWN:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        elif len(data) > self._owed:
+            self._fail(GatewayError("gateway.failed", log="more of a body than its Content-Length said"))
+            return
+        else:
+            self._owed -= len(data)
+        if self.stalled:
+            self._unsent += len(data)  # so that what is taken shows, whatever is added
+        self._transport.write(data)
+
+    def end_body(self, trailers: list[Pair]) -> None:
+        """Send the end of the body. A client's trailers end here: no service asked for them (RFC 9110 6.5.1)."""
+        if self._owed > 0 and self._transport is not None:
+            self._fail(GatewayError("gateway.failed", log="less of a body than its Content-Length said"))
+            return
+        self.request_sent = True
+        if self.state is SENDING:
+            self.state = WAITING
+        elif self.state is EARLY:
+            self.state = RECEIVING
+        elif self.state is ANSWERED:
+            self.state = COMPLETE
+        else:  # the connection has gone meanwhile
+            return
+        if self._owed == UNKNOWN and self._transport is not None:
+            self._transport.write(LAST_CHUNK)
+        self._await_response()
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the endpoint does not take what is written to it."""
+        return self._held_source is not None
+
+    def pause_writing(self) -> None:
+        """The endpoint takes no more of the request's body: wherever it comes from waits too."""
+        x = self.exchange
+        if x is not None:
+            source: BodySource | Client = x.body.source if isinstance(x.body, Body) else x.client
+            source.hold(self)
+            self._held_source = source
+            self._unsent = self._count_unsent()
+            x.arm(x.timeouts.idle, "attempt.stalled")
+
+    def resume_writing(self) -> None:
+        """The endpoint takes the request's body again."""
+        source, self._held_source = self._held_source, None
+        x = self.exchange
+        if x is not None and source is not None:
+            x.disarm()
+            if self.request_sent:
+                self._await_response()
+            source.release(self)
+
+    def _line(self) -> asyncio.Transport | None:
+        return self._transport
+
+    def _count_unsent(self) -> int:
+        return unsent_bytes(self._transport)
+
+    def _await_response(self) -> None:
+        """Let the endpoint's time run: the whole request is out."""
+        raise NotImplementedError
+
+    def _fail(self, error: GatewayError) -> None:
+        """Let the exchange fail, and close the connection."""
+        raise NotImplementedError
+
+
+def _own_fields(fields: RequestFields) -> bytes:
+    """Return the fields that end at this hop."""
+    # RFC 9110 10.1.4: the option must come with the field
+    trailers = b"te: trailers\r\nconnection: te\r\n" if fields.wants_trailers else b""
+    return trailers + UPGRADE if fields.websocket else trailers
