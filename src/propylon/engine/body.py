@@ -160,12 +160,12 @@ class Body:
         return b"".join(self._held)
 
     def detach(self) -> None:
-        """Throw away what follows: nobody wants it any more."""
-        self._sink = _NOWHERE
+        """Throw away what follows: nobody wants it any more. Of a body that has ended, what is held may still be read."""
         if not self.ended:
+            self._sink = _NOWHERE
             self._fail_taps(GatewayError("relay.client_gone"))
-        self._held.clear()
-        self._held_bytes = 0
+            self._held.clear()
+            self._held_bytes = 0
         self._release()
 
     async def read(self) -> bytes:
