@@ -160,7 +160,7 @@ class Body:
         return b"".join(self._held)
 
     def detach(self) -> None:
-        """Throw away what follows: nobody wants it any more. Of a body that has ended, what is held may still be read."""
+        """Throw away what follows: nobody wants it any more. What is held of one that has ended can still be read."""
         if not self.ended:
             self._sink = _NOWHERE
             self._fail_taps(GatewayError("relay.client_gone"))

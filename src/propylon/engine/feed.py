@@ -48,26 +48,32 @@ class IteratorFeed:
 
     def release(self, owner: object) -> None:
         """Ask for pieces again, if nobody else holds it."""
+        if owner not in self._holders:
+            return
         self._holders = self._holders - {owner}
-        if not self._holders and self._free is not None and not self._free.done():
+        if self._holders or self._task is None or self._task.done():
+            return
+        self._arm()
+        if self._free is not None and not self._free.done():
             self._free.set_result(None)
 
     def cancel(self) -> None:
-        """Ask for nothing more."""
+        """Ask for nothing more, and tell who taps the body if its end has not come."""
         if self._task is not None:
             self._task.cancel()
+        self.body.detach()
 
     async def _run(self) -> None:
         x, body = self._exchange, self.body
         try:
+            await self._released()
             self._arm()
             async for piece in self._pieces:
                 if not isinstance(piece, bytes):
                     raise TypeError(f"a piece of a body is bytes, not {piece!r}")
                 if piece:
                     body.feed(piece)
-                if self._holders:
-                    await self._released()
+                await self._released()
                 self._arm()
         except Exception as error:
             body.fail(error if isinstance(error, GatewayError) else failed(x, "body", "response.policy_failed", error))
