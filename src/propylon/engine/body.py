@@ -162,11 +162,18 @@ class Body:
     def detach(self) -> None:
         """Throw away what follows: nobody wants it any more. What is held of one that has ended can still be read."""
         if not self.ended:
-            self._sink = _NOWHERE
             self._fail_taps(GatewayError("relay.client_gone"))
+        if not self.ended or self._sink is not None:
+            self._sink = _NOWHERE
             self._held.clear()
             self._held_bytes = 0
         self._release()
+
+    def free(self) -> None:
+        """Let go of its source and its exchange, which lead back to it: nothing more comes, or is wanted."""
+        self.detach()
+        self.source = _DELIVERED
+        self.watcher = None
 
     async def read(self) -> bytes:
         """Wait for the next piece; empty at the end. For async policies only: it waits as a Task does.

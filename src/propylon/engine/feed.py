@@ -61,7 +61,7 @@ class IteratorFeed:
         """Ask for nothing more, and tell who taps the body if its end has not come."""
         if self._task is not None:
             self._task.cancel()
-        self.body.detach()
+        self.body.free()
 
     async def _run(self) -> None:
         x, body = self._exchange, self.body

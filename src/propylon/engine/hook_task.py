@@ -56,7 +56,10 @@ async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
         x.disarm_policy(task)
     if task.cancelled():
         raise RuntimeError(f"policy {name} cancelled itself")
-    return task.result()
+    try:
+        return task.result()
+    finally:
+        del task  # as in `HookSteps.result`
 
 
 def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
@@ -100,8 +103,12 @@ class HookSteps(Coroutine[Any, Any, Any]):
 
     def result(self) -> Any:
         """Return what it returned in the first step, or raise what it raised."""
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # whose traceback leads here: a circle would have to wait for the collector
         return self._value
 
     def send(self, value: Any) -> Any:

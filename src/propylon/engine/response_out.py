@@ -53,10 +53,14 @@ async def sent(x: Exchange) -> None:
         GatewayError: what made the body failed, or what ended the exchange.
     """
     content = x.response.content if x.response is not None else b""
-    while not _is_out(x, content):
-        if isinstance(content, Body) and content.error is not None:
-            raise content.error
-        await x.pause()
+    try:
+        while not _is_out(x, content):
+            if isinstance(content, Body) and content.error is not None:
+                raise content.error
+            await x.pause()
+    finally:
+        if isinstance(content, Body):
+            content.watcher = None  # a circle would have to wait for the collector
 
 
 def _is_out(x: Exchange, content: bytes | Body) -> bool:

@@ -90,7 +90,7 @@ class SubrequestResponse(NamedTuple):
 class Subrequest(SubrequestClient):
     """One request of the gateway's own. It is sent once."""
 
-    __slots__ = ("_depth",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -107,11 +107,11 @@ class Subrequest(SubrequestClient):
             parent: the exchange for which it is made, if any: it belongs to the same configuration, and the service is
                 told about the same client.
         """
-        super().__init__(NO_CLIENT if parent is None else parent.origin)
+        above = None if parent is None else parent.client
+        depth = above.depth + 1 if isinstance(above, SubrequestClient) else 1
+        super().__init__(NO_CLIENT if parent is None else parent.origin, depth)
         self.exchange = Exchange(self, NO_GATEWAY if parent is None else parent.snapshot, method, path, query)
         self.exchange.id = _new_id()
-        above = None if parent is None else parent.client
-        self._depth: int = above._depth + 1 if isinstance(above, Subrequest) else 1
 
     @classmethod
     def of(cls, x: Exchange) -> Self:
@@ -196,7 +196,7 @@ class Subrequest(SubrequestClient):
             GatewayError: attempt.total_timeout; relay.truncated if it ended without an answer; admit.loop for one that
                 was made for one, and so on, more than `MAX_DEPTH` times.
         """
-        if self._depth > MAX_DEPTH:
+        if self.depth > MAX_DEPTH:
             raise GatewayError("admit.loop", log=f"{self!r} is made for itself")
         x = self.exchange
         if x.changed_request is not None:
