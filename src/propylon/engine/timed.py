@@ -83,8 +83,8 @@ class Timed(Stepped):
             self.client.due = self.deadline
 
     def arm_relay(self, upstream: Upstream) -> None:
-        """Let the response's next bytes arrive in `timeouts.idle`, once the whole request is out."""
-        if upstream.request_sent and not upstream.complete:
+        """Let the response's next bytes arrive in `timeouts.idle`, once the request is out and nobody holds them."""
+        if upstream.request_sent and not upstream.complete and not upstream.held:
             seconds = self.timeouts.idle
             if upstream.head is not None and upstream.head.event_stream:
                 seconds = self.timeouts.event_stream
