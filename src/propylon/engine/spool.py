@@ -73,14 +73,15 @@ class FileSource:
     def release(self, owner: object) -> None:
         """Feed the body again, if nobody else holds it."""
         self._holds.discard(owner)
-        self._feed()
+        if not self._holds:  # later: who releases it may be about to give the request up
+            asyncio.get_running_loop().call_soon(self._feed)
 
     def _feed(self) -> None:
         if self._running or self._file.closed:
             return
         self._running = True
         try:
-            while not self._holds and not self.body.ended:
+            while not self._holds and not self.body.ended and not self._file.closed:
                 self._file.seek(self._offset)  # a policy may have read it meanwhile
                 data = self._file.read(PIECE_BYTES)
                 self._offset += len(data)
