@@ -188,7 +188,9 @@ class Listeners:
 
     def abandon(self, plan: Plan) -> None:
         """Close what was opened for a plan that is not carried out."""
-        _close([step.entrance for step in plan.steps if step.entrance not in self._entrances])
+        new = [step.entrance for step in plan.steps if step.entrance not in self._entrances]
+        _close(new)
+        self._drain(new)
 
     def commit(self, plan: Plan) -> None:
         """Let a plan whose addresses are open take effect: on new connections, and on listeners that are gone."""
@@ -201,7 +203,10 @@ class Listeners:
         gone = [each for each in self._entrances if each not in kept]
         self._entrances = kept
         _close(gone)
-        for connection in [each for each in self._connections.open if each.listener in gone]:
+        self._drain(gone)
+
+    def _drain(self, entrances: Sequence[Entrance]) -> None:
+        for connection in [each for each in self._connections.open if each.listener in entrances]:
             connection.drain(None)
 
     def close(self) -> None:
