@@ -1,29 +1,29 @@
-"""The states of a connection to an endpoint, and which of them may follow each other.
+"""The states of a connection to an endpoint, and their transitions.
 
-A connection carries one exchange at a time, and rests in its pool between two of them. The two directions of an
-exchange move by themselves: an endpoint may answer before it has the whole request (RFC 9112 9.5). So while one is
-under way, a state says how far both have come:
+A connection carries one exchange at a time, and is idle in its pool between two of them. The two directions of an
+exchange are independent: an endpoint may respond before it has the complete request (RFC 9112 9.5). So during an
+exchange, the state combines the progress of both:
 
-                          no head yet    body under way    whole response
-    request under way     SENDING        EARLY             ANSWERED
-    whole request sent    WAITING        RECEIVING         COMPLETE
+                          no head yet    receiving body    response complete
+    sending request       SENDING        EARLY             ANSWERED
+    request sent          WAITING        RECEIVING         COMPLETE
 
-The request moves down, the response to the right, and nothing moves back. Only from COMPLETE a connection comes to
-rest again, and only if the endpoint keeps it and sent not one byte more: with half a request or half a response on the
-line, the next message could be read in two ways (RFC 9112 9.3, 9.6). From every other state it can only be closed.
+Transitions go down for the request and right for the response, never back. Only from COMPLETE a connection becomes idle
+again, and only if the endpoint keeps it and sent no further byte: after an incomplete request or response, the next
+message could be misinterpreted (RFC 9112 9.3, 9.6). From every other state it can only be closed.
 
-A byte is an answer only in these six states. Before a request (IDLE, BEGUN) it answers nothing that was asked
-(RFC 9112 9.2), behind a whole response it belongs to none: both close the connection.
+Bytes are part of a response only in these six states. Before a request (IDLE, BEGUN) they are unsolicited
+(RFC 9112 9.2), as they are after a complete response: both close the connection.
 
-A 101 to a request that asked for it ends HTTP on the connection (RFC 9110 7.8): nothing is read in SWITCHING, and in
-SWITCHED the transport belongs to the tunnel, whose end the connection is told.
+A 101 to a request for it ends HTTP on the connection (RFC 9110 7.8): nothing is read in SWITCHING, and in SWITCHED the
+transport belongs to the tunnel, which reports its end to the connection.
 
-CLOSING is closed by the gateway, or by the endpoint while it rested, and the transport has still to confirm it; CLOSED
-has no transport any more. An exchange that is under way then has failed, unless its response was complete, or the end
-of the connection is the end of its body (RFC 9112 6.3).
+CLOSING: closed by the gateway, or by the endpoint while idle, and not yet confirmed by the transport; CLOSED: without a
+transport. An exchange in flight then has failed, unless its response was complete, or its body ends with the connection
+(RFC 9112 6.3).
 
-Two things are no states, as they go with any: who holds the reading back (`FlowControl`), and whether the endpoint
-takes what is written (`stalled`).
+Two properties are independent of the state: the holders of reading (`FlowControl`), and whether the endpoint is stalled
+(`stalled`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Final
 
 
 class State:
-    """A state; there is one object for each, compared by `is`."""
+    """A state: one object for each, compared with `is`."""
 
     __slots__ = ("_name",)
 
@@ -43,22 +43,22 @@ class State:
         return self._name
 
 
-OPENING: Final = State("opening")  # there is no transport yet
+OPENING: Final = State("opening")  # no transport yet
 IDLE: Final = State("idle")  # no exchange
-BEGUN: Final = State("begun")  # it has an exchange, and nothing of it is sent
+BEGUN: Final = State("begun")  # an exchange, nothing sent yet
 SENDING: Final = State("sending")
 WAITING: Final = State("waiting")
 EARLY: Final = State("early")
 RECEIVING: Final = State("receiving")
 ANSWERED: Final = State("answered")
 COMPLETE: Final = State("complete")
-SWITCHING: Final = State("switching")  # a 101 has come, nobody has taken the transport yet
+SWITCHING: Final = State("switching")  # a 101 was received, the transport is not handed over yet
 SWITCHED: Final = State("switched")
 CLOSING: Final = State("closing")
 CLOSED: Final = State("closed")
 
-# The methods of the connection name the state they set: a look-up at each step would cost more than the step. The tests
-# drive a connection at random and hold it to this table: no transition is missing here, and none is never seen.
+# Not checked at run time, since the look-up would cost more than the transition: methods name the state that they set.
+# The tests drive a connection at random and check it against this table: none is missing, and each is seen.
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     OPENING: frozenset({IDLE}),
     IDLE: frozenset({BEGUN, CLOSING, CLOSED}),
