@@ -89,7 +89,7 @@ class Service:
         self._directory: Directory | None = None
         self._candidates: tuple[Endpoint, ...] = ()
         self.only: Endpoint | None = None
-        self._unrestricted = False  # nothing but the algorithm and slow start has a say in who is chosen
+        self._unrestricted = False  # only the algorithm and slow start determine the choice
         self._rules = Rules(settings.passive.share if settings.passive else 0.0, settings.panic, settings.zone)
         self._stale = False
         self._refreshed_at = -inf
@@ -152,21 +152,21 @@ class Service:
             cold: new ones begin with slow start, if configured.
         """
         assert self._directory is not None
-        known = set(self.endpoints)
-        urls = {each.url for each in known}  # one with another weight is recreated, but not new
-        made = tuple(self._directory.endpoint(self, each) for each in found)
-        self.found, self.endpoints = tuple(found), made
-        for gone in known.difference(made):
-            gone.vitals.users.discard(self)
-            self._directory.drop(self, gone)
+        previous = set(self.endpoints)
+        urls = {each.url for each in previous}  # one with another weight is recreated, but not new
+        created = tuple(self._directory.endpoint(self, each) for each in found)
+        self.found, self.endpoints = tuple(found), created
+        for removed in previous.difference(created):
+            removed.vitals.users.discard(self)
+            self._directory.drop(self, removed)
         now = self._clock()
         warm = {each.url: since for each, since in self._warming.items()}
-        self._warming = {each: warm[each.url] for each in made if each.url in warm}
-        for endpoint in made:
+        self._warming = {each: warm[each.url] for each in created if each.url in warm}
+        for endpoint in created:
             endpoint.vitals.users.add(self)
             if cold and endpoint.url not in urls:
                 self._warm_up(endpoint, now)
-        self._open = {each for each in made if each.breaker is not None and each.breaker.state != "closed"}
+        self._open = {each for each in created if each.breaker is not None and each.breaker.state != "closed"}
         if self._open or self._warming:
             self._directory.watch(self)
         self.refresh()

@@ -120,7 +120,7 @@ class Provider:
         self._truncated = False
 
     async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
-        """Yield the endpoints of each answer, at the end of its TTL."""
+        """Yield the endpoints of each answer; the next query is sent at the end of its TTL."""
         while True:
             try:
                 async with asyncio.timeout(ROUND_TIMEOUT_S):
