@@ -84,6 +84,11 @@ class MemoryClient(Flow):
             await asyncio.sleep(_DEADLINE_SECONDS)
             x.check(monotonic())
 
+    @property
+    def protocol(self) -> str:
+        """What a client would speak."""
+        return "HTTP/1.1"
+
     def origin(self, x: Exchange) -> Origin:
         """Tell who the client is, as a connection from its address would."""
         host = x.host.text if x.host is not None else b""
