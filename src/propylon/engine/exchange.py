@@ -16,6 +16,7 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import NO_RULES
 from propylon.engine.message import Request, Response
+from propylon.engine.step_times import StepTimes, step_times
 from propylon.engine.timed import Timed
 from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.target import PathRules, TargetError, canonical_path
@@ -63,6 +64,8 @@ class Exchange(Timed):
         tunnel_settings: how a tunnel behind a 101 is watched, if a policy said so.
         state: a dictionary for policies' own values.
         body_limit: the largest request body in bytes, or `None`.
+        bytes_in: what the client has sent for it, head and framing included.
+        bytes_out: what the client was sent for it, head and framing included; written, and not yet received.
         extra_fields: lines for the header section of the client's answer, each with its CRLF.
         stream_rules: what is done with event streams; replace it with `set_stream_rules`.
     """
@@ -78,6 +81,8 @@ class Exchange(Timed):
         "attempts",
         "body",
         "body_limit",
+        "bytes_in",
+        "bytes_out",
         "client_method",
         "endpoint",
         "error",
@@ -145,6 +150,7 @@ class Exchange(Timed):
         self.error: GatewayError | None = None
         self.status = 0
         self.body_limit: int | None = None
+        self.bytes_in = self.bytes_out = 0
         self._request: Request | None = None
         self._headers: Headers | None = None
         self._state: dict[str, Any] | None = None
@@ -224,6 +230,16 @@ class Exchange(Timed):
     def client_address(self) -> bytes:
         """The client's address, counted from the right through trusted proxies."""
         return self.origin.client
+
+    @property
+    def protocol(self) -> str:
+        """What the client speaks: `HTTP/1.1` or `HTTP/1.0`; `internal` for a request of the gateway's own."""
+        return self.client.protocol
+
+    @property
+    def step_times(self) -> StepTimes:
+        """Seconds for each step; complete in `on_done`."""
+        return step_times(self)
 
     @property
     def client_certificate(self) -> ClientCertificate | None:

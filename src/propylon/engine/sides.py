@@ -87,13 +87,17 @@ class ByteStream(Protocol):
 
 
 class Client(Protocol):
-    """The side of an exchange where the request came from.
+    """The side of an exchange where the request came from. It adds what it reads and writes to the exchange's counts.
 
     Attributes:
         due: when the exchange has to be checked, at the earliest; the exchange lowers it, its `check` raises it.
     """
 
     due: float
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of the exchange under way, as `HTTP/1.1`."""
 
     @property
     def client_certificate(self) -> ClientCertificate | None:

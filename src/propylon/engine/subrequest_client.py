@@ -78,6 +78,11 @@ class SubrequestClient:
         self.exchange.check(monotonic())
 
     @property
+    def protocol(self) -> str:
+        """No protocol: there is no connection."""
+        return "internal"
+
+    @property
     def client_certificate(self) -> ClientCertificate | None:
         """There is no client."""
         return None

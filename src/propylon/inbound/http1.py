@@ -213,6 +213,7 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
         self._minor = line.minor
         self._keep = (not fields.close if line.minor else fields.keep_alive) and not self._intake.draining
         self.exchange = x
+        x.bytes_in = end
         self.deadline = inf
         self._probed = False
         if fields.chunked or fields.length >= 0:
@@ -265,6 +266,11 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
     # the engine's side, in addition to `ResponseWriter`
 
     @property
+    def protocol(self) -> str:
+        """The protocol version of the request."""
+        return "HTTP/1.1" if self._minor else "HTTP/1.0"
+
+    @property
     def client_certificate(self) -> ClientCertificate | None:
         """The client's verified certificate."""
         tls = self._peer.tls
@@ -282,7 +288,10 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
         self._state = TUNNEL
         self._holders = NO_HOLDERS
         early, self._buffer = self._buffer, b""
-        transport.write(b"%b%b%b%b\r\n" % (status_line(head), head.block, added, UPGRADE))
+        data = b"%b%b%b%b\r\n" % (status_line(head), head.block, added, UPGRADE)
+        if self.exchange is not None:
+            self.exchange.bytes_out += len(data)
+        transport.write(data)
         stalled, self._stalled = self._stalled, False
         self.deadline = inf
         return TransportStream(transport, self, early, stalled=stalled, ended=self._half_closed)

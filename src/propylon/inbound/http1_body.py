@@ -41,9 +41,11 @@ class RequestBodies(Lifetime):
         pieces = reader.feed(self._buffer)
         if reader.done:
             self._state = ANSWERING
+            x.bytes_in += len(self._buffer) - len(reader.rest)
             self._buffer = reader.rest
             x.body = b"".join(pieces)
             return
+        x.bytes_in += len(self._buffer)
         expects = fields.expects_continue and self._minor == 1 and not reader.size
         self._state = EXPECTING if expects else BODY
         self._buffer = b""
@@ -66,6 +68,7 @@ class RequestBodies(Lifetime):
         except Refusal as refusal:
             self._fail_body(GatewayError(refusal.code, refusal.detail))
             return
+        x.bytes_in += len(data) - len(reader.rest)
         if x.body_limit is not None and reader.size > x.body_limit:
             self._fail_body(GatewayError("request.body_too_large", f"the body is larger than {x.body_limit} bytes"))
             return

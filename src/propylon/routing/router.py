@@ -1,6 +1,6 @@
 """The router: finds the route of a request.
 
-Precedence of rules that match, in this order:
+Precedence of rules that match; each criterion decides between rules that are equal by the earlier ones:
 
 1. the higher `priority`;
 2. the more specific host: exact, then the longer `*.example.com`, then any; with a port before without;

@@ -84,6 +84,11 @@ class MemoryClient(Flow):
             await asyncio.sleep(_DEADLINE_SECONDS)
             x.check(monotonic())
 
+    @property
+    def protocol(self) -> str:
+        """The protocol version of the request."""
+        return "HTTP/1.1"
+
     def origin(self, x: Exchange) -> Origin:
         """Return the client's identity, as a connection from its address would."""
         host = x.host.text if x.host is not None else b""

@@ -99,6 +99,8 @@ async def tunnel(x: Exchange, upstream: Upstream) -> None:
             await x.pause()
         except GatewayError as error:
             made.refuse(error)
+    x.bytes_in += made.from_client.bytes
+    x.bytes_out += made.from_service.bytes
     if made.error is not None:
         raise made.error
 
