@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
@@ -61,14 +62,19 @@ class IteratorFeed:
         x, body = self._exchange, self.body
         try:
             self._arm()
-            async for piece in self._pieces:
-                if not isinstance(piece, bytes):
-                    raise TypeError(f"a piece of a body is bytes, not {piece!r}")
-                if piece:
-                    body.feed(piece)
-                if self._holders:
-                    await self._released()
-                self._arm()
+            pieces = aiter(self._pieces)
+            try:
+                async for piece in pieces:
+                    if not isinstance(piece, bytes):
+                        raise TypeError(f"a piece of a body is bytes, not {piece!r}")
+                    if piece:
+                        body.feed(piece)
+                    if self._holders:
+                        await self._released()
+                    self._arm()
+            finally:
+                if isinstance(pieces, AsyncGenerator):  # else it would stay open until it is collected
+                    await pieces.aclose()
         except Exception as error:
             body.fail(error if isinstance(error, GatewayError) else failed(x, "body", "response.policy_failed", error))
         else:
