@@ -1,4 +1,4 @@
-"""A response's body that a policy makes piece by piece: an async iterator feeds it, as fast as the client takes it."""
+"""A response's body fed by a policy's async iterator, with backpressure from the client."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 class IteratorFeed:
     """The source of a body whose pieces come from an async iterator (`BodySource`).
 
-    The iterator runs as a Task from the moment somebody wants the body until its end, or that of the exchange. While
-    somebody holds the body, it is not asked for the next piece. `timeouts.idle` bounds the time between two.
+    The iterator runs in a Task, from the first read of the body to its end, or that of the exchange. While the body is
+    held, the next piece is not requested. `timeouts.idle` bounds the time between two pieces.
 
     Attributes:
-        body: what it feeds.
+        body: the body that it feeds.
     """
 
     __slots__ = ("_exchange", "_free", "_holders", "_pieces", "_task", "body")
 
     def __init__(self, x: Exchange, pieces: AsyncIterable[bytes]) -> None:
-        """Make the body of the gateway's own answer to `x`."""
+        """Make the body of a response of the gateway's own to `x`."""
         self._exchange = x
         self._pieces = pieces
         self._holders: frozenset[object] = frozenset()
@@ -39,22 +39,22 @@ class IteratorFeed:
         x.defer(self.cancel)
 
     def body_wanted(self) -> None:
-        """Begin to ask for pieces."""
+        """Start the iterator."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="propylon response body")
 
     def hold(self, owner: object) -> None:
-        """Ask for no piece until `owner` releases it."""
+        """Request no piece until `owner` releases it."""
         self._holders = self._holders | {owner}
         self._exchange.disarm()
 
     def release(self, owner: object) -> None:
-        """Ask for pieces again, if nobody else holds it."""
+        """Resume the iterator, if no other owner holds it."""
         self._holders = self._holders - {owner}
         if not self._holders and self._free is not None and not self._free.done():
             self._free.set_result(None)
 
     def cancel(self) -> None:
-        """Ask for nothing more."""
+        """Cancel the iterator."""
         if self._task is not None:
             self._task.cancel()
 

@@ -1,4 +1,4 @@
-"""How long the steps of an exchange took, from what its attempts have noted: for logs, metrics and spans."""
+"""Durations of an exchange's steps, from the times of its attempts: for logs, metrics and spans."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class StepTimes(NamedTuple):
-    """Seconds for the steps of `forward.py`; together they are `Exchange.elapsed`.
+    """Seconds of the steps of `forward.py`; their sum is `Exchange.elapsed`.
 
     Attributes:
-        request: steps 1 to 3, until the first endpoint was chosen; all of it where the gateway answered itself.
+        request: steps 1 to 3, until the first endpoint was chosen; the whole exchange if it had no attempt.
         tries: earlier attempts, with the pauses between them.
-        attempt: the last attempt, until its request was sent: a connection, and policies of the attempt.
-        head: from there to the head of its answer, or to its failure.
+        attempt: the last attempt, until its request was sent: connecting, and on_attempt policies.
+        head: from there to the response's head, or to the failure.
         relay: from there to the end.
     """
 
@@ -29,7 +29,7 @@ class StepTimes(NamedTuple):
 
 
 def step_times(x: Exchange) -> StepTimes:
-    """Return the times of an exchange, of one under way up to now."""
+    """Return the step times of an exchange, up to now if it has not ended."""
     ended = monotonic() if x.ended == inf else x.ended
     last = x.attempt
     if last is None:

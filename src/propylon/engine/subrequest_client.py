@@ -1,4 +1,4 @@
-"""The client's side of a request of the gateway's own (`Client`): the answer of its exchange comes here."""
+"""The client's side of a subrequest (`Client`): it gets the response of the exchange."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class OpenResponse(NamedTuple):
-    """An answer whose body is still under way.
+    """A response whose body is under way.
 
     Attributes:
         status: 200 to 599.
         headers: its header section.
-        body: what follows; it may be read, or become the body of a `Response`. Whoever has it closes the subrequest.
+        body: to read, or to use as the body of a `Response`. The reader closes the subrequest.
     """
 
     status: int
@@ -34,10 +34,10 @@ class OpenResponse(NamedTuple):
 
 
 class SubrequestClient:
-    """Takes the answer of one exchange, and gives it to whoever waits.
+    """Takes the response of one exchange, and delivers it to the waiting Task.
 
     Attributes:
-        exchange: what is carried; body, route and path parameters may be set before it is sent.
+        exchange: of the subrequest; body, route and path parameters may be set before it is sent.
     """
 
     __slots__ = ("_answer", "_body", "_due", "_origin", "_timer", "exchange")
@@ -45,22 +45,22 @@ class SubrequestClient:
     exchange: Exchange
 
     def __init__(self, origin: Origin) -> None:
-        """`origin`: what a service is told about a client."""
+        """`origin`: the client in the forwarding fields."""
         self._origin = origin
         self._due = inf
         self._timer: asyncio.TimerHandle | None = None
         self._answer: asyncio.Future[OpenResponse] | None = None
         self._body: Body | None = None
 
-    def _tell(self, status: int, headers: Headers, body: Body) -> None:
-        """Let whoever waits for the answer have it."""
+    def _deliver(self, status: int, headers: Headers, body: Body) -> None:
+        """Deliver the response to the waiting Task."""
         self._body = body
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(OpenResponse(status, headers, body))
 
     @property
     def due(self) -> float:
-        """When the exchange has to be checked (`time.monotonic`)."""
+        """Time of the exchange's next check (`time.monotonic`)."""
         return self._due
 
     @due.setter
@@ -88,42 +88,42 @@ class SubrequestClient:
         return None
 
     def origin(self, x: Exchange) -> Origin:
-        """Tell what the service is told about a client."""
+        """Return the client in the forwarding fields."""
         return self._origin
 
     def send(self, head: Head, added: bytes, body: bytes) -> None:
-        """Take a whole response of `forward()`."""
-        self._tell(head.status, headers_of(head.block + added), Body.of(body))
+        """Deliver a whole response."""
+        self._deliver(head.status, headers_of(head.block + added), Body.of(body))
 
     def send_head(self, head: Head, added: bytes, length: int) -> None:
-        """Take the head of a response of `forward()`."""
-        self._tell(head.status, headers_of(head.block + added), Body(ResponseSource(self.exchange), length))
+        """Deliver the head of a response whose body follows."""
+        self._deliver(head.status, headers_of(head.block + added), Body(ResponseSource(self.exchange), length))
 
     def send_interim(self, head: Head) -> None:
-        """Nobody is told that the endpoint is still at it."""
+        """Ignore a 1xx response."""
 
     def write_body(self, data: bytes) -> None:
-        """Take a piece of the response's body."""
+        """Feed a piece of the response's body."""
         assert self._body is not None
         self._body.feed(data)
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Take the end of the response's body."""
+        """End the response's body."""
         assert self._body is not None
         self._body.end(trailers)
 
     def hold(self, owner: object) -> None:
-        """A body under way is held at its own source."""
+        """Hold a request body under way at its source."""
         if isinstance(self.exchange.body, Body):
             self.exchange.body.source.hold(owner)
 
     def release(self, owner: object) -> None:
-        """A body under way is released at its own source."""
+        """Release a request body under way at its source."""
         if isinstance(self.exchange.body, Body):
             self.exchange.body.source.release(owner)
 
     def switch(self, head: Head, added: bytes) -> None:
-        """It never asks for another protocol."""
+        """Never called: a subrequest is no WebSocket."""
 
     def abort(self) -> None:
         """Fail the response's body, unless it has ended."""
@@ -131,7 +131,7 @@ class SubrequestClient:
             self._body.fail(self.exchange.error or GatewayError("relay.truncated"))
 
     def exchange_done(self, x: Exchange) -> None:
-        """Let nobody wait any longer."""
+        """Fail the wait for a response, or the response's body, unless it has ended."""
         self.due = inf
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(x.error or GatewayError("relay.truncated"))
@@ -140,7 +140,7 @@ class SubrequestClient:
 
 
 class ResponseSource:
-    """The source of what a subrequest gets of `forward()`: what feeds the exchange's response (`BodySource`)."""
+    """The source of a subrequest's response body: that of the exchange's response (`BodySource`)."""
 
     __slots__ = ("_exchange",)
 
@@ -148,14 +148,14 @@ class ResponseSource:
         self._exchange = x
 
     def hold(self, owner: object) -> None:
-        """Let no more of the response come."""
+        """Hold the response's source."""
         if (source := self._exchange.response_source) is not None:
             source.hold(owner)
 
     def release(self, owner: object) -> None:
-        """Let more of the response come."""
+        """Release the response's source."""
         if (source := self._exchange.response_source) is not None:
             source.release(owner)
 
     def body_wanted(self) -> None:
-        """Responses come unasked."""
+        """Do nothing: a response is fed without request."""
