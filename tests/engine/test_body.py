@@ -132,6 +132,18 @@ def test_detaching_drops_everything_and_lets_the_source_go_on() -> None:
     assert source.reading
 
 
+async def test_of_a_body_that_has_ended_before_it_is_detached_all_can_be_read() -> None:
+    """The connection that fed it gives it up at once; whoever reads comes later."""
+    source = Source()
+    body = Body(source)
+    body.feed(b"x" * (HIGH_WATER_BYTES + 1))
+    body.end([])
+    body.detach()
+    assert source.reading
+    assert len(await body.read()) == HIGH_WATER_BYTES + 1
+    assert await body.read() == b""
+
+
 async def test_reading_waits_for_a_piece_and_then_for_the_end() -> None:
     source = Source()
     body = Body(source)

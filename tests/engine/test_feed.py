@@ -126,6 +126,55 @@ async def test_the_time_between_two_pieces_is_bounded() -> None:
     assert client.names[-1] == "abort"
 
 
+async def test_a_client_that_was_slow_does_not_take_the_iterator_its_deadline() -> None:
+    pieces = Pieces()
+    x, client = await answered(pieces)
+    await pieces.give(b"one")
+    feed = x.response_source
+    assert feed is not None
+    feed.hold(client)
+    assert x.deadline == float("inf")
+    feed.release(client)
+    assert (x.deadline < float("inf"), x.expiry) == (True, "response.stalled")
+    x.fail(GatewayError("relay.client_gone"))
+
+
+async def test_the_total_time_ends_with_the_head() -> None:
+    pieces = Pieces()
+    x, client = await answered(pieces, lambda x: x.set_timeouts(total=5.0, idle=60.0))
+    await pieces.give(b"one")
+    x.check(x.started + 6.0)
+    await pieces.give(None)
+    assert x.error is None
+    assert client.names[-1] == "end_body"
+
+
+async def test_a_tap_is_told_that_the_client_has_gone() -> None:
+    class Tap:
+        def __init__(self) -> None:
+            self.told: list[object] = []
+
+        def write_body(self, data: bytes) -> None:
+            self.told.append(data)
+
+        def end_body(self, trailers: object) -> None:
+            self.told.append("end")
+
+        def fail_body(self, error: GatewayError) -> None:
+            self.told.append(error.code)
+
+        def on_response(self, x: Exchange) -> None:
+            assert x.response is not None
+            x.response.tap(self)
+
+    for end, told in ((False, ["relay.client_gone"]), (True, ["end"])):
+        pieces, tap = Pieces(), Tap()
+        x, _ = await answered(pieces, tap)
+        await pieces.give(b"one", *([None] if end else []))
+        x.fail(GatewayError("relay.client_gone"))
+        assert tap.told == [b"one", *told]
+
+
 async def test_head_asks_for_no_piece_and_tells_no_length() -> None:
     pieces = Pieces()
     x, client = await answered(pieces, method=b"HEAD")

@@ -247,6 +247,32 @@ async def test_async_chunk_policies_see_the_end_before_the_exchange_does() -> No
     run.ended()
 
 
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("way", ["response", "body"])
+async def test_a_body_that_another_one_replaces_is_not_waited_for(waits: bool, way: str) -> None:
+    class Instead:
+        def on_response(self, x: Exchange) -> None:
+            assert x.response is not None
+            if way == "response":
+                x.response = Response(200, body=b"instead")
+            else:
+                x.response.replace_body(b"instead")
+
+    class Upper:
+        async def on_response_chunk(self, x: Exchange, data: bytes) -> bytes:
+            if waits:
+                await asyncio.sleep(0)
+            return data.upper()
+
+    run = Run(Instead(), Upper()).start()
+    run.upstream.begin_answer(OK + b"content-length: 1000000\r\n", b"x" * 100_000)
+    await settle()
+    assert run.client.body == b"INSTEAD"
+    assert run.client.names[-1] == "end_body"
+    assert run.upstream.finished == 1
+    run.ended()
+
+
 async def test_a_policy_that_reads_a_body_that_breaks_off_does_not_wait_for_ever() -> None:
     class Reader:
         async def on_response(self, x: Exchange) -> None:

@@ -61,6 +61,21 @@ async def test_the_head_comes_first_and_bodies_stream_both_ways() -> None:
     assert upstream.finished == 1
 
 
+async def test_nothing_is_lost_of_an_answer_that_ends_before_it_is_read() -> None:
+    """What came with the end, in one read, while the reader still has to have its turn of the loop."""
+    own, upstream = Subrequest(b"GET", b"/x"), FakeUpstream()
+    task = asyncio.create_task(own.ask(fake_service(FakeEndpoint(upstream)), timeout=30.0, limit=1000))
+    await settle()
+    stream = upstream.begin_answer(OK, b"one")
+    await settle()
+    stream.feed(b"two")
+    stream.feed(b"three")
+    upstream.end_answer()
+    assert upstream.finished == 1
+    answer = await task
+    assert (answer.body, answer.whole) == (b"onetwothree", True)
+
+
 async def test_what_is_not_read_is_not_asked_for() -> None:
     own, upstream = Subrequest(b"GET", b"/x"), FakeUpstream()
     task = opened(own, upstream)

@@ -18,7 +18,7 @@ from propylon.transport.stream import TransportStream
 from tests.support.fakes import OK, Clock, FakeTransport
 from tests.support.frames import frame, handshake
 from tests.support.tunnels import clock_of
-from tests.support.wire import GET, Wire, bodies, echo, local, stalled
+from tests.support.wire import GET, POST, Wire, bodies, echo, local, stalled
 
 # requests in, answers out
 
@@ -276,6 +276,17 @@ def test_a_client_that_reads_again_is_read_again(clock: Clock) -> None:
     wire.connection.resume_writing()
     assert bodies(wire) == [b"/1", b"/2", b"/3"]
     assert wire.transport.reading
+
+
+def test_a_body_of_which_more_was_pipelined_than_may_wait_is_read_on_when_its_turn_comes() -> None:
+    wire = Wire(limits=ClientLimits(pipeline_buffer=100))
+    wire.connection.pause_writing()
+    wire.feed(POST % 300 + b"x" * 200)
+    assert not wire.transport.reading
+    wire.connection.resume_writing()
+    assert wire.transport.reading
+    wire.feed(b"x" * 100)
+    assert len(wire.upstream.request_body) == 300
 
 
 # a WebSocket

@@ -273,6 +273,8 @@ class FakeUpstream:
         self.finished += 1
         self.on_finish()
         self.exchange = None
+        if isinstance(self.body, Body):
+            self.body.detach()
         if self.transport is not None:
             self.transport.abort()
 

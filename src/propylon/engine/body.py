@@ -160,12 +160,12 @@ class Body:
         return b"".join(self._held)
 
     def detach(self) -> None:
-        """Discard what is held and all that follows."""
-        self._sink = _DISCARD
+        """Discard what follows, and what is held of a body that has not ended; one that has can still be read."""
         if not self.ended:
+            self._sink = _DISCARD
             self._fail_taps(GatewayError("relay.client_gone"))
-        self._held.clear()
-        self._held_bytes = 0
+            self._held.clear()
+            self._held_bytes = 0
         self._release()
 
     async def read(self) -> bytes:

@@ -49,18 +49,25 @@ class IteratorFeed:
 
     def release(self, owner: object) -> None:
         """Resume the iterator, if no other owner holds it."""
+        if owner not in self._holders:
+            return
         self._holders = self._holders - {owner}
-        if not self._holders and self._free is not None and not self._free.done():
+        if self._holders or self._task is None or self._task.done():
+            return
+        self._arm()
+        if self._free is not None and not self._free.done():
             self._free.set_result(None)
 
     def cancel(self) -> None:
-        """Cancel the iterator."""
+        """Cancel the iterator, and fail the taps of a body that has not ended."""
         if self._task is not None:
             self._task.cancel()
+        self.body.detach()
 
     async def _run(self) -> None:
         x, body = self._exchange, self.body
         try:
+            await self._released()
             self._arm()
             pieces = aiter(self._pieces)
             try:
@@ -69,8 +76,7 @@ class IteratorFeed:
                         raise TypeError(f"a piece of a body is bytes, not {piece!r}")
                     if piece:
                         body.feed(piece)
-                    if self._holders:
-                        await self._released()
+                    await self._released()
                     self._arm()
             finally:
                 if isinstance(pieces, AsyncGenerator):  # else it would stay open until it is collected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
@@ -41,7 +42,7 @@ async def answer(x: Exchange, response: Response) -> None:
     if not x.response.bound:
         x.response = x.response.of_exchange(x)
     send(x, x.response)
-    if x.response.head is None:
+    if x.response.head is None or x.upstream is None:
         await sent(x)
 
 
@@ -88,6 +89,8 @@ def send(x: Exchange, response: Response) -> None:
     head = _head(response, length)
     added = added_fields(x, "date" in response.headers)
     x.status = response.status
+    if x.upstream is None:  # as with the head of a service's answer
+        x.deadline = x.total_deadline = inf
     if hooks or isinstance(content, Body):
         x.client.send_head(head, added, length)
         _pipe(x, content if isinstance(content, Body) else Body.of(content), hooks, _sink(x, response, length))
@@ -95,7 +98,7 @@ def send(x: Exchange, response: Response) -> None:
         x.client.send(head, added, b"" if bodyless else content)
     if x.upstream is None:
         return
-    if content is x.upstream.body or hooks:
+    if content is x.upstream.body:
         x.arm_relay(x.upstream)
     elif not x.upstream.complete:  # the service's own body was replaced
         x.end_attempt()

@@ -190,6 +190,8 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
     def _serve_pipelined(self) -> None:
         """Serve PIPELINED requests, if they may begin now."""
         if self._state is PIPELINED and not self._stalled:
+            if self._holders:  # for more had come than may wait; the request that begins may need what follows
+                self.release_all()
             self._serve(self._buffer)
 
     def _await_head(self) -> None:
