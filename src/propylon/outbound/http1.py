@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to an endpoint: requests out, responses in (RFC 9112).
 
 Rules of this file: one exchange at a time; every response is parsed here, and after any deviation from its framing the
-connection is not reused. The states and transitions are in `http1_states`, the writing of requests in `http1_writer`,
+connection is not reused. The states and transitions are in `http1_state`, the writing of requests in `http1_writer`,
 the reading of heads in `http1_reader`, of bodies in `http/body_reader`.
 """
 
@@ -15,7 +15,7 @@ from propylon.engine.errors import GatewayError
 from propylon.http.body_reader import CHUNKED, UNTIL_CLOSE, BodyReader
 from propylon.http.refusal import Refusal
 from propylon.outbound.http1_reader import HeadReader, check_switch
-from propylon.outbound.http1_states import (
+from propylon.outbound.http1_state import (
     ANSWERED,
     BEGUN,
     CLOSED,

@@ -12,7 +12,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.sides import UNKNOWN
 from propylon.http.chunked import LAST_CHUNK
 from propylon.http.websocket import UPGRADE
-from propylon.outbound.http1_states import ANSWERED, BEGUN, COMPLETE, EARLY, OPENING, RECEIVING, SENDING, WAITING
+from propylon.outbound.http1_state import ANSWERED, BEGUN, COMPLETE, EARLY, OPENING, RECEIVING, SENDING, WAITING
 from propylon.transport.flow import FlowControl
 from propylon.transport.unsent import unsent_bytes
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from propylon.engine.sides import Client
     from propylon.http.headers import Pair
     from propylon.http.request_head import RequestFields
-    from propylon.outbound.http1_states import State
+    from propylon.outbound.http1_state import State
 
 _HEAD_FORMAT = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n"
 _REQUEST_FORMAT = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bcontent-length: %d\r\n\r\n%b"
@@ -36,7 +36,7 @@ class RequestWriter(FlowControl):
     Attributes:
         exchange: the exchange in flight, if any.
         request_sent: whether the request is written completely.
-        state: the state of the connection (`http1_states`).
+        state: the state of the connection (`http1_state`).
     """
 
     __slots__ = ("_body_left", "_held_source", "_transport", "exchange", "request_sent", "state")
