@@ -233,7 +233,7 @@ def first_sentence(text: str) -> str:
 def precedence() -> str:
     """Return what wins when several routes match, from the router's docstring."""
     text = doc_of(router)
-    return text[text.index("What wins") : text.index("Rules of this file")].strip()
+    return text[text.index("Precedence of rules") : text.index("Rules of this file")].strip()
 
 
 # pages

@@ -3,9 +3,9 @@
 Rules of the file:
 
 - Pure: a text becomes a value or an `AddressError`; nothing is resolved, bound or connected.
-- What could be read in two ways is refused with a sentence that says what to write: user names, queries,
-  fragments, numeric spellings of IPv4 such as `127.1`, international names that are not punycode.
-- The path in front of every forwarded path (`base_path`) has the same canonical spelling as request paths.
+- Ambiguous forms are refused with a message that says what to write: user names, queries, fragments, numeric
+  spellings of IPv4 such as `127.1`, international names that are not punycode.
+- The prefix of every forwarded path (`base_path`) is normalized in the same way as request paths.
 - `unix:` is followed by the absolute path of a socket, on both sides.
 """
 
@@ -19,11 +19,11 @@ from propylon.http.host import HostError, parse_host
 from propylon.http.target import PathRules, TargetError, canonical_path
 
 MAX_UNIX_PATH_BYTES: Final = 107
-"""Bytes of a socket path on Linux: `sun_path` has 108, with a zero at the end (unix(7))."""
+"""Bytes of a socket path on Linux: `sun_path` has 108, including the terminating zero (unix(7))."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)")
-# A name whose last label is a number is read as an IPv4 address by some programs and as a name by others.
+# Some programs parse a name with a numeric last label as an IPv4 address, others as a name.
 _NUMERIC_END: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _PATH_RULES: Final = PathRules()
 _FORMS: Final = "write http://host:port, https://host:port or unix:/path/to.sock"
@@ -35,7 +35,7 @@ SocketAddress = tuple[str, int]
 
 
 class AddressError(ValueError):
-    """An address that cannot be used; the message is a sentence that names it and says what to write instead."""
+    """An address that cannot be used; the message names it and says what to write instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ class EndpointAddress:
         port: 1 to 65535; 0 for a Unix socket.
         unix_path: the path of the socket, or None.
         base_path: canonical and without a final slash; empty if there is none.
-        authority: what the Host header says: host[:port] without the scheme's own port; `localhost` for a Unix socket.
-        is_ip: whether `host` is an IP address and needs no resolving.
+        authority: the Host field value: host[:port] without the scheme's default port; `localhost` for a Unix socket.
+        is_ip: whether `host` is an IP address and needs no name resolution.
     """
 
     scheme: str
@@ -88,11 +88,11 @@ class EndpointAddress:
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where a listener listens.
+    """The address that a listener binds.
 
     Attributes:
         host: lower case; an IPv6 address without brackets; empty for all addresses, IPv4 and IPv6, and a Unix socket.
-        port: 0 to 65535; 0 is any free port, and what a Unix socket has.
+        port: 0 to 65535; 0 for any free port, and for a Unix socket.
         unix_path: the path of the socket, or None.
     """
 
@@ -141,7 +141,7 @@ def _parse_tcp(cls: type[EndpointAddress], url: str, scheme: str, rest: str) -> 
 
 def _parse_unix(cls: type[EndpointAddress], url: str, rest: str) -> EndpointAddress:
     path, colon, base = rest.partition(":")
-    _socket_path(url, "" if path.startswith("//") else path)  # `//` begins an authority in every other URL
+    _socket_path(url, "" if path.startswith("//") else path)  # `//` introduces an authority in every other URL
     if colon and not base.startswith("/"):
         raise AddressError(f"{url!r}: what follows the second ':' is a base path and begins with '/'")
     return cls("http", "", 0, path, _base_path(url, base), b"localhost", False)

@@ -1,4 +1,4 @@
-"""Gateway: what a Python program builds, and what a YAML file loads into."""
+"""The gateway, built in Python or loaded from a YAML file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Gateway:
-    """A gateway, from its first route to its last request.
+    """A gateway: its configuration and its life cycle.
 
     The keyword arguments of every method are the keys of the configuration file, with the same meaning; policies may
-    also be plain callables and objects. Nothing is checked before the gateway is used, so that all problems come
-    together.
+    also be plain callables and objects. Validation is deferred until the gateway is used, so that all problems are
+    reported together.
 
         gateway = Gateway()
         gateway.route("/users/*", target="http://127.0.0.1:3001", strip="/users", policies=[require_key])
@@ -30,7 +30,7 @@ class Gateway:
     """
 
     def __init__(self, **settings: Any) -> None:
-        """Take top-level keys, as `listen`, `policies`, `trusted_proxies`."""
+        """Accept top-level keys, such as `listen`, `policies`, `trusted_proxies`."""
         self._data: dict[str, Any] = dict(settings)
         self._data["routes"] = list(settings.get("routes", ()))
         self._data["services"] = dict(settings.get("services", {}))
@@ -46,11 +46,11 @@ class Gateway:
     def from_config(
         cls, config: GatewayConfig, base_dir: str | Path = ".", read: Callable[[], Loaded] | None = None
     ) -> Self:
-        """Make a gateway of a configuration that has been checked already.
+        """Return a gateway for a validated configuration.
 
         Args:
-            base_dir: the folder of its file, where modules of policies are looked for too.
-            read: reads the configuration anew, for `reload`.
+            base_dir: the folder of its file, which is also searched for modules of policies.
+            read: reads the configuration again, for `reload`.
         """
         from propylon.config.load import Loaded
 
@@ -68,7 +68,7 @@ class Gateway:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Make a gateway of a YAML file.
+        """Return a gateway for a YAML file.
 
         Raises:
             ConfigError: with every problem of the file.
@@ -78,38 +78,38 @@ class Gateway:
         return cls._of(load(path), Path(path).parent, lambda: load(path))
 
     def reload_from(self, read: Callable[[], Loaded], modules: Modules) -> None:
-        """Let `reload` find the configuration by `read`, with `modules` imported anew."""
+        """Set how `reload` reads the configuration, and which modules it imports again."""
         self._read, self._modules = read, modules
 
     def route(self, path: str | Sequence[str] | None = None, **keys: Any) -> Self:
-        """Add a route: what it matches, its policies, and one of `target`, `service`, `redirect`, `respond`."""
-        self._change()
+        """Add a route: its matchers, its policies, and one of `target`, `service`, `redirect`, `respond`."""
+        self._check_mutable()
         self._data["routes"].append({**({"path": path} if path is not None else {}), **keys})
         return self
 
     def service(self, name: str, endpoints: Sequence[str | Mapping[str, Any]] = (), **keys: Any) -> Self:
-        """Add a service that routes can name: with its endpoints, or with `discover` and what finds them."""
-        self._change()
+        """Add a named service with its endpoints, or with a provider under `discover`."""
+        self._check_mutable()
         self._data["services"][name] = {**({"endpoints": list(endpoints)} if endpoints else {}), **keys}
         return self
 
     def policy(self, policy: Callable[..., Any] | object) -> Any:
-        """Add a policy for every route; also usable as a decorator."""
-        self._change()
+        """Add a policy to every route; also usable as a decorator."""
+        self._check_mutable()
         self._data["policies"] = [*self._data.get("policies", ()), policy]
         return policy
 
-    def _change(self) -> None:
+    def _check_mutable(self) -> None:
         if self._loaded is not None:
             raise RuntimeError("this gateway's configuration is complete: it was loaded, or is in use")
 
     @property
     def config(self) -> GatewayConfig:
-        """The checked configuration. Raises `ConfigError` with every problem."""
+        """The validated configuration. Raises `ConfigError` with every problem."""
         return self.loaded().config
 
     def loaded(self) -> Loaded:
-        """Return the checked configuration with all that is known of it. Raises `ConfigError`."""
+        """Return the validated configuration with its sources. Raises `ConfigError`."""
         if self._loaded is None:
             from propylon.config.load import Loaded, validate
 
@@ -117,8 +117,8 @@ class Gateway:
             self._loaded = Loaded(validate(data))
         return self._loaded
 
-    def _elsewhere(self, loaded: Loaded) -> Loaded:
-        """Return the configuration with the address that `run` was told."""
+    def _with_listen(self, loaded: Loaded) -> Loaded:
+        """Return the configuration with the address given to `run`."""
         if self._listen is None:
             return loaded
         return replace(loaded, config=loaded.config.model_copy(update={"listen": self._listen}))
@@ -128,14 +128,14 @@ class Gateway:
 
         Raises:
             ConfigError: with every problem of the configuration.
-            BuildError: what is configured cannot be made.
+            BuildError: a configured object cannot be created.
         """
         if self._snapshot is None:
             self._snapshot = self.compiled()
         return self._snapshot
 
     def compiled(self) -> Snapshot:
-        """Compile the configuration anew: services of its own, which nobody else uses. Raises as `snapshot` does."""
+        """Compile a new snapshot that shares no service with another one. Raises as `snapshot` does."""
         from propylon.build.snapshot import build_snapshot
 
         base_dir = Path() if self._modules is None else self._modules.folder
@@ -144,9 +144,9 @@ class Gateway:
     # running
 
     def run(self, listen: str | None = None, *, watch: bool = False) -> None:
-        """Serve until SIGTERM, SIGINT or SIGUSR2, then finish what is under way; SIGHUP reloads the configuration.
+        """Serve until SIGTERM, SIGINT or SIGUSR2, then drain; SIGHUP reloads the configuration.
 
-        SIGUSR2 is for whoever starts it anew: clients of WebSockets are then told to come back (1012, not 1001).
+        SIGUSR2 announces a restart: WebSockets are closed with 1012 (Service Restart) instead of 1001 (Going Away).
 
         Args:
             listen: an address to listen on instead of the configured ones.
@@ -162,7 +162,7 @@ class Gateway:
             from propylon.config.load import validate
 
             self._listen = validate({"listen": listen}).listen
-            self._loaded = self._elsewhere(self.loaded())
+            self._loaded = self._with_listen(self.loaded())
         Process(self).run(watch)
 
     async def start(self) -> None:
@@ -181,52 +181,52 @@ class Gateway:
         worker = Worker(self.snapshot(), self.config.listen)
         await worker.start()
         self._worker = worker
-        self._reloader = Reloader(worker, self.loaded(), self._read_anew, self._adopt, self._modules)
+        self._reloader = Reloader(worker, self.loaded(), self._reread, self._adopt, self._modules)
 
     async def stop(self, *, restart: bool = False) -> None:
-        """Finish what is under way, then close everything.
+        """Drain exchanges in flight, then close everything.
 
         Args:
-            restart: tell the clients of WebSockets that the gateway comes back (1012), and not that it goes (1001).
+            restart: close WebSockets with 1012 (Service Restart) instead of 1001 (Going Away).
         """
         if self._worker is not None:
             worker, self._worker = self._worker, None
             if self._reloader is not None:
                 self._reloader.close()
                 self._reloader = None
-            self._snapshot = None  # its connections are closed: another start compiles it anew
+            self._snapshot = None  # its connections are closed: the next start compiles another one
             await worker.stop(restart)
 
     async def reload(self, config: GatewayConfig | None = None) -> Reload:
-        """Take up a new configuration while the gateway runs: the one given, or what it was loaded from, read anew.
+        """Apply a configuration while the gateway runs: the given one, or its source read again.
 
-        It is compiled beside the one in use, and takes its place at once or not at all. Exchanges under way finish on
-        the one they began with. Called while a reload is under way, it is the next one's turn, and the last one wins.
+        It is compiled beside the current one and replaces it atomically. Exchanges in flight keep the snapshot they
+        began with. A call during a reload is served by the next reload; of several, the last configuration wins.
 
         Returns:
-            what is different now.
+            the changes.
 
         Raises:
-            ConfigError, BuildError: the configuration is wrong; nothing has changed.
-            TlsError, ListenError: a certificate cannot be used, or an address listened on; nothing has changed.
-            RuntimeError: the gateway does not run.
+            ConfigError, BuildError: the configuration is invalid; nothing has changed.
+            TlsError, ListenError: a certificate cannot be used, or an address not be bound; nothing has changed.
+            RuntimeError: the gateway is not running.
         """
         from propylon.config.load import Loaded
 
         if self._reloader is None:
             raise RuntimeError("this gateway does not run: start it first")
-        return await self._reloader.reload(None if config is None else self._elsewhere(Loaded(config)))
+        return await self._reloader.reload(None if config is None else self._with_listen(Loaded(config)))
 
-    def _read_anew(self) -> Loaded:
-        return self._elsewhere(self.loaded() if self._read is None else self._read())
+    def _reread(self) -> Loaded:
+        return self._with_listen(self.loaded() if self._read is None else self._read())
 
     def _adopt(self, loaded: Loaded, snapshot: Snapshot) -> None:
-        """Go on with another configuration: the worker has taken it up."""
+        """Record the configuration that the worker has switched to."""
         self._loaded, self._snapshot = loaded, snapshot
 
     @property
     def reloader(self) -> Reloader | None:
-        """What reloads it while it runs, for the process that it has to itself."""
+        """The reloader while the gateway runs, for `runtime/process.py`."""
         return self._reloader
 
     async def __aenter__(self) -> Self:
@@ -238,7 +238,7 @@ class Gateway:
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens, with the real ports; empty while it does not run."""
+        """The bound addresses with their actual ports; empty while it is not running."""
         return self._worker.addresses if self._worker is not None else []
 
     @property

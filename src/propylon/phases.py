@@ -1,4 +1,4 @@
-"""The phases of an exchange in which policies take part; each is the name of the method that a policy has for it."""
+"""The phases of an exchange that policies can handle; each is the name of the policy's method."""
 
 from typing import Final
 

@@ -1,8 +1,7 @@
-"""Modules that are found by their name: in a package of ours, then among the entry points of other packages.
+"""Modules found by name: built-in ones, then those of the entry points of other packages.
 
-Rules of the file: the name of a module is the name in the configuration, so there is no list to edit. Nothing is
-imported to list the names, and only the one module asked for is imported by `find`. A built-in name cannot be taken
-over.
+Rules of the file: the name of a module is the name in the configuration, so there is no list to edit. Listing the
+names imports nothing, and `find` imports only the requested module. A built-in name cannot be overridden.
 """
 
 import importlib
@@ -13,7 +12,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, cast
 
-# Also what keeps a name from a file from reaching importlib as a dotted path.
+# Also keeps dotted names in configuration files away from importlib.
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -22,26 +21,26 @@ class PluginNotFoundError(LookupError):
 
 
 class PluginBrokenError(Exception):
-    """The module exists, and cannot be imported or lacks what every module of its kind has."""
+    """The module exists, but cannot be imported or lacks a required attribute."""
 
 
 class Plugins:
     """All modules of one kind."""
 
     def __init__(self, package: str, *parts: str) -> None:
-        """Make the list of a package's modules.
+        """Define a kind of module.
 
         Args:
-            package: where ours are, as `propylon.policies`; `propylon.` and the last part of its name is the group of
-                the entry points. It is imported when one of its modules is.
-            parts: what every module has, as `Config` and `Policy`.
+            package: the package of the built-in modules, such as `propylon.policies`; `propylon.` and the last part of
+                its name is the group of the entry points. It is imported with the first of its modules.
+            parts: the attributes required of every module, such as `Config` and `Policy`.
         """
         self.group = f"propylon.{package.rpartition('.')[2]}"
         self._package = package
         self._parts = parts
 
     def names(self) -> list[str]:
-        """Return the names of all that can be configured, sorted; imports none of them."""
+        """Return the names of all modules, sorted, without importing them."""
         return sorted({*self._built_in, *self._entry_points})
 
     def find(self, name: str) -> Any:
@@ -58,7 +57,7 @@ class Plugins:
             raise PluginNotFoundError(name)
         try:
             module = load(name)
-        except Exception as error:  # a third party's module may raise anything when it is imported
+        except Exception as error:  # importing third-party code may raise anything
             raise PluginBrokenError(f"{type(error).__name__}: {error}") from error
         missing = [part for part in self._parts if not hasattr(module, part)]
         if missing:

@@ -1,6 +1,6 @@
-"""What TLS towards clients and towards endpoints have in common: protocols, and reading certificates and keys.
+"""TLS settings common to clients and endpoints: protocols, certificates and keys.
 
-Everything that can be wrong with a file is found when the configuration is loaded, and the message names the file.
+Problems of files are detected when the configuration is loaded, and the message names the file.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ ALPN: Final = ["http/1.1"]
 
 
 class TlsError(ValueError):
-    """TLS settings that cannot be used; the message is a sentence that names the file or the key."""
+    """TLS settings that cannot be used; the message names the file or the key."""
 
 
 def load_identity(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
-    """Load our own certificate and key into a context of either side. Raises `TlsError`."""
+    """Load the gateway's certificate and key into a client or server context. Raises `TlsError`."""
     if b"-----BEGIN CERTIFICATE-----" not in read(certificate, "certificate"):
         raise TlsError(f"certificate {certificate!r} has no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
     owner, name = ("key", key) if key is not None else ("certificate", certificate)
@@ -25,7 +25,7 @@ def load_identity(context: ssl.SSLContext, certificate: str, key: str | None) ->
         raise TlsError(f"{owner} {name!r} has no private key in PEM form (-----BEGIN PRIVATE KEY-----){more}")
 
     def refuse() -> NoReturn:
-        # Without this, OpenSSL would ask for the password on the terminal.
+        # Without this, OpenSSL would prompt for the password on the terminal.
         raise TlsError(f"{owner} {name!r} is encrypted: store the key without a password, readable by the gateway only")
 
     try:

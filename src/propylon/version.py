@@ -1,3 +1,3 @@
-"""The version, in one place: the package, the command line and the build read it from here."""
+"""The version: the package, the command line and the build read it from here."""
 
 __version__ = "0.1.0"

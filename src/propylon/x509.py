@@ -1,7 +1,7 @@
-"""What a gateway needs to know of its own certificates before it shows them (RFC 5280 4.1).
+"""Parses names, key type and validity of the gateway's own certificates (RFC 5280 4.1).
 
-The standard library tells this only of certificates that a peer has shown. This reader takes DER apart as far as
-names, kind of key and validity; whether a certificate is good is OpenSSL's business.
+The standard library decodes only certificates received from a peer. This parser reads DER as far as these fields
+require; validation is left to OpenSSL.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE--
 
 
 class Certificate(NamedTuple):
-    """What a certificate says.
+    """The parsed fields of a certificate.
 
     Attributes:
         dns_names: its subjectAltNames that are host names, lower case, some with a wildcard `*.`.
@@ -44,14 +44,14 @@ class Certificate(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """One value of DER: its tag and its content."""
+    """A DER value: tag and content (X.690 8.1)."""
 
     tag: int
     content: bytes
 
 
 def read_certificate(pem: bytes) -> Certificate:
-    """Read the first certificate of a PEM file. Raises `ValueError` for what is none."""
+    """Read the first certificate of a PEM file. Raises `ValueError` if there is none, or a malformed one."""
     found = _PEM.search(pem)
     if found is None:
         raise ValueError("there is no certificate in PEM form")
@@ -59,7 +59,7 @@ def read_certificate(pem: bytes) -> Certificate:
 
 
 def read_der(der: bytes) -> Certificate:
-    """Read a certificate in DER. Raises `ValueError` for what is none."""
+    """Read a certificate in DER. Raises `ValueError` if it is malformed."""
     try:
         return _read(der)
     except (IndexError, OverflowError) as error:
@@ -67,12 +67,12 @@ def read_der(der: bytes) -> Certificate:
 
 
 def _read(der: bytes) -> Certificate:
-    certificate = _one(der, _SEQUENCE)
-    fields = list(_values(_one(certificate, _SEQUENCE)))
+    certificate = _first(der, _SEQUENCE)
+    fields = list(_values(_first(certificate, _SEQUENCE)))
     if fields[0].tag == 0xA0:  # the version; without it the certificate has version 1
         del fields[0]
-    not_before, not_after = (_moment(value) for value in _values(fields[3].content))
-    key_type = _one(_one(fields[5].content, _SEQUENCE), _OID)
+    not_before, not_after = (_parse_time(value) for value in _values(fields[3].content))
+    key_type = _first(_first(fields[5].content, _SEQUENCE), _OID)
     dns_names, addresses = [], []
     for name in _alt_names(fields[6:]):
         if name.tag == _DNS_NAME:
@@ -85,10 +85,10 @@ def _read(der: bytes) -> Certificate:
 def _alt_names(fields: list[_Value]) -> Iterator[_Value]:
     for field in fields:
         if field.tag == _EXTENSIONS:
-            for extension in _values(_one(field.content, _SEQUENCE)):
+            for extension in _values(_first(field.content, _SEQUENCE)):
                 parts = list(_values(extension.content))  # the OID, perhaps "critical", the value
                 if parts[0] == (_OID, _SUBJECT_ALT_NAME) and parts[-1].tag == _OCTETS:
-                    yield from _values(_one(parts[-1].content, _SEQUENCE))
+                    yield from _values(_first(parts[-1].content, _SEQUENCE))
 
 
 def _values(content: bytes) -> Iterator[_Value]:
@@ -109,16 +109,16 @@ def _values(content: bytes) -> Iterator[_Value]:
         at += length
 
 
-def _one(content: bytes, tag: int) -> bytes:
-    """Return the content of the first value in `content`, which must have this tag."""
+def _first(content: bytes, tag: int) -> bytes:
+    """Return the content of the first value in `content`. Raises `ValueError` unless it has this tag."""
     value = next(_values(content), None)
     if value is None or value.tag != tag:
         raise ValueError("the certificate is malformed")
     return value.content
 
 
-def _moment(value: _Value) -> datetime:
-    """Read a time (RFC 5280 4.1.2.5): two digits of the year mean 1950 to 2049."""
+def _parse_time(value: _Value) -> datetime:
+    """Parse a time (RFC 5280 4.1.2.5): two-digit years are 1950 to 2049."""
     text = value.content.decode("ascii", "replace")
     if value.tag == _UTC_TIME:
         text = ("20" if text[:2] < "50" else "19") + text

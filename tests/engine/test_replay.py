@@ -28,22 +28,22 @@ def test_every_sink_gets_the_same_bytes_and_one_end(pieces: list[bytes], data: s
     for piece in pieces:
         if data.draw(st.booleans()):
             if data.draw(st.booleans()):
-                replay.wait()
+                replay.suspend()
             sinks.append(FakeUpstream())
             replay.pipe(body, sinks[-1])
             assert not source.paused
         elif sinks and data.draw(st.booleans()):
-            replay.wait()
+            replay.suspend()
             assert source.paused
         body.feed(piece)
     last = FakeUpstream()
     replay.pipe(body, last)
     body.end([(b"x-sum", b"1")])
     again = FakeUpstream()
-    replay.wait()
+    replay.suspend()
     replay.pipe(body, again)
     whole = b"".join(pieces)
-    assert replay.whole
+    assert replay.complete
     for sink in (last, again):
         assert sink.request_body == whole
         assert [call for call in sink.sent if call[0] == "end_body"] == [("end_body", [(b"x-sum", b"1")])]
@@ -57,7 +57,7 @@ def test_a_body_of_exactly_the_limit_is_kept_and_one_byte_more_is_not() -> None:
         replay.pipe(body, sink)
         for _ in range(size):
             body.feed(b"x")
-        assert replay.whole is whole
+        assert replay.complete is whole
         assert sink.request_body == b"x" * size
 
 
@@ -68,7 +68,7 @@ def test_what_is_too_large_is_kept_no_more() -> None:
     body.feed(b"cd")
     body.feed(b"e")
     assert replay._kept == []
-    assert not replay.whole
+    assert not replay.complete
     assert sink.request_body == b"abcde"
 
 
@@ -77,24 +77,24 @@ def test_what_comes_between_two_sinks_is_sent_though_it_is_too_large_and_only_th
     replay, first, second = Replay(3), FakeUpstream(), FakeUpstream()
     body, source = body_of(b"ab")
     replay.pipe(body, first)
-    replay.wait()
+    replay.suspend()
     assert source.paused
     body.feed(b"cdef")
-    assert replay.whole
+    assert replay.complete
     replay.pipe(body, second)
     assert not source.paused
     assert second.request_body == b"abcdef"
-    assert not replay.whole
+    assert not replay.complete
 
 
 def test_who_is_no_longer_plugged_in_gets_nothing() -> None:
     replay, first = Replay(100), FakeUpstream()
     body, source = body_of()
     replay.pipe(body, first)
-    replay.wait()
-    replay.wait()
+    replay.suspend()
+    replay.suspend()
     body.feed(b"a")
-    replay.unplug()
+    replay.detach()
     assert not source.paused
     body.feed(b"b")
     body.end([])
@@ -105,17 +105,17 @@ def test_what_comes_behind_the_last_sink_is_bounded() -> None:
     replay = Replay(3)
     body, _ = body_of()
     replay.pipe(body, FakeUpstream())
-    replay.wait()
-    replay.unplug()
+    replay.suspend()
+    replay.detach()
     body.feed(b"abcdef")
     assert replay._kept == []
-    assert not replay.whole
+    assert not replay.complete
 
 
 def test_before_the_first_sink_there_is_nothing_to_hold() -> None:
     replay, sink = Replay(3), FakeUpstream()
-    replay.wait()
-    replay.unplug()
+    replay.suspend()
+    replay.detach()
     body, source = body_of(b"ab")
     replay.pipe(body, sink)
     assert not source.paused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.sides import UNKNOWN
+from propylon.runtime.core import Core
+from tests.support.asgi_call import AsgiCall
 from tests.support.deadline import settle
 from tests.support.fakes import OK, FakeClient, FakeUpstream, exchange, snapshot
 from tests.support.seams import FunctionService, StreamEndpoint, first_of
@@ -149,4 +152,76 @@ async def test_an_answer_that_breaks_off_leaves_the_other_streams_alone() -> Non
     assert first.client.names[-1] == "abort"
     endpoint.streams[1].answer(TWO, b"ok")
     assert second.status == 200
+    assert left(endpoint) == [(0, 0)]
+
+
+# a client side that is an ASGI call
+
+
+def scope_of(method: str = "GET", path: bytes = b"/x", *headers: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "http_version": "2",
+        "method": method,
+        "scheme": "https",
+        "raw_path": path,
+        "query_string": b"a=1",
+        "headers": [(b"host", b"a.example"), *headers],
+        "client": ("192.0.2.7", 1234),
+    }
+
+
+async def called(service: FunctionService, scope: dict[str, Any], *events: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the call of the gateway as an ASGI application has sent."""
+    received, sent = iter(events), list[dict[str, Any]]()
+
+    async def receive() -> dict[str, Any]:
+        return next(received)
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    core = Core(snapshot(route={"service": service}))
+    await AsgiCall(core, scope, receive, send).run()
+    return sent
+
+
+async def test_an_asgi_call_is_carried_as_any_other_request() -> None:
+    endpoint = StreamEndpoint("one")
+    calling = asyncio.create_task(called(first_of(endpoint), scope_of()))
+    await settle()
+    (stream,) = endpoint.streams
+    assert stream.request == [b"GET", b"one", b"/x?a=1"]
+    body = stream.begin_answer(OK + b"x-a: 1\r\n")
+    body.feed(b"one")
+    await settle()
+    body.feed(b"two")
+    stream.end_answer()
+    sent = await calling
+    assert sent[0]["status"] == 200
+    assert (b"x-a", b"1") in sent[0]["headers"]
+    assert [event["body"] for event in sent[1:]] == [b"one", b"two", b""]
+    assert left(endpoint) == [(0, 0)]
+
+
+async def test_its_body_streams_and_a_failure_is_an_answer() -> None:
+    endpoint = StreamEndpoint("one")
+    scope = scope_of("POST", b"/x", (b"transfer-encoding", b"chunked"))
+    pieces = [{"type": "http.request", "body": piece, "more_body": piece != b"c"} for piece in (b"a", b"b", b"c")]
+    calling = asyncio.create_task(called(first_of(endpoint), scope, *pieces))
+    await settle()
+    (stream,) = endpoint.streams
+    assert (stream.received, stream.request_sent) == (b"abc", True)
+    stream.fail("attempt.closed")
+    sent = await calling
+    assert sent[0]["status"] == 502
+    assert orjson.loads(sent[1]["body"])["code"] == "attempt.closed"
+
+
+async def test_what_is_no_request_is_refused_and_a_client_that_goes_ends_it() -> None:
+    endpoint = StreamEndpoint("one")
+    refused = await called(first_of(endpoint), scope_of("GET", b"/%zz"))
+    assert refused[0]["status"] == 400
+    scope = scope_of("POST", b"/x", (b"content-length", b"5"))
+    assert await called(first_of(endpoint), scope, {"type": "http.disconnect"}) == []
     assert left(endpoint) == [(0, 0)]

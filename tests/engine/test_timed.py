@@ -138,7 +138,7 @@ def test_an_exchange_that_is_checked_only_when_it_is_due_fails_as_soon_as_one_th
 def test_a_check_that_comes_too_early_leaves_other_deadlines_due(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, module, timed_module)
     x = exchange()
-    x.last(cast("Any", SimpleNamespace(deadline=1007.0)))
+    x.set_lasting(cast("Any", SimpleNamespace(deadline=1007.0)))
     x.client.due = inf
     x.check(clock.now)
     assert x.client.due == 1007.0
@@ -159,8 +159,8 @@ def test_what_lasts_is_told_how_it_is_to_end_whether_it_began_before_or_after() 
     told: list[Ending] = []
     lasting = cast("Any", SimpleNamespace(deadline=inf, end_by=told.append))
     before, after = exchange(), exchange()
-    before.last(lasting)
+    before.set_lasting(lasting)
     before.end_by(ending)
     after.end_by(ending)
-    after.last(lasting)
+    after.set_lasting(lasting)
     assert told == [ending, ending]

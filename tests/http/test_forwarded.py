@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from propylon.http.forwarded import (
     GATEWAY_OWNED,
+    MAX_CACHED,
     MAX_HOPS,
-    MAX_REMEMBERED,
     UNIX_PEER,
     ForwardingRules,
     Origin,
@@ -93,9 +93,9 @@ def test_a_network_that_is_none_is_refused(cidr: str) -> None:
 
 def test_what_is_remembered_about_entries_is_bounded() -> None:
     trusted = TrustedProxies(["10.0.0.0/8"])
-    for number in range(MAX_REMEMBERED + 10):
+    for number in range(MAX_CACHED + 10):
         trusted.contains(b"garbage %d" % number)
-    assert len(trusted._hops) <= MAX_REMEMBERED
+    assert len(trusted._hops) <= MAX_CACHED
 
 
 @pytest.mark.parametrize(

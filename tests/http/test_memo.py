@@ -21,7 +21,7 @@ def counted() -> tuple[Memo[bytes, int], list[bytes]]:
 @pytest.fixture(autouse=True)
 def every_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every miss be looked at."""
-    monkeypatch.setattr(module, "_LOOKED_AT", module._DRAWS)
+    monkeypatch.setattr(module, "_SAMPLED", module._DRAWS)
 
 
 def test_a_value_is_kept_from_the_second_time_on() -> None:
@@ -85,7 +85,7 @@ class TestDraws:
 
     @pytest.fixture(autouse=True)
     def one_in_four(self, every_miss: None, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_LOOKED_AT", module._DRAWS // 4)
+        monkeypatch.setattr(module, "_SAMPLED", module._DRAWS // 4)
 
     def test_what_repeats_is_kept_soon(self) -> None:
         memo, made = counted()

@@ -131,13 +131,13 @@ async def test_many_handshakes_are_spread_over_turns_of_the_loop(
     """Each step takes a third of a slice here; so three fit into a turn."""
     clock = Clock(monkeypatch)
     door.line = HandshakeLine(clock)
-    real = module._shake_hands
+    real = module._do_handshake
 
     def slow(tls: ssl.SSLObject) -> None:
         clock.now += SLICE_SECONDS / 3 + 1e-9
         real(tls)
 
-    monkeypatch.setattr(module, "_shake_hands", slow)
+    monkeypatch.setattr(module, "_do_handshake", slow)
     started = [door.connect() for _ in range(8)]
     for handshake, _ in started:
         handshake.data_received(MemoryPeer(certificates.client()).take())
@@ -225,7 +225,7 @@ async def test_records_that_a_handshake_leaves_do_not_pile_up(
     def take_nothing(tls: ssl.SSLObject) -> None:
         raise ssl.SSLWantReadError
 
-    monkeypatch.setattr(module, "_shake_hands", take_nothing)
+    monkeypatch.setattr(module, "_do_handshake", take_nothing)
     handshake, raw = door.connect()
     hello = MemoryPeer(certificates.client()).take()
     while raw.reading:

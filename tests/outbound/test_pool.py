@@ -205,11 +205,11 @@ async def test_the_line_keeps_nothing_of_those_that_withdrew() -> None:
     endpoint = Endpoint(PoolLimits(max=1))
     connection = await opened(endpoint)
     askers = [endpoint.ask() for _ in range(100)]
-    assert len(endpoint.pool._line) == endpoint.pool.waiting == 100
+    assert len(endpoint.pool._queue) == endpoint.pool.waiting == 100
     for asker in askers[1::2] + askers[:50:2]:
         assert asker.lease is not None
         asker.lease.withdraw()
-    assert len(endpoint.pool._line) == endpoint.pool.waiting == 25
+    assert len(endpoint.pool._queue) == endpoint.pool.waiting == 25
     endpoint.give_back(connection)
     await settle()
     assert askers[50].connection is connection
@@ -431,7 +431,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert self.pool.waiting == self.LIMITS.queue
         else:
             self.claims.append(asker)
-            if asker.lease in self.pool._line:
+            if asker.lease in self.pool._queue:
                 self.line.append(asker)
         self.run()
 
@@ -457,7 +457,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), clean=st.booleans())
     def finish(self, data: st.DataObject, clean: bool) -> None:
         connection = self.busy.pop(data.draw(st.integers(0, len(self.busy) - 1)))
-        waiting = [asker for asker in self.line if asker.lease is not None and asker.lease in self.pool._line]
+        waiting = [asker for asker in self.line if asker.lease is not None and asker.lease in self.pool._queue]
         if clean:
             self.inside(lambda: self.endpoint.give_back(connection))
             if waiting:
@@ -476,7 +476,7 @@ class PoolMachine(RuleBasedStateMachine):
     def limits_are_kept(self) -> None:
         assert 0 <= self.pool.open <= self.LIMITS.max
         assert 0 <= self.pool.idle <= self.LIMITS.idle
-        in_line = [asker for asker in self.claims if asker.lease is not None and asker.lease in self.pool._line]
+        in_line = [asker for asker in self.claims if asker.lease is not None and asker.lease in self.pool._queue]
         assert self.pool.waiting == len(in_line) <= self.LIMITS.queue
 
     @invariant()

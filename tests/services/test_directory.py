@@ -111,10 +111,10 @@ def test_a_slow_start_goes_on(fleet: Fleet) -> None:
     fleet.luck = 0.99
     new = fleet.enter(fleet.service(A, B, slow_start=10.0, panic=0.1))
     assert fleet.chosen(new) == {A}
-    assert fleet.directory._restless == {new}
+    assert fleet.directory._time_dependent == {new}
     fleet.sweep(10.0)
     assert fleet.chosen(new) == {A, B}
-    assert fleet.directory._restless == set()
+    assert fleet.directory._time_dependent == set()
 
 
 # what the old service still has under way
@@ -141,7 +141,7 @@ def test_the_end_of_the_old_service_changes_nothing_of_whom_the_new_one_asks(fle
     late.fail()
     fleet.sweep(0.1)
     assert fleet.chosen(new) == {B, C}
-    assert fleet.directory._restless == set()
+    assert fleet.directory._time_dependent == set()
 
 
 def test_a_service_that_is_gone_is_not_looked_at_for_ever(fleet: Fleet) -> None:
@@ -149,9 +149,9 @@ def test_a_service_that_is_gone_is_not_looked_at_for_ever(fleet: Fleet) -> None:
     late = fleet.send(old, old.endpoint(A))
     fleet.send(old, old.endpoint(C)).fail()
     fleet.enter(fleet.service(B, name="t"))
-    assert fleet.directory._restless == set()
+    assert fleet.directory._time_dependent == set()
     late.fail()
-    assert fleet.directory._restless == set()
+    assert fleet.directory._time_dependent == set()
     assert all(service.name == "t" for vitals in fleet.directory._vitals.values() for service in vitals.users)
 
 
@@ -265,7 +265,7 @@ def test_one_that_comes_back_starts_slowly(fleet: Fleet) -> None:
     assert fleet.chosen(service) == {B}
     fleet.sweep(10.0)
     assert fleet.chosen(service) == {A, B}
-    assert fleet.directory._restless == set()
+    assert fleet.directory._time_dependent == set()
 
 
 def test_a_check_that_complains_puts_an_address_aside_until_no_check_does(fleet: Fleet) -> None:
@@ -292,13 +292,13 @@ def test_an_endpoint_that_comes_back_is_told_to_the_operator(fleet: Fleet, caplo
 
 def test_a_service_of_which_time_changes_nothing_is_not_looked_at(fleet: Fleet) -> None:
     service = fleet.enter(fleet.service(A, B, breaker=BREAKER))
-    assert fleet.directory._restless == set()
+    assert fleet.directory._time_dependent == set()
     fleet.send(service, service.endpoint(A)).fail()
-    assert fleet.directory._restless == {service}
+    assert fleet.directory._time_dependent == {service}
     fleet.sweep(10.0)
     fleet.send(service).answer()
     fleet.sweep(0.1)
-    assert fleet.directory._restless == set()
+    assert fleet.directory._time_dependent == set()
 
 
 def test_connections_are_closed_with_the_directory(fleet: Fleet) -> None:

@@ -356,7 +356,7 @@ async def test_a_defect_of_a_check_is_logged_and_nobody_is_put_aside_for_it(
 ) -> None:
     service = bench.service("users", ONE, health=replace(TCP, unhealthy=1))
     bench.enter()
-    for watched in bench.directory.checks._watched.values():
+    for watched in bench.directory.checks._records.values():
 
         async def broken() -> None:
             raise RuntimeError("a defect")

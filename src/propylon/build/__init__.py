@@ -1,1 +1,1 @@
-"""From a checked configuration to the snapshot that exchanges run on. It may know everything below the runtime."""
+"""Builds a snapshot from a validated configuration. It may import everything below the runtime."""

@@ -1,5 +1,5 @@
-"""What building a configuration may fail with."""
+"""Errors of building a configuration."""
 
 
 class BuildError(ValueError):
-    """A configuration whose keys are right and that cannot be carried out; the message says where and why."""
+    """A valid configuration that cannot be built; the message names the key and the reason."""

@@ -1,7 +1,7 @@
-"""From the entries of a configuration to its policies: new ones, and those at work that stay (`policies_at_work.py`).
+"""Builds the policies of a configuration, or reuses those at work (`policies_at_work.py`).
 
-The place of a policy is the gateway, a service by its name, or a route: by its name, or without one by what it matches
-and how many of the same stand above it. So a route may be put in above others, and their policies stay.
+The place of a policy is the gateway, a service by its name, or a route: by its name, or without one by its matchers and
+its occurrence number among equal ones. So inserting a route above others keeps their policies.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class BuiltPolicies:
     """The policies of a configuration, in its order.
 
     Attributes:
-        gateway: those of every route.
-        services: those of every route to a service, by its name.
-        routes: those of each route, its `redirect` and `respond` among them.
-        fallbacks: for each route what answers when its service has no answer, if that is a policy.
-        placed: all of them, each once.
+        gateway: the policies of every route.
+        services: the policies of every route to a service, by the service's name.
+        routes: the policies of each route, including `redirect` and `respond`.
+        fallbacks: for each route the policy that responds when its service fails, if there is one.
+        placed: all of them, without duplicates.
     """
 
     gateway: list[PolicyUse]
@@ -50,12 +50,12 @@ class BuiltPolicies:
 
 
 def build_policies(config: GatewayConfig, at_work: PoliciesAtWork = NO_POLICIES) -> BuiltPolicies:
-    """Make the policies of a configuration, those apart that stay; none of them is started.
+    """Build the policies of a configuration, reusing those at work; none of them is started.
 
     Raises:
-        BuildError: a module that cannot be imported, a policy that cannot be made.
+        BuildError: a module cannot be imported, or a policy cannot be created.
     """
-    # Everything is imported first: only then is known whether the code is the same.
+    # Everything is imported first: only then can the code be compared.
     gateway = _listed(config.policies, "policies")
     services = {name: _listed(each.policies, f"services.{name}.policies") for name, each in config.services.items()}
     routes = [_of_route(route, f"routes.{number}") for number, route in enumerate(config.routes)]
@@ -73,7 +73,7 @@ def build_policies(config: GatewayConfig, at_work: PoliciesAtWork = NO_POLICIES)
 
 
 def route_identities(routes: Iterable[RouteConfig]) -> list[Hashable]:
-    """Return what tells each route from the others: its name, or what it matches and how many such stand above it."""
+    """Return an identity for each route: its name or its matchers, with its occurrence number."""
     seen: Counter[Hashable] = Counter()
     found: list[Hashable] = []
     for route in routes:
@@ -102,16 +102,16 @@ def _listed(entries: Iterable[PolicyEntry], where: str) -> list[Wanted]:
 
 def _wanted(entry: PolicyEntry, where: str) -> Wanted:
     config = entry.config
-    if not isinstance(config, BaseModel):  # there are no settings, or another package has them in its own way
+    if not isinstance(config, BaseModel):  # there are no settings, or another package has a type of its own
         return Wanted(where, entry, Settings(config))
     try:
         return Wanted(where, entry, Settings(with_objects(config), _digests(config)))
-    except Exception as error:  # what is imported is anybody's code
+    except Exception as error:  # importing user code may raise anything
         raise _failed(where, entry, error) from error
 
 
 def _digests(config: BaseModel) -> tuple[bytes, ...]:
-    """Return what tells the contents of the files apart that are named in settings."""
+    """Return the digests of the files that settings refer to."""
     return tuple(hashlib.sha256(path.read_bytes()).digest() for path in sorted(files_named(config)))
 
 
@@ -120,7 +120,7 @@ def _failed(where: str, entry: PolicyEntry, error: Exception) -> BuildError:
 
 
 class _Makers:
-    """Makes policies, or finds those at work."""
+    """Creates policies, or reuses those at work."""
 
     def __init__(self, at_work: PoliciesAtWork) -> None:
         self._reusable = Reusable(at_work)
@@ -128,14 +128,14 @@ class _Makers:
         self._placed: dict[PlacedPolicy, None] = {}
 
     def placed(self) -> tuple[PlacedPolicy, ...]:
-        """Return all so far, each once."""
+        """Return all policies so far, without duplicates."""
         return tuple(self._placed)
 
     def uses(self, place: Hashable, wanted: Sequence[Wanted]) -> list[PolicyUse]:
         """Return the policies of a list with their conditions."""
         try:
             kept = self._reusable.take(place, wanted)
-        except Exception as error:  # settings may be anybody's code too
+        except Exception as error:  # comparing settings may run user code
             raise BuildError(f"{wanted[0].where}: settings cannot be compared: {error}") from error
         return [self._use(place, each, kept.get(number)) for number, each in enumerate(wanted)]
 
@@ -146,7 +146,7 @@ class _Makers:
             condition = combine(
                 [_condition(each) for each in entry.when or ()], [_condition(each) for each in entry.unless or ()]
             )
-        except Exception as error:  # a policy is anybody's code
+        except Exception as error:  # policies are user code
             raise _failed(wanted.where, entry, error) from error
         self._placed[placed] = None
         return PolicyUse(entry.name, placed.policy, condition)
@@ -158,8 +158,8 @@ class _Makers:
             policy, place = entry.instance, None
         else:
             policy = POLICIES.find(entry.name).Policy(entry.config, scope)
-            check_policy(policy)  # what a `python:` reference led to may be anything
-        known = self._by_object.get(id(policy))  # one object has one life, wherever it stands
+            check_policy(policy)  # a `python:` reference may lead to any object
+        known = self._by_object.get(id(policy))  # one object has one life cycle, however often it is listed
         if known is None:
             conditions = (entry.when, entry.unless)
             known = PlacedPolicy(place, wanted.where, entry.name, wanted.settings, conditions, policy, scope)

@@ -1,12 +1,12 @@
-"""Which policies at work are still what a new configuration wants.
+"""Selection of the policies at work that a new configuration reuses.
 
-A policy stays the same as long as its place, its name and its settings do:
+A policy is reused while its place, its name and its settings are the same:
 
-- Among the policies of one place it is found by name and settings, wherever it stands in the list; of several such the
-  one with the same conditions, then the first that is left.
-- Its settings are what its `Config` was given, the content of the files that are named there, and the Python class it
-  is made of. A class whose module was imported anew is the same if the code of all modules beside the configuration is.
-- An object that a Python program gives is itself, wherever it stands.
+- Within one place it is matched by name and settings, regardless of its index in the list; of several matches the one
+  with the same conditions is preferred, then the first unused one.
+- Its settings are the values given to its `Config`, the content of the files referred to there, and its Python class. A
+  class of a reimported module is the same if the code of all modules beside the configuration is.
+- An object given by a Python program is identified by itself, regardless of its place.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PoliciesAtWork:
-    """The policies that a new configuration may go on with.
+    """The policies that a new configuration may reuse.
 
     Attributes:
-        policies: those of the configuration in use.
-        living: those too that exchanges under way still use, or that are being closed.
-        same_code: whether the modules beside the configuration, as they are imported now, are those that these policies
-            were made of.
+        policies: the policies of the current configuration.
+        living: these, and those that exchanges in flight still use or that are being closed.
+        same_code: whether the modules beside the configuration, as imported now, have the code that these policies were
+            created from.
     """
 
     policies: Sequence[PlacedPolicy] = ()
@@ -44,14 +44,14 @@ NO_POLICIES: Final = PoliciesAtWork()
 
 
 class Settings(NamedTuple):
-    """What a policy is made of: its validated settings, and digests of the files that they name."""
+    """The settings of a policy: validated, with digests of the files that they refer to."""
 
     config: object
     files: tuple[bytes, ...] = ()
 
 
 class Wanted(NamedTuple):
-    """An entry of a configuration: the keys that lead to it, and what its policy is to be made of."""
+    """An entry of a configuration: its path of keys, and the settings for its policy."""
 
     where: str
     entry: PolicyEntry
@@ -59,7 +59,7 @@ class Wanted(NamedTuple):
 
 
 class Reusable:
-    """The policies at work that a new configuration has not taken over yet."""
+    """The policies at work that a new configuration has not reused yet."""
 
     def __init__(self, at_work: PoliciesAtWork) -> None:
         self._same_code = at_work.same_code
@@ -68,9 +68,9 @@ class Reusable:
             self._free.setdefault(each.place, []).append(each)
 
     def take(self, place: Hashable, wanted: Sequence[Wanted]) -> dict[int, PlacedPolicy]:
-        """Return the policies that stay of those wanted at a place, by their numbers in the list.
+        """Return the policies to reuse for the entries of a place, by their indices in the list.
 
-        What a comparison of settings raises comes out: they may be anybody's code.
+        Exceptions of comparing settings, which may run user code, are passed on.
         """
         free = self._free.get(place, [])
         found: dict[int, PlacedPolicy] = {}
@@ -105,7 +105,7 @@ class Reusable:
 
 
 def _were_given(old: Any, new: Any) -> bool:
-    """Tell whether the same keys were given in two equal settings: one that is left out may mean something else."""
+    """Return whether two equal settings were given the same keys: a default may mean something else than its value."""
     if isinstance(old, BaseModel):
         pairs = ((getattr(old, name), getattr(new, name)) for name in type(old).model_fields)
         return old.model_fields_set == new.model_fields_set and all(_were_given(*pair) for pair in pairs)

@@ -1,4 +1,4 @@
-"""From the configuration of a service to the service that exchanges are sent to."""
+"""Builds services from their configuration."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ CHANCE: Final = Chance(monotonic, random.random)
 
 @dataclass(slots=True)
 class BuildContext:
-    """What services are built within.
+    """The context for building services.
 
     Attributes:
         gateway: the whole configuration.
-        running: the services that are at work now: one whose configuration stays is used again as it is.
+        running: the current services: one with an unchanged configuration is reused.
         base_dir: the folder of the configuration file.
-        tls_contexts: those made so far, by the digest of what they are made of. To read the system's authorities takes
-            25 ms, so services with the same settings share one, from one configuration to the next.
+        tls_contexts: TLS contexts by the digest of their settings. Reading the system's authorities takes 25 ms, so
+            services with the same settings share a context, also across configurations.
     """
 
     gateway: GatewayConfig
@@ -77,10 +77,10 @@ class BuildContext:
 
 
 def build_service(name: str, config: ServiceConfig, context: BuildContext) -> Service:
-    """Make a service, or return the one of this name that runs, if nothing of it has changed.
+    """Return a new service, or the current one of this name if its configuration is unchanged.
 
     Raises:
-        BuildError: a certificate that cannot be read, an algorithm or a provider that cannot be made.
+        BuildError: a certificate cannot be read, or an algorithm or a provider cannot be created.
     """
     settings = _settings(f"services.{name}", config, context)
     found = tuple(EndpointSpec(each.url, each.weight, each.priority, each.zone) for each in config.endpoints)
@@ -88,7 +88,7 @@ def build_service(name: str, config: ServiceConfig, context: BuildContext) -> Se
 
 
 def build_targets(urls: Iterable[str], context: BuildContext) -> dict[str, Service]:
-    """Make the services of every `target:`; routes to the same one share it. There may be thousands."""
+    """Return the service of each `target:`, shared by all routes to it. There may be thousands."""
     settings: dict[str, ServiceSettings] = {}
     services = {}
     for url in urls:
@@ -112,18 +112,18 @@ def _service(
         return known
     try:
         provider = None if discover is None else make_provider(discover, ProviderContext(name, context.base_dir))
-    except Exception as error:  # a provider is anybody's code
+    except Exception as error:  # providers may be user code
         raise BuildError(f"{where}.discover: {error}") from error
     algorithm, balance = settings.balance
     try:
         balancer = BALANCERS.find(algorithm).Balancer(balance, CHANCE)
-    except Exception as error:  # so is an algorithm
+    except Exception as error:  # so may algorithms
         raise BuildError(f"{where}.balance: {error}") from error
     return Service(name, settings, found, balancer, CHANCE, provider)
 
 
 def make_provider(config: DiscoverConfig, context: ProviderContext) -> Provider:
-    """Make the provider of `discover:`; what its module raises, from `ImportError` to anything else, is passed on."""
+    """Create the provider of `discover:`; exceptions of its module, `ImportError` or any other, are passed on."""
     return cast("Provider", PROVIDERS.find(config.name).Provider(config.config, context))
 
 
@@ -157,10 +157,10 @@ def _settings(where: str, config: ServiceConfig, context: BuildContext) -> Servi
 
 
 def _referring(where: str, entry: BalanceEntry | DiscoverConfig) -> tuple[str, Any]:
-    """Return name and settings with the Python objects they name: with other code they are not equal any more."""
+    """Return name and settings with references replaced by Python objects, so that changed code makes them unequal."""
     try:
         return entry.name, with_objects(entry.config)
-    except Exception as error:  # what is imported is anybody's code
+    except Exception as error:  # importing user code may raise anything
         raise BuildError(f"{where}: {error}") from error
 
 
@@ -264,10 +264,10 @@ def _files(tls: ServiceTlsConfig) -> tuple[Path | None, Path | None, Path | None
 
 
 def _digest(tls: ServiceTlsConfig) -> str:
-    """Return what tells two TLS settings apart, also when a file has another content now."""
+    """Return a digest of TLS settings, including the content of their files."""
     digest = hashlib.sha256(repr(tls).encode())
     for path in _files(tls):
         if path is not None:
-            with contextlib.suppress(OSError):  # it is told when the context is made
+            with contextlib.suppress(OSError):  # reported when the context is created
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

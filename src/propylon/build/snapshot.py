@@ -1,7 +1,7 @@
-"""From a checked configuration to the snapshot that exchanges run on.
+"""Builds a snapshot from a validated configuration.
 
-Everything that can be wrong is found here or before, never at a request: certificates are read, modules imported,
-policies constructed, patterns compiled.
+All errors are detected here or before, never at a request: certificates are read, modules imported, policies
+constructed, patterns compiled.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def build_snapshot(
     """Compile a configuration.
 
     Args:
-        running: the services that are at work now: those whose configuration stays are used again as they are.
-        base_dir: the folder of the configuration file, where providers look for theirs.
-        at_work: the policies that are at work now, which stay in the same way.
+        running: the current services: those with an unchanged configuration are reused.
+        base_dir: the folder of the configuration file, which paths of providers are relative to.
+        at_work: the current policies, reused in the same way.
 
     Raises:
-        BuildError: a module that cannot be imported, a policy that cannot be made, a certificate that cannot be read.
+        BuildError: a module cannot be imported, a policy cannot be created, or a certificate cannot be read.
     """
     _check_listeners(config)
     context = BuildContext(config, running, base_dir)
@@ -117,7 +117,7 @@ def build_snapshot(
 
 
 def _check_listeners(config: GatewayConfig) -> None:
-    """Read the certificates of listeners: a wrong one is to be found before anything is opened."""
+    """Check the certificates of listeners before anything is opened."""
     for number, listener in enumerate(config.listen):
         if listener.tls is not None:
             try:
@@ -127,7 +127,7 @@ def _check_listeners(config: GatewayConfig) -> None:
 
 
 def _default_name(config: GatewayConfig) -> str:
-    """Name the gateway in Via by where it runs, so that two in a row don't take each other for a loop."""
+    """Return a pseudonym for Via that differs between gateways in a chain, which would otherwise look like a loop."""
     place = f"{socket.gethostname()} {[str(listener.address) for listener in config.listen]}"
     return f"propylon-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
@@ -172,10 +172,10 @@ def _error_page(status: str, path: Path) -> ErrorPage:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What routes are put together of.
+    """The parts of routes.
 
     Attributes:
-        pipelines: those made so far: thousands of routes mostly have the same policies, and one pipeline for them stays
+        pipelines: the pipelines so far: thousands of routes mostly have the same policies, and a shared pipeline stays
             in the processor's cache.
     """
 
@@ -185,7 +185,7 @@ class _Parts:
     pipelines: dict[tuple[int, ...], Pipeline] = field(default_factory=dict)
 
     def route(self, route: RouteConfig, number: int) -> CompiledRoute:
-        """Compile a route; one that is split with a variant for each of its services."""
+        """Compile a route; a split route gets a variant for each of its services."""
         where = f"routes.{number}"
         own = self.policies.routes[number]
         bare = _compiled(route, self._fallback(route, number))
@@ -205,7 +205,7 @@ class _Parts:
         return Fallback(self.services[route.fallback.service or ""])
 
     def _through(self, bare: CompiledRoute, own: list[PolicyUse], service: Service | None, where: str) -> CompiledRoute:
-        """Add a service, and the policies."""
+        """Return the route with a service and the pipeline of its policies."""
         of_service = self.policies.services.get(service.name, ()) if service is not None else ()
         uses = [*self.policies.gateway, *of_service, *own]
         pipeline = self.pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
@@ -215,7 +215,7 @@ class _Parts:
 
 
 def _check_messages(where: str) -> None:
-    """Find out now whether messages of WebSockets can be looked into, and not when the first one comes."""
+    """Check that the library for `on_message` is installed, before the first message arrives."""
     try:
         import propylon.engine.websocket.messages  # noqa: F401
     except ImportError:
@@ -241,7 +241,7 @@ def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[Comp
 
 
 def _compiled(route: RouteConfig, fallback: Fallback | None) -> CompiledRoute:
-    """Make a route without policies and service."""
+    """Compile a route without policies and service."""
     edit = route.query_edit
     return CompiledRoute(
         name=route.name or " ".join(route.path or (route.path_regex or "",)),
@@ -269,7 +269,7 @@ def _rewrite(route: RouteConfig) -> Rewrite | None:
 
 
 def _entries(route: RouteConfig) -> tuple[dict[str, Any], ...]:
-    """Say what `/services.json` tells about a route: fast-gateway's form, a prefix and its docs."""
+    """Return the entries of a route in `/services.json`: a prefix and its docs, as in fast-gateway."""
     docs = {} if route.docs is None else {"docs": route.docs}
     if route.path_regex is not None:
         return ({"regex": route.path_regex, **docs},)
@@ -290,7 +290,7 @@ def _services_json(
 
 
 def _outside(uses: list[PolicyUse]) -> CompiledRoute:
-    """Make the route of requests that match none: nothing is asked, but answers are still changed and told."""
+    """Return the route for unmatched requests: only the policies of the response, of errors and of `on_done` run."""
     pipeline = compile_pipeline(uses)
     after = Pipeline(on_response=pipeline.on_response, on_error=pipeline.on_error, on_done=pipeline.on_done)
     return CompiledRoute("-", after, tuple(uses))

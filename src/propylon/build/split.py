@@ -1,4 +1,4 @@
-"""From `split:` of a route to what picks its service."""
+"""Builds the split of a route from `split:`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ID_BYTES: Final = 16
 
 
 def build_split(config: SplitConfig, variants: Mapping[str, CompiledRoute]) -> Split:
-    """Make a split of the route's variants, one for each service."""
+    """Build the split of the route's variants, one for each service."""
     shares = [Share(name, weight, variants[name]) for name, weight in config.services.items()]
     luck = Luck(CHANCE.random, _new_id)
     return Split(shares, _choose(config.choose), _sticky(config.sticky), luck)

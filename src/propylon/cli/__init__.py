@@ -1,4 +1,4 @@
-"""The command line. Every module here is one command and has it as `command`; helpers begin with an underscore.
+"""The command line. Every module here defines one command as `command`; modules of helpers begin with an underscore.
 
-A module is imported to list the commands, so it imports click and what is as light; the rest when it runs.
+Modules are imported to list the commands, so they import only click and light modules; the rest when they run.
 """

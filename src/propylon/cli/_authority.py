@@ -1,7 +1,7 @@
-"""A certificate authority for development, and certificates from it.
+"""A certificate authority for development, and its certificates.
 
-Rules of the file: keys are written with mode 0600 and never shown; nothing that is there is overwritten unless that is
-asked for, the authority not even then.
+Rules of the file: keys are written with mode 0600 and never shown; existing certificates are overwritten only on
+request, the authority never.
 """
 
 import os
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 AUTHORITY_DAYS = 3650
-LEAF_DAYS = 397  # the longest that browsers believe
-_EARLIER = timedelta(hours=1)  # clocks differ
+LEAF_DAYS = 397  # the maximum that browsers accept
+_EARLIER = timedelta(hours=1)  # tolerance for clock skew
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class _Authority:
-    """An authority that is loaded."""
+    """A loaded authority."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
 
 def make_certificate(names: "Sequence[str]", folder: Path, *, overwrite: bool) -> Made:
-    """Make a certificate for host names and IP addresses, and the authority in `folder` if there is none.
+    """Create a certificate for host names and IP addresses, and the authority in `folder` if there is none.
 
-    Raises `click.ClickException`: a name that is none, a file that is there already or cannot be written.
+    Raises `click.ClickException` for an invalid name, and for a file that exists or cannot be written.
     """
     alternatives = [_alternative(name) for name in names]
     stem = names[0].lower().replace("*", "_wildcard").replace(":", "_")
@@ -88,7 +88,7 @@ def _is_label(label: str) -> bool:
 
 
 def _authority(certificate_path: Path, key_path: Path) -> _Authority:
-    """Return the authority of a folder; a new one if there is none."""
+    """Load the authority, or create it if there is none."""
     if certificate_path.exists() != key_path.exists():
         raise click.ClickException(f"{certificate_path} and {key_path} belong together, and only one of them is there")
     if certificate_path.exists():
@@ -173,7 +173,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    """Write a key into a new file, which nobody else can read at any moment."""
+    """Write a key to a file created with mode 0600."""
     content = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

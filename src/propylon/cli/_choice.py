@@ -1,6 +1,6 @@
-"""How an endpoint is chosen and what happens when it fails, in a line for each rule that holds.
+"""Text for how endpoints are chosen and how failures are handled, one line for each active rule.
 
-Rules of the file: what is off has no line, and what is said of retries holds for the method that is asked about.
+Rules of the file: disabled rules have no line; the lines on retries and hedging are for the method of the request.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def service_of(route: "CompiledRoute") -> "Service | None":
-    """Return where a route goes. A route that was built of a configuration leads to nothing but our own services."""
+    """Return the service of a route. Routes built from a configuration have services of this type only."""
     return cast("Service | None", route.service)
 
 
 def choice(service: "Service") -> str:
-    """Return who chooses among what, in a few words."""
+    """Return a short text: the algorithm and the number of endpoints it chooses from."""
     settings = service.settings
     algorithm = settings.balance[0]
     if settings.discover is not None:
@@ -33,12 +33,12 @@ def choice(service: "Service") -> str:
 
 
 def endpoint_lines(service: "Service") -> list[str]:
-    """Return the endpoints that are configured, each with what its choice depends on."""
+    """Return the configured endpoints, each with its weight, priority and zone."""
     return [f"{each.url} ({', '.join(_traits(each, service.settings.zone))})" for each in service.found]
 
 
 def rule_lines(route: "CompiledRoute", method: bytes) -> list[str]:
-    """Return the rules by which an endpoint of the route's service is passed over, and tried again elsewhere."""
+    """Return the lines on health, breaker, limits, hedging, retries and fallback of the route's service."""
     service = service_of(route)
     if service is None:
         return []
@@ -55,7 +55,7 @@ def rule_lines(route: "CompiledRoute", method: bytes) -> list[str]:
 
 
 def _serving(service: "Service") -> int:
-    """Return how many of the configured endpoints are given anything."""
+    """Return the number of configured endpoints with a weight above 0."""
     return sum(each.weight > 0 for each in service.found)
 
 
@@ -73,7 +73,7 @@ def _health(service: "Service") -> Iterator[str]:
         asked = "a connection" if check.path is None else f"{check.method} {check.path}"
         yield f"health check: {asked} every {check.interval:g}s; {check.unhealthy} bad ones put an endpoint aside"
     spared = service.settings.discover is None and passive is not None and passive.share * _serving(service) < 1
-    if passive is not None and not spared:  # too few to do without one
+    if passive is not None and not spared:  # with so few endpoints none is ejected
         rule = passive.ejection
         rules = [f"{rule.consecutive} failures in a row"] if rule.consecutive is not None else []
         if rule.failure_rate is not None:
@@ -85,8 +85,9 @@ def _breaker(settings: "ServiceSettings") -> Iterator[str]:
     use = settings.breaker
     if use is None:
         return
-    whose = " and ".join(name for name, has in (("each endpoint", use.endpoints), ("the service", use.service)) if has)
-    yield f"breaker of {whose}: {' or '.join(_rules(use.settings))} open it for {use.settings.open:g}s"
+    scopes = (("each endpoint", use.endpoints), ("the service", use.service))
+    scope = " and ".join(name for name, is_used in scopes if is_used)
+    yield f"breaker of {scope}: {' or '.join(_rules(use.settings))} open it for {use.settings.open:g}s"
 
 
 def _rules(settings: "BreakerSettings") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Runs the tests that stand in a configuration: requests go through the whole gateway, to services in memory."""
+"""Runs the tests of a configuration: requests pass the whole gateway, with services in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from propylon.testing import Answer, ServiceRequest
 
 REQUEST_SECONDS: Final = 10.0
-"""How long one request may take: policies are anybody's code."""
+"""Timeout of one request: policies are user code and may block."""
 
 NONE: Final = "none"
 _MAX_SHOWN: Final = 200
@@ -30,7 +30,7 @@ _MAX_SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One thing that is not as expected."""
+    """One failed expectation."""
 
     what: str
     expected: str
@@ -42,7 +42,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one test; it has passed if there is no failure."""
+    """The result of one test; it has passed if there is no failure."""
 
     name: str
     failures: tuple[Failure, ...]
@@ -53,15 +53,15 @@ class Result:
 
 
 def name_of(test: RequestTestConfig) -> str:
-    """Return what a test is called."""
+    """Return the name of a test, by default its request."""
     return test.name or test.request
 
 
 def run_tests(config: GatewayConfig, base_dir: Path, tests: Iterable[RequestTestConfig]) -> list[Result]:
-    """Run tests one after the other, each with its own request to the same gateway.
+    """Run tests in sequence, each with its own request to the same gateway.
 
     Raises:
-        BuildError: what is configured cannot be made, or a policy not be started.
+        BuildError: a configured object cannot be created, or a policy cannot be started.
     """
     runner = _Runner(config, base_dir)
 
@@ -75,7 +75,7 @@ def run_tests(config: GatewayConfig, base_dir: Path, tests: Iterable[RequestTest
 
 
 class _Runner:
-    """One gateway, reached by http and by https, and what its services answer."""
+    """One gateway, with clients for http and https, and stand-ins for its services."""
 
     def __init__(self, config: GatewayConfig, base_dir: Path) -> None:
         gateway = Gateway.from_config(config, base_dir)
@@ -92,7 +92,7 @@ class _Runner:
         return Response(answer.status, headers=answer.headers, body=answer.body)
 
     async def run(self, test: RequestTestConfig) -> Result:
-        """Send the request of a test and compare."""
+        """Send the request of a test, and compare the result with the expectations."""
         self._test = test
         method, scheme, host, target = test.parts
         headers = {"host": host, **test.headers}
@@ -163,18 +163,18 @@ def _fields(
 ) -> Iterator[Failure]:
     for name, value in expected.items():
         found = headers.get(name)
-        wanted = f"what matches {value.pattern}" if isinstance(value, Regex) else "any" if value == "*" else value
+        required = f"what matches {value.pattern}" if isinstance(value, Regex) else "any" if value == "*" else value
         if found is None or not _holds(value, found):
-            yield Failure(f"{what} {name}", wanted, NONE if found is None else found)
+            yield Failure(f"{what} {name}", required, NONE if found is None else found)
     for name in absent:
         if (found := headers.get(name)) is not None:
             yield Failure(f"{what} {name}", NONE, found)
 
 
-def _holds(wanted: str | Regex, found: str) -> bool:
-    if isinstance(wanted, Regex):
-        return re.fullmatch(wanted.pattern, found) is not None
-    return wanted in ("*", found)
+def _holds(required: str | Regex, found: str) -> bool:
+    if isinstance(required, Regex):
+        return re.fullmatch(required.pattern, found) is not None
+    return required in ("*", found)
 
 
 def _cut(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the commands show of listeners: the address, and what TLS is spoken there."""
+"""Output of listeners: the address and its TLS settings."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -36,16 +36,16 @@ def _tls_as_dict(tls: "ListenerTlsConfig") -> dict[str, Any]:
 
 
 def listener_lines(listener: "ListenerConfig") -> list[str]:
-    """Return what is worth saying of a listener in words: nothing of a plain one."""
+    """Return the lines on the TLS or redirect of a listener; none for plain HTTP."""
     address = str(listener.address)
     if listener.redirect_https is not None:
         return [f"{address}: redirects to https, port {listener.redirect_https}"]
     if listener.tls is None:
         return []
-    told = _tls_as_dict(listener.tls)
-    asked = told["client_certificates"]
-    lines = [f"{address}: TLS {told['min_version']} and newer" + (f", client certificates {asked}" if asked else "")]
-    for certificate in told["certificates"]:
+    tls = _tls_as_dict(listener.tls)
+    mode = tls["client_certificates"]
+    lines = [f"{address}: TLS {tls['min_version']} and newer" + (f", client certificates {mode}" if mode else "")]
+    for certificate in tls["certificates"]:
         names = ", ".join(certificate["names"]) or "any name"
         lines.append(f"  {certificate['key_type']} certificate for {names}, until {certificate['not_after'][:10]}")
         if certificate["warning"] is not None:

@@ -1,4 +1,4 @@
-"""How commands print: JSON, tables, and problems."""
+"""Output of commands: JSON, tables, and problems."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ def echo_json(value: Any) -> None:
 
 
 def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows in columns as wide as they need."""
+    """Print rows in aligned columns."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
@@ -25,12 +25,12 @@ def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def count(number: int, noun: str) -> str:
-    """Return `1 route`, `2 routes`."""
+    """Return a number with its noun: `1 route`, `2 routes`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def fail_with_problems(problems: Sequence[Problem]) -> NoReturn:
-    """Print every problem and how many there are, and end with status 1."""
+    """Print every problem and their number, and exit with status 1."""
     for problem in problems:
         click.echo(str(problem), err=True)
     click.echo(count(len(problems), "problem"), err=True)

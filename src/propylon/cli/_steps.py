@@ -1,7 +1,7 @@
-"""What would happen to a request, step by step: the steps of `engine/forward.py`, without sending anything.
+"""The steps of `engine/forward.py` for a request, without sending anything.
 
-Rules of the file: it asks the same router, the same rewrite and the same rules of targets as the engine, and never
-guesses: policies are listed, not run, so whether one answers is left open.
+Rules of the file: it uses the same router, rewrites and target rules as the engine, and does not guess: policies are
+listed, not run, so whether one responds is left open.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The request that is asked about, as it is written on the command line."""
+    """The request to explain, as written on the command line."""
 
     method: str
     target: str
@@ -34,8 +34,8 @@ class Question:
     client: str
 
 
-class Asked:
-    """The request as the router sees it, read by the reader of the gateway; raises `Refusal`."""
+class ParsedRequest:
+    """The request parsed by the rules of the gateway, as the router uses it; raises `Refusal`."""
 
     def __init__(self, question: Question, rules: HeadRules) -> None:
         line = RequestLine(f"{question.method} {question.target} HTTP/1.1".encode(errors="surrogateescape"), rules)
@@ -50,17 +50,17 @@ class Asked:
         self.is_websocket = self.fields.websocket
 
     def check_handshake(self) -> None:
-        """Raise `GatewayError` for a handshake of a WebSocket that is none."""
+        """Raise `GatewayError` for an invalid WebSocket handshake."""
         check_handshake(self.method, self.fields)
 
     def header(self, name: bytes) -> bytes | None:
-        """Return the first value of a header by its lower-case name; none that a client may not set."""
+        """Return the first value of a header by its lower-case name; `None` for those that clients cannot set."""
         return None if name in GATEWAY_OWNED else self.fields.first(name)
 
 
 @dataclass(slots=True)
 class Step:
-    """One step: its number and name in the engine, the answer in one line, and details."""
+    """One step: its number and name in the engine, the outcome in one line, and details."""
 
     number: int
     name: str
@@ -70,7 +70,7 @@ class Step:
 
 @dataclass(slots=True)
 class Explanation:
-    """All steps, and the status when the gateway itself answers before a service is asked."""
+    """All steps, and the status if the gateway responds without a service."""
 
     steps: list[Step]
     status: int | None = None
@@ -86,39 +86,39 @@ class Explanation:
 
 
 def explain(snapshot: "Snapshot", question: Question) -> Explanation:
-    """Return what would happen to a request."""
+    """Return the steps of a request."""
     try:
-        asked = Asked(question, snapshot.reader.rules)
-        if asked.is_websocket:
-            asked.check_handshake()
+        request = ParsedRequest(question, snapshot.reader.rules)
+        if request.is_websocket:
+            request.check_handshake()
     except (Refusal, HostError, GatewayError) as error:
         status = FAILURES[error.code].status
         return Explanation([Step(1, "admit", f"refused with {status}: {error.detail}"), _done(None)], status)
-    host = asked.host.name.decode() or "(none)"
-    steps = [Step(1, "admit", f"host {host}, path {asked.path.decode()}, client {question.client}")]
-    return _matched(snapshot, asked, steps)
+    host = request.host.name.decode() or "(none)"
+    steps = [Step(1, "admit", f"host {host}, path {request.path.decode()}, client {question.client}")]
+    return _matched(snapshot, request, steps)
 
 
-def _matched(snapshot: "Snapshot", asked: Asked, steps: list[Step]) -> Explanation:
-    host, port, path, method = asked.host.name, asked.host.port, asked.path, asked.method
-    found = snapshot.router.find(host, port, path, method, asked)
-    verdicts = snapshot.router.explain(host, port, path, method, asked)
+def _matched(snapshot: "Snapshot", request: ParsedRequest, steps: list[Step]) -> Explanation:
+    host, port, path, method = request.host.name, request.host.port, request.path, request.method
+    found = snapshot.router.find(host, port, path, method, request)
+    verdicts = snapshot.router.explain(host, port, path, method, request)
     lost = [f"not {verdict.rule.route.name}: {verdict.reason}" for verdict in verdicts if not verdict.won]
     if not isinstance(found, RouteMatch):
         status = 405 if isinstance(found, WrongMethod) else 404
         outcome = "no route: answered with 404"
         if isinstance(found, WrongMethod):
             allow = b", ".join(found.allow).decode()
-            outcome = f"no route for {asked.method.decode()}: answered with 405, Allow: {allow}"
+            outcome = f"no route for {request.method.decode()}: answered with 405, Allow: {allow}"
         return Explanation([*steps, Step(2, "match", outcome, lost), _done(None)], status)
-    won = next(verdict for verdict in verdicts if verdict.won)
-    route, shares = _variant(won.rule.route, asked)
-    view = route_view(won.rule, route)
-    steps.append(Step(2, "match", f"route {view.name}: {won.reason}", [*_parameters(found), *shares, *lost]))
-    if won.rule.route.refuses_websockets and asked.is_websocket:
+    winner = next(verdict for verdict in verdicts if verdict.won)
+    route, shares = _variant(winner.rule.route, request)
+    view = route_view(winner.rule, route)
+    steps.append(Step(2, "match", f"route {view.name}: {winner.reason}", [*_parameters(found), *shares, *lost]))
+    if winner.rule.route.refuses_websockets and request.is_websocket:
         steps[-1].outcome += ": WebSockets are answered with 403"
         return Explanation([*steps, _done(view)], 403, view.name)
-    steps += [*_forwarded(route, view, found, asked), _done(view)]
+    steps += [*_forwarded(route, view, found, request), _done(view)]
     return Explanation(steps, None, view.name)
 
 
@@ -126,11 +126,11 @@ def _parameters(found: "RouteMatch[CompiledRoute]") -> list[str]:
     return [f"{name} = {value.decode('latin-1')}" for name, value in found.params.items()]
 
 
-def _variant(route: "CompiledRoute", asked: Asked) -> "tuple[CompiledRoute, list[str]]":
-    """Return the variant of a split route that is gone on with, and why; any other route as it is."""
+def _variant(route: "CompiledRoute", request: ParsedRequest) -> "tuple[CompiledRoute, list[str]]":
+    """Return the selected variant of a split route with the reason; any other route unchanged."""
     if route.split is None:
         return route, []
-    share, reason = route.split.foresee(asked)
+    share, reason = route.split.foresee(request)
     shares = f"split: {', '.join(route.split.shown())}"
     if share is not None:
         return share.route, [shares, f"service {share.name}: {reason}"]
@@ -138,23 +138,25 @@ def _variant(route: "CompiledRoute", asked: Asked) -> "tuple[CompiledRoute, list
     return share.route, [shares, f"the service is found by chance; the next steps are those of {share.name}"]
 
 
-def _forwarded(route: "CompiledRoute", view: RouteView, found: "RouteMatch[CompiledRoute]", asked: Asked) -> list[Step]:
-    """Return the steps 3 to 8."""
+def _forwarded(
+    route: "CompiledRoute", view: RouteView, found: "RouteMatch[CompiledRoute]", request: ParsedRequest
+) -> list[Step]:
+    """Return steps 3 to 8."""
     steps = [_policies(3, "request", view, "on_request")]
     if view.service is None:
         names = ", ".join(view.policies.get("on_request", []))
         steps.append(Step(4, "choose", f"not reached: {names or 'no policy'} answers, the route has no service"))
         return steps
     steps.append(Step(4, "choose", f"service {view.service.name}: {view.service.choice}"))
-    steps[-1].details += [*view.service.lines, *rule_lines(route, asked.method)]
+    steps[-1].details += [*view.service.lines, *rule_lines(route, request.method)]
     try:
-        outcome = f"sends {asked.method.decode()} {_rewritten(route, view, found, asked)}"
+        outcome = f"sends {request.method.decode()} {_rewritten(route, view, found, request)}"
     except TargetError as error:
         outcome = f"refused with 400: the rewritten path is not canonical: {error.detail}"
     sent = _policies(5, "attempt", view, "on_attempt", "on_request_chunk")
     steps.append(Step(5, "attempt", outcome, [sent.outcome]))
     steps.append(_policies(6, "head", view, "on_response"))
-    if asked.is_websocket:
+    if request.is_websocket:
         relay = _policies(7, "relay", view, "on_message")
         relay.outcome = f"a tunnel, if the endpoint answers with 101; {relay.outcome}"
     else:
@@ -164,9 +166,11 @@ def _forwarded(route: "CompiledRoute", view: RouteView, found: "RouteMatch[Compi
     return steps
 
 
-def _rewritten(route: "CompiledRoute", view: RouteView, found: "RouteMatch[CompiledRoute]", asked: Asked) -> str:
-    path = asked.path if route.rewrite is None else route.rewrite.apply(asked.path, found.params, found.rest)
-    query = asked.query if route.query_edit is None else route.query_edit.apply(asked.query)
+def _rewritten(
+    route: "CompiledRoute", view: RouteView, found: "RouteMatch[CompiledRoute]", request: ParsedRequest
+) -> str:
+    path = request.path if route.rewrite is None else route.rewrite.apply(request.path, found.params, found.rest)
+    query = request.query if route.query_edit is None else route.query_edit.apply(request.query)
     bases = {endpoint.base_path for endpoint in view.service.endpoints} if view.service else set()
     if len(bases) == 1:
         path = join(bases.pop(), path)
@@ -174,7 +178,7 @@ def _rewritten(route: "CompiledRoute", view: RouteView, found: "RouteMatch[Compi
 
 
 def _policies(number: int, name: str, view: RouteView, *phases: str) -> Step:
-    """Return a step of policies; they are named, not run."""
+    """Return a step that lists policies."""
     found = [f"{policy}.{phase}" for phase in phases for policy in view.policies.get(phase, [])]
     return Step(number, name, f"policies: {', '.join(found)}" if found else "no policies")
 

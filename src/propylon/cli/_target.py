@@ -1,9 +1,9 @@
 """TARGET of the commands: a configuration file, `module:attribute` of a gateway built in Python, or service mode.
 
-Service mode is what a command works on when there is no target and the environment has UPSTREAMS.
+Service mode is used if there is no target and the environment has UPSTREAMS.
 
-Rules of the file: whatever is wrong with a target ends in one sentence that names it and says what to write; only an
-exception in the user's own module is shown with its traceback.
+Rules of the file: an error is one sentence that names the target and says what to write; only exceptions in the user's
+own module are shown with their traceback.
 """
 
 import importlib
@@ -30,7 +30,7 @@ _REFERENCE: Final = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*
 
 
 def open_gateway(target: str | None) -> "Gateway":
-    """Return the gateway of a target; ends the command with every problem when there is none."""
+    """Return the gateway of a target; on errors, print every problem and exit."""
     try:
         return read_gateway(target)
     except ConfigError as error:
@@ -40,7 +40,7 @@ def open_gateway(target: str | None) -> "Gateway":
 def read_gateway(target: str | None) -> "Gateway":
     """Return the gateway of a target, compiled.
 
-    Raises `ConfigError` for what its configuration has wrong, `click.ClickException` for a target that is none.
+    Raises `ConfigError` for problems of its configuration, `click.ClickException` for an invalid target.
     """
     from propylon.build.errors import BuildError
     from propylon.config.load import Loaded, placed
@@ -64,23 +64,23 @@ def read_gateway(target: str | None) -> "Gateway":
 
 
 def shown(target: str | None) -> str:
-    """Return what messages call a target."""
+    """Return the name of a target in messages."""
     return ENVIRONMENT if target is None else target
 
 
 def module_reference(target: str) -> tuple[str, str] | None:
-    """Return module and attribute of `module:attribute`, or `None` when the target stands for a file."""
+    """Return module and attribute of `module:attribute`, or `None` if the target is a file."""
     match = _REFERENCE.fullmatch(target)
     return None if match is None or Path(target).exists() else (match[1], match[2])
 
 
 def base_dir_of(target: str) -> Path:
-    """Return the folder that the files and modules of a target are beside."""
+    """Return the folder that files and modules of a target are relative to."""
     return Path() if module_reference(target) is not None else Path(target).parent
 
 
 def file_of(target: str) -> Path:
-    """Return the file of a target; raises `click.ClickException` for what looks like neither file nor module."""
+    """Return the file of a target; raises `click.ClickException` if it is neither file nor `module:attribute`."""
     path = Path(target)
     if path.suffix == ".py":
         raise click.ClickException(f"{target} is Python: write module:attribute, for example {path.stem}:gateway")
@@ -122,7 +122,7 @@ def _from_module(target: str, module_name: str, attribute: str) -> "Gateway":
 
 
 def _read_module(target: str, module_name: str, attribute: str) -> "Loaded":
-    """Return the configuration of the gateway that a module has now. Raises `ConfigError`, `BuildError`."""
+    """Return the configuration of a module's gateway, imported again. Raises `ConfigError`, `BuildError`."""
     from propylon.build.errors import BuildError
     from propylon.config.reference import import_object
     from propylon.gateway import Gateway

@@ -1,6 +1,6 @@
-"""What the commands show of a compiled snapshot, as plain data.
+"""Plain data for the output of a compiled snapshot.
 
-Rules of the file: this, `_choice.py` and `_steps.py` are the places of the command line that know the engine's objects.
+Rules of the file: of the command line, only this module, `_choice.py` and `_steps.py` use objects of the engine.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class EndpointView:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """A service with its endpoints; `choice` and `lines` say in words who chooses among them."""
+    """A service with its endpoints; `choice` and `lines` describe how one is chosen."""
 
     name: str
     endpoints: tuple[EndpointView, ...]
@@ -39,7 +39,7 @@ class ServiceView:
 
 @dataclass(frozen=True, slots=True)
 class SplitView:
-    """The services of a split with their weights, and by what one of them is picked."""
+    """The services of a split with their weights, and the keys by which one is selected."""
 
     services: tuple[tuple[ServiceView, int], ...]
     shares: tuple[str, ...]
@@ -47,14 +47,14 @@ class SplitView:
     sticky: str | None
 
     def rules(self) -> str:
-        """Return by what a service is picked, in a few words."""
+        """Return a short text on how a service is selected."""
         rules = [f"named by {self.choose}"] if self.choose else []
         return ", else ".join([*rules, f"sticky by {self.sticky}" if self.sticky else "by chance"])
 
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
-    """A route in words; `service` and `split` are empty where policies answer."""
+    """A route; `service` and `split` are `None` if policies respond."""
 
     name: str
     hosts: tuple[str, ...]
@@ -67,7 +67,7 @@ class RouteView:
     policies: dict[str, list[str]]
 
     def destination(self) -> str:
-        """Return where the route goes, in a few words."""
+        """Return a short text for the destination of the route."""
         if self.split is not None:
             return f"{', '.join(self.split.shares)} ({self.split.rules()})"
         if self.service is None:
@@ -94,12 +94,12 @@ class RouteView:
 
 
 def routes_of(snapshot: "Snapshot") -> list[RouteView]:
-    """Return the routes in the order in which they are tried."""
+    """Return the routes in the order of matching."""
     return [route_view(rule) for rule in snapshot.router.table()]
 
 
 def route_view(rule: "Rule[CompiledRoute]", variant: "CompiledRoute | None" = None) -> RouteView:
-    """Return one route in words; of a split one either as a whole, or the variant that a request takes."""
+    """Return the view of a route; of a split route with all services, or of the given variant."""
     route = variant or rule.route
     return RouteView(
         name=route.name,

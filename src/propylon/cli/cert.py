@@ -19,7 +19,7 @@ import click
 def command(names: tuple[str, ...], folder: Path, force: bool) -> None:
     """Make a TLS certificate for host names and IP addresses, signed by an authority of your own.
 
-    For development: whoever is to believe the certificate has to trust the authority first.
+    For development: clients must trust the authority to accept the certificate.
     """
     from propylon.cli._authority import make_certificate
 

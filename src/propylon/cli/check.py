@@ -1,4 +1,4 @@
-"""`propylon check`: every problem of a configuration, or that there is none."""
+"""`propylon check`: reports every problem of a configuration."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ def command(target: str | None, as_json: bool, schema: bool) -> None:
 
 
 def _read(target: str | None) -> "tuple[GatewayConfig, int, int, list[RouteView]]":
-    """Return a target's configuration without problems, its numbers of routes and services, and what it splits."""
+    """Return a target's configuration, its numbers of routes and services, and its split routes."""
     from propylon.cli._target import read_gateway
     from propylon.cli._view import routes_of
 

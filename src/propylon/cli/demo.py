@@ -1,4 +1,4 @@
-"""`propylon demo`: a gateway in front of three services that it starts itself, and what to try with it."""
+"""`propylon demo`: a gateway with three services, and requests to try."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PREFERRED_PORT = 8080
 PORTS_TO_TRY = 20
 
-# What is said of it, its status, and the arguments of curl; URL stands for the gateway's.
+# Description, status, and arguments of curl; URL stands for the gateway's.
 TRIES = (
     ("a route; /users is sent as /people", 200, "URL/users"),
     ("a path parameter: /users/{id} is sent as /people/{id}", 200, "URL/users/2"),
@@ -66,7 +66,7 @@ def command(port: int | None) -> None:
 
 
 def _free_port() -> int:
-    """Return the preferred port, or the next one that nobody listens on."""
+    """Return the preferred port, or the next free one."""
     import socket
 
     for port in range(PREFERRED_PORT, PREFERRED_PORT + PORTS_TO_TRY):
@@ -83,7 +83,7 @@ def _free_port() -> int:
 
 
 def _write(folder: "Path", port: int, urls: "Mapping[str, str]") -> "Path":
-    """Write the configuration and its policies where they can be read and copied."""
+    """Write the configuration and its policies to a folder where users can read them."""
     from importlib import resources
     from string import Template
 
@@ -121,9 +121,9 @@ def _welcome(url: str, config: "Path", urls: "Mapping[str, str]") -> str:
         "",
         "Try these in another terminal:",
     ]
-    for says, status, arguments in TRIES:
+    for description, status, arguments in TRIES:
         filled = arguments.replace("URL", url).replace("DIR", str(config.parent))
-        lines += ["", f"  # {status}: {says}", f"  curl -i {filled}"]
+        lines += ["", f"  # {status}: {description}", f"  curl -i {filled}"]
     program = sys.argv[0] if "/" in sys.argv[0] else "propylon"
     lines += [
         "",

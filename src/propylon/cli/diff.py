@@ -1,4 +1,4 @@
-"""`propylon diff`: what would change if another configuration took the place of the one that runs."""
+"""`propylon diff`: the changes from one configuration to another."""
 
 import sys
 from pathlib import Path
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 @click.argument("new")
 @click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
 def command(old: str, new: str, as_json: bool) -> None:
-    """Say in words what is different in the configuration NEW, in place of OLD.
+    """Describe the changes from the configuration OLD to NEW.
 
     Both are files; one of them may be a pipe, as in: propylon diff <(git show HEAD:gateway.yaml) gateway.yaml. Secrets
-    are not shown. Ends with 0 if nothing is different, 1 if something is, and 2 if one of them cannot be read.
+    are not shown. The exit status is 0 without changes, 1 with changes, and 2 if one of them cannot be read.
     """
     from propylon.cli._output import count, echo_json
     from propylon.config.changes import changes
@@ -41,7 +41,7 @@ def command(old: str, new: str, as_json: bool) -> None:
 
 
 def _read(name: str, beside: str) -> "Loaded":
-    """Read one of the two; what a pipe names is looked for beside the other one."""
+    """Read one of the two; relative paths in a pipe refer to the folder of the other one."""
     from propylon.config.load import load
 
     path, other = Path(name), Path(beside)

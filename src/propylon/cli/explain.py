@@ -1,4 +1,4 @@
-"""`propylon explain`: what would happen to a request, without sending it."""
+"""`propylon explain`: the steps of a request, without sending it."""
 
 import click
 
@@ -11,7 +11,7 @@ import click
 def command(arguments: tuple[str, ...], headers: tuple[str, ...], client: str, as_json: bool) -> None:
     """Show step by step what FILE, or module:attribute, would do with the request METHOD TARGET.
 
-    TARGET is a path with its query, or a whole URL when the host matters. Without FILE the environment is asked, if
+    TARGET is a path with its query, or a whole URL if the host matters. Without FILE the environment is used, if
     UPSTREAMS is set.
     """
     from propylon.cli._output import echo_json

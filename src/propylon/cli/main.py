@@ -1,4 +1,4 @@
-"""The command `propylon`: finds the commands among the modules of this package."""
+"""The command `propylon`: its subcommands are the modules of this package."""
 
 import importlib
 import pkgutil
@@ -11,7 +11,7 @@ from propylon.version import __version__
 
 
 class Commands(click.Group):
-    """A group whose commands are modules, imported when they are asked for."""
+    """A group with one module for each command, imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the modules that are commands."""
@@ -19,7 +19,7 @@ class Commands(click.Group):
         return sorted(module.name for module in found if module.name != "main" and not module.name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command, or return `None` when there is no such command."""
+        """Import one command; return `None` for an unknown one."""
         if cmd_name not in self.list_commands(ctx):
             return None
         module: Any = importlib.import_module(f"propylon.cli.{cmd_name}")
@@ -29,7 +29,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Add a suggestion to what click says of an unknown command."""
+        """Add a suggestion to click's error for an unknown command."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

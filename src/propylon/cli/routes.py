@@ -1,4 +1,4 @@
-"""`propylon routes`: the routes in the order in which they are tried."""
+"""`propylon routes`: the routes in the order of matching."""
 
 import click
 
@@ -9,7 +9,7 @@ import click
 def command(target: str | None, as_json: bool) -> None:
     """List the routes of a configuration FILE, or module:attribute, the most specific first.
 
-    Without FILE the environment is looked at, if UPSTREAMS is set.
+    Without FILE the environment is used, if UPSTREAMS is set.
     """
     from propylon.cli._output import echo_json, echo_table
     from propylon.cli._target import open_gateway, shown

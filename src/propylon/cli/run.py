@@ -9,10 +9,10 @@ import click
 def command(target: str | None, watch: bool) -> None:
     """Run the gateway of TARGET: a YAML file, or module:attribute of a gateway built in Python.
 
-    SIGHUP reloads the configuration without losing a request; one that cannot be used changes nothing. SIGTERM and
-    SIGINT let what is under way end.
+    SIGHUP reloads the configuration without losing a request; an invalid one changes nothing. SIGTERM and SIGINT drain
+    requests in flight, then stop.
 
-    Without TARGET the environment says what is run: UPSTREAMS='{"users": ["http://127.0.0.1:3001"]}' serves
+    Without TARGET the environment is used: UPSTREAMS='{"users": ["http://127.0.0.1:3001"]}' serves
     /api/users/*, /sse/users/* and /ws/users.
     """
     from propylon.build.errors import BuildError

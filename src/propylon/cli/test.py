@@ -1,4 +1,4 @@
-"""`propylon test`: the tests that stand in a configuration."""
+"""`propylon test`: runs the tests of a configuration."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 @click.option("-k", "words", metavar="WORDS", default="", help="Run only tests with these words in their names.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(target: str, words: str, as_json: bool) -> None:
-    """Run the tests of FILE, or of module:attribute: requests with what is expected of them, below the key 'tests'.
+    """Run the tests of FILE, or of module:attribute: requests with their expected results, below the key 'tests'.
 
-    Every request goes through the whole gateway, its policies included, and no service is asked: what stands for them
-    answers 200. Ends with 0 if all is as expected.
+    Every request passes the whole gateway, including its policies. Services are not contacted: a stand-in responds with
+    200. The exit status is 0 if all tests pass.
     """
     from propylon.build.errors import BuildError
     from propylon.cli._expectations import name_of, run_tests
@@ -35,7 +35,7 @@ def command(target: str, words: str, as_json: bool) -> None:
         raise click.ClickException(f"{target}: {found}")
     try:
         results = run_tests(gateway.config, base_dir_of(target), tests)
-    except BuildError as error:  # what only shows when a policy is started
+    except BuildError as error:  # starting a policy failed
         raise click.ClickException(f"{target}: {error}") from error
     failed = sum(1 for result in results if result.failures)
     if as_json:

@@ -1,10 +1,10 @@
-"""`propylon version`: what is installed."""
+"""`propylon version`: the installed version."""
 
 import click
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the versions of what Propylon stands on.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the versions of Python and of dependencies.")
 def command(as_json: bool) -> None:
     """Show the version."""
     from propylon.version import __version__

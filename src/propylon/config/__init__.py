@@ -1,5 +1,5 @@
-"""Configuration: from a YAML file or Python data to one frozen `GatewayConfig`, or to every problem at once.
+"""Configuration: parses a YAML file or Python data into a frozen `GatewayConfig`, or reports every problem at once.
 
-Import from the modules: `schema` (the models), `load` (files and text), `problems` (what is shown to people),
-`types` and `units` (durations, sizes and addresses, for the `Config` of a policy).
+Import from the modules: `schema` (the models), `load` (files and text), `problems` (error reports), `types` and
+`units` (durations, sizes and addresses, for the `Config` of a policy).
 """

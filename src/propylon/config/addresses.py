@@ -1,6 +1,6 @@
-"""Addresses as people write them: where to listen, which endpoint, which networks.
+"""Parsers for addresses of listeners, endpoints, DNS servers and networks.
 
-Rules of the file: pure functions; what is ambiguous is refused with a `ValueError` that says what to write. The grammar
+Rules of the file: pure functions; ambiguous values are refused with a `ValueError` that says what to write. The grammar
 of endpoints and listeners is that of `propylon.address`.
 """
 
@@ -18,7 +18,7 @@ _DNS_PORT: Final = 53
 def parse_listen_address(value: object) -> ListenAddress:
     """Return the address of a listener: `127.0.0.1:8080`, `[::1]:8080`, `:8080` or `unix:/run/p.sock`.
 
-    Port 0 asks the system for a free port. Raises `ValueError` for anything else.
+    Port 0 stands for any free port. Raises `ValueError` for anything else.
     """
     if isinstance(value, ListenAddress):
         return value
@@ -31,7 +31,7 @@ def parse_listen_address(value: object) -> ListenAddress:
 
 
 def check_dns_server(value: object) -> str:
-    """Return the address of a DNS server with its port, which is 53 unless it is written; raises `ValueError`."""
+    """Return the address of a DNS server with its port, 53 by default; raises `ValueError`."""
     text = value if isinstance(value, str) else ""
     match = _DNS_SERVER.fullmatch(text)
     try:
@@ -45,7 +45,7 @@ def check_dns_server(value: object) -> str:
 
 
 def check_endpoint_url(value: object) -> str:
-    """Return the URL of an endpoint as it is written; raises `ValueError` for one that cannot be used."""
+    """Return the URL of an endpoint unchanged; raises `ValueError` for an invalid one."""
     if not isinstance(value, str):
         raise ValueError("not a URL: write http://host:port, https://host:port or unix:/path/to.sock")
     try:
@@ -58,7 +58,7 @@ def check_endpoint_url(value: object) -> str:
 def parse_cidr(value: object) -> IPv4Network | IPv6Network:
     """Return the network of `10.0.0.0/8`, `2001:db8::/32` or one address.
 
-    Raises `ValueError`, also for an address with bits beyond the prefix, because it is unclear which one was meant.
+    Raises `ValueError`, also for an address with bits set beyond the prefix, which is ambiguous.
     """
     if isinstance(value, IPv4Network | IPv6Network):
         return value
@@ -74,7 +74,7 @@ def parse_cidr(value: object) -> IPv4Network | IPv6Network:
 
 
 def parse_trusted(value: object) -> IPv4Network | IPv6Network | Literal["unix"]:
-    """Return the network of a trusted proxy, or the word `unix` for whoever connects by a Unix socket."""
+    """Return the network of trusted proxies, or the word `unix` for all peers on a Unix socket."""
     return "unix" if value == "unix" else parse_cidr(value)
 
 
@@ -88,5 +88,5 @@ def check_host_value(value: str) -> str:
 
 
 def _without_value(error: Exception, value: str) -> str:
-    """Return a message without the value at its beginning: it is shown anyway, and without the password it may have."""
+    """Return a message without the leading value, which is reported separately with its password removed."""
     return str(error).removeprefix(repr(value)).lstrip(": ")

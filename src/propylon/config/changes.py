@@ -1,7 +1,7 @@
-"""What is different between two configurations, in words.
+"""Describes the differences between two configurations.
 
-Rules of the file: parts are known by their names (routes, services, policies), by their URL (endpoints) or by their
-address (listeners), so that moving one is no change but of the order. Secrets are never shown (`plain.Veil`).
+Rules of the file: parts are identified by name (routes, services, policies), by URL (endpoints) or by address
+(listeners), so moving one changes only the order. Secrets are never shown (`plain.Redactor`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from propylon.config.plain import Veil, plain, plain_key, plain_policy
+from propylon.config.plain import Redactor, plain, plain_key, plain_policy
 from propylon.config.shadow import shadowed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ADDED, REMOVED, CHANGED, SHADOWED, ORDER = "added", "removed", "changed", "shadowed", "order"
 
-# What has words of its own.
+# Compared by methods of their own.
 _PARTS: Final = frozenset({"listen", "policies", "services", "routes", "tests"})
 _LISTS: Final = frozenset({"policies", "endpoints"})
 
@@ -34,9 +34,9 @@ class Change:
 
     Attributes:
         kind: listener, setting, policy, service, route or module.
-        name: of the part that is different.
-        action: added, removed, changed, shadowed (it can never match now) or order.
-        detail: the rest in words.
+        name: the name of the changed part.
+        action: added, removed, changed, shadowed (the route can no longer match) or order.
+        detail: the rest of the description.
     """
 
     kind: str
@@ -49,22 +49,22 @@ class Change:
         return f"{subject}: {self.detail}"
 
     def as_dict(self) -> dict[str, str]:
-        """Return the fields and the whole text, for JSON."""
+        """Return the fields and the full text, for JSON."""
         return {
             "kind": self.kind, "name": self.name, "action": self.action, "detail": self.detail, "text": str(self),
         }  # fmt: skip
 
 
 def changes(old: Loaded, new: Loaded) -> tuple[Change, ...]:
-    """Return what is different in `new`, in the order of the file."""
-    return tuple(_Comparison(Veil({*old.secrets, *new.secrets})).all(old, new))
+    """Return the changes from `old` to `new`, in the order of the file."""
+    return tuple(_Comparison(Redactor({*old.secrets, *new.secrets})).all(old, new))
 
 
 class _Comparison:
-    """Compares two configurations, and hides what is behind its veil."""
+    """Compares two configurations, with secrets redacted."""
 
-    def __init__(self, veil: Veil) -> None:
-        self._veil = veil
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
 
     def all(self, old: Loaded, new: Loaded) -> Iterator[Change]:
         before, after = old.config, new.config
@@ -72,8 +72,8 @@ class _Comparison:
         for name in type(after).model_fields:
             one, other = getattr(before, name), getattr(after, name)
             if name not in _PARTS and one != other:
-                for path, mine, its in _leaves(plain(one), plain(other), (name,)):
-                    yield Change("setting", ".".join(path), CHANGED, self._from_to(path, mine, its))
+                for path, old_value, new_value in _leaves(plain(one), plain(other), (name,)):
+                    yield Change("setting", ".".join(path), CHANGED, self._from_to(path, old_value, new_value))
         for action, detail in self._policies(before.policies, after.policies):
             yield Change("gateway", "", action, detail)
         yield from self._services(before.services, after.services)
@@ -95,20 +95,20 @@ class _Comparison:
                 urls = ", ".join(each.url for each in service.endpoints[:5])
                 more = len(service.endpoints) - 5
                 where = f" at {urls}{f' and {more} more' if more > 0 else ''}" if urls else ""
-                yield Change("service", name, ADDED, self._veil.text(f"{ADDED}{where}"))
+                yield Change("service", name, ADDED, self._redactor.text(f"{ADDED}{where}"))
             elif old[name] != service:
                 yield from self._service(name, old[name], service)
 
     def _service(self, name: str, old: ServiceConfig, new: ServiceConfig) -> Iterator[Change]:
         before, after = ({each.url: each for each in service.endpoints} for service in (old, new))
         for url in dict.fromkeys((*before, *after)):
-            shown = self._veil.text(f"endpoint {url}")
+            shown = self._redactor.text(f"endpoint {url}")
             if url not in after or url not in before:
                 action = REMOVED if url not in after else ADDED
                 yield Change("service", name, action, f"{shown} {action}")
             elif before[url] != after[url]:
-                for path, mine, its in _leaves(plain(before[url]), plain(after[url])):
-                    yield Change("service", name, CHANGED, f"{shown}: {self._changed(path, mine, its)}")
+                for path, old_value, new_value in _leaves(plain(before[url]), plain(after[url])):
+                    yield Change("service", name, CHANGED, f"{shown}: {self._changed(path, old_value, new_value)}")
         yield from self._part("service", name, old, new)
 
     def _routes(self, old: Sequence[RouteConfig], new: Sequence[RouteConfig]) -> Iterator[Change]:
@@ -120,7 +120,7 @@ class _Comparison:
                 yield Change("route", self._label(route), REMOVED, REMOVED)
         for key, route in after.items():
             if key not in before:
-                yield Change("route", self._label(route), ADDED, f"{ADDED}, {self._veil.text(_summary(route))}")
+                yield Change("route", self._label(route), ADDED, f"{ADDED}, {self._redactor.text(_summary(route))}")
             elif before[key] != route:
                 yield from self._part("route", self._label(route), before[key], route)
         kept = [key for key in before if key in after]
@@ -129,20 +129,20 @@ class _Comparison:
         yield from self._shadows(before, after)
 
     def _shadows(self, before: Mapping[Any, RouteConfig], after: Mapping[Any, RouteConfig]) -> Iterator[Change]:
-        """Tell which routes have become useless."""
+        """Yield the routes that can no longer match."""
         routes, keys = list(after.values()), list(after)
         found = shadowed(routes)
         if not found:
             return
-        earlier, known = list(before), shadowed(list(before.values()))
-        useless = {earlier[number] for number in known}
+        old_keys = list(before)
+        already_shadowed = {old_keys[number] for number in shadowed(list(before.values()))}
         for loser, winner in found.items():
-            if keys[loser] not in useless:
+            if keys[loser] not in already_shadowed:
                 text = f"can never match: route {self._label(routes[winner])} takes all of its requests"
                 yield Change("route", self._label(routes[loser]), SHADOWED, text)
 
     def _label(self, route: RouteConfig) -> str:
-        return self._veil.text(_label(route))
+        return self._redactor.text(_label(route))
 
     def _part(self, kind: str, name: str, old: BaseModel, new: BaseModel) -> Iterator[Change]:
         """Compare two models key by key."""
@@ -150,8 +150,8 @@ class _Comparison:
             one, other = getattr(old, key), getattr(new, key)
             if one == other or key in _LISTS:
                 continue
-            for path, mine, its in _leaves(plain_key(key, one), plain_key(key, other), (key,)):
-                yield Change(kind, name, CHANGED, self._changed(path, mine, its))
+            for path, old_value, new_value in _leaves(plain_key(key, one), plain_key(key, other), (key,)):
+                yield Change(kind, name, CHANGED, self._changed(path, old_value, new_value))
         if hasattr(new, "policies"):
             for action, detail in self._policies(getattr(old, "policies"), getattr(new, "policies")):  # noqa: B009
                 yield Change(kind, name, action, detail)
@@ -163,8 +163,8 @@ class _Comparison:
             if key not in before:
                 yield ADDED, f"policy {key[0]} {ADDED}"
                 continue
-            for path, mine, its in _leaves(plain_policy(before[key]), plain_policy(entry)):
-                yield CHANGED, f"policy {key[0]}: {self._changed(path[path[0] == key[0] :], mine, its)}"
+            for path, old_value, new_value in _leaves(plain_policy(before[key]), plain_policy(entry)):
+                yield CHANGED, f"policy {key[0]}: {self._changed(path[path[0] == key[0] :], old_value, new_value)}"
         kept = [key for key in before if key in after]
         if kept != [key for key in after if key in before]:
             yield ORDER, "the order of the policies has changed"
@@ -173,12 +173,12 @@ class _Comparison:
         return f"{'.'.join((*path, ''))[:-1]} {self._from_to(path, old, new)}".lstrip()
 
     def _from_to(self, path: tuple[str, ...], old: Any, new: Any) -> str:
-        one, other = self._veil.value(old, path), self._veil.value(new, path)
+        one, other = self._redactor.value(old, path), self._redactor.value(new, path)
         return f"changed from {one} to {other}" if one != other else f"changed ({one})"
 
 
 def _leaves(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    """Yield where two values differ, as deep down as both are mappings."""
+    """Yield each difference of two values with its path, descending where both are mappings."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
             yield from _leaves(old.get(key), new.get(key), (*path, key))
@@ -187,7 +187,7 @@ def _leaves(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tu
 
 
 def _counted(entries: Sequence[PolicyEntry]) -> dict[tuple[str, int], PolicyEntry]:
-    """Return policies by their name, and by how many of this name stand before."""
+    """Return policies by name and occurrence number."""
     seen: Counter[str] = Counter()
     found = {}
     for entry in entries:
@@ -197,7 +197,7 @@ def _counted(entries: Sequence[PolicyEntry]) -> dict[tuple[str, int], PolicyEntr
 
 
 def _by_key(routes: Sequence[RouteConfig]) -> dict[Any, RouteConfig]:
-    """Return routes by their name, or by what they match and how many of the same stand before."""
+    """Return routes by name, or by their matchers, and occurrence number."""
     seen: Counter[Any] = Counter()
     found: dict[Any, RouteConfig] = {}
     for route in routes:
@@ -215,7 +215,7 @@ def _label(route: RouteConfig) -> str:
 
 
 def _summary(route: RouteConfig) -> str:
-    """Return where a route goes."""
+    """Return the destination of a route."""
     where = " ".join(route.path or (route.path_regex or "",)) if route.name is not None else ""
     if route.service is not None:
         goes = f"to service {route.service}"

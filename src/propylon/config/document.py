@@ -1,8 +1,8 @@
-"""A YAML file as a tree of nodes that know where they are written.
+"""A YAML file as a tree of nodes with their positions.
 
 PyYAML's parser is driven event by event instead of through its composer: the composer recurses in C without a bound,
-forgets duplicate keys, and would build what nobody may ask for. Rules of the file: one document, no tags but those of
-the core schema, nothing deeper than `MAX_DEPTH`, nothing larger than `MAX_FILE_BYTES`.
+drops duplicate keys, and constructs arbitrary tags. Rules of the file: one document, only the tags of the core schema,
+no nesting deeper than `MAX_DEPTH`, no file larger than `MAX_FILE_BYTES`.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from propylon.config.problems import ConfigError, Position, Problem
 
 # A configuration of ten thousand routes has about 2 MiB.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-# Nobody nests deeper by hand, and Python's own stack is far deeper.
+# Deeper than files written by hand, and far below Python's recursion limit.
 MAX_DEPTH: Final = 100
 
 _LOADER: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -25,9 +25,9 @@ _SCALAR_TAGS: Final = frozenset({"str", "int", "float", "bool", "null"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScalarNode:
-    """Text; `tag` is `str` for quoted and block text, `None` for plain text whose type its spelling tells."""
+    """A scalar; `tag` is `str` for quoted and block text, `None` for plain text, which is resolved by its form."""
 
-    place: Position
+    position: Position
     text: str
     tag: str | None
 
@@ -36,15 +36,15 @@ class ScalarNode:
 class ListNode:
     """A sequence."""
 
-    place: Position
+    position: Position
     items: "list[Node]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MappingNode:
-    """A mapping as it is written: in order, with duplicates and merge keys."""
+    """A mapping as written: in order, with duplicates and merge keys."""
 
-    place: Position
+    position: Position
     items: "list[tuple[Node, Node]]"
 
 
@@ -52,21 +52,21 @@ Node: TypeAlias = ScalarNode | ListNode | MappingNode
 
 
 def decode(raw: bytes, name: str) -> str:
-    """Return the text of a file; raises `ConfigError` when it is too large or not UTF-8, with the place."""
+    """Return the text of a file; raises `ConfigError` with the position if it is too large or not UTF-8."""
     if len(raw) > MAX_FILE_BYTES:
         _fail(name, None, f"is larger than {MAX_FILE_BYTES // 2**20} MiB, which no configuration is")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8-sig", "replace")
-        place = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
-        _fail(name, place, f"is not UTF-8: byte 0x{raw[error.start]:02x}", "save the file as UTF-8")
+        position = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        _fail(name, position, f"is not UTF-8: byte 0x{raw[error.start]:02x}", "save the file as UTF-8")
 
 
 def parse(text: str, name: str) -> Node | None:
-    """Return the root node of the one document in `text`, or `None` when there is none.
+    """Return the root node of the only document in `text`, or `None` if there is none.
 
-    Raises `ConfigError` with the one problem at which reading had to stop.
+    Raises `ConfigError` with the problem that stopped the parser.
     """
     surrogate = next((index for index, char in enumerate(text) if "\ud800" <= char <= "\udfff"), None)
     if surrogate is not None:
@@ -76,13 +76,13 @@ def parse(text: str, name: str) -> Node | None:
     try:
         return _Builder(name, yaml.parse(text, Loader=_LOADER)).document()
     except yaml.YAMLError as error:
-        _fail(name, _place_of(error), f"not YAML: {_reason(error)}", _hint(error))
-    except (ValueError, OverflowError) as error:  # the pure Python scanner lets them out for a \U beyond Unicode
+        _fail(name, _position_of(error), f"not YAML: {_reason(error)}", _hint(error))
+    except (ValueError, OverflowError) as error:  # raised by the pure Python scanner for a \U beyond Unicode
         _fail(name, None, f"not YAML: {error}")
 
 
 class _Builder:
-    """Builds nodes from the parser's events, with the anchors seen so far."""
+    """Builds nodes from the parser's events and resolves aliases."""
 
     def __init__(self, name: str, events: Iterator[Any]) -> None:
         self._name = name
@@ -115,21 +115,21 @@ class _Builder:
         return node
 
     def _new(self, event: Any, depth: int) -> Node:
-        place = Position(event.start_mark.line + 1, event.start_mark.column + 1)
+        position = Position(event.start_mark.line + 1, event.start_mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
-            return ScalarNode(place, event.value, self._scalar_tag(event))
+            return ScalarNode(position, event.value, self._scalar_tag(event))
         if isinstance(event, yaml.SequenceStartEvent):
             self._check_tag(event, "seq")
             items = []
             while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
                 items.append(self._node(item, depth + 1))
-            return ListNode(place, items)
+            return ListNode(position, items)
         self._check_tag(event, "map")
         pairs = []
         while not isinstance(key := next(self._events), yaml.MappingEndEvent):
             key_node = self._node(key, depth + 1)
             pairs.append((key_node, self._node(next(self._events), depth + 1)))
-        return MappingNode(place, pairs)
+        return MappingNode(position, pairs)
 
     def _alias(self, event: Any) -> Node:
         if event.anchor in self._open:
@@ -154,12 +154,12 @@ class _Builder:
         _fail(self._name, Position(event.start_mark.line + 1, event.start_mark.column + 1), message, hint)
 
 
-def _fail(name: str, place: Position | None, message: str, hint: str | None = None) -> NoReturn:
-    line, column = (place.line, place.column) if place else (None, None)
+def _fail(name: str, position: Position | None, message: str, hint: str | None = None) -> NoReturn:
+    line, column = (position.line, position.column) if position else (None, None)
     raise ConfigError([Problem(name, line, column, "", message, hint)])
 
 
-def _place_of(error: yaml.YAMLError) -> Position | None:
+def _position_of(error: yaml.YAMLError) -> Position | None:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     return Position(mark.line + 1, mark.column + 1) if mark else None
 

@@ -1,7 +1,7 @@
-"""`${NAME}` and `${NAME:-default}` in values; `$${` stands for `${` itself.
+"""Expansion of `${NAME}` and `${NAME:-default}` in values; `$${` is an escaped `${`.
 
-Rules of the file: a default is used when the variable is unset or empty, as in a shell. What is inserted is not
-looked at again, so a variable cannot bring in another one.
+Rules of the file: a default is used when the variable is unset or empty, as in a shell. Inserted values are not
+expanded again, so a variable cannot refer to another one.
 """
 
 import re
@@ -13,7 +13,7 @@ _INSIDE: Final = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.
 
 
 class EnvironmentProblem(ValueError):
-    """A reference that has no value; `hint` says what to do."""
+    """A reference without a value, or a malformed one; `hint` is the remedy."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class EnvironmentProblem(ValueError):
 def substitute(text: str, environment: Mapping[str, str], used: set[str] | None = None) -> str:
     """Return the text with every reference replaced by the variable's value, which is added to `used`.
 
-    Raises `EnvironmentProblem` for a variable that is not set and has no default, and for a broken reference.
+    Raises `EnvironmentProblem` for an unset variable without a default, and for a malformed reference.
     """
 
     def value(match: re.Match[str]) -> str:

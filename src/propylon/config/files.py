@@ -1,4 +1,4 @@
-"""The files that a configuration names: certificates, error pages, and whatever the settings of a policy point at."""
+"""The files that a configuration refers to: certificates, error pages, and files in the settings of policies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def files_named(config: BaseModel) -> frozenset[Path]:
-    """Return every path in a configuration, except for those of providers: they watch their files themselves."""
+    """Return every path in a configuration, except those of providers, which watch their files themselves."""
     return frozenset(_paths(config))
 
 

@@ -1,7 +1,7 @@
-"""The configuration as JSON Schema, so that editors complete and check the file.
+"""The configuration as JSON Schema, for completion and validation in editors.
 
-Rules of the file: it is made from the models and from the `Config` of every policy and balancing algorithm that can be
-imported; nothing is written here twice.
+Rules of the file: the schema is generated from the models and from the `Config` of every policy and balancing algorithm
+that can be imported; it repeats nothing by hand.
 """
 
 from typing import Any, Final
@@ -42,17 +42,17 @@ def json_schema() -> dict[str, Any]:
 
 
 def _settings(definitions: dict[str, Any], plugins: Plugins, part: str) -> dict[str, Any]:
-    """Return the schema of the settings of every module of a kind, and add what they share to the definitions.
+    """Return the schemas of the settings of all modules of a kind, and add their shared definitions to `definitions`.
 
     Args:
-        part: what such a module has beside its `Config`; the first line of its docstring describes it.
+        part: the class of such a module besides `Config`; the first line of its docstring is the description.
     """
     found: dict[str, Any] = {}
     for name in plugins.names():
         try:
             module = plugins.find(name)
         except PluginBrokenError:
-            found[name] = {}  # an optional dependency is missing here, and may be there where the file is used
+            found[name] = {}  # an optional dependency is missing here, but may be installed where the file is used
             continue
         prefix = f"{part.lower()}.{name}."
         schema = module.Config.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")

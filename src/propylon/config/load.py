@@ -1,6 +1,6 @@
-"""From a file or Python data to a `GatewayConfig`, or to a `ConfigError` with every problem.
+"""Loads a `GatewayConfig` from a file or Python data, or raises `ConfigError` with every problem.
 
-Rules of the file: nothing but `ConfigError` comes out; a configuration is whole or not at all.
+Rules of the file: only `ConfigError` is raised; there are no partial configurations.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ from propylon.config.types import BASE_DIR, FROM_FILE
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration and where it came from.
+    """A configuration and its sources.
 
     Attributes:
-        files: what it was read from, besides those that it names as files.
-        file: the file itself, if it is one.
-        secrets: texts in it that nobody may be shown: they came from the environment or from files.
+        files: the files it was read from, without those that it refers to by path.
+        file: the configuration file, if there is one.
+        secrets: values to redact: those from the environment or from files.
     """
 
     config: GatewayConfig
@@ -34,10 +34,10 @@ class Loaded:
 
 
 def load(path: str | Path, *, base_dir: Path | None = None, environment: Mapping[str, str] | None = None) -> Loaded:
-    """Return the configuration in a YAML file with all that it was read from.
+    """Return the configuration in a YAML file with its sources.
 
     Args:
-        base_dir: where the files are that it names, if that is not beside it.
+        base_dir: the folder that relative paths refer to, by default that of the file.
         environment: replaces the environment variables of the process.
 
     Raises:
@@ -62,9 +62,9 @@ def load(path: str | Path, *, base_dir: Path | None = None, environment: Mapping
 
 
 def placed(path: str | Path, message: str) -> Problem:
-    """Return the problem of a file that was found when it was built: `message` begins with the keys that lead to it.
+    """Return a build error as a problem with its position: `message` begins with the path of keys.
 
-    The file is read once more for its line: nothing remembers the places of a configuration that is in use.
+    The file is parsed again for the position, as positions are not kept with a configuration in use.
     """
     where, colon, rest = message.partition(": ")
     steps = tuple(int(step) if step.isdecimal() else step for step in where.split("."))
@@ -75,12 +75,12 @@ def placed(path: str | Path, message: str) -> Problem:
         if root is not None:
             return replace(Resolver(str(path), Path(path).parent).source(root).problem(steps, rest), path=where)
     except (OSError, ConfigError):
-        pass  # it is another one by now
+        pass  # the file has changed meanwhile
     return Problem(str(path), None, None, where, rest)
 
 
 def validate(data: Mapping[str, Any], name: str = "gateway", *, base_dir: str | Path = ".") -> GatewayConfig:
-    """Return the configuration in Python data: the same keys and the same problems, without lines.
+    """Return the configuration in Python data: the same keys and problems, without line numbers.
 
     Policies may also be callables and objects. Raises `ConfigError`.
     """
@@ -93,7 +93,7 @@ def validate(data: Mapping[str, Any], name: str = "gateway", *, base_dir: str | 
 def _validated(
     source: ConfigSource, context: dict[str, Any], failed: set[tuple[str | int, ...]]
 ) -> tuple[GatewayConfig | None, list[Problem]]:
-    """Return the configuration or its problems, without those that follow from values that could not be read."""
+    """Return the configuration or its problems, without those caused by values that could not be read."""
     if not isinstance(source.data, Mapping):
         problem = source.problem((), "should be a mapping of keys to values", "begin with 'listen:' or 'routes:'")
         return None, [problem]

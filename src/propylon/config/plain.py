@@ -1,6 +1,6 @@
-"""A configuration as plain data, in the words of the file: what was left out has its default.
+"""A configuration as plain data with the keys of the file, defaults included.
 
-Rules of the file: nothing here shows a secret, see `Veil`: every text that is meant for people goes through it.
+Rules of the file: secrets are never shown: every text for people passes `Redactor`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HIDDEN: Final = "***"
 _MAX_SHOWN: Final = 80
-_MIN_INSIDE: Final = 4  # shorter secrets are hidden only where they are the whole value
+_MIN_INSIDE: Final = 4  # shorter secrets are redacted only where they are the entire value
 _CREDENTIALS: Final = re.compile(r"(?<=//)[^/\s@\"]+(?=@)")
 
 
@@ -49,7 +49,7 @@ def plain(value: Any) -> Any:
 
 
 def plain_key(name: str, value: Any) -> Any:
-    """Return the value of a key; one that is named as its policy, as `respond`, is the settings of it."""
+    """Return the value of a key; for a key that is short for a policy, such as `respond`, the policy's settings."""
     if isinstance(value, PolicyEntry) and value.name == name and value.instance is None:
         return plain(value.config)
     return plain(value)
@@ -66,28 +66,28 @@ def plain_policy(entry: PolicyEntry) -> dict[str, Any]:
 
 
 def _named(value: Any) -> str:
-    """Name a Python object: two of the same name count as the same, as each reload makes them anew."""
+    """Return the qualified name of a Python object, which identifies it across reloads."""
     kind = value if hasattr(value, "__qualname__") else type(value)
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-class Veil:
-    """Shows values to people, without secrets: what came from elsewhere, and what stands below a key that says so."""
+class Redactor:
+    """Formats values with secrets redacted: known secrets, and values below keys that suggest a secret."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        """`secrets` are texts that came from the environment or from files."""
-        self._whole = frozenset(secrets)
-        inside = sorted((each for each in self._whole if len(each) >= _MIN_INSIDE), key=len, reverse=True)
+        """`secrets` are values from the environment or from files."""
+        self._secrets = frozenset(secrets)
+        inside = sorted((each for each in self._secrets if len(each) >= _MIN_INSIDE), key=len, reverse=True)
         self._inside = re.compile("|".join(map(re.escape, inside)), re.IGNORECASE) if inside else None
 
     def text(self, text: str) -> str:
-        """Return a text without the secrets in it."""
+        """Return a text with its secrets redacted."""
         if self._inside is not None:
             text = self._inside.sub(HIDDEN, text)
         return _CREDENTIALS.sub(HIDDEN, text)
 
     def value(self, value: Any, path: tuple[str, ...]) -> str:
-        """Return a value in the words of the file; `path` are the keys that lead to it."""
+        """Return a value as it is written in a file; `path` is its path of keys."""
         if any(map(is_secret, path)):
             return HIDDEN
         shown = self._shown(value, path)
@@ -100,7 +100,7 @@ class Veil:
             return f"{{{', '.join(f'{key}: {self._below(each, path, str(key))}' for key, each in value.items())}}}"
         if isinstance(value, list):
             return f"[{', '.join(self._shown(each, path) for each in value)}]"
-        if str(value) in self._whole:
+        if str(value) in self._secrets:
             return HIDDEN
         if isinstance(value, bool):
             return str(value).lower()

@@ -1,8 +1,8 @@
-"""What is wrong with a configuration, as people and tools see it.
+"""Problems of a configuration, for people and tools.
 
 A problem is one line, `file:line:column: path: message, hint`, that an editor can jump to. Rules of the file: all
-problems are reported together, in the order of their places; a wrong value is shown, shortened, unless it may be a
-secret: it came from the environment or a file, or a key on its path sounds like one.
+problems are reported together, ordered by position; an invalid value is shown, truncated, unless it may be a secret:
+it came from the environment or a file, or a key on its path suggests one.
 """
 
 import re
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str | int, ...]
 
 ENVIRONMENT: Final = "environment"
-"""What stands for the file in problems of environment variables."""
+"""The file name in problems of environment variables."""
 
 _MAX_SHOWN_CHARACTERS: Final = 60
 _SECRET: Final = re.compile(r"pass(?!ive)|secret|token|key|credential|auth|cookie|signature|private", re.IGNORECASE)
 _CREDENTIALS_IN_URL: Final = re.compile(r"//[^/\s]*@")
 _TEXT_WANTED: Final = "string_type"
-# What pydantic adds to the place of a mapping's wrong key.
+# Appended by pydantic to the location of an invalid key of a mapping.
 _KEY: Final = "[key]"
-# Errors whose message says everything; the value would be noise.
+# Errors with a complete message, which needs no value.
 _WITHOUT_VALUE: Final = frozenset({"complete", "unknown_key", "missing", "too_short"})
 _MESSAGES: Final = {
     "missing": "required key is missing",
@@ -47,7 +47,7 @@ _MESSAGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where something is written; line and column count from 1."""
+    """A position in a file; line and column count from 1."""
 
     line: int
     column: int
@@ -55,7 +55,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, where it is, and if possible the way out."""
+    """One problem, its position, and a hint if there is one."""
 
     file: str
     line: int | None
@@ -65,9 +65,9 @@ class Problem:
     hint: str | None = None
 
     def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
+        location = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
         text = self.message if self.hint is None else f"{self.message}, {self.hint}"
-        return ": ".join(part for part in (place, self.path, text) if part)
+        return ": ".join(part for part in (location, self.path, text) if part)
 
     def as_dict(self) -> dict[str, str | int | None]:
         """Return the fields, for JSON."""
@@ -75,7 +75,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `problems` has every reason, in the order of their places."""
+    """The configuration cannot be used; `problems` lists every reason, ordered by position."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
@@ -87,7 +87,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """What a configuration was read from: the data, where each part is written, and which parts are secret."""
+    """The source of a configuration: its data, the position of each part, and the paths of secrets."""
 
     file: str
     data: Any
@@ -96,23 +96,23 @@ class ConfigSource:
     secrets: Collection[Path] = ()
 
     def problem(self, path: Path, message: str, hint: str | None = None, *, at_key: bool = False) -> Problem:
-        """Return a problem of what is at `path`, placed at the nearest part that is written."""
-        place = (self.keys if at_key else self.values).get(path)
+        """Return a problem of the value at `path`, at the position of the nearest enclosing part that has one."""
+        position = (self.keys if at_key else self.values).get(path)
         above = path
-        while place is None and above:
+        while position is None and above:
             above = above[:-1]
-            place = self.values.get(above)
-        line, column = (place.line, place.column) if place else (None, None)
+            position = self.values.get(above)
+        line, column = (position.line, position.column) if position else (None, None)
         return Problem(self.file, line, column, ".".join(map(str, path)), message, hint)
 
 
 def is_secret(key: str) -> bool:
-    """Tell whether a key sounds as if its value were a secret."""
+    """Return whether the name of a key suggests that its value is a secret."""
     return _SECRET.search(key) is not None
 
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
-    """Return `did you mean 'x'?` for the known word most like `word`, or `None` when none is like it."""
+    """Return `did you mean 'x'?` for the closest known word, or `None` if none is close."""
     from difflib import get_close_matches
 
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
@@ -120,13 +120,13 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
 
 
 def from_validation(error: "ValidationError", source: ConfigSource) -> list[Problem]:
-    """Return the problems that a validation error reports; what a union says of one value becomes one problem."""
+    """Return the problems of a validation error; those of a union's members for one value become one problem."""
     found: dict[Path, Problem] = {}
     parts = error.errors(include_url=False)
     for part in parts:
         kind, loc = part["type"], part["loc"]
         if kind == "too_short" and any(other["loc"][: len(loc)] == loc != other["loc"] for other in parts):
-            continue  # its items are wrong, and reported
+            continue  # the errors of its items are reported
         path, value = _located(loc, source.data, keep_last=kind in ("missing", "unknown_key"))
         is_key = loc[-1:] == (_KEY,)
         if is_key:
@@ -145,7 +145,7 @@ def from_validation(error: "ValidationError", source: ConfigSource) -> list[Prob
 
 
 def _located(loc: Path, data: Any, *, keep_last: bool) -> tuple[Path, Any]:
-    """Return the steps of `loc` that lead somewhere in the data, and what is there; others name a union's member."""
+    """Return the steps of `loc` that exist in the data, and the value there; others name members of unions."""
     path: list[str | int] = []
     for index, step in enumerate(loc):
         inside = isinstance(step, int) and step < len(data) if isinstance(data, list | tuple) else _has(data, step)

@@ -1,4 +1,4 @@
-"""`module:name`, the way configuration points at Python."""
+"""`module:name` references of a configuration to Python objects."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Reference:
-    """Marks the fields of a model whose text is `module:name` (in `typing.Annotated`)."""
+    """Marks model fields that hold a `module:name` reference (in `typing.Annotated`)."""
 
 
 REFERENCE: Final = Reference()
 
 
 def import_object(reference: str) -> Any:
-    """Import what `module:name` stands for; the name may have dots.
+    """Import the object that `module:name` refers to; the name may have dots.
 
     Raises:
         ImportError, AttributeError: there is no such module, or nothing of that name in it.
@@ -32,9 +32,9 @@ def import_object(reference: str) -> Any:
 
 
 def with_objects(config: BaseModel) -> BaseModel:
-    """Return a copy of settings in which every reference is the object that it stands for.
+    """Return a copy of settings with every reference replaced by its object.
 
-    Two of them are equal only if they mean the same object, and not when a module was imported anew between them.
+    Two such copies are equal only if they refer to the same object, not if its module was imported again in between.
 
     Raises:
         ImportError, AttributeError: there is no such module, or nothing of that name in it.

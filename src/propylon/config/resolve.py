@@ -1,7 +1,7 @@
-"""From nodes to plain data: types, aliases, merge keys, variables and secrets from files.
+"""Resolves nodes to plain data: types, aliases, merge keys, variables and secrets from files.
 
-Rules of the file: keys are text as it is written (`404:` and `no:` are "404" and "no"); a duplicate key is refused; a
-problem does not stop the work, so that all of them are reported; how much aliases may expand is bounded.
+Rules of the file: keys are text as written (`404:` and `no:` are "404" and "no"); duplicate keys are refused; a problem
+does not stop resolving, so that all of them are reported; the expansion of aliases is bounded.
 """
 
 import os
@@ -25,13 +25,13 @@ _SECRET_KEYS: Final = frozenset({"policies", "redirect", "respond", "balance", "
 
 
 class Resolver:
-    """Turns one document into data.
+    """Resolves one document to data.
 
     Attributes:
-        problems: what was wrong with it.
-        failed: the paths that have no value.
-        files: what `from_file` named.
-        secrets: the texts that came from the environment and from files.
+        problems: the problems found.
+        failed: the paths without a value.
+        files: the files that `from_file` refers to.
+        secrets: the values from the environment and from files.
     """
 
     def __init__(self, name: str, base_dir: FilePath, environment: Mapping[str, str] | None = None) -> None:
@@ -48,18 +48,18 @@ class Resolver:
         self._secrets: set[Path] = set()
 
     def source(self, root: Node) -> ConfigSource:
-        """Return the data of a document with its places; raises `ConfigError` when aliases expand beyond bounds."""
-        data = self._value(root, (), root.place)
+        """Return the data of a document with positions; raises `ConfigError` if aliases expand beyond the bounds."""
+        data = self._value(root, (), root.position)
         return ConfigSource(self._name, data, self._values, self._keys, self._secrets)
 
-    def _value(self, node: Node, path: Path, place: Position) -> Any:
+    def _value(self, node: Node, path: Path, position: Position) -> Any:
         self._count(1, len(path), node, path)
         if isinstance(node, ScalarNode):
-            self._values[path] = node.place
+            self._values[path] = node.position
             return self._scalar(node, path)
-        self._values[path] = place
+        self._values[path] = position
         if isinstance(node, ListNode):
-            return [self._value(item, (*path, index), item.place) for index, item in enumerate(node.items)]
+            return [self._value(item, (*path, index), item.position) for index, item in enumerate(node.items)]
         return self._mapping(node, path)
 
     def _scalar(self, node: ScalarNode, path: Path) -> scalars.Scalar:
@@ -69,20 +69,20 @@ class Resolver:
             try:
                 text = substitute(text, self._environment, self.secrets)
             except EnvironmentProblem as problem:
-                self._problem(path, node.place, str(problem), problem.hint)
+                self._problem(path, node.position, str(problem), problem.hint)
                 return text
         if node.tag == "str":
             return text
         value = scalars.resolve(text)
         if node.tag is not None and not _has_tag(value, node.tag):
-            self._problem(path, node.place, f"is not of its type !!{node.tag}")
+            self._problem(path, node.position, f"is not of its type !!{node.tag}")
         return value
 
     def _mapping(self, node: MappingNode, path: Path) -> Any:
         data: dict[str, Any] = {}
         for key, (key_node, value) in self._pairs(node, path).items():
-            self._keys[(*path, key)] = key_node.place
-            data[key] = self._value(value, (*path, key), key_node.place)
+            self._keys[(*path, key)] = key_node.position
+            data[key] = self._value(value, (*path, key), key_node.position)
         if list(data) == [_FROM_FILE] and not _SECRET_KEYS.isdisjoint(path):
             return self._secret(data[_FROM_FILE], path)
         return data
@@ -90,28 +90,30 @@ class Resolver:
     def _count(self, more: int, depth: int, node: Node, path: Path) -> None:
         self._nodes += more
         if self._nodes > MAX_NODES:
-            self._problem(path, node.place, f"has more than {MAX_NODES} values when its aliases are expanded")
+            self._problem(path, node.position, f"has more than {MAX_NODES} values when its aliases are expanded")
             raise ConfigError(self.problems)
         if depth > MAX_DEPTH:
             self._problem(
-                path, node.place, f"is nested more than {MAX_DEPTH} levels deep when its aliases are expanded"
+                path, node.position, f"is nested more than {MAX_DEPTH} levels deep when its aliases are expanded"
             )
             raise ConfigError(self.problems)
 
     def _pairs(self, node: MappingNode, path: Path, depth: int = 0) -> dict[str, tuple[ScalarNode, Node]]:
-        """Return the keys of a mapping with those it merges in, which never replace its own."""
+        """Return the pairs of a mapping and its merged mappings; its own keys take precedence."""
         self._count(len(node.items) if depth else 0, depth, node, path)
         own: dict[str, tuple[ScalarNode, Node]] = {}
         merged: dict[str, tuple[ScalarNode, Node]] = {}
         for key, value in node.items:
             if not isinstance(key, ScalarNode):
-                self._problem(path, key.place, "a key is text, not a list or a mapping")
+                self._problem(path, key.position, "a key is text, not a list or a mapping")
             elif key.text == _MERGE and key.tag is None:
                 for pairs in self._merged(value, path, depth):
                     merged = {**pairs, **merged}
             elif key.text in own:
-                first = own[key.text][0].place
-                self._problem((*path, key.text), key.place, f"duplicate key {key.text!r}, first in line {first.line}")
+                first = own[key.text][0].position
+                self._problem(
+                    (*path, key.text), key.position, f"duplicate key {key.text!r}, first in line {first.line}"
+                )
             else:
                 own[key.text] = (key, value)
         return {**merged, **own}
@@ -123,11 +125,11 @@ class Resolver:
             if isinstance(source, MappingNode):
                 found.append(self._pairs(source, path, depth + 1))
             else:
-                self._problem((*path, _MERGE), source.place, "'<<' merges mappings only")
+                self._problem((*path, _MERGE), source.position, "'<<' merges mappings only")
         return found
 
     def _secret(self, file: Any, path: Path) -> str:
-        """Return what a file has, without the white space around it."""
+        """Return the content of a file without surrounding white space."""
         self._secrets.add(path)
         inside = (*path, _FROM_FILE)
         try:
@@ -142,9 +144,11 @@ class Resolver:
             self.failed.add(path)
             return str(file)
 
-    def _problem(self, path: Path, place: Position, message: str, hint: str | None = None) -> None:
+    def _problem(self, path: Path, position: Position, message: str, hint: str | None = None) -> None:
         self.failed.add(path)
-        self.problems.append(Problem(self._name, place.line, place.column, ".".join(map(str, path)), message, hint))
+        self.problems.append(
+            Problem(self._name, position.line, position.column, ".".join(map(str, path)), message, hint)
+        )
 
 
 def _read_secret(file: Any, base_dir: FilePath) -> str:

@@ -1,4 +1,4 @@
-"""Plain scalars by the core schema of YAML 1.2 (section 10.3.2), not by YAML 1.1 as PyYAML reads them.
+"""Resolution of plain scalars by the core schema of YAML 1.2 (section 10.3.2); PyYAML implements YAML 1.1.
 
 So `no`, `on` and `12:30:45` are strings, `0777` is 777, `0o777` is 511, and `1e3` is a number.
 """
@@ -17,7 +17,7 @@ _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0
 _INFINITY: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)", re.ASCII)
 _NOT_A_NUMBER: Final = frozenset({".nan", ".NaN", ".NAN"})
 
-# Longer digits are an identifier, not a number that anybody counts with; Python refuses to read 4301 of them.
+# A longer run of digits is an identifier, not a quantity; Python refuses to parse 4301 digits.
 _MAX_NUMBER_LENGTH: Final = 100
 
 

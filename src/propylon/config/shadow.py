@@ -1,7 +1,7 @@
-"""Routes that can never match, because another one takes every request that they would.
+"""Detection of shadowed routes: another route matches every request that they match.
 
-Found by comparing routes with each other, and not by trying requests: what is told here is so. Routes that several
-others take the requests of together are not found, nor those below a regular expression.
+Routes are compared pairwise, so there are no false positives. Routes shadowed only by several others together, or by a
+regular expression, are not detected.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _PARAMETER: Final = re.compile(r"\{[^}]*\}")
 _MAX_PAIRS: Final = 200_000
-"""Pairs of routes with different priorities that are compared; beyond that there is no word about them."""
+"""The largest number of pairs with different priorities to compare; with more, none of them is."""
 
 
 def shadowed(routes: Sequence[RouteConfig]) -> dict[int, int]:
-    """Return the routes that never match, each with the one that takes its requests; both by their numbers."""
+    """Return the index of each shadowed route, with that of the route that shadows it."""
     found: dict[int, int] = {}
     for winner, loser in _pairs(routes):
         if loser not in found and _takes_all(routes[winner], routes[loser]):
@@ -32,7 +32,7 @@ def shadowed(routes: Sequence[RouteConfig]) -> dict[int, int]:
 
 
 def _pairs(routes: Sequence[RouteConfig]) -> Iterator[tuple[int, int]]:
-    """Yield every pair of which the first route may take all that the second would: the first is tried before it."""
+    """Yield every pair of routes where the first is tried before the second and may shadow it."""
     alike: dict[tuple[int, str], set[int]] = defaultdict(set)
     for number, route in enumerate(routes):
         shapes = {_PARAMETER.sub("{}", path) for path in route.path or (route.path_regex or "",)}
@@ -50,7 +50,7 @@ def _pairs(routes: Sequence[RouteConfig]) -> Iterator[tuple[int, int]]:
 
 
 def _is_as_specific(first: RouteConfig, second: RouteConfig) -> bool:
-    """Tell whether the earlier of two routes that have all paths of the later wins where their conditions hold."""
+    """Return whether the earlier of two routes, which has all paths of the later, precedes it in the router."""
     return _conditions(first) >= _conditions(second) and set(second.host or ()) == set(first.host or ())
 
 
@@ -83,10 +83,10 @@ def _inside(network: Any, others: Sequence[Any]) -> bool:
     return any(each.version == network.version and network.subnet_of(each) for each in others)
 
 
-def _fields_hold(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Tell whether every request with the `given` fields has those that are `wanted`."""
+def _fields_hold(required: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Return whether every request with the `given` fields has the `required` ones."""
     known = {name.lower(): value for name, value in given.items()}
-    return all(name.lower() in known and value in ("*", known[name.lower()]) for name, value in wanted.items())
+    return all(name.lower() in known and value in ("*", known[name.lower()]) for name, value in required.items())
 
 
 def _has_host(pattern: HostPattern, other: HostPattern) -> bool:
@@ -115,4 +115,4 @@ def _has_path(pattern: PathPattern, other: PathPattern) -> bool:
     if not pattern.rest and (other.rest or len(other.segments) > len(pattern.segments)):
         return False
     pairs = zip(pattern.segments, other.segments, strict=False)
-    return all(mine == its or (mine is None and its != b"") for mine, its in pairs)
+    return all(one == another or (one is None and another != b"") for one, another in pairs)

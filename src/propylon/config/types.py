@@ -1,8 +1,8 @@
 """The scalar types of the configuration, for the models here and for the `Config` of any policy.
 
-Each is the type a program wants to work with (seconds, bytes, a network), with the validator that reads what people
-write. Rules of the file: validators raise `ValueError` and say what to write instead; booleans and whole numbers are
-taken as they are, so that `no` and `"5"` are never turned into something that was not written.
+Each is the type for programs (seconds, bytes, a network), with the validator that parses the written form. Rules of the
+file: validators raise `ValueError` and say what to write instead; booleans and whole numbers are not coerced: `no` and
+`"5"` are text.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from propylon.config import addresses, units
 _DURATION_SCHEMA = {"type": ["string", "number"], "examples": ["250ms", "5s", "1m", "1h"]}
 _SIZE_SCHEMA = {"type": ["string", "integer"], "examples": ["64KiB", "10MB"]}
 
-# Files are found beside the configuration; this is the key of its folder in the validation context.
+# The key of the configuration's folder in the validation context, which relative paths refer to.
 BASE_DIR = "base_dir"
-# True in the validation context of a file, where an empty value is more likely forgotten than meant as "none".
+# True in the validation context of a file, where an empty value is more likely an omission than "none".
 FROM_FILE = "from_file"
 
 
@@ -61,7 +61,7 @@ Statuses: TypeAlias = Annotated[
     PlainSerializer(sorted),
     WithJsonSchema({"type": ["array", "integer", "string"], "examples": [[502, 503], "5xx", "500-504"]}),
 ]
-"""HTTP statuses, written as a list of `503`, `5xx` and `500-504`, or one of these."""
+"""HTTP statuses, written as `503`, `5xx` or `500-504`, or a list of these."""
 
 
 def _count_or_none(value: object) -> object:
@@ -72,7 +72,7 @@ Bool: TypeAlias = Annotated[bool, Strict()]
 """`true` or `false` and nothing else: `no` is a string in YAML 1.2."""
 
 Int: TypeAlias = Annotated[int, Strict()]
-"""A whole number, not the text of one."""
+"""A whole number, not text."""
 
 OptionalCount: TypeAlias = Annotated[
     Annotated[int, Strict(), Field(ge=0)] | None,
@@ -86,13 +86,13 @@ Text: TypeAlias = Annotated[str, Strict(), Field(min_length=1)]
 
 
 class ServiceMark:
-    """Marks the fields of a model whose text is the name of a service (in `typing.Annotated`)."""
+    """Marks model fields that hold the name of a service (in `typing.Annotated`)."""
 
 
 SERVICE: Final = ServiceMark()
 
 ServiceRef: TypeAlias = Annotated[str, Strict(), Field(min_length=1), SERVICE]
-"""The name of a service. That there is one is checked with the whole configuration (`schema/service_refs.py`)."""
+"""The name of a service; `schema/service_refs.py` checks that it exists."""
 
 Cidr: TypeAlias = Annotated[
     IPv4Network | IPv6Network,
@@ -104,9 +104,9 @@ Cidr: TypeAlias = Annotated[
 
 
 def short_form(*types: str) -> Callable[[dict[str, Any]], None]:
-    """Let a policy's JSON Schema say that its settings may also be a bare value of one of these JSON types.
+    """Return a function that adds a bare value of one of these JSON types to the JSON Schema of a policy's settings.
 
-    For `json_schema_extra` of a `Config` that accepts one, as `body_limit: 10MB`.
+    For `json_schema_extra` of a `Config` that accepts one, such as `body_limit: 10MB`.
     """
 
     def extend(schema: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ TrustedPeer: TypeAlias = Annotated[
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "examples": ["10.0.0.0/8", "unix"]}),
 ]
-"""A network of proxies, or `unix` for whoever connects by a Unix socket."""
+"""A network of proxies, or `unix` for all peers on a Unix socket."""
 
 Listen: TypeAlias = Annotated[
     ListenAddress,
@@ -131,21 +131,21 @@ Listen: TypeAlias = Annotated[
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8080", ":8080", "[::1]:8080", "unix:/run/p.sock"]}),
 ]
-"""Where a listener listens."""
+"""The address of a listener."""
 
 DnsServer: TypeAlias = Annotated[
     str,
     PlainValidator(addresses.check_dns_server),
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:53"]}),
 ]
-"""The address of a DNS server with its port, 53 unless written."""
+"""The address of a DNS server with its port, 53 by default."""
 
 ServiceUrl: TypeAlias = Annotated[
     str,
     PlainValidator(addresses.check_endpoint_url),
     WithJsonSchema({"type": "string", "examples": ["http://127.0.0.1:3001"]}),
 ]
-"""The URL of an endpoint as it is written: `http://`, `https://` or `unix:`."""
+"""The URL of an endpoint: `http://`, `https://` or `unix:`."""
 
 
 def _existing_file(value: object, info: ValidationInfo) -> Path:
@@ -169,4 +169,4 @@ ExistingFile: TypeAlias = Annotated[
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "examples": ["errors/404.html"]}),
 ]
-"""The absolute path of a file that can be read; a relative one is found beside the configuration file."""
+"""The absolute path of a readable file; a relative one refers to the folder of the configuration file."""

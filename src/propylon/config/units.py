@@ -1,18 +1,18 @@
-"""Durations, sizes, shares and statuses as people write them: `250ms`, `64KiB`, `20%`, `5xx`.
+"""Parsers for durations, sizes, shares and statuses: `250ms`, `64KiB`, `20%`, `5xx`.
 
-Rules of the file: pure functions; every refusal is a `ValueError` that says what to write instead. Numbers without
-a unit are seconds and bytes. A duration or a limit that is off is `None`, never zero and never infinity.
+Rules of the file: pure functions; every error is a `ValueError` that says what to write instead. Numbers without a unit
+are seconds and bytes. A disabled duration or limit is `None`, never zero and never infinity.
 """
 
 import re
 from typing import Final
 
-# Ten years: longer is a typing error, and it keeps every deadline far from the limits of the event loop's clock.
+# Ten years: a longer one is a typing error; and every deadline stays far from the limits of the event loop's clock.
 MAX_DURATION_SECONDS: Final = 10 * 365 * 86400.0
 # The largest signed 64-bit number, the limit of every counter a size is compared with.
 MAX_SIZE_BYTES: Final = 2**63 - 1
 
-# Longer text is no number anybody wrote, and int() refuses to read thousands of digits anyway.
+# Longer text is not a plausible number, and int() refuses thousands of digits.
 _MAX_NUMBER_LENGTH: Final = 40
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -53,7 +53,7 @@ def parse_duration(value: object) -> float:
 
 
 def parse_optional_duration(value: object) -> float | None:
-    """Return the seconds of a duration, or `None` for `none` and for a duration of zero: switched off."""
+    """Return the seconds of a duration, or `None` for `none` and zero: disabled."""
     if value is None or value == "none":
         return None
     return parse_duration(value) or None
@@ -62,7 +62,7 @@ def parse_optional_duration(value: object) -> float | None:
 def parse_size(value: object) -> int:
     """Return the bytes of a size such as `64KiB` (1024), `10MB` (1000), `1.5GiB`, or of a bare number of bytes.
 
-    Raises `ValueError` for anything else, for a negative size, and for a size that is no whole number of bytes.
+    Raises `ValueError` for anything else, for a negative size, and for a fraction of a byte.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         size = value
@@ -78,7 +78,7 @@ def parse_size(value: object) -> int:
 
 
 def parse_optional_size(value: object) -> int | None:
-    """Return the bytes of a size, or `None` for `none` and for a size of zero: no limit."""
+    """Return the bytes of a size, or `None` for `none` and zero: no limit."""
     if value is None or value == "none":
         return None
     return parse_size(value) or None
@@ -87,7 +87,7 @@ def parse_optional_size(value: object) -> int | None:
 def parse_percent(value: object) -> float:
     """Return the share, 0 to 1, of a percentage such as `20%` or `0.5%`.
 
-    Raises `ValueError` for anything else: a bare number might be meant as percent or as a share.
+    Raises `ValueError` for anything else: a bare number is ambiguous.
     """
     match = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= _MAX_NUMBER_LENGTH else None
     if match is None:
@@ -99,7 +99,7 @@ def parse_percent(value: object) -> float:
 
 
 def parse_statuses(value: object) -> frozenset[int]:
-    """Return the statuses of a list of numbers (503), classes (5xx) and ranges (500-504), or of one of these.
+    """Return the statuses of a number (503), class (5xx) or range (500-504), or of a list of these.
 
     Raises `ValueError` for anything else.
     """

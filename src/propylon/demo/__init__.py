@@ -1,1 +1,1 @@
-"""What `propylon demo` runs: three small services, a configuration and two policies in front of them."""
+"""The files of `propylon demo`: three small services, a configuration and its policies."""

@@ -6,20 +6,20 @@ from propylon import Exchange, Response
 
 
 def require_key(exchange: Exchange) -> Response | None:
-    """Answer requests without the key; let the others pass."""
+    """Refuse requests without the key with 401."""
     if exchange.request.headers.get("x-api-key") != "s3cret":
         return Response(401, json={"error": "send the header x-api-key: s3cret"})
     return None
 
 
 class Greeting:
-    """Changes a JSON answer on its way back."""
+    """Changes a JSON response."""
 
     def __init__(self, word: str) -> None:
         self.word = word
 
     async def on_response(self, exchange: Exchange) -> None:
-        """Add a greeting to what the service says of a person."""
+        """Add a greeting to the JSON of a person."""
         response = exchange.response
         if response is not None and response.status == 200:
             person = json.loads(await response.body())
@@ -28,10 +28,10 @@ class Greeting:
 
 
 class Report:
-    """Prints a line for each exchange, when it is over."""
+    """Prints a line for each finished exchange."""
 
     def on_done(self, exchange: Exchange) -> None:
-        """Print what happened."""
+        """Print request, status, endpoint and duration."""
         where = exchange.endpoint.url if exchange.endpoint is not None else "the gateway itself"
         request = exchange.request
         milliseconds = exchange.elapsed * 1000

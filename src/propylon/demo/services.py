@@ -1,6 +1,6 @@
 """The services of the demo: real HTTP servers of the standard library, each on a free port, in threads of this process.
 
-Rules of the file: they are simple on purpose, for they stand for anybody's services; nothing of the gateway is used.
+Rules of the file: they are simple on purpose, as stand-ins for any service; nothing of the gateway is used.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ SLOW_SECONDS = 3.0
 
 
 class Server(ThreadingMixIn, TCPServer):
-    """A thread for each connection; none of them keeps the demo from ending."""
+    """A server with a daemon thread for each connection, so that none delays the end of the demo."""
 
     daemon_threads = True
     request_queue_size = 128
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The base URL of the server."""
         return "http://{}:{}".format(*self.server_address)
 
 
 class Service(BaseHTTPRequestHandler):
-    """What the services share: HTTP/1.1, JSON answers, no log."""
+    """The base of the services: HTTP/1.1, JSON responses, no log."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 60.0
 
     def answer(self, status: int, content: Any) -> None:
-        """Answer with JSON."""
+        """Send a JSON response."""
         body = json.dumps(content, indent=2).encode() + b"\n"
         self.send_response(status)
         self.send_header("content-type", "application/json")
@@ -55,14 +55,14 @@ class Service(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("content-length", 0))).decode("utf-8", "replace")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-        """Say nothing: the gateway's policy tells what passes."""
+        """Log nothing: the gateway's policy prints the exchanges."""
 
 
 class Users(Service):
     """A JSON API: /people and /people/{id}."""
 
     def do_GET(self) -> None:
-        """Answer with all people, or with one."""
+        """Send all people, or one."""
         path = self.path.partition("?")[0]
         if path == "/people":
             self.answer(200, PEOPLE)
@@ -71,15 +71,15 @@ class Users(Service):
         self.answer(200, found[0]) if found else self.answer(404, {"error": "no such person"})
 
     def do_POST(self) -> None:
-        """Say that somebody was added, and forget it."""
+        """Respond with 201, without storing anything."""
         self.answer(201, {"created": self.content()})
 
 
 class Shop(Service):
-    """Tells what it was sent, and streams."""
+    """Echoes requests, and streams."""
 
     def do_GET(self) -> None:
-        """Answer with what was asked, at once or in pieces."""
+        """Echo the request, or stream for /stream."""
         if self.path == "/stream":
             self._stream()
             return
@@ -89,7 +89,7 @@ class Shop(Service):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
     def _stream(self) -> None:
-        """Send pieces of a body whose length nobody knows."""
+        """Send a chunked body of unknown length."""
         self.send_response(200)
         self.send_header("content-type", "text/plain")
         self.send_header("transfer-encoding", "chunked")
@@ -102,10 +102,10 @@ class Shop(Service):
 
 
 class Slow(Service):
-    """Answers late, or not at all."""
+    """Responds late, or not at all."""
 
     def do_GET(self) -> None:
-        """Answer after a while; /broken hangs up."""
+        """Respond after `SLOW_SECONDS`; /broken closes the connection."""
         if self.path == "/broken":
             self.close_connection = True
             return
@@ -113,12 +113,12 @@ class Slow(Service):
         try:
             self.answer(200, {"answer": "at last"})
         except ConnectionError:
-            pass  # the gateway has given up, as it was told to
+            pass  # the gateway has timed out, as configured
 
 
 @contextmanager
 def running() -> Iterator[dict[str, str]]:
-    """Run every service; gives the URL of each."""
+    """Run every service; yields the URL of each."""
     with ExitStack() as stack:
         urls = {}
         for name, handler in (("users", Users), ("shop", Shop), ("slow", Slow)):

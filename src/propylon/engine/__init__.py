@@ -1,1 +1,1 @@
-"""The way of a request: `forward.py` is the heart; start reading there."""
+"""The request path: start reading at `forward.py`."""

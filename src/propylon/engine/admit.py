@@ -1,4 +1,4 @@
-"""Step 1: what the gateway answers before any route is asked."""
+"""Step 1: requests that the gateway answers before routing."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def answer_options(x: Exchange) -> Response | None:
-    """Answer the two kinds of OPTIONS that are for the gateway itself.
+    """Return the response to an OPTIONS request for the gateway itself; `None` for any other.
 
-    `OPTIONS *` asks about the server as such (RFC 9110 9.3.7), and `Max-Forwards: 0` asks the hop where it arrives
-    (RFC 9110 7.6.2); a greater number is counted down.
+    `OPTIONS *` is for the server in general (RFC 9110 9.3.7), `Max-Forwards: 0` for the hop where it arrives (RFC 9110
+    7.6.2); a greater number is decremented.
 
     Raises:
-        GatewayError: read.bad_field for a Max-Forwards that is no number.
+        GatewayError: read.bad_field for a Max-Forwards that is not a number.
     """
     if x.path == b"*":
         return Response(204, headers={"allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"})

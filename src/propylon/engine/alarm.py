@@ -1,4 +1,4 @@
-"""An alarm: tells an exchange that waits that some time is over."""
+"""A timer that notifies a waiting exchange."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class Alarm:
-    """Goes off once, unless it is cancelled. The clock is not asked: a timer may go off a little before its time.
+    """Fires once, unless it is cancelled. `due` is set by the timer, not by the clock: a timer may fire a little early.
 
     Attributes:
-        due: whether it has gone off.
+        due: whether it has fired.
     """
 
     __slots__ = ("_exchange", "_timer", "due")
@@ -21,12 +21,12 @@ class Alarm:
     def __init__(self, x: Exchange, seconds: float) -> None:
         self.due = False
         self._exchange = x
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._ring)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._fire)
 
     def cancel(self) -> None:
-        """Go off no more."""
+        """Cancel the timer."""
         self._timer.cancel()
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self.due = True
         self._exchange.notify()

@@ -1,7 +1,7 @@
-"""Steps 4 and 5: choose an endpoint, send the request to it, and try another one if that comes to nothing.
+"""Steps 4 and 5: choose an endpoint, send the request to it, and retry if that fails.
 
-Rules of the file: whether and when there is another try is decided in `retry.py`; the answer or the failure of the last
-one is what counts.
+Rules of the file: `retry.py` decides whether and when to retry; the response or the failure of the last attempt is the
+result.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 async def ask(x: Exchange, lost: Endpoint | None = None) -> Attempt:
-    """Ask endpoints until one answers with something to pass on; return the attempt with the head of that answer.
+    """Send the request to endpoints until one gives a response to pass on; return the attempt, with its head.
 
     Args:
-        lost: an endpoint that is not asked while there is another, as it has just gone.
+        lost: an endpoint whose connection has just been lost: it is chosen only if there is no other.
 
     Raises:
-        GatewayError: choose.*, connect.*, attempt.*, head.*, request.policy_failed, or what ended the exchange.
+        GatewayError: choose.*, connect.*, attempt.*, head.*, request.policy_failed, or the error of `x.fail()`.
     """
     service = x.service
     if service is None:
@@ -49,50 +49,50 @@ async def ask(x: Exchange, lost: Endpoint | None = None) -> Attempt:
     while True:
         avoid = tried if lost is None else [*tried, lost]
         endpoint = x.endpoint = x.pinned or service.only or service.choose(x, avoid)
-        x.attempt = made = Attempt(x, service, endpoint)
-        failed = rivals = None
+        x.attempt = attempt = Attempt(x, service, endpoint)
+        failed = raced = None
         try:
             if service.hedge_delay is None or (delay := hedge_after(x, service.hedge_delay, retry)) is None:
-                # Here, and not in a coroutine of its own, which would have to be stepped too.
-                while (upstream := made.upstream) is None or upstream.head is None or upstream.error is not None:
-                    if not made.advance():
+                # Inline: a coroutine of its own would have to be stepped too.
+                while (upstream := attempt.upstream) is None or upstream.head is None or upstream.error is not None:
+                    if not attempt.advance():
                         await x.pause()
             else:
-                rivals = [endpoint]
-                made = await race(x, made, delay, partial(_rival, x, service, tried, rivals), retry.statuses)
-                upstream = made.upstream
+                raced = [endpoint]
+                attempt = await race(x, attempt, delay, partial(_start_hedge, x, service, tried, raced), retry.statuses)
+                upstream = attempt.upstream
                 assert upstream is not None
             head = upstream.head
             assert head is not None
         except GatewayError as error:
-            made.blame(error)
+            attempt.blame(error)
             failed, cause, pause = error, error.failure.cause, None
         else:
-            is_probe = made.probe  # until the service learns of the answer
-            made.outcome, made.head_at = head.status, monotonic()
-            service.answered(made, head.status, made.head_at)
+            is_probe = attempt.probe  # `answered` resets it
+            attempt.outcome, attempt.head_at = head.status, monotonic()
+            service.answered(attempt, head.status, attempt.head_at)
             if head.status not in retry.statuses:
                 break
             cause, pause = STATUS, _seconds(head.first(b"retry-after"))
-        tried += rivals or (endpoint,)
-        wait = retry_in(x, made, retry, tried, cause, pause)
+        tried += raced or (endpoint,)
+        wait = retry_in(x, attempt, retry, tried, cause, pause)
         if wait is None and failed is None:
             break
-        _give_up(x, made)
+        _settle_failed(x, attempt)
         if failed is not None and wait is None:
             raise failed
         x.disarm()
         if wait:
             await _wait(x, wait)
     x.deadline = x.total_deadline = inf
-    # A probe has gone where nobody chose to send it, and a 101 is sent already.
+    # A probe's endpoint is not the balancer's choice, and a 101 has been sent already.
     if service.fields is not None and not is_probe and not x.status:
-        x.extra_fields += service.fields(x, made.endpoint)
-    return made
+        x.extra_fields += service.fields(x, attempt.endpoint)
+    return attempt
 
 
 async def _enter(x: Exchange, service: Service) -> None:
-    """Take a place in a service with a limit; leave that of another service, or of an earlier configuration."""
+    """Enter a service's concurrency limit; leave that of another service, or of an earlier configuration."""
     x.leave_gate()
     gate = service.concurrency
     if gate is not None:
@@ -100,37 +100,37 @@ async def _enter(x: Exchange, service: Service) -> None:
         x.gate = gate
 
 
-def _give_up(x: Exchange, made: Attempt) -> None:
-    """Settle an attempt that has come to nothing; a body that is kept waits for the next one."""
+def _settle_failed(x: Exchange, attempt: Attempt) -> None:
+    """Settle a failed attempt; a body kept for replay is held until the next one."""
     if x.replay is not None:
-        x.replay.wait()
-    made.settle()
+        x.replay.suspend()
+    attempt.settle()
 
 
-def _rival(x: Exchange, service: Service, tried: list[Endpoint], rivals: list[Endpoint]) -> Attempt | None:
-    """Begin an attempt at a second endpoint, if there is one that can answer now and the budget allows it.
+def _start_hedge(x: Exchange, service: Service, tried: list[Endpoint], raced: list[Endpoint]) -> Attempt | None:
+    """Start an attempt at a second endpoint, if one is available now and the budget allows it.
 
     Args:
-        tried: endpoints that have come to nothing.
-        rivals: the endpoint that is asked already; the second one is added to it.
+        tried: endpoints that have failed.
+        raced: the endpoint of the first attempt; the second one is added to it.
     """
-    avoid = [*tried, *rivals]
+    avoid = [*tried, *raced]
     if not service.has_other(avoid):
         return None
     try:
         endpoint = service.choose(x, avoid)
-    except GatewayError:  # the first one may still answer
+    except GatewayError:  # the first attempt may still succeed
         return None
-    if endpoint in avoid or endpoint.pool.full:  # nobody stands in line for a second answer
+    if endpoint in avoid or endpoint.pool.full:  # a hedge does not queue for a connection
         return None
     if not service.budget.withdraw(monotonic()):
         return None
-    rivals.append(endpoint)
+    raced.append(endpoint)
     return Attempt(x, service, endpoint)
 
 
 def _keep_body(x: Exchange, service: Service, retry: RetrySettings) -> None:
-    """Keep the body that is under way while it is sent, if the request may be sent again."""
+    """Keep a body under way for replay while it is sent, if the request may be sent again."""
     if x.method not in retry.methods or x.route.pipeline.on_request_chunk:
         return
     again = retry.attempts > 1 and (retry.same_endpoint or len(service.endpoints) > 1)
@@ -139,7 +139,7 @@ def _keep_body(x: Exchange, service: Service, retry: RetrySettings) -> None:
 
 
 async def _wait(x: Exchange, seconds: float) -> None:
-    """Let some time pass."""
+    """Wait for some seconds."""
     alarm = Alarm(x, seconds)
     try:
         while not alarm.due:
@@ -149,7 +149,7 @@ async def _wait(x: Exchange, seconds: float) -> None:
 
 
 def _seconds(retry_after: bytes | None) -> float | None:
-    """Return what a Retry-After field says (RFC 9110 10.2.3); `None` for none, or a date."""
+    """Return the seconds of a Retry-After field (RFC 9110 10.2.3); `None` for no field, or a date."""
     if retry_after is not None and retry_after.isdigit() and len(retry_after) < 8:
         return float(retry_after)
     return None

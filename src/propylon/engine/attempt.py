@@ -1,16 +1,16 @@
-"""Step 5: one try of an exchange at one endpoint, from an upstream to the head of its answer.
+"""Step 5: one try of an exchange at one endpoint, from an upstream to the response's head.
 
-An attempt is a small state machine that whoever waits for it steps by `advance`: the exchange, a race of two attempts
-(`hedge.py`), a request of the gateway's own (`subrequest.py`). It goes on as far as is possible now, and keeps no
-coroutine but that of its policies:
+An attempt is a state machine, stepped by `advance`: by an exchange (`ask.py`), a race of two attempts (`hedge.py`), a
+subrequest (`subrequest.py`). Each step makes all transitions that are possible now. The only coroutine it holds is that
+of its policies:
 
     no upstream -> leased -> policies -> sent -> head
          ^                                |
          +----- once more, if a kept -----+
-                 connection had closed
+                 connection was closed
 
-It owns its upstream, and every attempt that was begun is settled, whatever happens, so that the counts of endpoints,
-breakers and limits are right.
+It owns its upstream. Every attempt is settled, in every case, so that the counts of endpoints, circuit breakers and
+limits stay right.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ class Attempt:
     """One try of an exchange at one endpoint.
 
     Attributes:
-        endpoint: where it goes.
-        upstream: what carries it, until it is settled; one that is there before the first `advance` is used.
-        number: 1 for the first time that the request is sent; 0 before.
+        endpoint: where the request is sent.
+        upstream: carries the request, until the attempt is settled; one set before the first `advance` is used.
+        number: how many times the request has been sent, this one included; 0 before.
         since: when the endpoint was chosen (`time.monotonic`).
         began: when the request was sent; before that, when the endpoint was chosen.
         sent: whether any of the request was written.
-        probe: whether the endpoint's circuit is half open and this try decides.
-        service_probe: the same of the service's circuit.
-        extra: fields for this endpoint alone, as lines, each with its CRLF; for policies of the attempt.
-        head_at: when the head of its answer came (`time.monotonic`); 0.0 before.
-        outcome: the status of its answer, the code of its failure if there is none, or 0 for neither.
+        probe: whether it is the probe of the endpoint's half-open circuit.
+        service_probe: whether it is the probe of the service's half-open circuit.
+        extra: fields for this attempt alone, as lines, each with its CRLF; set by on_attempt policies.
+        head_at: when the response's head arrived (`time.monotonic`); 0.0 before.
+        outcome: the response's status, or without one the code of the failure; 0 for neither.
         previous: the attempt before this one, settled already.
-        rows: failures in a row that the head of its answer has put an end to, of the endpoint's ejection and circuit.
+        rows: consecutive failures that the response's head has ended, of the endpoint's ejection and circuit.
     """
 
     __slots__ = (
@@ -58,7 +58,7 @@ class Attempt:
     )  # fmt: skip
 
     def __init__(self, x: Exchange, service: Service | None, endpoint: Endpoint) -> None:
-        """Begin a try; it is counted for `service`, if there is one."""
+        """Start an attempt; it is counted for `service`, if there is one."""
         self._exchange: Exchange | None = x
         self._headers: Headers | None = None
         self._lease: Lease | None = None
@@ -82,10 +82,10 @@ class Attempt:
 
     @property
     def headers(self) -> Headers:
-        """What is sent; a change counts for this try only.
+        """The header section that is sent; a change is for this attempt only.
 
         Raises:
-            RuntimeError: the attempt is settled, and no policy had looked at what it sent.
+            RuntimeError: the attempt is settled, and no policy had read its headers before.
         """
         if self._headers is None:
             x = self._exchange
@@ -96,14 +96,14 @@ class Attempt:
         return self._headers
 
     @property
-    def looked_at(self) -> Headers | None:
-        """The same, if any policy has looked at it for this try: only then it may have changed."""
+    def changed_headers(self) -> Headers | None:
+        """The header section if any policy has read it for this attempt, and so may have changed it."""
         return self._headers
 
-    # carrying it out
+    # transitions
 
     def advance(self) -> bool:
-        """Go on as far as is possible now; tell whether the head of the answer is there.
+        """Make all transitions that are possible now; return whether the response's head is there.
 
         Raises:
             GatewayError: connect.*, choose.queue_full, attempt.*, head.*, request.policy_failed, read.bad_target.
@@ -133,7 +133,7 @@ class Attempt:
             self._repeat(upstream, upstream.error)
 
     def _leased(self) -> Upstream | None:
-        """Lease an upstream; return `None` while the lease is open."""
+        """Lease an upstream; return `None` while the lease is undecided."""
         lease = self._lease
         if lease is None:
             assert self._exchange is not None
@@ -147,7 +147,7 @@ class Attempt:
         return upstream
 
     def _prepared(self, policies: Coroutine[None, None, None], upstream: Upstream) -> bool:
-        """Go on with the policies; when they are done, send the request unless the upstream has failed before."""
+        """Step the policies; after the last, send the request if the upstream is good. Return whether they are done."""
         try:
             policies.send(None)
         except StopIteration:
@@ -162,51 +162,51 @@ class Attempt:
         return True
 
     def _repeat(self, upstream: Upstream, error: GatewayError) -> None:
-        """Begin anew after a failure that is no failure of the endpoint; raise any other.
+        """Send once more after a failure that is not the endpoint's; raise any other.
 
-        An endpoint may close a kept connection in the very moment a request is written to it. If no byte came back and
-        the request may be sent twice, it is sent once more, on a new connection (RFC 9112 9.3.1).
+        An endpoint may close a keep-alive connection while a request is written to it. If no byte came back and the
+        request may be sent twice, it is sent once more, on a new connection (RFC 9112 9.3.1).
         """
         x = self._exchange
         assert x is not None
-        if x.attempt is self:  # in a race, the deadline is that of the other one too
+        if x.attempt is self:  # in a race, the deadline is also the other attempt's
             x.disarm()
         if upstream.fresh or self._repeated or (self.sent and (upstream.heard or not may_repeat(x))):
             raise error
         self._repeated = True
         self.number = 0
-        self._headers, self.extra = None, b""  # policies are asked anew
+        self._headers, self.extra = None, b""  # on_attempt policies run again
         if x.replay is not None:
-            x.replay.wait()
+            x.replay.suspend()
         self.upstream = None
         upstream.finish()
         self._lease = self.endpoint.pool.lease(x)
 
-    # how it ends
+    # outcome
 
     def answered(self, status: int, now: float) -> None:
-        """Learn that the head of an answer has come."""
+        """Record a response's head."""
         self.head_at = now
         self.outcome = status
         if self._service is not None:
             self._service.answered(self, status, now)
 
     def outrun(self, now: float) -> None:
-        """Learn that another endpoint's answer is taken, before this one's has come."""
+        """Record that another endpoint's response was taken before this one responded."""
         if self._service is not None:
             self._service.outrun(self, now)
 
     def blame(self, error: GatewayError) -> None:
-        """Learn that the try has failed, whoever is to blame."""
+        """Record a failure; it counts against the endpoint only if the failure blames it."""
         if not self.outcome:
             self.outcome = error.code
         if self._service is None or not error.failure.blames_endpoint:
             return
-        if error.code != "attempt.total_timeout" or not self._waits_for_others():
+        if error.code != "attempt.total_timeout" or not self._waits_for_request():
             self._service.failed(self, monotonic())
 
-    def _waits_for_others(self) -> bool:
-        """Tell whether the endpoint could not answer yet: a policy works on the try, or the client is slow to send."""
+    def _waits_for_request(self) -> bool:
+        """Return whether the endpoint could not respond yet: a policy still runs, or the client is slow to send."""
         if self.upstream is None:
             return False
         if not self.sent:
@@ -216,8 +216,8 @@ class Attempt:
         return isinstance(body, Body) and not body.ended and not self.upstream.stalled
 
     def settle(self) -> None:
-        """Give back what it holds, and count it as over, whatever became of it. Further calls do nothing."""
-        self._exchange = None  # which keeps the attempt: a circle would have to wait for the collector
+        """Release what it holds, and count it as ended. Further calls do nothing."""
+        self._exchange = None  # which refers to the attempt: a cycle would wait for the garbage collector
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             if self._policies is not None:

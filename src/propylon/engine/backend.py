@@ -1,9 +1,8 @@
-"""What the engine needs of services: how an endpoint is chosen, and how an upstream to it is had.
+"""The Protocols of services, endpoints and pools: choosing an endpoint, and leasing an upstream to it.
 
-`services/` and `outbound/` implement these Protocols, and the engine names neither of them. An `Upstream` (`sides.py`)
-may be a connection of its own or one stream of a connection that many exchanges share: the engine takes one or leases
-one, and gives it back by its `finish()`. What a service has handed out comes back to the same service, so parameters
-of its own kinds are `Any` here; it declares them as what they are.
+`services/` and `outbound/` implement them; the engine imports neither. An `Upstream` (`sides.py`) is a connection, or
+one stream of a shared connection: the engine takes or leases one, and returns it by `finish()`. A service gets only its
+own endpoints and attempts as arguments, so they are `Any` here; the implementation declares their types.
 """
 
 from __future__ import annotations
@@ -20,43 +19,43 @@ if TYPE_CHECKING:
 
 
 class Lease(Protocol):
-    """A claim to an upstream: granted (`upstream`), refused (`error`), or still open.
+    """A request for an upstream: granted (`upstream`), refused (`error`), or undecided.
 
-    The exchange is notified when it is decided. Whoever takes the upstream gives it back by `finish()`; a claim whose
-    upstream was not taken is withdrawn.
+    The exchange is notified of the decision. An upstream that was taken is returned by `finish()`; a lease that was not
+    used is withdrawn.
     """
 
     @property
     def upstream(self) -> Upstream | None:
-        """What was granted."""
+        """The upstream, once granted."""
 
     @property
     def error(self) -> GatewayError | None:
-        """Why nothing is granted: connect.*, choose.queue_full, gateway.failed."""
+        """The reason of a refusal: connect.*, choose.queue_full, gateway.failed."""
 
     def withdraw(self) -> None:
-        """Give the claim up; what it was granted goes to another one."""
+        """Cancel the lease; an upstream it was granted goes to the next one."""
 
 
 class Pool(Protocol):
-    """The ways to one endpoint."""
+    """The connections to one endpoint."""
 
     @property
     def full(self) -> bool:
-        """Whether an exchange that asks now has to wait for others to finish."""
+        """Whether a new lease would have to wait for other exchanges to finish."""
 
     def take(self) -> Upstream | None:
-        """Return an upstream that is ready now; `None` if there is none."""
+        """Return an idle upstream; `None` if there is none."""
 
     def lease(self, x: Exchange) -> Lease:
-        """Claim an upstream that has to be opened, or waited for."""
+        """Lease an upstream that has to be opened or waited for."""
 
 
 class Load(Protocol):
-    """How busy an address is.
+    """The load of an address.
 
     Attributes:
-        inflight: attempts under way there; the engine counts them.
+        inflight: attempts in flight; counted by the engine.
     """
 
     inflight: int
@@ -67,62 +66,62 @@ class Endpoint(Protocol):
 
     @property
     def url(self) -> str:
-        """As configured or found; for logs, never for clients."""
+        """As configured or discovered; for logs, never for clients."""
 
     @property
     def authority(self) -> bytes:
-        """What the Host field says by default."""
+        """The default value of the Host field."""
 
     @property
     def base_path(self) -> bytes:
-        """What stands in front of every path."""
+        """The prefix of every path."""
 
     @property
     def host(self) -> bytes | None:
-        """The rule for Host: `None` for `authority`, `PRESERVE` for the client's own, or a fixed value."""
+        """The rule for the Host field: `None` for `authority`, `PRESERVE` for the client's, or a fixed value."""
 
     @property
     def pool(self) -> Pool:
-        """The ways to it."""
+        """The connections to it."""
 
     @property
     def vitals(self) -> Load:
-        """How busy it is."""
+        """Its load."""
 
 
 class Budget(Protocol):
-    """What a service may spend on retries and hedges. `now` is of `time.monotonic`."""
+    """The budget of a service for retries and hedges. `now` is in seconds of `time.monotonic`."""
 
     def deposit(self, now: float) -> None:
-        """Count a first try."""
+        """Count a first attempt."""
 
     def withdraw(self, now: float) -> bool:
-        """Pay for one more try; `False` if the budget is spent."""
+        """Count one more attempt; return `False` if the budget is exhausted."""
 
 
 class Gate(Protocol):
-    """The way into a service that takes so many exchanges at a time."""
+    """The concurrency limit of a service."""
 
     async def enter(self, x: Exchange) -> None:
-        """Take a place, until the exchange leaves; wait for one if there is none.
+        """Enter, until the exchange leaves; wait while the limit is reached.
 
         Raises:
             GatewayError: choose.queue_full, choose.queue_timeout.
         """
 
     def leave(self, x: Exchange, error: GatewayError | None = None) -> None:
-        """Give the place back; `error` is why another service takes over."""
+        """Leave the limit; `error` is why another service takes over."""
 
 
 class HedgeDelay(Protocol):
-    """When a second endpoint is asked."""
+    """The delay before a hedge."""
 
     def value(self) -> float | None:
-        """Return after how many seconds without an answer; `None` for not at all."""
+        """Return the seconds without a response before a hedge; `None` for no hedge."""
 
 
 class Service(Protocol):
-    """A named group of endpoints: it chooses one, and is told how each attempt went."""
+    """A named group of endpoints: it chooses one, and records the outcome of each attempt."""
 
     @property
     def name(self) -> str:
@@ -130,45 +129,45 @@ class Service(Protocol):
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
-        """All of them, whether they may be chosen now or not."""
+        """All of them, also those that may not be chosen now."""
 
     @property
     def only(self) -> Endpoint | None:
-        """The one endpoint there is to choose, where nothing else has a say: `choose` need not be called."""
+        """The only endpoint, if `choose` would always return it and need not be called."""
 
     @property
     def retry(self) -> RetrySettings:
-        """When its requests are tried again, unless the route says otherwise."""
+        """Its retry settings; a route's own take precedence."""
 
     @property
     def budget(self) -> Budget:
-        """What retries and hedges may cost."""
+        """The budget for retries and hedges."""
 
     @property
     def concurrency(self) -> Gate | None:
-        """The limit of exchanges at a time, if there is one."""
+        """The concurrency limit, if there is one."""
 
     @property
     def hedge_delay(self) -> HedgeDelay | None:
-        """When a second endpoint is asked, if ever."""
+        """The delay before a hedge; `None` if it does not hedge."""
 
     @property
     def breaks(self) -> bool:
-        """Whether `begin` has to be told of attempts."""
+        """Whether it has circuit breakers, so that `begin` must be called for each attempt."""
 
     @property
     def fields(self) -> Callable[[Exchange, Any], bytes] | None:
-        """What adds lines to the header section of an endpoint's answer, each with its CRLF, if anything does."""
+        """Returns lines to add to the header section of an endpoint's response, each with its CRLF; `None` for none."""
 
     @property
     def current(self) -> Service | None:
-        """What has its name in the configuration of now; `None` if nothing has."""
+        """The service of this name in the current snapshot; `None` if there is none."""
 
     def random(self) -> float:
-        """Return a float of [0, 1), by which waits between tries are drawn."""
+        """Return a float of [0, 1), for the jitter of retries."""
 
     def endpoint(self, url: str) -> Endpoint:
-        """Find an endpoint by the URL it was configured with. Raises `ValueError` if there is none."""
+        """Return the endpoint with a configured URL. Raises `ValueError` if there is none."""
 
     def choose(self, x: Exchange, avoid: Collection[Any], /) -> Endpoint:
         """Choose an endpoint: one of `avoid` only if there is no other.
@@ -178,19 +177,19 @@ class Service(Protocol):
         """
 
     def has_other(self, avoid: Collection[Any]) -> bool:
-        """Tell whether there is an endpoint beside those of `avoid` that may be asked now."""
+        """Return whether an endpoint that is not in `avoid` may be chosen now."""
 
     def begin(self, attempt: Any, now: float) -> None:
-        """An attempt begins: it may be the probe of a circuit (`Attempt.probe`, `Attempt.service_probe`)."""
+        """Record the start of an attempt; it may be a circuit's probe (`Attempt.probe`, `Attempt.service_probe`)."""
 
     def answered(self, attempt: Any, status: int, now: float) -> None:
-        """The head of an answer has come."""
+        """Record a response's head."""
 
     def outrun(self, attempt: Any, now: float) -> None:
-        """An attempt that was sent is given up unanswered, as another endpoint has answered the same request."""
+        """Record that another endpoint's response was taken before this attempt, already sent, had one."""
 
     def failed(self, attempt: Any, now: float) -> None:
-        """The endpoint has failed: no answer came, or only half of one."""
+        """Record a failure of the endpoint: no response, or an incomplete one."""
 
     def inconclusive(self, attempt: Any, now: float) -> None:
-        """A probe has ended without an outcome."""
+        """Record the end of a probe without an outcome."""

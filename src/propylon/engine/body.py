@@ -1,8 +1,8 @@
-"""A body that arrives in pieces: handed on as it comes, or held until somebody reads it, never without bound.
+"""A body that arrives in pieces: passed on as it arrives, or held until it is read, with a bound.
 
-A connection feeds a `Body`; whoever wants the bytes either reads them (`read`, from an async policy) or has them
-passed on (`pipe`, the engine). Until then at most `HIGH_WATER_BYTES` are held and the connection is not read further.
-A body that came whole with its head never becomes a `Body`: it is plain `bytes`.
+A connection feeds a `Body`; its bytes are read (`read`, from an async policy) or passed on to a sink (`pipe`, by the
+engine). Until then, the source is held once more than `HIGH_WATER_BYTES` have arrived. A body that arrived complete
+with its head is plain `bytes` and no `Body`.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ HIGH_WATER_BYTES = 65536  # as uvloop's and asyncio's write buffers
 
 
 class BodySource(Protocol):
-    """Where a body comes from: a connection, or a file.
+    """The source of a body: a connection, a file, an iterator.
 
-    Several may want it to wait: a body that holds enough, a policy that is busy, a connection that is full. It feeds
-    while nobody holds it.
+    It feeds the body while no owner holds it. There may be several: a full `Body`, a busy policy, a connection with
+    backpressure.
     """
 
     def hold(self, owner: object) -> None:
         """Stop feeding the body, until `owner` releases it."""
 
     def release(self, owner: object) -> None:
-        """Feed the body again, if nobody else holds it."""
+        """Resume feeding the body, if no other owner holds it."""
 
     def body_wanted(self) -> None:
-        """Learn that the body will be read: the moment for `100 Continue` (RFC 9110 10.1.1)."""
+        """Start feeding: the body will be read. A client is sent `100 Continue` now (RFC 9110 10.1.1)."""
 
 
 class BodySink(Protocol):
-    """Where a body goes to."""
+    """The destination of a body."""
 
     def write_body(self, data: bytes) -> None:
-        """Take a piece, which is never empty."""
+        """Handle a piece, which is never empty."""
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Take the end."""
+        """Handle the end."""
 
 
 class BodyTap(BodySink, Protocol):
-    """What sees a body pass on its way to somebody else."""
+    """An observer of a body on its way to a sink or reader."""
 
     def fail_body(self, error: GatewayError) -> None:
-        """Take that the end will not come here: it failed, or nobody wants it any more."""
+        """Handle that the end will not arrive: the body failed, or was discarded."""
 
 
 class Body:
@@ -60,9 +60,9 @@ class Body:
     Attributes:
         ended: the last byte has arrived.
         error: why the last byte will never arrive.
-        length: how many bytes it has in all, or `UNKNOWN`.
+        length: in bytes, or `UNKNOWN`.
         size: bytes that have arrived so far.
-        watcher: an exchange that is notified of the end and of a failure.
+        watcher: an exchange to notify of the end and of a failure.
     """
 
     __slots__ = (
@@ -88,15 +88,15 @@ class Body:
 
     @classmethod
     def of(cls, data: bytes) -> Body:
-        """Make a body of what is all there already."""
-        body = cls(_DELIVERED, len(data))
+        """Make a body of data that has all arrived."""
+        body = cls(_COMPLETE, len(data))
         if data:
             body.feed(data)
         body.end([])
         return body
 
     def feed(self, data: bytes) -> None:
-        """Take a piece from the source."""
+        """Handle a piece from the source."""
         self.size += len(data)
         for tap in self._taps:
             tap.write_body(data)
@@ -112,7 +112,7 @@ class Body:
         self._wake()
 
     def end(self, trailers: list[Pair]) -> None:
-        """Take the end from the source."""
+        """Handle the end from the source."""
         self.ended = True
         self._trailers = trailers
         for tap in self._taps:
@@ -122,13 +122,13 @@ class Body:
         self._wake()
 
     def fail(self, error: GatewayError) -> None:
-        """Take from the source that the end will never come; whoever reads gets `error`."""
+        """Handle a failure of the source; a reader gets `error`."""
         self.error = error
         self._fail_taps(error)
         self._wake()
 
     def pipe(self, sink: BodySink) -> None:
-        """Pass on what is held and all that follows."""
+        """Pass what is held and all that follows to `sink`."""
         self._want()
         held, self._held, self._held_bytes = self._held, [], 0
         self._sink = sink
@@ -139,9 +139,9 @@ class Body:
         self._release()
 
     def tap(self, tap: BodyTap) -> None:
-        """Let `tap` have what is held and all that follows, whoever reads it; it can hold nothing back.
+        """Copy what is held and all that follows to `tap`, which cannot hold the source.
 
-        For a body that nobody has begun to read.
+        Only for a body that has not been read yet.
         """
         self._taps += (tap,)
         for data in self._held:
@@ -152,34 +152,34 @@ class Body:
             tap.fail_body(self.error)
 
     def untap(self, tap: BodyTap) -> None:
-        """Tell `tap` nothing more."""
+        """Remove `tap`."""
         self._taps = tuple(each for each in self._taps if each is not tap)
 
     def held(self) -> bytes:
-        """Return what has arrived of a body that nobody has begun to read."""
+        """Return what has arrived and has not been read or passed on."""
         return b"".join(self._held)
 
     def detach(self) -> None:
-        """Throw away what follows: nobody wants it any more. What is held of one that has ended can still be read."""
+        """Discard what follows, and what is held of a body that has not ended; one that has can still be read."""
         if not self.ended:
             self._fail_taps(GatewayError("relay.client_gone"))
         if not self.ended or self._sink is not None:
-            self._sink = _NOWHERE
+            self._sink = _DISCARD
             self._held.clear()
             self._held_bytes = 0
         self._release()
 
     def free(self) -> None:
-        """Let go of its source and its exchange, which lead back to it: nothing more comes, or is wanted."""
+        """Detach it, and drop the references to its source and exchange, which refer to it."""
         self.detach()
-        self.source = _DELIVERED
+        self.source = _COMPLETE
         self.watcher = None
 
     async def read(self) -> bytes:
-        """Wait for the next piece; empty at the end. For async policies only: it waits as a Task does.
+        """Return the next piece; empty at the end. For async policies only: it waits on a Future, within a Task.
 
         Raises:
-            GatewayError: what `fail` was given.
+            GatewayError: the error given to `fail`.
         """
         self._want()
         while not self._held and not self.ended:
@@ -229,30 +229,30 @@ class Body:
                 waiter.set_result(None)
 
 
-class _Nowhere:
-    """The sink of a body nobody wants."""
+class _Discard:
+    """The sink of a discarded body."""
 
     def write_body(self, data: bytes) -> None:
-        """Drop it."""
+        """Drop the piece."""
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Drop it."""
+        """Drop the end."""
 
 
-_NOWHERE = _Nowhere()
+_DISCARD = _Discard()
 
 
-class _Delivered:
-    """The source of a body that has all arrived."""
+class _Complete:
+    """The source of a body that has all arrived: it has nothing to do."""
 
     def hold(self, owner: object) -> None:
-        """Nothing to stop."""
+        """Do nothing."""
 
     def release(self, owner: object) -> None:
-        """Nothing to go on with."""
+        """Do nothing."""
 
     def body_wanted(self) -> None:
-        """Nothing to ask for."""
+        """Do nothing."""
 
 
-_DELIVERED = _Delivered()
+_COMPLETE = _Complete()

@@ -1,4 +1,4 @@
-"""The certificate that a client has shown, as policies see it. It has been verified when an exchange has one."""
+"""The verified certificate of a client, for policies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ClientCertificate:
         names: its subjectAltNames, each with its kind: `DNS:a.example`, `URI:spiffe://…`, `email:…`, `IP:…`.
         serial: its serial number, hexadecimal.
         fingerprint: SHA-256 of the whole certificate, hexadecimal.
-        not_after: when it ends to be valid.
+        not_after: the end of its validity.
     """
 
     subject: str

@@ -1,4 +1,4 @@
-"""The Date field, rendered once a second (RFC 9110 5.6.7)."""
+"""The value of the Date field, rendered once a second (RFC 9110 5.6.7)."""
 
 from __future__ import annotations
 

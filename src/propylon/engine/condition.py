@@ -1,4 +1,4 @@
-"""`when:` and `unless:`: whether a policy applies to an exchange. They match as routes do, with the same code."""
+"""`when:` and `unless:`: whether a policy applies to an exchange. They match like routes, with the same code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def one_condition(
     query: Mapping[str, str],
     predicate: Callable[[Exchange], object] | None,
 ) -> Condition:
-    """Compile one condition; all that is given must hold. Raises `RuleError` for a pattern that is none."""
+    """Compile one condition; all parts must hold. Raises `RuleError` for an invalid pattern."""
     rule = Rule(route=True, methods=tuple(methods), paths=tuple(paths), headers=dict(headers), query=dict(query))
     router = Router([rule])
 
@@ -32,7 +32,7 @@ def one_condition(
 
 
 def combine(when: list[Condition], unless: list[Condition]) -> Condition | None:
-    """Make one condition of both lists: any of `when` (or no `when` at all), and none of `unless`."""
+    """Combine both lists: any of `when` (if there are any) must hold, and none of `unless`."""
     if not when and not unless:
         return None
     return lambda x: (not when or any(holds(x) for holds in when)) and not any(holds(x) for holds in unless)

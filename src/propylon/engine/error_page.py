@@ -1,4 +1,4 @@
-"""What a client reads when the gateway itself answers: RFC 9457 problem details, plain text, or HTML for browsers."""
+"""Bodies of the gateway's own error responses: RFC 9457 problem details, plain text, or HTML for browsers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ small{{color:#777}}@media(prefers-color-scheme:dark){{body{{background:#111;colo
 
 
 def render_error(x: Exchange, error: GatewayError) -> Response:
-    """Make the answer for a failure, in the form the client's Accept field asks for."""
+    """Return the response for a failure, in the media type that the client's Accept field prefers."""
     failure = error.failure
     request_id = x.request_id
     page = x.snapshot.error_pages.get(str(failure.status)) or x.snapshot.error_pages.get(f"{failure.status // 100}xx")
@@ -50,7 +50,7 @@ def render_error(x: Exchange, error: GatewayError) -> Response:
 
 
 def _preferred(x: Exchange) -> str:
-    """Choose a form by Accept: the first that is named of HTML, problem details, JSON and text (RFC 9110 12.5.1)."""
+    """Choose HTML, problem details or text by Accept: the first of the highest quality (RFC 9110 12.5.1)."""
     best, best_quality = "application/problem+json", 0.0
     for value in x.fields.all(b"accept"):
         for token in tokens(value):
@@ -73,7 +73,7 @@ _FORMS = {
 
 
 def _quality(parameters: list[bytes]) -> float:
-    """Read a quality value; what is no number counts as one (RFC 9110 12.4.2)."""
+    """Return the quality value; 1.0 if it is not a number (RFC 9110 12.4.2)."""
     for parameter in parameters:
         name, _, value = parameter.partition(b"=")
         if name.strip() == b"q":

@@ -1,4 +1,4 @@
-"""The failure of an exchange, as it is raised: a row of the table `failures.py`, and what is known of this case."""
+"""The exception for a failed exchange: a row of the table in `failures.py`, with details."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from propylon.failures import FAILURES, Failure
 
 
 class GatewayError(Exception):
-    """A failure of the gateway itself, as opposed to an answer of a service.
+    """A failure that the gateway answers itself, as opposed to an error response of a service.
 
     Attributes:
         code: a key of `FAILURES`.
-        detail: what a client may read besides the title; made of what it sent itself.
-        log: what only the log gets: addresses, exception texts.
-        headers: fields of the answer, as `Allow`.
+        detail: for the client, besides the title; made only of what the client sent.
+        log: for the log only: addresses, exception texts.
+        headers: fields of the response, as `Allow`.
     """
 
     def __init__(self, code: str, detail: str = "", *, log: str = "", headers: dict[str, str] | None = None) -> None:
@@ -29,7 +29,7 @@ class GatewayError(Exception):
 
     @property
     def status(self) -> int:
-        """The status a client gets."""
+        """The status of the response."""
         return FAILURES[self.code].status
 
     def __str__(self) -> str:

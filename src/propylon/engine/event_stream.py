@@ -1,8 +1,8 @@
-"""An event stream on its way to the client (`text/event-stream`): the sink behind its body and its chunk policies.
+"""An event stream on its way to the client (`text/event-stream`): the sink of its body, after its chunk policies.
 
-What comes is passed on as it comes. Because this sink knows where lines and events end, the gateway can do three things
-without harm: say something of its own (a comment, an error), hold back the beginning of an event, and end the stream
-behind one. A stream that is encoded, or has a length, never comes here: it passes as any other body.
+Bytes are passed on as they arrive. As this sink finds the ends of lines and events, the gateway can insert a comment or
+an error, hold back an incomplete event, and end the stream after an event. A stream with a content coding or a length
+is passed on like any other body.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from propylon.engine.timing import Ending
     from propylon.http.headers import Pair
 
-CLIENT_GONE = 499  # the status of failures that there is nobody to tell of
-MAX_HELD_BYTES = 64 * 1024  # of an event under way, where only whole events are passed on
+CLIENT_GONE = 499  # the status of failures by a client's disconnect
+MAX_HELD_BYTES = 64 * 1024  # of an incomplete event, if only whole events are passed on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRules:
-    """What the gateway does with an event stream besides passing it on.
+    """Rules for an event stream.
 
     Attributes:
-        heartbeat: seconds without a byte after which the client gets a comment; `None` for never.
-        error_event: tell a failure as an event; for that, only whole events are passed on.
-        max_age: seconds after which the stream is ended behind an event; `None` for never.
+        heartbeat: idle seconds after which the client is sent a comment; `None` for never.
+        error_event: report a failure as an event; then only whole events are passed on.
+        max_age: seconds after which the stream is ended, after an event; `None` for never.
     """
 
     heartbeat: float | None = None
@@ -50,24 +50,35 @@ class EventStream:
     """
 
     __slots__ = (
-        "_boundaries", "_end_at", "_ended", "_ending", "_exchange", "_flowing", "_heartbeat", "_held", "_mark",
-        "_passed_at", "_spoken", "_whole", "deadline",
+        "_bom",
+        "_boundaries",
+        "_end_at",
+        "_ended",
+        "_ending",
+        "_exchange",
+        "_flowing",
+        "_heartbeat",
+        "_held",
+        "_inserted",
+        "_passed_at",
+        "_whole_events",
+        "deadline",
     )  # fmt: skip
 
     def __init__(self, x: Exchange) -> None:
-        """Stand between a body and the client of `x`, by the exchange's `stream_rules`."""
+        """Make the sink for the client of `x`, by the exchange's `stream_rules`."""
         rules = x.stream_rules
         self._exchange = x
         self._boundaries = EventBoundaries()
         self._heartbeat = inf if rules.heartbeat is None else rules.heartbeat
-        self._whole = rules.error_event
+        self._whole_events = rules.error_event
         self._held = bytearray()
-        self._mark: bytes | None = b""  # what may be a byte order mark in front of everything; None behind it
-        self._spoken = self._flowing = self._ending = self._ended = False
+        self._bom: bytes | None = b""  # possible start of a byte order mark; None after it
+        self._inserted = self._flowing = self._ending = self._ended = False
         self._passed_at = monotonic()
         self._end_at = inf if rules.max_age is None else self._passed_at + rules.max_age
         self.deadline = inf
-        x.last(self)
+        x.set_lasting(self)
         self._rearm()
 
     @property
@@ -75,45 +86,45 @@ class EventStream:
         """Whether the client has been sent the end."""
         return self._ended
 
-    # the body's side
+    # the sink
 
     def write_body(self, data: bytes) -> None:
-        """Pass a piece on, or hold back the event that it begins."""
-        if self._mark is not None:
-            data = self._behind_mark(self._mark + data)
+        """Pass a piece on, or hold back an incomplete event."""
+        if self._bom is not None:
+            data = self._strip_bom(self._bom + data)
         if self._ended or not data:
             return
         end = self._boundaries.feed(data)
         if self._ending and end:
             self._pass(self._held + data[:end])
             self._end()
-        elif self._whole:
-            self._pass_whole(data, end)
+        elif self._whole_events:
+            self._pass_events(data, end)
         else:
             self._pass(data)
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Pass on what is held, though it is no whole event, and the end."""
+        """Pass on what is held, even an incomplete event, and the end."""
         if self._ended:
             return
         self._ended = True
-        if rest := (self._mark or b"") + self._held:
+        if rest := (self._bom or b"") + self._held:
             self._pass(rest)
         self._exchange.client.end_body(trailers)
 
-    def _behind_mark(self, start: bytes) -> bytes:
-        """Hold back a byte order mark until a byte follows: it counts only in front of everything.
+    def _strip_bom(self, start: bytes) -> bytes:
+        """Hold back a byte order mark until a byte follows: it is one only at the start of the stream.
 
-        Where the gateway has spoken first, it would spoil the first line, and is dropped.
+        It is dropped if the gateway has inserted a comment before, as it would be part of the first line.
         """
         if BOM.startswith(start):
-            self._mark = start
+            self._bom = start
             return b""
-        self._mark = None
-        return start.removeprefix(BOM) if self._spoken else start
+        self._bom = None
+        return start.removeprefix(BOM) if self._inserted else start
 
-    def _pass_whole(self, data: bytes, end: int) -> None:
-        """Pass on the events that end in the first `end` bytes; hold what follows, unless it is too large."""
+    def _pass_events(self, data: bytes, end: int) -> None:
+        """Pass on the events that end in the first `end` bytes; hold the rest, unless it is too large."""
         if end:
             self._flowing = False
             self._pass(self._held + data[:end] if self._held else data[:end])
@@ -133,15 +144,15 @@ class EventStream:
             self._passed_at = monotonic()
         self._exchange.client.write_body(bytes(data))
 
-    # what the gateway says
+    # inserted by the gateway
 
     def comment(self) -> bool:
-        """Send a line that clients ignore, if the client stands between two lines; tell whether it was sent."""
-        return self._speak(COMMENT, self._boundaries.at_line_end)
+        """Send a comment, which clients ignore, if the last line is complete; return whether it was sent."""
+        return self._insert(COMMENT, self._boundaries.at_line_end)
 
-    def tell(self, error: GatewayError) -> bool:
-        """Send a failure as the last event, and the end; False if that is not wanted, or not possible any more."""
-        if not self._whole or self._flowing or self._ended or error.status == CLIENT_GONE:
+    def send_error(self, error: GatewayError) -> bool:
+        """Send a failure as the last event, and the end; return `False` if it is disabled, or too late for it."""
+        if not self._whole_events or self._flowing or self._ended or error.status == CLIENT_GONE:
             return False
         import orjson
 
@@ -151,26 +162,26 @@ class EventStream:
         self._exchange.client.end_body([])
         return True
 
-    def _speak(self, text: bytes, possible: bool) -> bool:
-        """Send `text` if the client stands where it may, that is also in front of an event that is held."""
+    def _insert(self, text: bytes, possible: bool) -> bool:
+        """Send `text` if `possible`, or if an event is held back; return whether it was sent."""
         if self._ended or not (possible or self._held) or self._held.startswith(BOM):
             return False
-        self._spoken = True
+        self._inserted = True
         self._pass(text)
         return True
 
     def abort(self) -> None:
-        """There is nothing but the client's connection."""
+        """Do nothing: the client's connection is all there is."""
 
-    # time
+    # deadlines
 
     def end_by(self, ending: Ending) -> None:
-        """End the stream behind an event from a moment on, if it is not to be ended before."""
+        """End the stream after an event, from `ending.when` on or earlier."""
         self._end_at = min(self._end_at, ending.when)
         self._rearm()
 
     def check(self, now: float) -> None:
-        """End a stream whose time is over; send a heartbeat into the silence of another."""
+        """End the stream at its end time; send a heartbeat if it is idle."""
         if self._ended:
             return
         if self._end_at <= now:
@@ -179,8 +190,8 @@ class EventStream:
                 self._end()
                 return
         if self._passed_at + self._heartbeat <= now:
-            self._speak(HEARTBEAT, self._boundaries.at_event_end)
-            self._passed_at = now  # also if it was not possible: an event is under way
+            self._insert(HEARTBEAT, self._boundaries.at_event_end)
+            self._passed_at = now  # also if none was sent, as an event is incomplete
         self._rearm()
 
     def _rearm(self) -> None:
@@ -189,7 +200,7 @@ class EventStream:
         self._exchange.check_by(self.deadline)
 
     def _end(self) -> None:
-        """End the response here, and give the endpoint up."""
+        """End the response, and settle the attempt."""
         self._ended = True
         x = self._exchange
         x.client.end_body([])

@@ -1,7 +1,7 @@
-"""One exchange: a request, the route it takes, and its answer. It is what every step and every policy shares.
+"""One exchange: a request, its route and its response; the state shared by all steps and policies.
 
-How it is carried is told in `stepped.py`, what bounds it in time in `timed.py`: both are parts of it, and not objects
-beside it, since one is made for each request.
+Its coroutine is stepped by the base class in `stepped.py`, its deadlines are in that of `timed.py`: bases and not
+objects of their own, as there is one exchange for each request.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import NO_RULES
 from propylon.engine.message import Request, Response
+from propylon.engine.step_times import StepTimes, step_times
 from propylon.engine.timed import Timed
 from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.target import PathRules, TargetError, canonical_path
@@ -43,28 +44,32 @@ log = logging.getLogger("propylon.engine")
 
 
 class Exchange(Timed):
-    """What every step and every policy of one request shares.
+    """The state of one request and its response, shared by all steps and policies.
 
     Attributes:
         id: the X-Request-Id of this exchange, as bytes.
-        client_method: the method the client sent; `method` is the one that goes to the service.
-        shows_request_id: whether the client gets it.
+        client_method: the method the client sent; `method` is the one sent to the service.
+        shows_request_id: whether the client's response carries the X-Request-Id.
         route: the route that matched, if any.
-        service: the service it goes to, if any.
-        endpoint: the endpoint that was chosen last, once there is one.
-        attempt: the last try: under way, or whose answer is passed on, or settled.
-        identity: who the client is, once a policy has found that out.
+        service: the service of the request, if any.
+        endpoint: the endpoint that was chosen last, if any.
+        pinned: the endpoint set by `choose`; `None` leaves it to balancing.
+        attempt: the last attempt: in flight, or the one whose response is passed on, or settled.
+        identity: the authenticated client, once a policy has set it.
         attempts: how many times the request was sent.
-        gate: where it has a place in its service, if that has a limit.
+        gate: the concurrency limit of the service that it has entered, if any.
         replay: keeps a body under way, if the request may be sent to another endpoint.
         error: the gateway's own failure, if there was one.
         status: the status sent to the client; 0 before.
-        transform: what the response's body passes through, if policies change it.
-        tunnel_settings: how a tunnel behind a 101 is watched, if a policy said so.
+        transform: the chunk policies that the response's body passes through, if any.
+        tunnel_settings: of the tunnel after a 101, if a policy has set them.
         state: a dictionary for policies' own values.
         body_limit: the largest request body in bytes, or `None`.
-        extra_fields: lines for the header section of the client's answer, each with its CRLF.
-        stream_rules: what is done with event streams; replace it with `set_stream_rules`.
+        bytes_in: bytes read from the client, head and framing included.
+        bytes_out: bytes written to the client, head and framing included; it may not have received them yet.
+        extra_fields: lines for the header section of the client's response, each with its CRLF.
+        path_rest: the path rest: what the final `*` of the route's pattern matched.
+        stream_rules: for event streams; replace them with `set_stream_rules`.
     """
 
     __slots__ = (
@@ -78,6 +83,8 @@ class Exchange(Timed):
         "attempts",
         "body",
         "body_limit",
+        "bytes_in",
+        "bytes_out",
         "client_method",
         "endpoint",
         "error",
@@ -107,8 +114,8 @@ class Exchange(Timed):
     )  # fmt: skip
 
     def __init__(self, client: Client, snapshot: Snapshot, method: bytes, path: bytes, query: bytes | None) -> None:
-        # Those of the parts too: to call their constructors would make this one dearer by a tenth.
-        self._failure = self._way = self.lasting = self.ending = self.policy_deadlines = None
+        # The attributes of the bases too: calling their constructors would cost a tenth more.
+        self._failure = self._coroutine = self.lasting = self.ending = self.policy_deadlines = None
         self._running = self.finished = False
         self.client = client
         self.timeouts = snapshot.timeouts
@@ -145,13 +152,14 @@ class Exchange(Timed):
         self.error: GatewayError | None = None
         self.status = 0
         self.body_limit: int | None = None
+        self.bytes_in = self.bytes_out = 0
         self._request: Request | None = None
         self._headers: Headers | None = None
         self._state: dict[str, Any] | None = None
         self._origin: Origin | None = None
         self._deferred: list[Callable[[], object]] | None = None
 
-    # what policies use
+    # for policies
 
     @property
     def request(self) -> Request:
@@ -167,7 +175,7 @@ class Exchange(Timed):
 
     @property
     def response(self) -> Response | None:
-        """The answer, from `on_response` on. A policy may put another `Response` in its place."""
+        """The response, from `on_response` on. A policy may replace it by another `Response`."""
         return self._response
 
     @response.setter
@@ -178,7 +186,7 @@ class Exchange(Timed):
 
     @property
     def tries(self) -> list[Attempt]:
-        """Every attempt so far, in order; of a WebSocket that changed its endpoint, those since then."""
+        """All attempts so far, in order; for a WebSocket that changed its endpoint, those since then."""
         found: list[Attempt] = []
         last = self.attempt
         while last is not None:
@@ -188,12 +196,12 @@ class Exchange(Timed):
 
     @property
     def upstream(self) -> Upstream | None:
-        """What carries the attempt under way, if there is one."""
+        """The upstream of the current attempt, if there is one."""
         return self.attempt.upstream if self.attempt is not None else None
 
     @property
     def response_source(self) -> Upstream | BodySource | None:
-        """What feeds the response's body, and has to wait while the client does not take it."""
+        """The source of the response's body, held for backpressure while the client does not read."""
         response = self._response
         if response is not None and response.bound and isinstance(response.content, Body):
             return response.content.source
@@ -201,23 +209,23 @@ class Exchange(Timed):
 
     @property
     def tunnel(self) -> Tunnel | None:
-        """What carries a WebSocket, once the endpoint has accepted it."""
+        """The tunnel of a WebSocket, once the endpoint has accepted it."""
         return cast("Tunnel | None", self.lasting) if self.status == 101 else None
 
     @property
     def changed_request(self) -> Request | None:
-        """The request if any policy looked at it, and so may have changed it."""
+        """The request if any policy has read it, and so may have changed it."""
         return self._request
 
     @property
     def state(self) -> dict[str, Any]:
-        """Values that policies keep for each other during this exchange."""
+        """Values of policies, shared for the time of this exchange."""
         if self._state is None:
             self._state = {}
         return self._state
 
     def header(self, name: bytes) -> bytes | None:
-        """Return the first value of a request header by its lower-case name; none that a client may not set."""
+        """Return the first value of a request header by its lower-case name; `None` for fields of the gateway's own."""
         return None if name in GATEWAY_OWNED else self.fields.first(name)
 
     @property
@@ -226,13 +234,23 @@ class Exchange(Timed):
         return self.origin.client
 
     @property
+    def protocol(self) -> str:
+        """The client's protocol: `HTTP/1.1` or `HTTP/1.0`; `internal` for a subrequest."""
+        return self.client.protocol
+
+    @property
+    def step_times(self) -> StepTimes:
+        """Seconds of each step; complete in `on_done`."""
+        return step_times(self)
+
+    @property
     def client_certificate(self) -> ClientCertificate | None:
-        """The verified certificate that the client has shown to this gateway; `None` if it has shown none."""
+        """The client's verified certificate; `None` if it presented none to this gateway."""
         return self.client.client_certificate
 
     @property
     def origin(self) -> Origin:
-        """Who the client is and what it asked for, as far as trusted proxies tell."""
+        """The client's address, and the scheme and host of its request, from trusted proxies if there are any."""
         if self._origin is None:
             self._origin = self.client.origin(self)
         return self._origin
@@ -244,18 +262,18 @@ class Exchange(Timed):
 
     @property
     def params(self) -> dict[str, str]:
-        """The path parameters of the route, percent-encoded as they came."""
+        """The path parameters of the route, percent-encoded as received."""
         return {name: value.decode("latin-1") for name, value in self.path_params.items()}
 
     def set_stream_rules(self, **rules: Any) -> None:
-        """Change what is done with the response if it is an event stream: any of the fields of `StreamRules`."""
+        """Change the rules for an event stream as the response: any of the fields of `StreamRules`."""
         self.stream_rules = replace(self.stream_rules, **rules)
 
     def limit_body(self, limit: int) -> None:
         """Accept no request body larger than `limit` bytes.
 
         Raises:
-            GatewayError: request.body_too_large (413), if it is known to be larger already.
+            GatewayError: request.body_too_large (413), if it is already known to be larger.
         """
         self.body_limit = limit
         body = self.body
@@ -264,7 +282,7 @@ class Exchange(Timed):
             raise GatewayError("request.body_too_large", f"the body is larger than {limit} bytes")
 
     def choose(self, url: str) -> None:
-        """Send this request to the endpoint `url` of its service, whatever the balancing would say.
+        """Pin this request to the endpoint `url` of its service, without balancing.
 
         Raises:
             ValueError: the service has no such endpoint, or the route has no service.
@@ -289,30 +307,30 @@ class Exchange(Timed):
         self.query = query
 
     def defer(self, action: Callable[[], object]) -> None:
-        """Call `action` when the exchange ends, whatever happens."""
+        """Call `action` when the exchange ends, in every case."""
         if self._deferred is None:
             self._deferred = []
         self._deferred.append(action)
 
-    # what the engine and the connections use
+    # for the engine and the connections
 
     def end_attempt(self) -> None:
-        """Settle the attempt under way, if there is one: nothing more is wanted of its endpoint."""
+        """Settle the current attempt, if there is one: the rest of its response is not needed."""
         if self.attempt is not None:
             self.attempt.settle()
 
     def leave_gate(self, error: GatewayError | None = None) -> None:
-        """Give back the place in a service, if there is one; `error` is why another service takes over."""
+        """Leave the concurrency limit, if one was entered; `error` is why another service takes over."""
         gate, self.gate = self.gate, None
         if gate is not None:
             gate.leave(self, error)
 
     def settle(self) -> None:
-        """Give back all that the exchange holds, and carry out what was deferred: it is over (step 8)."""
+        """End the exchange: release all that it holds, and run the deferred actions (step 8)."""
         if self.attempt is not None:
             self.attempt.settle()
         if self.replay is not None:
-            self.replay.unplug()
+            self.replay.detach()
         self.finished = True
         self.deadline = inf
         if self.gate is not None:
@@ -321,18 +339,21 @@ class Exchange(Timed):
             for action in self._deferred:
                 try:
                     action()
-                except Exception:  # the others are still due
+                except Exception:  # the others must still run
                     log.exception("exchange %s could not be cleaned up", self.request_id)
 
-    def _lost(self) -> None:
+    def _crashed(self) -> None:
         self.client.abort()
 
-    def _over(self) -> None:
-        """Tell the client's side, and cut the references that lead back here: so an exchange is freed at once."""
+    def _finish(self) -> None:
+        """Report the end to the client's side, and break reference cycles, so that the exchange is freed at once."""
         self.client.exchange_done(self)
         if self._request is not None:
-            self._headers, self._request = self._request.headers, None  # who still asks for it, gets another like it
-        self._way = self.transform = self._deferred = self.lasting = None
+            self._headers, self._request = (
+                self._request.headers,
+                None,
+            )  # later readers get a new one with the same headers
+        self._coroutine = self.transform = self._deferred = self.lasting = None
         if self.error is not None or self._failure is not None:
             for error in (self.error, self.refusal, self._failure):
                 if error is not None:

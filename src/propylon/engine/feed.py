@@ -1,8 +1,9 @@
-"""A response's body that a policy makes piece by piece: an async iterator feeds it, as fast as the client takes it."""
+"""A response's body fed by a policy's async iterator, with backpressure from the client."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
 class IteratorFeed:
     """The source of a body whose pieces come from an async iterator (`BodySource`).
 
-    The iterator runs as a Task from the moment somebody wants the body until its end, or that of the exchange. While
-    somebody holds the body, it is not asked for the next piece. `timeouts.idle` bounds the time between two.
+    The iterator runs in a Task, from the first read of the body to its end, or that of the exchange. While the body is
+    held, the next piece is not requested. `timeouts.idle` bounds the time between two pieces.
 
     Attributes:
-        body: what it feeds.
+        body: the body that it feeds.
     """
 
     __slots__ = ("_exchange", "_free", "_holders", "_pieces", "_task", "body")
 
     def __init__(self, x: Exchange, pieces: AsyncIterable[bytes]) -> None:
-        """Make the body of the gateway's own answer to `x`."""
+        """Make the body of a response of the gateway's own to `x`."""
         self._exchange = x
         self._pieces = pieces
         self._holders: frozenset[object] = frozenset()
@@ -38,16 +39,16 @@ class IteratorFeed:
         x.defer(self.cancel)
 
     def body_wanted(self) -> None:
-        """Begin to ask for pieces."""
+        """Start the iterator."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="propylon response body")
 
     def hold(self, owner: object) -> None:
-        """Ask for no piece until `owner` releases it."""
+        """Request no piece until `owner` releases it."""
         self._holders = self._holders | {owner}
         self._exchange.disarm()
 
     def release(self, owner: object) -> None:
-        """Ask for pieces again, if nobody else holds it."""
+        """Resume the iterator, if no other owner holds it."""
         if owner not in self._holders:
             return
         self._holders = self._holders - {owner}
@@ -58,7 +59,7 @@ class IteratorFeed:
             self._free.set_result(None)
 
     def cancel(self) -> None:
-        """Ask for nothing more, and tell who taps the body if its end has not come."""
+        """Cancel the iterator, and fail the taps of a body that has not ended."""
         if self._task is not None:
             self._task.cancel()
         self.body.free()
@@ -68,13 +69,18 @@ class IteratorFeed:
         try:
             await self._released()
             self._arm()
-            async for piece in self._pieces:
-                if not isinstance(piece, bytes):
-                    raise TypeError(f"a piece of a body is bytes, not {piece!r}")
-                if piece:
-                    body.feed(piece)
-                await self._released()
-                self._arm()
+            pieces = aiter(self._pieces)
+            try:
+                async for piece in pieces:
+                    if not isinstance(piece, bytes):
+                        raise TypeError(f"a piece of a body is bytes, not {piece!r}")
+                    if piece:
+                        body.feed(piece)
+                    await self._released()
+                    self._arm()
+            finally:
+                if isinstance(pieces, AsyncGenerator):  # else it would stay open until it is collected
+                    await pieces.aclose()
         except Exception as error:
             body.fail(error if isinstance(error, GatewayError) else failed(x, "body", "response.policy_failed", error))
         else:

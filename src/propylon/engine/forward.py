@@ -1,17 +1,18 @@
-"""The way of a request through the gateway. Read it top-down: this is the heart, and everything else serves it.
+"""The path of a request through the gateway: read it top-down. The other modules of `engine/` are its parts.
 
-    1 admit     is the request one that may be answered at all
+    1 admit     refuse a bad request; answer OPTIONS that is for the gateway
     2 match     router -> route, or 404 / 405
-    3 request   the route's on_request policies, in list order; a Response ends the way here
+    3 request   the route's on_request policies, in list order; a Response ends the path here
     4 choose    service -> endpoint (balancing, breaker, health); no endpoint -> 503
-    5 attempt   pooled or new connection, on_attempt policies, head and body out; a retry comes back to 4
+    5 attempt   pooled or new connection, on_attempt policies, head and body out; a retry goes back to 4
     6 head      response head in, on_response policies, head out
-    7 relay     body both ways, bounded by backpressure; or a tunnel behind a 101
-    8 settle    connection back to the pool or closed; what the endpoint is worth was noted at its answer
-    9 done      on_done policies. Always runs, once, whatever happened
+    7 relay     body both ways, bounded by backpressure; or a tunnel after a 101
+    8 settle    connection back to the pool or closed; attempt, concurrency limit and deferred actions ended
+    9 done      on_done policies. Always runs, once, in every case
 
-`propylon explain` prints the same steps with what would happen. How this coroutine runs, without a Task of its own, is
-told in `exchange.py`. No step but 3 and the `on_*` hooks runs code of others.
+`propylon explain` prints the same steps with what would happen. `stepped.py` describes how this coroutine is stepped
+without a Task. The service records the outcome of an attempt at the response's head or the failure, not in step 8. Only
+step 3 and the other `on_*` hooks run third-party code.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from propylon.engine.event_stream import EventStream
 from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
 from propylon.engine.response_out import added_fields, answer, answer_failure
-from propylon.engine.retry import may_go_elsewhere
+from propylon.engine.retry import may_use_other_service
 from propylon.engine.websocket.upgrade import check_handshake, limit_offer, tunnel
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from propylon.engine.timing import Timeouts
 
 SERVICE_FAILED = frozenset(("choose", "connect", "attempt", "head"))
-"""Steps whose failures say that a service has no answer."""
+"""Prefixes of the codes of failures for which the fallback is used."""
 
 log = logging.getLogger("propylon.engine")
 
@@ -67,13 +68,13 @@ async def forward(x: Exchange) -> None:
             # 4 choose, 5 attempt
             timeouts = x.timeouts
             try:
-                made = await ask(x)
+                attempt = await ask(x)
             except GatewayError as error:
                 if (substitute := await fall_back(x, error, timeouts)) is None:
                     return
-                made = substitute
+                attempt = substitute
             # 6 head
-            upstream = made.upstream
+            upstream = attempt.upstream
             assert upstream is not None
             assert upstream.head is not None
             if upstream.head.status == 101:
@@ -84,7 +85,9 @@ async def forward(x: Exchange) -> None:
             else:
                 pass_head(x, upstream)
             # 7 relay
-            while made.upstream is upstream and not (upstream.complete and (x.transform is None or x.transform.ended)):
+            while attempt.upstream is upstream and not (
+                upstream.complete and (x.transform is None or x.transform.ended)
+            ):
                 if upstream.error is not None:
                     raise upstream.error
                 await x.pause()
@@ -103,34 +106,34 @@ async def forward(x: Exchange) -> None:
             run_done(x, x.route.pipeline.on_done)
 
 
-async def fall_back(x: Exchange, failed: GatewayError, timeouts: Timeouts) -> Attempt | None:
-    """Let what the route has for this case take over: answer, or return the answered attempt of another service.
+async def fall_back(x: Exchange, failure: GatewayError, timeouts: Timeouts) -> Attempt | None:
+    """Use the route's fallback: send its response, or return the answered attempt of its service.
 
     Args:
-        failed: what befell the service.
-        timeouts: how long the other service may take, whatever the first one was given for a try.
+        failure: the failure of the service.
+        timeouts: those of the exchange before `per_try` of the first service's retries changed them.
 
     Raises:
-        GatewayError: `failed`, if it is no failure of the service, the request can't be sent again or no time is left,
-            or what befell the other service.
+        GatewayError: `failure`, if it is not one of the service, the request can't be sent again or no time is left;
+            or the failure of the other service.
     """
     fallback = x.route.fallback
-    if fallback is None or failed.code.partition(".")[0] not in SERVICE_FAILED:
-        raise failed
+    if fallback is None or failure.code.partition(".")[0] not in SERVICE_FAILED:
+        raise failure
     x.disarm()
-    log.debug("exchange %s falls back: %s", x.request_id, failed)
-    x.leave_gate(failed)  # what another one answers says nothing about this service
+    log.debug("exchange %s falls back: %s", x.request_id, failure)
+    x.leave_gate(failure)  # the fallback's outcome must not count for this service
     if fallback.respond is not None:
         await answer(x, fallback.respond(x))
         return None
-    if not may_go_elsewhere(x) or failed.code == "attempt.total_timeout":
-        raise failed
+    if not may_use_other_service(x) or failure.code == "attempt.total_timeout":
+        raise failure
     x.service, x.pinned, x.timeouts = fallback.service, None, timeouts
     return await ask(x)
 
 
 def pass_head(x: Exchange, upstream: Upstream) -> None:
-    """Send the response on as it came: nobody asked to see it."""
+    """Pass the response on as received: no policy reads it."""
     head = upstream.head
     assert head is not None
     x.status = head.status
@@ -141,7 +144,7 @@ def pass_head(x: Exchange, upstream: Upstream) -> None:
         body.pipe(EventStream(x) if head.event_stream and not head.encoded and head.length < 0 else x.client)
         x.arm_relay(upstream)
     elif head.chunked and head.has_body(x.method):
-        # It has all arrived, so its length can be told now.
+        # All of it has arrived, so its length is known now.
         x.client.send(head, b"%bcontent-length: %d\r\n" % (added, len(body)), body)
     else:
         x.client.send(head, added, body)

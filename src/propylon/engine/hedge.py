@@ -1,7 +1,7 @@
-"""Hedging: when an endpoint is slow to answer, a second one is asked as well, and the first answer wins.
+"""Hedging: if an endpoint is slow to respond, a second one gets the request too, and the first response is used.
 
-Only requests that may be sent twice and have all arrived are hedged. The second request is paid from the retry budget,
-and the one that loses is cancelled. J. Dean, L. Barroso, "The Tail at Scale", CACM 56(2), 2013.
+Only requests that may be sent twice and have completely arrived are hedged. A hedge is charged to the retry budget; the
+losing attempt is cancelled. J. Dean, L. Barroso, "The Tail at Scale", CACM 56(2), 2013.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def hedge_after(x: Exchange, delay: HedgeDelay, retry: RetrySettings) -> float | None:
-    """Return after how many seconds a second endpoint is to be asked; `None` if none is."""
+    """Return the seconds before a hedge; `None` for no hedge."""
     if x.pinned is not None or x.fields.websocket or x.method not in retry.methods:
         return None
     if isinstance(x.body, Body) or (x.body and x.route.pipeline.on_request_chunk):
@@ -32,13 +32,13 @@ def hedge_after(x: Exchange, delay: HedgeDelay, retry: RetrySettings) -> float |
 
 
 class Leg:
-    """One of the two attempts under way. Neither waits for the other, or for a policy of the other's.
+    """One of the two attempts in flight. Neither waits for the other, or for the policies of the other.
 
     Attributes:
         attempt: the attempt.
-        answered: whether the head of its answer is there.
-        error: why it has come to nothing.
-        over: whether nothing more comes of it.
+        answered: whether its response's head is there.
+        error: its failure.
+        over: whether it is decided: answered, failed or cancelled.
     """
 
     __slots__ = ("answered", "attempt", "error", "over")
@@ -49,7 +49,7 @@ class Leg:
         self.error: GatewayError | None = None
 
     def advance(self) -> None:
-        """Go on as far as is possible now; what goes wrong is kept in `error`."""
+        """Advance the attempt; keep its failure in `error`."""
         if self.over:
             return
         try:
@@ -58,13 +58,13 @@ class Leg:
             self.fail(error)
 
     def fail(self, error: GatewayError) -> None:
-        """Learn that it has come to nothing."""
+        """Record a failure."""
         self.over = True
         self.error = error
         self.attempt.blame(error)
 
-    def lose(self) -> None:
-        """Be given up, as the other one's answer is taken; that it took so long is worth knowing."""
+    def cancel(self) -> None:
+        """Settle the attempt, as the other's response is used; record its latency so far."""
         now = monotonic()
         head = self.status
         if self.answered and head is not None:
@@ -76,24 +76,24 @@ class Leg:
 
     @property
     def status(self) -> int | None:
-        """The status of its answer."""
+        """The status of its response."""
         upstream = self.attempt.upstream
         return upstream.head.status if upstream is not None and upstream.head is not None else None
 
 
 async def race(
-    x: Exchange, first: Attempt, delay: float, rival: Callable[[], Attempt | None], unwanted: Collection[int]
+    x: Exchange, first: Attempt, delay: float, start_hedge: Callable[[], Attempt | None], unwanted: Collection[int]
 ) -> Attempt:
-    """Send the request, and once more after `delay` seconds; return the attempt that is answered first.
+    """Send the request, and again after `delay` seconds; return the attempt with the first response.
 
     Args:
-        rival: begins the attempt at another endpoint, if that is allowed.
-        unwanted: statuses of answers that are not taken while the other one may still answer.
+        start_hedge: starts the attempt at another endpoint, if that is allowed.
+        unwanted: statuses of responses that are not used while the other attempt may still succeed.
 
     Raises:
-        GatewayError: what the first one failed with if none answered, or what ended the exchange.
+        GatewayError: the failure of the first attempt if both failed, or the one that ended the exchange.
     """
-    x.attempt = None  # which of them is the exchange's is still to be seen
+    x.attempt = None  # undecided until the end of the race
     legs = [Leg(first)]
     winner = None
     alarm = Alarm(x, delay)
@@ -101,7 +101,7 @@ async def race(
         while True:
             for leg in legs:
                 leg.advance()
-            winner = _taken(legs, unwanted)
+            winner = _find_winner(legs, unwanted)
             if winner is not None:
                 x.endpoint = winner.attempt.endpoint
                 return winner.attempt
@@ -109,14 +109,14 @@ async def race(
                 raise next(leg.error for leg in legs if leg.error is not None)
             if alarm.due and len(legs) == 1:
                 alarm.due = False
-                other = rival()
+                other = start_hedge()
                 if other is not None:
                     legs.append(Leg(other))
                     continue
             await x.pause()
     except GatewayError as error:
         for leg in legs:
-            if leg.attempt.sent and not leg.over:  # nobody who was asked has answered in time
+            if leg.attempt.sent and not leg.over:  # it has not responded in time
                 leg.fail(error)
         raise
     finally:
@@ -124,16 +124,16 @@ async def race(
         previous = first.previous
         for leg in sorted(legs, key=lambda leg: leg is winner):
             if leg is not winner:
-                leg.lose()
+                leg.cancel()
             leg.attempt.previous, previous = previous, leg.attempt
         x.attempt = previous
 
 
-def _taken(legs: Sequence[Leg], unwanted: Collection[int]) -> Leg | None:
-    """Return the one whose answer is taken; one with an unwanted answer loses, if there is still another."""
+def _find_winner(legs: Sequence[Leg], unwanted: Collection[int]) -> Leg | None:
+    """Return the leg whose response is used; one with an unwanted status is cancelled while the other is undecided."""
     for leg in legs:
         if leg.answered:
             if leg.status not in unwanted or all(each.over for each in legs):
                 return leg
-            leg.lose()
+            leg.cancel()
     return None

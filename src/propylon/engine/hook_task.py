@@ -1,8 +1,8 @@
-"""Async hooks: each runs as an asyncio Task of its own, so that every library of asyncio works in it.
+"""Async hooks: each runs as an asyncio Task of its own, so that every asyncio library works in it.
 
-Most of them end without having waited for anything, and a Task costs two turns of the event loop. So the first step is
-made at once, as that Task (`asyncio.current_task` says so, and so do its context variables), and the exchange goes on
-if it was the last one. Python 3.12 has the same as eager Tasks; here the Task still has its turn, and finds the result.
+Most hooks end without waiting for anything, and a Task costs two turns of the event loop. So the first step is made at
+once, as that Task (with its `asyncio.current_task` and context variables), and the exchange continues if the hook has
+ended. Python 3.12 has the same as eager Tasks; here the Task still gets its turn, and only returns the result.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
     from propylon.engine.exchange import Exchange
 
-BLOCKING_SECONDS: Final = 0.1  # a step of a policy that holds the loop for longer is named in the log
+BLOCKING_SECONDS: Final = 0.1  # a policy's step that blocks the loop for longer is logged
 
 log = logging.getLogger("propylon.policies")
 
 
 def is_awaitable(result: object) -> TypeGuard[Awaitable[Any]]:
-    """Tell whether what a hook returned is to be waited for."""
+    """Return whether a hook's result must be awaited."""
     return type(result) is CoroutineType or isinstance(result, Awaitable)
 
 
 async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
-    """Return what an async hook returns, once it is done.
+    """Wait for an async hook, and return its result.
 
-    Raises what it raises, or what ends the exchange; then it is cancelled.
+    Raises the hook's exception, or the failure that ends the exchange; then the hook is cancelled.
     """
     loop = asyncio.get_running_loop()
     context = copy_context()
     steps = HookSteps(_coroutine(work), name, context)
     task = loop.create_task(steps, context=context)
-    if asyncio.current_task(loop) is None:  # not within another Task, which would have to be left for it
+    if asyncio.current_task(loop) is None:  # within another Task, that would have to be left first
         steps.begin(loop, task)
         if steps.done:
             return steps.result()
@@ -63,7 +63,7 @@ async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
 
 
 def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
-    """Run what an async hook returned as a Task of its own, named after its policy, from the next turn on."""
+    """Run an async hook's awaitable as a Task, from the next turn of the event loop on."""
     context = copy_context()
     return asyncio.get_running_loop().create_task(HookSteps(_coroutine(work), name, context), context=context)
 
@@ -71,7 +71,7 @@ def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
 class HookSteps(Coroutine[Any, Any, Any]):
     """The coroutine of a hook, whose first step may be made before its Task has its turn.
 
-    Its steps are timed, so that a hook that blocks the loop behind an `await` is named too.
+    Its steps are timed, so that a hook that blocks the loop after an `await` is logged too.
 
     Attributes:
         done: it ended in the first step.
@@ -102,17 +102,17 @@ class HookSteps(Coroutine[Any, Any, Any]):
             _leave_task(loop, task)
 
     def result(self) -> Any:
-        """Return what it returned in the first step, or raise what it raised."""
+        """Return the result of the first step, or raise its exception."""
         error, self._error = self._error, None
         if error is not None:
             try:
                 raise error
             finally:
-                del error  # whose traceback leads here: a circle would have to wait for the collector
+                del error  # its traceback refers to this frame: a reference cycle
         return self._value
 
     def send(self, value: Any) -> Any:
-        """Step the coroutine, or say what came of the first step."""
+        """Step the coroutine, or return what the first step yielded."""
         if self._begun:
             self._begun = False
             if self.done:
@@ -127,11 +127,11 @@ class HookSteps(Coroutine[Any, Any, Any]):
             if self.done:
                 raise StopIteration
             if isinstance(self._awaited, asyncio.Future):
-                self._awaited.cancel()  # the Task does not know yet what it waits for
+                self._awaited.cancel()  # the Task has no reference to it yet
         return self._work.throw(*error)
 
     def close(self) -> None:
-        """End the coroutine."""
+        """Close the coroutine."""
         self._work.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -155,5 +155,5 @@ async def _awaited(work: Awaitable[Any]) -> Any:
 
 
 def blocked(name: str, seconds: float) -> None:
-    """Name a policy that held the loop."""
+    """Log a policy that blocked the event loop."""
     log.warning("policy %s blocked the event loop for %.0f ms: nothing else moved meanwhile", name, seconds * 1000)

@@ -1,4 +1,4 @@
-"""Request, Response and Message as policies see them: views that cost nothing until they are used."""
+"""Request, Response and Message for policies: views that cost nothing until they are used."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from propylon.engine.spool import BodyFile
     from propylon.http.response_head import ResponseHead
 
-DEFAULT_READ_LIMIT_BYTES = 1024 * 1024  # what `body()` holds in memory unless it is told otherwise
+DEFAULT_READ_LIMIT_BYTES = 1024 * 1024  # default limit of `body()`, which holds the body in memory
 
 
 class Request:
-    """The one canonical request of an exchange. What a policy changes here is what the service gets."""
+    """The canonical request of an exchange. The service gets it with all changes made here."""
 
     __slots__ = ("_exchange", "headers")
 
     def __init__(self, exchange: Exchange, headers: Headers | None = None) -> None:
-        """Make the request of an exchange, with the `headers` that it had before, if it had some."""
+        """Make the request of an exchange; `headers` are those of an earlier view of it."""
         self._exchange = exchange
         self.headers = Headers(exchange.fields.visible) if headers is None else headers
 
     @property
     def method(self) -> str:
-        """The method, as `GET`. Setting raises `ValueError` for what is no method, and for CONNECT and TRACE."""
+        """The method, as `GET`. Setting raises `ValueError` for an invalid method, and for CONNECT and TRACE."""
         return self._exchange.method.decode("ascii")
 
     @method.setter
@@ -47,8 +47,8 @@ class Request:
     def path(self) -> str:
         """The canonical path, percent-encoded, without the query.
 
-        Setting it says exactly what the service gets: the route's own `strip` or `rewrite` no longer applies. An
-        endpoint's base path still stands in front of it.
+        Setting it determines the path that the service gets: the route's `strip` or `rewrite` no longer applies. An
+        endpoint's base path is still put in front.
         """
         return self._exchange.path.decode("latin-1")
 
@@ -58,7 +58,7 @@ class Request:
 
     @property
     def query(self) -> str | None:
-        """The query string to the byte, without `?`; `None` if there is no `?`."""
+        """The query string as received, without `?`; `None` if there is no `?`."""
         query = self._exchange.query
         return None if query is None else query.decode("latin-1")
 
@@ -73,12 +73,12 @@ class Request:
 
     @property
     def scheme(self) -> str:
-        """`http` or `https`, as the client used it (told by a trusted proxy, if there is one)."""
+        """The client's scheme, `http` or `https` (as reported by a trusted proxy, if there is one)."""
         return self._exchange.origin.scheme.decode("ascii")
 
     @property
     def host(self) -> str:
-        """The host the client asked for, lower case, without port; empty if it named none."""
+        """The host of the request, lower case, without port; empty if it has none."""
         host = self._exchange.host
         return host.name.decode("ascii") if host is not None else ""
 
@@ -91,10 +91,10 @@ class Request:
         """Read the whole body; the service still gets it.
 
         Args:
-            limit: how many bytes are held at the most.
+            limit: of the body, in bytes.
 
         Raises:
-            GatewayError: request.body_too_large (413) beyond the limit; it may just pass through the policy.
+            GatewayError: request.body_too_large (413) beyond the limit; the policy need not catch it.
         """
         x = self._exchange
         if isinstance(x.body, Body):
@@ -114,12 +114,12 @@ class Request:
         Raises:
             GatewayError: request.body_too_large (413) beyond the limit.
         """
-        from propylon.engine.spool import spool  # imports half of the standard library, and few need it
+        from propylon.engine.spool import spool  # it imports half of the standard library, and is rarely used
 
         return await spool(self._exchange, limit)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Consume the body piece by piece. The service gets none of it unless `replace_body` says what."""
+        """Consume the body piece by piece. The service gets an empty body unless `replace_body` sets another."""
         x = self._exchange
         body, x.body = x.body, b""
         if isinstance(body, bytes):
@@ -129,7 +129,7 @@ class Request:
                 yield data
 
     def replace_body(self, data: bytes) -> None:
-        """Send `data` instead of what the client sent, with its length. Raises `TypeError` if it is not bytes."""
+        """Replace the client's body by `data`, with its length. Raises `TypeError` if it is not bytes."""
         if not isinstance(data, bytes):
             raise TypeError(f"a request's body is bytes, not {data!r}")
         x = self._exchange
@@ -139,12 +139,12 @@ class Request:
 
 
 class Response:
-    """An answer: made by a policy, or the head of what a service answered.
+    """A response: made by a policy, or received from a service.
 
     Attributes:
         headers: the header section; framing fields are written by the gateway.
-        head: what the service answered, before any policy; `None` if the gateway answers itself.
-        replaced: whether the body is another than the service's.
+        head: the service's head, before any policy; `None` if the response is the gateway's own.
+        replaced: whether the body is not the service's.
     """
 
     __slots__ = ("_body", "_status", "head", "headers", "replaced")
@@ -158,19 +158,19 @@ class Response:
         headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
     ) -> None:
-        """Make an answer of the gateway's own.
+        """Make a response of the gateway's own.
 
         Args:
             status: 200 to 599.
-            body: the content; text is sent as UTF-8. An async iterator of bytes is asked for one piece after the
-                other while the client takes them.
+            body: the content; text is sent as UTF-8. The pieces of an async iterator of bytes are requested as fast as
+                the client reads them.
             json: content to be encoded as JSON, instead of `body`.
             headers: further fields.
             content_type: by default `application/json` for `json`, `text/plain; charset=utf-8` for text.
 
         Raises:
-            ValueError: a status out of range, or a header that is none.
-            TypeError: a body that is none of these.
+            ValueError: a status out of range, or an invalid header.
+            TypeError: a body of another type.
         """
         self.status = status
         self.headers = Headers(headers or {})
@@ -191,7 +191,7 @@ class Response:
 
     @classmethod
     def of_service(cls, head: ResponseHead, body: bytes | Body) -> Response:
-        """Wrap what an endpoint answered; nothing is copied."""
+        """Wrap the response of an endpoint; nothing is copied."""
         self = cls.__new__(cls)
         self._status = head.status
         self.headers = Headers(head.visible)
@@ -201,23 +201,23 @@ class Response:
         return self
 
     def of_exchange(self, x: Exchange) -> Response:
-        """Return a response that can be changed without changing this one, which many exchanges may share.
+        """Return a copy that can be changed: many exchanges may share this response.
 
-        A body that an iterator makes belongs to `x` from now on.
+        A body of an iterator belongs to `x` from now on.
         """
         made = Response.__new__(Response)
         made._status, made.head, made.replaced = self._status, self.head, self.replaced
         made.headers = Headers(tuple(self.headers.raw))
         made._body = self._body
         if not isinstance(self._body, bytes | Body):  # and not `bound`, which the type checker cannot follow
-            from propylon.engine.feed import IteratorFeed  # few responses need it
+            from propylon.engine.feed import IteratorFeed  # rarely used
 
             made._body = IteratorFeed(x, self._body).body
         return made
 
     @property
     def status(self) -> int:
-        """The HTTP status. Setting raises `ValueError` for what is none from 200 to 599."""
+        """The HTTP status. Setting raises `ValueError` for anything but 200 to 599."""
         return self._status
 
     @status.setter
@@ -228,12 +228,12 @@ class Response:
 
     @property
     def bound(self) -> bool:
-        """Whether the body can be sent as it is; one that an iterator makes must belong to an exchange."""
+        """Whether the body can be sent: one of an iterator must belong to an exchange first."""
         return isinstance(self._body, bytes | Body)
 
     @property
     def content(self) -> bytes | Body:
-        """The body as it is: whole, or still on its way. For the engine; policies use `body()`."""
+        """The body, complete or under way. For the engine; policies use `body()`."""
         assert isinstance(self._body, bytes | Body), "a response that no exchange has"
         return self._body
 
@@ -241,7 +241,7 @@ class Response:
         """Read the whole body; the client still gets it.
 
         Args:
-            limit: how many bytes are held at the most.
+            limit: of the body, in bytes.
 
         Raises:
             GatewayError: response.body_too_large (502) beyond the limit.
@@ -252,12 +252,12 @@ class Response:
         return content
 
     def tap(self, tap: BodyTap) -> None:
-        """Let `tap` see the body as it is now pass, piece by piece, on its way to the client.
+        """Copy the current body to `tap`, piece by piece, on its way to the client.
 
-        It holds nothing back, and what later policies make of the body is not shown to it.
+        The tap applies no backpressure, and gets no changes of later policies.
 
         Args:
-            tap: has `write_body(data)`, `end_body(trailers)`, and `fail_body(error)` for a body that is cut short.
+            tap: has `write_body(data)`, `end_body(trailers)`, and `fail_body(error)` for an incomplete body.
         """
         content = self.content
         if isinstance(content, Body):
@@ -268,7 +268,7 @@ class Response:
         tap.end_body([])
 
     def replace_body(self, data: bytes | str) -> None:
-        """Send `data` instead of the body, with its length. Raises `TypeError` if it is neither bytes nor text."""
+        """Replace the body by `data`, with its length. Raises `TypeError` if it is neither bytes nor text."""
         if not isinstance(data, bytes | str):
             raise TypeError(f"a body is bytes or text, not {data!r}")
         if isinstance(self._body, Body):
@@ -281,10 +281,10 @@ class Response:
 
 
 class Message:
-    """A message of a WebSocket on its way; what a policy changes here is what the other side gets.
+    """A WebSocket message; the other side gets it with all changes made here.
 
     Attributes:
-        dropped: the other side does not get it.
+        dropped: it is not passed on.
     """
 
     __slots__ = ("_data", "dropped")
@@ -295,9 +295,9 @@ class Message:
 
     @property
     def data(self) -> str | bytes:
-        """Its content: `str` for a text message, `bytes` for a binary one.
+        """The content: `str` for a text message, `bytes` for a binary one.
 
-        Setting raises `TypeError` for others, and `ValueError` for text that UTF-8 cannot say (half a surrogate pair).
+        Setting raises `TypeError` for other types, and `ValueError` for text that is not UTF-8 (a lone surrogate).
         """
         return self._data
 
@@ -310,7 +310,7 @@ class Message:
         self._data = value
 
     def drop(self) -> None:
-        """Let the other side not have it."""
+        """Do not pass the message on."""
         self.dropped = True
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a plain hook returns when its answer is not there yet: the exchange waits for it without a Task."""
+"""The result of a plain hook that is not there yet: the exchange waits for it without a Task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Pending:
-    """A result that somebody else provides: another exchange, or whoever gives a place.
+    """A result that is set later: by another exchange, or by a limiter.
 
         def on_request(self, x):
             if self.free:
@@ -25,13 +25,13 @@ class Pending:
     `timeouts.policy` bounds the wait, as that of an async hook.
 
     Attributes:
-        done: whether there is a result, or nobody waits for one any more.
+        done: whether there is a result, or the exchange does not wait for one any more.
     """
 
     __slots__ = ("_cancel", "_error", "_exchange", "_value", "done")
 
     def __init__(self, x: Exchange, cancel: Callable[[], object] | None = None) -> None:
-        """Make a result that exchange `x` waits for; `cancel` is called if the exchange ends before it is there."""
+        """Make a result for exchange `x`; `cancel` is called if the exchange ends before it is set."""
         self._exchange = x
         self._cancel = cancel
         self._value: Response | None = None
@@ -39,17 +39,17 @@ class Pending:
         self.done = False
 
     def finish(self, value: Response | None = None) -> None:
-        """Let the exchange go on in the next turn of the event loop, and not inside of what calls this.
+        """Set the result; the exchange continues in the next turn of the event loop, not within this call.
 
         Args:
-            value: what the hook returns.
+            value: the result of the hook.
         """
         if not self.done:
             self._value = value
             self._end()
 
     def fail(self, error: Exception) -> None:
-        """Let the exchange go on as if the hook had raised `error`."""
+        """Continue the exchange as if the hook had raised `error`."""
         if not self.done:
             self._error = error
             self._end()
@@ -59,9 +59,9 @@ class Pending:
         asyncio.get_running_loop().call_soon(self._exchange.notify)
 
     async def wait(self) -> Response | None:
-        """Wait for the result, and return it. For the engine: it waits as an exchange does.
+        """Wait for the result, and return it. For the engine: it waits by `Exchange.pause`.
 
-        Raises what `fail` was given, or what ended the exchange.
+        Raises the error given to `fail`, or the failure that ended the exchange.
         """
         x = self._exchange
         x.arm_policy(self)

@@ -1,9 +1,9 @@
-"""Policies, compiled: one tuple of hooks a phase, so that a phase nobody uses costs nothing.
+"""Compiled policies: one tuple of hooks for each phase, so that an unused phase costs nothing.
 
-A plain `def` hook is called. What an `async def` hook returns runs as a real asyncio Task, so that timeouts, context
-variables and every asyncio library work in it; the exchange waits for it, and cancels it when it ends before. Hooks
-are interpreted Python that anybody may write: each is timed, so that one that blocks the loop is named in the log,
-and each may raise, which ends its own exchange with a 500 and nothing else.
+A plain `def` hook is called. An `async def` hook runs as an asyncio Task, so that timeouts, context variables and every
+asyncio library work in it; the exchange waits for it, and cancels it if the exchange ends before. Hooks are third-party
+code: each is timed, so that one that blocks the event loop is logged, and an exception ends only its own exchange, with
+a 500.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ NamedHook = tuple[Hook, str]
 Condition = Callable[["Exchange"], bool]
 
 log = logging.getLogger("propylon.policies")
-BACKGROUND: set[asyncio.Task[Any]] = set()  # asyncio holds Tasks weakly: this keeps those that nobody awaits
+BACKGROUND: set[asyncio.Task[Any]] = set()  # asyncio holds Tasks weakly: this keeps those that are not awaited
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyUse:
-    """A policy where it stands in a list.
+    """A policy as an entry of a list.
 
     Attributes:
-        name: what logs and `explain` call it.
+        name: its name in logs and `explain`.
         policy: an object with hooks, or a callable, which is an `on_request` hook.
         condition: whether it applies to an exchange (`when:`, `unless:`); `None` applies always.
     """
@@ -60,13 +60,13 @@ class PolicyUse:
         return any(hasattr(self.policy, phase) for phase in PHASES)
 
     def phases(self) -> list[str]:
-        """Name the phases this policy takes part in."""
+        """Return the phases that the policy has hooks for."""
         return [phase for phase in PHASES if self.hook(phase) is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The hooks of one route, a tuple a phase, in the order of the configuration: gateway, service, route."""
+    """The hooks of one route by phase, in the order of the configuration: gateway, service, route."""
 
     on_request: tuple[NamedHook, ...] = ()
     on_attempt: tuple[NamedHook, ...] = ()
@@ -79,7 +79,7 @@ class Pipeline:
 
 
 def compile_pipeline(uses: Iterable[PolicyUse]) -> Pipeline:
-    """Sort the hooks of policies by phase."""
+    """Group the hooks of policies by phase."""
     listed = list(uses)
 
     def named(phase: str) -> tuple[NamedHook, ...]:
@@ -89,7 +89,7 @@ def compile_pipeline(uses: Iterable[PolicyUse]) -> Pipeline:
 
 
 def _conditional(hook: Hook, condition: Condition, keeps_data: bool) -> Hook:
-    """Ask the condition once an exchange, so that all phases of a policy apply or none does."""
+    """Wrap a hook in a condition, evaluated once for each exchange: all phases of a policy apply, or none."""
     key = f"propylon.condition.{id(condition)}"
 
     def conditional(x: Exchange, *rest: Any) -> Any:
@@ -104,10 +104,10 @@ def _conditional(hook: Hook, condition: Condition, keeps_data: bool) -> Hook:
 
 
 async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...]) -> Response | None:
-    """Run hooks in order until one answers.
+    """Run hooks in order until one returns a response.
 
     Raises:
-        GatewayError: request.policy_failed if a hook raised; whatever ended the exchange meanwhile.
+        GatewayError: request.policy_failed if a hook raised; or the failure that ended the exchange.
     """
     begun = monotonic()
     for hook, name in hooks:
@@ -133,10 +133,10 @@ async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...]) -> Response | 
 async def run_all(
     x: Exchange, hooks: tuple[NamedHook, ...], *rest: object, code: str = "response.policy_failed"
 ) -> None:
-    """Run every hook in order, whatever they return.
+    """Run all hooks in order; their results are ignored.
 
     Raises:
-        GatewayError: `code` if a hook raised; whatever ended the exchange meanwhile.
+        GatewayError: `code` if a hook raised; or the failure that ended the exchange.
     """
     begun = monotonic()
     for hook, name in hooks:
@@ -155,9 +155,9 @@ async def run_all(
 
 
 def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
-    """Tell every hook that the exchange is over. Nothing waits for what an async one still does.
+    """Run the on_done hooks. Async ones run on in the background.
 
-    The hooks are timed together: to read the clock costs as much as a hook that counts.
+    The hooks are timed together: reading the clock costs as much as a hook that counts.
     """
     x.ended = begun = monotonic()
     for hook, name in hooks:
@@ -174,7 +174,7 @@ def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
 
 
 async def settled() -> None:
-    """Wait for what async on_done policies still do in this loop."""
+    """Wait for the background Tasks of policies in this event loop."""
     loop = asyncio.get_running_loop()
     while tasks := [task for task in BACKGROUND if task.get_loop() is loop]:
         await asyncio.wait(tasks)
@@ -187,9 +187,9 @@ def _forget(task: asyncio.Task[Any], x: Exchange, name: str) -> None:
 
 
 async def outcome(x: Exchange, result: object, name: str) -> Any:
-    """Return what a hook has returned, or what it is to wait for.
+    """Return a hook's result; wait for it if it is async or pending.
 
-    Raises what an async hook raised, or whatever ended the exchange meanwhile.
+    Raises the exception of an async hook, or the failure that ended the exchange.
     """
     if isinstance(result, Pending):
         return await result.wait()
@@ -197,7 +197,7 @@ async def outcome(x: Exchange, result: object, name: str) -> Any:
 
 
 def failed(x: Exchange, name: str, code: str, error: BaseException) -> GatewayError:
-    """Log an exception with its traceback, and return the error the client gets instead."""
+    """Log an exception with its traceback, and return the failure for the client."""
     log_failure(x, name, error)
     return GatewayError(code, log=f"policy {name} raised")
 

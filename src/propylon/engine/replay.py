@@ -1,4 +1,4 @@
-"""A request body that is kept while it is sent, so that it can be sent to another endpoint as well."""
+"""A request body that is kept while it is sent, so that it can be sent again to another endpoint."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ if TYPE_CHECKING:
 
 
 class Replay:
-    """Stands between a body under way and the connection that takes it.
+    """A sink that keeps a body under way and passes it on to an upstream.
 
     Attributes:
-        whole: whether everything that has arrived is still here.
+        complete: whether all that has arrived is still kept.
     """
 
-    __slots__ = ("_body", "_ended", "_kept", "_room", "_sink", "_waiting", "whole")
+    __slots__ = ("_body", "_ended", "_kept", "_room", "_sink", "_suspended", "complete")
 
     def __init__(self, limit: int) -> None:
-        """Keep `limit` bytes at the most; a larger body is sent only once."""
+        """Keep at most `limit` bytes; a larger body is sent only once."""
         self._room = limit
         self._kept: list[bytes] = []
         self._body: Body | None = None
         self._sink: BodySink | None = None
         self._ended: list[Pair] | None = None
-        self._waiting = False
-        self.whole = True
+        self._suspended = False
+        self.complete = True
 
     def pipe(self, body: Body, sink: BodySink) -> None:
-        """Send what has arrived of `body` so far to `sink`, and what follows too."""
+        """Send what has arrived of `body`, and what follows, to `sink`."""
         self._sink = sink
         if self._body is None:
             self._body = body
@@ -39,43 +39,43 @@ class Replay:
             sink.write_body(data)
         if self._ended is not None:
             sink.end_body(self._ended)
-        self._go_on()
+        self._resume()
 
-    def wait(self) -> None:
-        """Send to nobody until the next `pipe`, and let no more come until then."""
+    def suspend(self) -> None:
+        """Detach the sink, and hold the body's source until the next `pipe`."""
         self._sink = None
-        if self._body is not None and not self._waiting:
-            self._waiting = True
+        if self._body is not None and not self._suspended:
+            self._suspended = True
             self._body.source.hold(self)
 
-    def unplug(self) -> None:
-        """Send to nobody from now on."""
+    def detach(self) -> None:
+        """Detach the sink, and release the body's source."""
         self._sink = None
-        self._go_on()
+        self._resume()
 
     def write_body(self, data: bytes) -> None:
-        """Take a piece."""
-        if self.whole:
+        """Keep a piece, and pass it on."""
+        if self.complete:
             self._room -= len(data)
             self._kept.append(data)
-            if not self._waiting:  # what comes before the hold works was sent to nobody yet, so it must stay
-                self._forget_if_too_large()
+            if not self._suspended:  # pieces that arrive after the hold were not sent yet, so they must be kept
+                self._drop_if_too_large()
         if self._sink is not None:
             self._sink.write_body(data)
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Take the end."""
+        """Keep the end, and pass it on."""
         self._ended = trailers
         if self._sink is not None:
             self._sink.end_body(trailers)
 
-    def _go_on(self) -> None:
-        if self._waiting and self._body is not None:
-            self._waiting = False
-            self._forget_if_too_large()
+    def _resume(self) -> None:
+        if self._suspended and self._body is not None:
+            self._suspended = False
+            self._drop_if_too_large()
             self._body.source.release(self)
 
-    def _forget_if_too_large(self) -> None:
+    def _drop_if_too_large(self) -> None:
         if self._room < 0:
-            self.whole = False
+            self.complete = False
             self._kept.clear()

@@ -1,4 +1,4 @@
-"""Step 5: how the request of an exchange is written for an endpoint."""
+"""Step 5: write the request of an exchange to an upstream."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 
 PRESERVE = b"*"
-"""The `host:` rule that hands on what the client asked for."""
+"""The `host:` rule that passes on the client's Host."""
 
 
 def send_request(
     x: Exchange, endpoint: Endpoint, upstream: Upstream, headers: Headers | None, extra: bytes = b""
 ) -> None:
-    """Write the request; a body that is still under way follows as it comes.
+    """Write the request; a body under way follows as it arrives.
 
     Args:
-        headers: the header section if policies changed it for this attempt.
+        headers: the header section if policies may have changed it for this attempt.
         extra: further fields of this attempt, as lines.
 
     Raises:
-        GatewayError: read.bad_target, if what a rewrite makes of the path is none.
+        GatewayError: read.bad_target, if a rewrite makes the path invalid.
     """
     route = x.route
     path = x.path if route.rewrite is None or x.rewritten else _rewritten(x, route.rewrite)
@@ -45,10 +45,10 @@ def send_request(
     request = x.changed_request
     if headers is None and request is not None and request.headers.changed:
         headers = request.headers
-    block, told = x.fields.block, x.origin.block
+    block, forwarding = x.fields.block, x.origin.block
     if headers is not None:
-        authority, block, told = _changed(x, headers, authority)
-    added = b"%bx-request-id: %b\r\n" % (told, x.id)
+        authority, block, forwarding = _changed(x, headers, authority)
+    added = b"%bx-request-id: %b\r\n" % (forwarding, x.id)
     if extra:
         added += extra
     if isinstance(x.body, Body) or (x.body and route.pipeline.on_request_chunk):
@@ -70,7 +70,7 @@ def _rewritten(x: Exchange, rewrite: Rewrite) -> bytes:
 
 
 def _pipe(x: Exchange, body: Body, upstream: Upstream) -> None:
-    """Let the body follow its head as it comes. The response's time runs from the body's end."""
+    """Pass the body on after its head. The response's timeout runs from the body's end."""
     hooks = x.route.pipeline.on_request_chunk
     if hooks:
         transform = Transform(x, hooks, body.source, upstream)
@@ -83,16 +83,16 @@ def _pipe(x: Exchange, body: Body, upstream: Upstream) -> None:
 
 
 def _host(x: Exchange, endpoint: Endpoint) -> bytes:
-    """Write the Host field as the service's `host:` says: the client's own, or a fixed one."""
+    """Return the Host field by the service's `host:` rule: the client's, or a fixed one."""
     if endpoint.host != PRESERVE:
         return endpoint.host or b""
     return endpoint.authority if x.host is None else x.host.text
 
 
 def _changed(x: Exchange, headers: Headers, authority: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return authority, header section and forwarding fields as policies want them.
+    """Return authority, header section and forwarding fields as changed by policies.
 
-    What a policy has set stands, even a field that the gateway owns.
+    A field set by a policy takes precedence, even over one of the gateway's own.
     """
     kept: list[Pair] = []
     names: set[bytes] = set()
@@ -104,8 +104,8 @@ def _changed(x: Exchange, headers: Headers, authority: bytes) -> tuple[bytes, by
         elif key not in CONNECTION_BOUND and key not in WRITTEN_ANEW and key != b"expect":
             kept.append((name, value))
             names.add(key)
-    told = [line for line in x.origin.block.splitlines(keepends=True) if line.partition(b":")[0] not in names]
-    return authority, render(kept), b"".join(told)
+    forwarding = [line for line in x.origin.block.splitlines(keepends=True) if line.partition(b":")[0] not in names]
+    return authority, render(kept), b"".join(forwarding)
 
 
 def _checked_host(value: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Step 6 for every response that is not passed on as it came: policies' own answers, changed ones, failures."""
+"""Step 6 for responses that are not passed on as received: those of policies, changed ones, failures."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ log = logging.getLogger("propylon.engine")
 
 
 async def answer(x: Exchange, response: Response) -> None:
-    """Show a response to the on_response policies, then send it.
+    """Run the on_response policies on a response, then send it.
 
     Raises:
-        GatewayError: response.policy_failed, or what ended the exchange meanwhile.
+        GatewayError: response.policy_failed, or the failure that ended the exchange.
     """
     x.response = response if response.head is not None else response.of_exchange(x)
     await run_all(x, x.route.pipeline.on_response)
@@ -47,23 +47,23 @@ async def answer(x: Exchange, response: Response) -> None:
 
 
 async def sent(x: Exchange) -> None:
-    """Wait until the whole body is out, where the gateway answers itself.
+    """Wait until the whole body of the gateway's own response is sent.
 
     Raises:
-        GatewayError: what made the body failed, or what ended the exchange.
+        GatewayError: the failure of the body's source, or the one that ended the exchange.
     """
     content = x.response.content if x.response is not None else b""
     try:
-        while not _is_out(x, content):
+        while not _is_sent(x, content):
             if isinstance(content, Body) and content.error is not None:
                 raise content.error
             await x.pause()
     finally:
         if isinstance(content, Body):
-            content.watcher = None  # a circle would have to wait for the collector
+            content.watcher = None  # a reference cycle
 
 
-def _is_out(x: Exchange, content: bytes | Body) -> bool:
+def _is_sent(x: Exchange, content: bytes | Body) -> bool:
     if x.transform is not None:
         return x.transform.ended
     if not isinstance(content, Body) or content.watcher is not x:
@@ -72,7 +72,7 @@ def _is_out(x: Exchange, content: bytes | Body) -> bool:
 
 
 def added_fields(x: Exchange, has_date: bool) -> bytes:
-    """Return what the gateway itself adds to every response (RFC 9110 6.6.1: Date where it is missing)."""
+    """Return the fields that the gateway adds to every response (RFC 9110 6.6.1: Date if it is missing)."""
     added = b"x-request-id: %b\r\n" % x.id if x.shows_request_id else b""
     if x.extra_fields:
         added = x.extra_fields + added
@@ -80,7 +80,7 @@ def added_fields(x: Exchange, has_date: bool) -> bytes:
 
 
 def send(x: Exchange, response: Response) -> None:
-    """Send a response; a body that is under way follows as it comes."""
+    """Send a response; a body under way follows as it arrives."""
     content = response.content
     bodyless = x.client_method == b"HEAD" or response.status in (204, 304)
     length = _length(response, bodyless)
@@ -104,12 +104,12 @@ def send(x: Exchange, response: Response) -> None:
         return
     if content is x.upstream.body:
         x.arm_relay(x.upstream)
-    elif not x.upstream.complete:  # the service's own body is not wanted any more
+    elif not x.upstream.complete:  # the service's own body was replaced
         x.end_attempt()
 
 
 def _pipe(x: Exchange, body: Body, hooks: tuple[NamedHook, ...], sink: BodySink) -> None:
-    """Let a body follow its head, through the chunk hooks."""
+    """Pass the body on after its head, through the chunk hooks."""
     if hooks:
         x.transform = Transform(x, hooks, body.source, sink)
         x.defer(x.transform.cancel)
@@ -120,7 +120,7 @@ def _pipe(x: Exchange, body: Body, hooks: tuple[NamedHook, ...], sink: BodySink)
 
 
 def _length(response: Response, bodyless: bool) -> int:
-    """Return what Content-Length is to say; `UNKNOWN` for none (RFC 9110 8.6)."""
+    """Return the value of Content-Length; `UNKNOWN` for none (RFC 9110 8.6)."""
     head, content = response.head, response.content
     if response.status == 204:
         return UNKNOWN
@@ -130,14 +130,14 @@ def _length(response: Response, bodyless: bool) -> int:
 
 
 def _sink(x: Exchange, response: Response, length: int) -> BodySink:
-    """Return what takes the body: the client, or for an event stream in plain text what knows where its events end."""
+    """Return the sink of the body: the client, or an `EventStream` for one without content coding."""
     kind = response.headers.get("content-type") or ""
     plain = length == UNKNOWN and "content-encoding" not in response.headers
     return EventStream(x) if plain and is_event_stream(kind.encode("latin-1")) else x.client
 
 
 def _head(response: Response, length: int = UNKNOWN) -> OwnHead:
-    """Make the head that is sent; `length` is what its Content-Length says, if it has one."""
+    """Return the head to send; `length` is its Content-Length, or `UNKNOWN`."""
     head = response.head
     block = head_block(response)
     if length >= 0:
@@ -147,16 +147,16 @@ def _head(response: Response, length: int = UNKNOWN) -> OwnHead:
 
 
 def head_block(response: Response) -> bytes:
-    """Render the fields of a response that are not the gateway's own, whatever policies have made of them."""
+    """Render the fields of a response, with policies' changes, but without those that the gateway writes."""
     return render(pair for pair in response.headers.raw if pair[0].lower() not in _WRITTEN_ANEW)
 
 
 async def answer_failure(x: Exchange, error: GatewayError) -> None:
-    """Tell the client what failed, as far as it may know; cut the connection if a head has been sent already."""
+    """Send the error response for a failure; abort the connection if a head has been sent already."""
     x.error = error
     _log(x, error)
     if x.status:
-        if x.lasting is None or not x.lasting.tell(error):
+        if x.lasting is None or not x.lasting.send_error(error):
             x.client.abort()
         return
     x.end_attempt()
@@ -164,8 +164,10 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
         return
     pipeline = x.route.pipeline
     try:
-        shown = await first_answer(x, tuple((partial(_told, hook, error), name) for hook, name in pipeline.on_error))
-        x.response = shown.of_exchange(x) if shown is not None else render_error(x, error)
+        response = await first_answer(
+            x, tuple((partial(_call_on_error, hook, error), name) for hook, name in pipeline.on_error)
+        )
+        x.response = response.of_exchange(x) if response is not None else render_error(x, error)
         if error.code != "response.policy_failed":
             await run_all(x, pipeline.on_response)
     except GatewayError as second:
@@ -180,14 +182,14 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
             x.client.abort()
 
 
-def _told(hook: Hook, error: GatewayError, x: Exchange) -> object:
+def _call_on_error(hook: Hook, error: GatewayError, x: Exchange) -> object:
     return hook(x, error)
 
 
 def _log(x: Exchange, error: GatewayError) -> None:
-    """Tell the operator: what the client did wrong is worth a debug line, what broke here a warning.
+    """Log a failure: 5xx as a warning, a client's error for debugging.
 
-    An open circuit is told when it opens, and not with each request that it stops.
+    An open circuit is logged when it opens, and not for each request that it rejects.
     """
     level = logging.WARNING if error.status >= 500 and error.code != "choose.broken" else logging.DEBUG
     if log.isEnabledFor(level):

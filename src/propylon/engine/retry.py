@@ -1,4 +1,4 @@
-"""Whether and when an exchange is tried again, and where: decisions, no I/O."""
+"""Whether and when an exchange is retried: decisions, no I/O."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
 
 STATUS: Final = "status"
-"""The cause of a retry whose reason is the status of an answer."""
+"""The cause of a retry because of the status of a response."""
 
 UNSEEN: Final = frozenset(("connect", "busy"))
-"""Causes for which no endpoint has seen anything of the request."""
+"""Causes with which no endpoint has received any of the request."""
 
 IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 """Methods that may be sent twice (RFC 9110 9.2.2)."""
@@ -27,18 +27,18 @@ IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySettings:
-    """When an exchange is tried again.
+    """When an exchange is retried.
 
     Attributes:
         attempts: tries in all; 1 for no retries.
         on: causes, as the table of failures has them (`failures.py`).
-        statuses: answers that are not passed on while another try is allowed.
-        methods: of requests that may be sent twice. What was never sent may always be.
-        same_endpoint: whether an endpoint that failed may be asked again when there is no other.
-        backoff: seconds that the first wait takes at the most; it doubles with every further one.
-        backoff_max: seconds that a wait takes at the most, and the longest Retry-After that is waited for.
-        per_try: seconds for the head of each answer, if that is less than the exchange's own time.
-        body_buffer: bytes of a request body that are kept for a further try; larger ones are sent once.
+        statuses: of responses that are not passed on while a retry is allowed.
+        methods: of requests that may be sent twice. A request of which nothing was sent may always be retried.
+        same_endpoint: whether an endpoint that failed may be tried again when there is no other.
+        backoff: upper bound of the first wait in seconds; it doubles with every further one.
+        backoff_max: upper bound of every wait in seconds, and the longest Retry-After that is honoured.
+        per_try: seconds for the head of each response, if that is less than the exchange's own timeout.
+        body_buffer: bytes of a request body that are kept for a retry; larger ones are sent once.
     """
 
     attempts: int = 3
@@ -54,53 +54,53 @@ class RetrySettings:
     def delay(self, retries: int, random: Callable[[], float]) -> float:
         """Return how many seconds to wait before the retry that follows `retries` earlier ones.
 
-        "Full jitter": a random part of an exponentially growing time, so that those that failed together do not come
-        back together (M. Brooker, "Exponential Backoff And Jitter", 2015).
+        "Full jitter": a random part of an exponentially growing time, so that requests that failed together are not
+        retried together (M. Brooker, "Exponential Backoff And Jitter", 2015).
         """
         return random() * min(self.backoff_max, self.backoff * 2.0**retries)
 
 
-def may_go_elsewhere(x: Exchange) -> bool:
-    """Say whether another service may have the request: nothing of it was sent, or it may be sent twice."""
+def may_use_other_service(x: Exchange) -> bool:
+    """Return whether another service may get the request: nothing of it was sent, or it may be sent twice."""
     return not x.attempts or may_repeat(x)
 
 
 def may_repeat(x: Exchange) -> bool:
-    """Say whether a request that was sent may be sent a second time, and still can be."""
+    """Return whether a request that was sent may be sent a second time, and its body is still there."""
     service = x.service
     assert service is not None
     if x.method not in (x.route.retry or service.retry).methods:
         return False
     if isinstance(x.body, Body):
-        return x.replay is not None and x.replay.whole
+        return x.replay is not None and x.replay.complete
     return not (x.body and x.route.pipeline.on_request_chunk)  # a hook must not see the same body twice
 
 
 def retry_in(
     x: Exchange,
-    made: Attempt,
+    attempt: Attempt,
     retry: RetrySettings,
     tried: Collection[Endpoint],
     cause: str,
     pause: float | None = None,
 ) -> float | None:
-    """Return in how many seconds the request is to be tried again; `None` if it is not.
+    """Return the seconds to wait before a retry; `None` for no retry.
 
     Args:
-        made: the last try.
-        cause: why it came to nothing, as the table of failures calls it, or `STATUS`.
-        pause: what the endpoint asked for by Retry-After.
+        attempt: the last attempt.
+        cause: of its failure, as in the table of failures, or `STATUS`.
+        pause: seconds of the endpoint's Retry-After.
     """
     service = x.service
     if service is None or len(tried) >= retry.attempts or x.pinned is not None:
         return None
     if cause not in retry.on and cause != STATUS:
         return None
-    if made.sent and not may_repeat(x):
+    if attempt.sent and not may_repeat(x):
         return None
     wait = retry.delay(len(tried) - 1, service.random)
     if service.has_other(tried):
-        if cause in UNSEEN:  # nobody has had anything to do for it, who would need the rest
+        if cause in UNSEEN:  # no endpoint has worked on it, so none needs a pause
             wait = 0.0
     else:
         if not retry.same_endpoint or (pause is not None and pause > retry.backoff_max):

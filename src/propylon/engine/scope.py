@@ -1,4 +1,4 @@
-"""What a policy is given besides its settings, and what is known of each policy that lives.
+"""The scope of a policy: services, stores, tasks, clock and randomness; and the record of each policy in use.
 
     class Policy:
         def __init__(self, config: Config, scope: Scope) -> None:
@@ -8,10 +8,10 @@
         def start(self) -> None:
             self._scope.task(self._refresh())
 
-Rules of the file: a policy takes hold of nothing when it is made, since a configuration that is only checked makes its
-policies too; what it needs beyond one exchange it opens in `start()` and gives back in `close()`, each `def` or
-`async def`. Services and stores are those of the worker it works in, and are found when they are asked for, so that a
-policy outlives the configuration it was made in.
+Rules of the file: `__init__` of a policy opens no resource, since checking a configuration makes its policies too.
+Resources that outlive an exchange are opened in `start()` and released in `close()`, each `def` or `async def`.
+Services and stores are those of the policy's worker, and are looked up on use, so that a policy outlives the snapshot
+that it was made for.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ log = logging.getLogger("propylon.policies")
 
 
 class Home(Protocol):
-    """Where policies work: a worker, or what stands for one."""
+    """What runs policies: a worker's core."""
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The configuration of now; `None` before the first and after the last."""
+        """The current snapshot; `None` before the first and after the last."""
 
     def store(self, name: str) -> Store:
-        """Return the store of a name; all who ask for the same name share it."""
+        """Return the store of a name, shared by all policies that use the name."""
 
 
 class NamedService:
-    """A service as a policy asks it: the one that has this name when a request is sent."""
+    """A service by name, for requests of a policy: looked up in the current snapshot for each request."""
 
     __slots__ = ("_scope", "name")
 
@@ -58,15 +58,15 @@ class NamedService:
         self.name = name
 
     async def ask(self, request: Subrequest, *, timeout: float, limit: int) -> SubrequestResponse:
-        """Send a request to the service, balanced and tried as its settings say.
+        """Send a request to the service, with the balancing and retries of its settings.
 
         Args:
-            timeout: seconds for all of it, to the end of the body.
-            limit: bytes of the body that are read at the most; 0 if nobody wants it.
+            timeout: seconds for the whole subrequest, to the end of the body.
+            limit: most bytes of the body to read; 0 reads none.
 
         Raises:
-            GatewayError: choose.*, connect.*, attempt.*, head.*, relay.*; choose.no_endpoint too if there is no service
-                of this name.
+            GatewayError: choose.*, connect.*, attempt.*, head.*, relay.*; choose.no_endpoint also for an unknown
+                service.
         """
         snapshot = self._scope.home.snapshot
         service = None if snapshot is None else snapshot.services.get(self.name)
@@ -76,10 +76,10 @@ class NamedService:
 
 
 class Scope:
-    """What one policy is given.
+    """The scope of one policy.
 
     Attributes:
-        name: what logs call the policy.
+        name: of the policy, in logs.
         clock: returns monotonic seconds.
         random: returns a float of [0, 1).
     """
@@ -94,7 +94,7 @@ class Scope:
         random: Callable[[], float] = chance,
         home: Home | None = None,
     ) -> None:
-        """Make the scope of a policy that is not at work yet, unless it has a `home` already."""
+        """Make the scope of a policy, which is not started yet unless `home` is given."""
         self.name = name
         self.clock = clock
         self.random = random
@@ -110,19 +110,19 @@ class Scope:
 
     @property
     def home(self) -> Home:
-        """Where the policy works. Raises `RuntimeError` before it has been started."""
+        """The core that runs the policy. Raises `RuntimeError` before the policy is started."""
         if self._home is None:
             raise RuntimeError(f"policy {self.name} is not started: services and stores are there from start() on")
         return self._home
 
     def service(self, name: str) -> NamedService:
-        """Return a service by its name in the configuration, to send requests to."""
+        """Return a service by its name in the configuration, for subrequests."""
         return NamedService(self, name)
 
     def store(self, name: str) -> Store:
-        """Return a store, which all policies of the worker share that ask for it by the same name.
+        """Return a store, shared by all policies of the worker that use the same name.
 
-        It keeps its entries as long as one of these policies lives.
+        It keeps its entries until the last of these policies ends.
 
         Raises:
             RuntimeError: the policy has not been started.
@@ -132,12 +132,12 @@ class Scope:
         return self._stores[name]
 
     def task(self, work: Coroutine[Any, Any, Any], *, finish: bool = False) -> asyncio.Task[Any]:
-        """Run a coroutine beside all exchanges; what it raises is logged.
+        """Run a coroutine as a Task apart from exchanges; its exception is logged.
 
-        One that is begun in `start()` runs as soon as the configuration is in use.
+        One that is started in `start()` runs as soon as the snapshot is in use.
 
         Args:
-            finish: let it come to its end when the policy, or the gateway, ends; otherwise it is cancelled then.
+            finish: at the end of the policy or of the gateway, wait for the task instead of cancelling it.
 
         Raises:
             RuntimeError: the policy has ended.
@@ -146,13 +146,13 @@ class Scope:
             work.close()
             raise RuntimeError(f"policy {self.name} has ended")
         begun = self._gate is None or self._gate.is_set()
-        task = start_task(work if begun else self._behind_gate(work), self.name)
+        task = start_task(work if begun else self._after_gate(work), self.name)
         self._tasks.add(task)
         if finish:
             BACKGROUND.add(task)
 
         def done(task: asyncio.Task[Any]) -> None:
-            work.close()  # it may never have begun
+            work.close()  # it may never have been started
             self._forget(task)
 
         task.add_done_callback(done)
@@ -164,15 +164,15 @@ class Scope:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of policy %s raised", self.name, exc_info=error)
 
-    # what keeps the policy
+    # for the core
 
     def attach(self, home: Home, gate: asyncio.Event) -> None:
-        """Let the policy work at `home`; its tasks wait for `gate`, which is set when the configuration is in use."""
+        """Attach the policy to `home`; its tasks wait for `gate`, which is set when the snapshot is in use."""
         self._home = home
         self._gate = gate
         self._ended = False
 
-    async def _behind_gate(self, work: Coroutine[Any, Any, Any]) -> Any:
+    async def _after_gate(self, work: Coroutine[Any, Any, Any]) -> Any:
         assert self._gate is not None
         await self._gate.wait()
         return await work
@@ -183,12 +183,12 @@ class Scope:
         return not self._tasks
 
     def cancel(self, *, finishing: bool = False) -> None:
-        """Cancel its tasks; those that are to finish only if `finishing`."""
+        """Cancel its tasks; those with `finish` only if `finishing`."""
         for task in self._tasks if finishing else self._tasks - BACKGROUND:
             task.cancel()
 
     async def end(self) -> None:
-        """Wait for the end of every task; there will be no further ones."""
+        """Cancel its tasks, wait for the end of all, and allow no further ones."""
         self.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -198,14 +198,14 @@ class Scope:
 
 @dataclass(slots=True, eq=False)
 class PlacedPolicy:
-    """A policy at its place: the same one as long as place, name and settings stay the same.
+    """A policy in use, kept across reloads while place, name and settings stay the same.
 
     Attributes:
-        place: the list that it stands in: the gateway's, a service's or a route's.
-        where: the keys that led there when it was made, for messages.
-        name: what it is called in that list.
-        settings: what it was made of, to be compared with those of another configuration.
-        conditions: its `when` and `unless`, which tell two of the same settings apart.
+        place: identifies its list: the gateway's, a service's or a route's.
+        where: the keys of that list when the policy was made, for messages.
+        name: its name in that list.
+        settings: to compare with those of another configuration.
+        conditions: its `when` and `unless`, which distinguish two policies of equal settings.
     """
 
     place: Hashable

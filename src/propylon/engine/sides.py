@@ -1,8 +1,8 @@
-"""What the engine needs of its two sides. Everything that speaks to a client or an endpoint fits in here.
+"""The Protocols of the engine's two sides: the client's (`Client`) and the endpoint's (`Upstream`).
 
-Nothing here is of one version of HTTP. A header section crosses this border as a block: lines of bytes, each with its
-CRLF, without the fields that are the connection's own affair (framing, Connection, Host of a request). What many
-messages share, and so may be remembered as a whole, is apart from what is added to each of them.
+They are independent of the version of HTTP. A header section is passed as a block: lines of bytes, each with its CRLF,
+without the fields of the connection itself (framing, Connection, Host of a request). The block is what many messages
+share and may be cached; fields added to a single message are passed apart from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from propylon.transport.stream import StreamEnd
 
 UNKNOWN = -1
-"""The length of a body that nobody knows yet."""
+"""The unknown length of a body."""
 
 
 class Head(Protocol):
@@ -42,12 +42,12 @@ class Head(Protocol):
 
 
 class ByteStream(Protocol):
-    """Both directions of a connection behind a 101, or of one stream of it.
+    """Both directions of a connection after a 101, or of one stream of it.
 
     Attributes:
         write: sends bytes to the peer.
-        stalled: the peer does not take what was written before.
-        ended: the peer has sent its FIN already.
+        stalled: the peer does not read what was written before.
+        ended: the peer's FIN has arrived already.
     """
 
     write: Callable[[bytes], None]
@@ -55,29 +55,29 @@ class ByteStream(Protocol):
     ended: bool
 
     def attach(self, end: StreamEnd, high: int | None) -> bytes:
-        """Give `end` what arrives from now on; return what has arrived before.
+        """Deliver what arrives from now on to `end`; return what has arrived before.
 
         Args:
-            high: bytes unsent at which `end` is told to pause; `None` for the connection's own limit.
+            high: unsent bytes at which `end` is paused; `None` for the connection's own limit.
         """
 
     def lost(self, error: Exception | None) -> None:
-        """Tell the connection that its end has been told of the stream's."""
+        """Report the end of the stream to the connection that it was part of."""
 
     def pause_reading(self) -> None:
-        """Read no more for now."""
+        """Stop reading."""
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Resume reading."""
 
     def unsent(self) -> int:
-        """Return how many of the bytes written the peer has not taken."""
+        """Return how many written bytes the peer has not acknowledged."""
 
     def can_half_close(self) -> bool:
-        """Say whether one direction can be closed by itself."""
+        """Return whether the connection can be half-closed."""
 
     def half_close(self) -> None:
-        """Close our direction behind what was written."""
+        """Close the sending direction after what was written."""
 
     def close(self) -> None:
         """Close once everything is written."""
@@ -87,23 +87,27 @@ class ByteStream(Protocol):
 
 
 class Client(Protocol):
-    """The side of an exchange where the request came from.
+    """The client's side of an exchange. It counts the bytes that it reads and writes in the exchange.
 
     Attributes:
-        due: when the exchange has to be checked, at the earliest; the exchange lowers it, its `check` raises it.
+        due: time of the exchange's next check; the exchange lowers it, its `check` raises it.
     """
 
     due: float
 
     @property
+    def protocol(self) -> str:
+        """The protocol of the current exchange, as `HTTP/1.1`."""
+
+    @property
     def client_certificate(self) -> ClientCertificate | None:
-        """The verified certificate that the client has shown, if any."""
+        """The client's verified certificate, if any."""
 
     def origin(self, x: Exchange) -> Origin:
-        """Tell who the client is, and which forwarding fields a service gets."""
+        """Return the client's address, and the forwarding fields for the service."""
 
     def send(self, head: Head, added: bytes, body: bytes) -> None:
-        """Send a whole response; its length, where it has one, is among its fields.
+        """Send a whole response; Content-Length, if it has one, is in `head` or `added`.
 
         Args:
             head: status and header section.
@@ -114,7 +118,7 @@ class Client(Protocol):
         """Send the head of a response whose body follows; `length` in bytes, or `UNKNOWN`."""
 
     def send_interim(self, head: Head) -> None:
-        """Send a 1xx response, if this client understands one."""
+        """Send a 1xx response, if the client's protocol has them."""
 
     def write_body(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -123,33 +127,33 @@ class Client(Protocol):
         """Send the end of the body."""
 
     def hold(self, owner: object) -> None:
-        """Take no more of the request's body until `owner` releases it."""
+        """Stop reading the request's body until `owner` releases it."""
 
     def release(self, owner: object) -> None:
-        """Take the request's body again, if nobody else holds it."""
+        """Resume reading the request's body, if no other owner holds it."""
 
     def switch(self, head: Head, added: bytes) -> ByteStream | None:
-        """Accept the WebSocket; return what carries it, or `None` if the connection is closed already."""
+        """Accept the WebSocket; return its byte stream, or `None` if the connection is closed already."""
 
     def abort(self) -> None:
-        """Cut the connection, so that the client sees that the response is incomplete."""
+        """Close the connection at once, so that the client sees an incomplete response."""
 
     def exchange_done(self, x: Exchange) -> None:
-        """Learn that the exchange is over, whatever happened."""
+        """Handle the end of the exchange; called once, in every case."""
 
 
 class Upstream(Protocol):
-    """The side of an attempt that goes to an endpoint.
+    """The endpoint's side of an attempt.
 
     Attributes:
-        head: the response's head once it is there.
-        body: its body: whole, or under way.
+        head: the response's head, once it has arrived.
+        body: the response's body: complete, or under way.
         complete: the whole response has arrived.
         error: why the attempt failed.
         request_sent: the whole request has been written.
         fresh: it has carried no exchange before this one.
         heard: at least one byte of this response has arrived.
-        stalled: the endpoint does not take what is written to it.
+        stalled: the endpoint does not read what is written to it.
     """
 
     head: ResponseHead | None
@@ -169,7 +173,7 @@ class Upstream(Protocol):
         """See above."""
 
     def begin(self, x: Exchange) -> None:
-        """Take on an exchange."""
+        """Start to carry an exchange."""
 
     def send(
         self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, body: bytes | None
@@ -177,11 +181,11 @@ class Upstream(Protocol):
         """Send a whole request.
 
         Args:
-            authority: host and port that it is for.
+            authority: host and port, for Host or `:authority`.
             path: with the query.
             block: the header section without Host.
             added: further fields, as lines.
-            body: `None` where there is none at all.
+            body: `None` for a request without one.
         """
 
     def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
@@ -194,16 +198,16 @@ class Upstream(Protocol):
         """Send the end of the body."""
 
     def switch(self) -> ByteStream | None:
-        """Return what carries the WebSocket behind a 101; `None` if the connection is closed already."""
+        """Return the byte stream after a 101; `None` if the connection is closed already."""
 
     def progressed(self) -> bool:
-        """Tell whether any of what is still to be written has left since this was asked last."""
+        """Return whether any unsent bytes have been sent since the last call."""
 
     def finish(self) -> None:
-        """Give the exchange up: back to the pool if the connection is clean, closed otherwise."""
+        """End the exchange: return the connection to the pool if it can be reused, close it otherwise."""
 
     def hold(self, owner: object) -> None:
-        """Take no more of the response's body until `owner` releases it."""
+        """Stop reading the response's body until `owner` releases it."""
 
     def release(self, owner: object) -> None:
-        """Take the response's body again, if nobody else holds it."""
+        """Resume reading the response's body, if no other owner holds it."""

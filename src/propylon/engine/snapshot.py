@@ -1,6 +1,6 @@
-"""The whole configuration, compiled into objects that exchanges use without looking anything up.
+"""The snapshot: the whole configuration, compiled into objects that exchanges use without lookups.
 
-A snapshot is made whole or not at all, and never changes; an exchange keeps the one it began with.
+A snapshot is built completely or not at all, and is immutable; an exchange keeps the one it began with.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientLimits:
-    """How many clients there may be, and what is held for each of them; sizes in bytes."""
+    """Limit of connections, and buffer sizes of each, in bytes."""
 
     pipeline_buffer: int = 64 * 1024
     write_buffer: int = 256 * 1024
@@ -41,7 +41,7 @@ class ClientLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTimeouts:
-    """How long a client may take, in seconds; `inf` for ever."""
+    """Timeouts of clients in seconds; `inf` for none."""
 
     header: float = 10.0
     keep_alive: float = 75.0
@@ -56,9 +56,9 @@ class DnsSettings:
     """How names of endpoints are resolved.
 
     Attributes:
-        servers: `ip:port` of DNS servers; none for the system's.
-        min_ttl, max_ttl: seconds; answers are kept no shorter and no longer.
-        refuse_private: whether addresses that are not public are left out.
+        servers: `ip:port` of DNS servers; empty for the system's.
+        min_ttl, max_ttl: bounds in seconds for the TTL of answers.
+        refuse_private: whether addresses that are not public are ignored.
     """
 
     servers: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class DnsSettings:
 
 @dataclass(frozen=True, slots=True)
 class ErrorPage:
-    """A page of the operator's own for a status."""
+    """A configured page for a status."""
 
     content: bytes
     content_type: str
@@ -77,7 +77,7 @@ class ErrorPage:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What takes over when a service has no answer: another service, or what makes a response."""
+    """What is used when a service has no response: another service, or a function that makes the response."""
 
     service: Service | None = None
     respond: Callable[[Exchange], Response] | None = None
@@ -85,20 +85,20 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRoute:
-    """A route as exchanges use it.
+    """A compiled route.
 
     Attributes:
         name: its name, or what it matches.
         pipeline: the hooks of all its policies.
-        policies: the same policies as a list, for people.
-        service: where it goes; `None` if a policy answers, or it is split.
-        split: picks the variant of it that an exchange takes, each with a service and all else of its own.
-        rewrite: how the path changes on the way to the service.
-        query_edit: how the query changes.
-        entry: what `/services.json` tells about it.
-        retry: when its requests are tried again, if that is not as the service says.
-        fallback: what takes over when the service has no answer.
-        refuses_websockets: whether a request for one is answered with 403.
+        policies: the same policies as a list, for `explain`.
+        service: of the route; `None` if a policy answers, or the route is split.
+        split: picks the variant of the route for an exchange, each with its service and policies.
+        rewrite: of the path for the service.
+        query_edit: of the query for the service.
+        entry: of the route in `/services.json`.
+        retry: its retry settings; `None` for those of the service.
+        fallback: for failures of the service.
+        refuses_websockets: whether a WebSocket handshake is answered with 403.
     """
 
     name: str
@@ -116,18 +116,18 @@ class CompiledRoute:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Snapshot:
-    """Everything an exchange needs that is not its own.
+    """All that exchanges share.
 
     Attributes:
-        router: leads to the routes.
+        router: finds routes.
         routes: all routes, in the order of the configuration.
-        services: all services by name, as those who made them know them: the engine only hands them on.
-        outside: what serves requests that match no route: the gateway's own policies.
-        reader: reads and remembers request heads.
-        forwarding: what services are told about clients.
-        dns: how the addresses of endpoints are found.
-        pseudonym: this gateway's name in Via; empty if it writes none.
-        policies: all policies of it, each once.
+        services: all services by name; their type is that of `services/`, which the engine does not import.
+        outside: the route of requests that match none: with the gateway's own policies.
+        reader: parses and caches request heads.
+        forwarding: rules for the forwarding fields.
+        dns: how names of endpoints are resolved.
+        pseudonym: this gateway's name in Via; empty for no Via.
+        policies: all policies, each once.
     """
 
     router: Router[CompiledRoute]
@@ -149,7 +149,7 @@ class Snapshot:
         object.__setattr__(self, "no_fields", RequestFields(b"", self.reader.rules))
 
     def match(self, x: Exchange) -> CompiledRoute:
-        """Find the route of an exchange (step 2).
+        """Set and return the route of an exchange (step 2).
 
         Raises:
             GatewayError: match.no_route, match.method, upgrade.refused.

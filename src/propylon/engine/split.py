@@ -1,12 +1,12 @@
-"""One route to several services: a share of the requests goes to each, as for a canary.
+"""One route to several services, each with a share of the requests, as for a canary.
 
 Rules of this file:
 
-- What a request names (`choose`) comes first, then what it sticks to (`sticky`), then chance. What is empty names
-  nothing and sticks to nothing.
-- A service that is named may have weight 0: so a version can be tried that nobody else is sent to.
-- The same value sticks to the same service in every process, whatever the order in the file. If weights change, or
-  services come and go, only values move whose service has lost a share: of two services, just as many as the share.
+- A service named by the request (`choose`) comes first, then the sticky key (`sticky`), then chance. An empty value is
+  as none.
+- A named service may have weight 0: a version for requests that name it, and for no others.
+- The same value sticks to the same service in every process, in any order of the file. If weights change, or services
+  are added or removed, only values of a service that loses a share move: of two services, exactly that share.
   The rule is weighted rendezvous hashing (C. Schindelhauer, G. Schomaker, "Weighted Distributed Hash Tables", SPAA
   2005, the logarithmic method): each service draws an exponential variate of its weight from the hash of its name and
   the value, and the least one wins.
@@ -35,18 +35,18 @@ _HASHES: Final = 2.0**64
 
 @dataclass(frozen=True, slots=True)
 class StickyCookie:
-    """The cookie that a client without one is given to stick by.
+    """The sticky cookie, set for a client without one.
 
     Attributes:
         name: of the cookie.
-        max_age: seconds that a client keeps it; `None` until it is closed.
+        max_age: in seconds; `None` for a session cookie.
     """
 
     name: str
     max_age: int | None = None
 
     def line(self, value: bytes, secure: bool) -> bytes:
-        """Return the line that gives a client its cookie (RFC 6265 4.1)."""
+        """Return the Set-Cookie line for a value (RFC 6265 4.1)."""
         age = b"" if self.max_age is None else b"; Max-Age=%d" % self.max_age
         tail = b"; Secure" if secure else b""
         name = self.name.encode("ascii")
@@ -70,11 +70,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Luck:
-    """Chance, as a split gets it.
+    """The randomness of a split, injected.
 
     Attributes:
-        random: a float of [0, 1).
-        new_id: a value for a cookie that nobody else has.
+        random: returns a float of [0, 1).
+        new_id: returns a unique value for a cookie.
     """
 
     random: Callable[[], float]
@@ -82,16 +82,16 @@ class Luck:
 
 
 class Split:
-    """Picks the variant of a route that a request takes.
+    """Picks the variant of a route for a request.
 
     Attributes:
         shares: the services, in the order of the configuration.
-        choose: what may name one of them.
-        sticky: what a request sticks by.
-        cookie: what a request without the key of `sticky` is given, if that is a cookie.
+        choose: the key that may name one of them.
+        sticky: the sticky key.
+        cookie: set for a request without the key of `sticky`, if that is a cookie.
     """
 
-    __slots__ = ("_bounds", "_by_name", "_luck", "_weighty", "choose", "cookie", "shares", "sticky")
+    __slots__ = ("_bounds", "_by_name", "_luck", "_weighted", "choose", "cookie", "shares", "sticky")
 
     def __init__(
         self, shares: Sequence[Share], choose: Key | None, sticky: Key | StickyCookie | None, luck: Luck
@@ -103,13 +103,13 @@ class Split:
         self.sticky = by_cookie(sticky.name) if isinstance(sticky, StickyCookie) else sticky
         self._luck = luck
         self._by_name = {share.name.encode("ascii"): share for share in shares}
-        self._weighty = [(name, share) for name, share in self._by_name.items() if share.weight > 0]
-        if not self._weighty:
+        self._weighted = [(name, share) for name, share in self._by_name.items() if share.weight > 0]
+        if not self._weighted:
             raise ValueError("a split needs a service of a weight above 0")
-        self._bounds = list(accumulate(share.weight for _, share in self._weighty))
+        self._bounds = list(accumulate(share.weight for _, share in self._weighted))
 
     def pick(self, x: Exchange) -> CompiledRoute:
-        """Return the variant that an exchange takes; a client that needs a cookie to stick by is given one."""
+        """Return the variant for an exchange; set the sticky cookie for a client without one."""
         share, _ = self.foresee(x)
         if share is None:
             if self.cookie is not None:
@@ -121,7 +121,7 @@ class Split:
         return share.route
 
     def foresee(self, request: Keyed) -> tuple[Share | None, str]:
-        """Return where a request goes and what decides it; `None` if that is chance."""
+        """Return the share of a request, and the reason; `None` if it is drawn by chance."""
         if self.choose is not None:
             share = self._by_name.get(self.choose.read(request) or b"")
             if share is not None:
@@ -136,13 +136,13 @@ class Split:
 
     def _drawn(self) -> Share:
         place = bisect_right(self._bounds, self._luck.random() * self._bounds[-1])
-        return self._weighty[place][1]
+        return self._weighted[place][1]
 
     def _stuck(self, value: bytes) -> Share:
-        return min(self._weighty, key=lambda item: _variate(item[0], value) / item[1].weight)[1]
+        return min(self._weighted, key=lambda item: _variate(item[0], value) / item[1].weight)[1]
 
 
 def _variate(name: bytes, value: bytes) -> float:
-    """Return what an exponential distribution of rate 1 has at the hash of a service and a value."""
+    """Return the exponential variate of rate 1 at the hash of a service and a value."""
     number = int.from_bytes(blake2b(b"%b\0%b" % (name, value), digest_size=8).digest(), "big")
     return -log((number + 1) / _HASHES)

@@ -1,4 +1,4 @@
-"""A request body in a file: in memory while it is small, on disk beyond that."""
+"""A request body in a file: in memory up to a size, on disk beyond it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from propylon.engine.errors import GatewayError
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
 
-SPOOL_MEMORY_BYTES = 1024 * 1024  # a spooled body is kept in memory up to here
+SPOOL_MEMORY_BYTES = 1024 * 1024  # a larger body goes to disk
 PIECE_BYTES = 65536
 
 
 class BodyFile(SpooledTemporaryFile[bytes]):
-    """The file, as a policy gets it. It belongs to the exchange: a policy may read it and cannot close it."""
+    """The file for a policy, which may read it. The exchange owns it: `close` only rewinds it."""
 
     def close(self) -> None:
-        """Leave it open: the service still gets it."""
+        """Rewind the file, and keep it open for the service."""
         self.seek(0)
 
     def discard(self) -> None:
-        """Close it."""
+        """Close the file."""
         super().close()
 
     def __exit__(self, *exception: object) -> None:
@@ -32,7 +32,7 @@ class BodyFile(SpooledTemporaryFile[bytes]):
 
 
 async def spool(x: Exchange, limit: int) -> BodyFile:
-    """Read the whole request body into a file, which is then what the service gets.
+    """Read the whole request body into a file, from which the service gets it.
 
     Raises:
         GatewayError: request.body_too_large beyond `limit` bytes.
@@ -53,7 +53,7 @@ async def spool(x: Exchange, limit: int) -> BodyFile:
 
 
 class FileSource:
-    """Feeds a file into a `Body`, one piece at a time, as fast as its sink takes it."""
+    """Feeds a file into a `Body`, piece by piece, while no owner holds it."""
 
     def __init__(self, file: BodyFile, size: int) -> None:
         self._file = file
@@ -63,7 +63,7 @@ class FileSource:
         self.body = Body(self, size)
 
     def body_wanted(self) -> None:
-        """Begin once the sink is in place."""
+        """Start in the next turn, when the sink is set."""
         asyncio.get_running_loop().call_soon(self._feed)
 
     def hold(self, owner: object) -> None:
@@ -71,9 +71,9 @@ class FileSource:
         self._holds.add(owner)
 
     def release(self, owner: object) -> None:
-        """Feed the body again, if nobody else holds it."""
+        """Resume feeding the body, if no other owner holds it."""
         self._holds.discard(owner)
-        if not self._holds:  # later: who releases it may be about to give the request up
+        if not self._holds:  # in the next turn: the owner may be ending the attempt
             asyncio.get_running_loop().call_soon(self._feed)
 
     def _feed(self) -> None:
@@ -82,7 +82,7 @@ class FileSource:
         self._running = True
         try:
             while not self._holds and not self.body.ended and not self._file.closed:
-                self._file.seek(self._offset)  # a policy may have read it meanwhile
+                self._file.seek(self._offset)  # a policy may have moved the position
                 data = self._file.read(PIECE_BYTES)
                 self._offset += len(data)
                 if data:

@@ -1,13 +1,13 @@
-"""How an exchange is carried: a coroutine that callbacks step, without a Task.
+"""How an exchange runs: as a coroutine stepped by callbacks, without a Task.
 
-`forward()` runs until it must wait, and the callback that changes what it waits for calls `notify()`, which goes on
-with it inside that very callback. Two rules keep this sound:
+`forward()` runs until it must wait; the callback that changes the state it waits for calls `notify()`, which resumes it
+within that callback. Two rules keep this correct:
 
-* State lives in the objects waited for (a connection, a Task). The coroutine looks at the state, and only when it is
-  not there yet awaits `pause()`; then it looks again. So nothing is lost that happens while it runs, and waking it
-  once too often does no harm.
-* Only this class touches the coroutine. What must end an exchange (the client went away, a deadline passed) calls
-  `fail()`: the error comes out of the `pause()` it stands at, or out of the next one.
+* State is kept in the objects waited for (a connection, a Task). The coroutine checks the state, awaits `pause()` only
+  if it must wait, and then checks again. So no event is lost that happens while it runs, and a spurious wake-up does no
+  harm.
+* Only this class touches the coroutine. To end an exchange (the client disconnected, a deadline passed), call `fail()`:
+  the current `pause()` raises the error, or the next one.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ log = logging.getLogger("propylon.engine")
 
 
 class Stepped:
-    """The part of an exchange that is stepped. `Exchange` sets its attributes.
+    """The base of `Exchange` that steps its coroutine. `Exchange` sets its attributes.
 
     Attributes:
         finished: whether it is over.
     """
 
-    __slots__ = ("_failure", "_running", "_way", "finished")
+    __slots__ = ("_coroutine", "_failure", "_running", "finished")
 
     _failure: GatewayError | None
     _running: bool
-    _way: Coroutine[None, None, None] | None
+    _coroutine: Coroutine[None, None, None] | None
     finished: bool
 
-    def start(self, way: Coroutine[None, None, None]) -> None:
-        """Begin to carry the exchange along `way`, the coroutine of `forward()`."""
-        self._way = way
+    def start(self, coroutine: Coroutine[None, None, None]) -> None:
+        """Start `coroutine`, which carries the exchange: that of `forward()`."""
+        self._coroutine = coroutine
         self._step()
 
     def notify(self) -> None:
-        """Go on if `forward()` waits: something it may wait for has changed."""
+        """Resume the coroutine if it waits: state that it may wait for has changed."""
         if not self._running and not self.finished:
             self._step()
 
     def wake(self, _: object) -> None:
-        """Do what `notify` does, as the callback of a Task."""
+        """Call `notify`, as the callback of a Task."""
         self.notify()
 
     def fail(self, error: GatewayError) -> None:
@@ -63,7 +63,7 @@ class Stepped:
 
     @types.coroutine
     def pause(self) -> Generator[None, None, None]:
-        """Wait for the next `notify()`. Raises what `fail()` was given, once."""
+        """Wait for the next `notify()`. Raises the error of `fail()`, once."""
         if self._failure is None:
             yield
         failure = self._failure
@@ -72,26 +72,26 @@ class Stepped:
             raise failure
 
     def _step(self) -> None:
-        assert self._way is not None
+        assert self._coroutine is not None
         self._running = True
         try:
-            self._way.send(None)
+            self._coroutine.send(None)
         except StopIteration:
             self.finished = True
         except (Exception, CancelledError):
-            # forward() answers every failure itself, so this is a defect of it: nothing may hang for it.
+            # forward() handles every failure itself, so this is a defect of it; the client must not hang.
             self.finished = True
             log.exception("%r was lost by a defect of the gateway", self)
-            self._lost()
+            self._crashed()
         finally:
             self._running = False
         if self.finished:
-            self._over()
+            self._finish()
 
-    def _lost(self) -> None:
-        """Let nobody wait for an exchange that a defect has ended."""
+    def _crashed(self) -> None:
+        """Abort the client's side after a defect."""
         raise NotImplementedError
 
-    def _over(self) -> None:
-        """Tell who wants to know that the exchange is over."""
+    def _finish(self) -> None:
+        """Report the end of the exchange to the client's side, and drop references."""
         raise NotImplementedError

@@ -1,17 +1,16 @@
-"""A request of the gateway's own: no client has sent it, and whoever has made it gets the answer.
+"""A subrequest: a request of the gateway's own; the response goes to the code that made it.
 
     own = Subrequest(b"GET", b"/keys.json")
     own.headers.set("accept", "application/json")
     answer = await own.ask(service, timeout=5.0, limit=65536)
 
-It is an exchange without a connection, so it takes the same way to an endpoint as every other: balancing, retries,
-pools, TLS, timeouts. `ask` reads the whole answer. `open` returns with the head of it and the body follows as it comes,
-both ways if the request has a body under way. `pass_route` lets the router and the policies have it first.
+It is an exchange without a client connection, so it gets balancing, retries, pools, TLS and timeouts like any other.
+`ask` reads the whole response. `open` returns at the response's head, and the body streams, both ways if the request
+has a body under way. `pass_route` runs the router and the policies first.
 
-Rules of the file: whoever waits for the answer owns the request, and when the waiting Task is cancelled, the request
-ends and leaves nothing behind; all of it is bounded in time; what goes wrong is a `GatewayError` like any other, whose
-text is for the log. These requests are few beside those of clients, so each has a timer of its own instead of a place
-in the worker's sweep.
+Rules of the file: the Task that waits for the response owns the subrequest, and cancelling the Task ends it and
+releases all it holds; it is bounded in time; a failure is a `GatewayError`, with its text for the log. Subrequests are
+few beside requests of clients, so each has a timer of its own, apart from the worker's sweep.
 """
 
 from __future__ import annotations
@@ -46,10 +45,10 @@ if TYPE_CHECKING:
     from propylon.engine.backend import Endpoint, Service
     from propylon.engine.sides import Upstream
 
-    Way = Callable[[Exchange], Awaitable[Attempt]]
+    Sender = Callable[[Exchange], Awaitable[Attempt]]
 
 NO_CLIENT: Final = Origin(b"", b"http", b"", b"")
-"""Where a request comes from that nobody has sent: a service is told about no client."""
+"""The origin of a subrequest without a client: no forwarding fields."""
 
 NO_GATEWAY: Final = Snapshot(
     router=Router([]),
@@ -59,26 +58,26 @@ NO_GATEWAY: Final = Snapshot(
     reader=RequestReader(HeadRules()),
     forwarding=ForwardingRules(x_forwarded=False, standard=False, via=None, trusted=TrustedProxies(())),
 )
-"""What a request runs on that has to do with no configuration."""
+"""The snapshot of a subrequest that belongs to no configuration."""
 
 ONCE: Final = RetrySettings(attempts=1)
 
 MAX_DEPTH: Final = 8
-"""Requests through the router that are made for each other; nginx allows 50 in the other direction, in number."""
+"""Nesting of subrequests through the router; nginx bounds its subrequests at 50."""
 
-_new_id: Final = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311 - they are unique, not secret
+_new_id: Final = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311 - unique, not secret
 
 log = logging.getLogger("propylon.engine")
 
 
 class SubrequestResponse(NamedTuple):
-    """What an endpoint has answered.
+    """The response of an endpoint.
 
     Attributes:
         status: 200 to 599.
         headers: its header section.
-        body: as much of it as was asked for.
-        whole: whether that is all of it.
+        body: up to the limit.
+        whole: whether the body is complete.
     """
 
     status: int
@@ -88,7 +87,7 @@ class SubrequestResponse(NamedTuple):
 
 
 class Subrequest(SubrequestClient):
-    """One request of the gateway's own. It is sent once."""
+    """One request of the gateway's own. It can be sent once."""
 
     __slots__ = ()
 
@@ -100,12 +99,12 @@ class Subrequest(SubrequestClient):
         *,
         parent: Exchange | None = None,
     ) -> None:
-        """Make a request, which is not sent yet.
+        """Make a subrequest, which is not sent yet.
 
         Args:
             path: canonical; the endpoint's base path is put in front.
-            parent: the exchange for which it is made, if any: it belongs to the same configuration, and the service is
-                told about the same client.
+            parent: the exchange for which it is made, if any: it has the same snapshot, and the same client in its
+                forwarding fields.
         """
         above = None if parent is None else parent.client
         depth = above.depth + 1 if isinstance(above, SubrequestClient) else 1
@@ -115,9 +114,9 @@ class Subrequest(SubrequestClient):
 
     @classmethod
     def of(cls, x: Exchange) -> Self:
-        """Return a copy of an exchange's request as it is now, policies' changes included; its body is not in it.
+        """Return a copy of an exchange's current request, with policies' changes, without its body.
 
-        It takes the same path to whichever service it is sent to, rewritten as the route of `x` says, and is sent once.
+        Its path is rewritten by the route of `x`, for any service; it is not retried.
         """
         own = cls(x.method, x.path, x.query, parent=x)
         copy, route, seen = own.exchange, x.route, x.changed_request
@@ -134,15 +133,15 @@ class Subrequest(SubrequestClient):
 
     @property
     def headers(self) -> Headers:
-        """The header section; what is set here is sent, Host included."""
+        """The header section to send, Host included."""
         return self.exchange.request.headers
 
     async def ask(self, service: Service, *, timeout: float, limit: int) -> SubrequestResponse:
-        """Send it to an endpoint of `service`, as the service's settings say, and read the answer.
+        """Send it to an endpoint of `service`, by the service's settings, and read the response.
 
         Args:
-            timeout: seconds for all of it, to the end of the body.
-            limit: bytes of the body that are read at the most; 0 if nobody wants it.
+            timeout: seconds for the whole subrequest, to the end of the body.
+            limit: most bytes of the body to read; 0 reads none.
 
         Raises:
             GatewayError: choose.*, connect.*, attempt.*, head.*, relay.*.
@@ -152,11 +151,11 @@ class Subrequest(SubrequestClient):
     async def ask_on(
         self, connection: Upstream, endpoint: Endpoint, *, timeout: float, limit: int
     ) -> SubrequestResponse:
-        """Send it on one connection, beside all balancing: nothing is counted, and nothing is tried twice.
+        """Send it on a given connection: without balancing, retries and counts.
 
         Args:
-            connection: open, and given up behind the answer.
-            endpoint: how requests to it are written.
+            connection: open; finished after the response.
+            endpoint: gives authority, Host and base path of the request.
             timeout, limit: as for `ask`.
 
         Raises:
@@ -164,19 +163,19 @@ class Subrequest(SubrequestClient):
         """
 
         async def once(x: Exchange) -> Attempt:
-            made = x.attempt = Attempt(x, None, endpoint)
-            made.upstream = connection
-            while not made.advance():
+            attempt = x.attempt = Attempt(x, None, endpoint)
+            attempt.upstream = connection
+            while not attempt.advance():
                 await x.pause()
-            return made
+            return attempt
 
         return await self._read(await self._begin(self._run(once), timeout), limit)
 
     async def open(self, service: Service, *, timeout: float | None) -> OpenResponse:
-        """Send it to an endpoint of `service`; return with the head of the answer. `close` it when done.
+        """Send it to an endpoint of `service`; return at the response's head. Call `close` when done.
 
         Args:
-            timeout: seconds for all of it, to the end of the body; `None` for none but the usual ones.
+            timeout: seconds for the whole subrequest, to the end of the body; `None` for only the usual timeouts.
 
         Raises:
             GatewayError: choose.*, connect.*, attempt.*, head.*.
@@ -185,16 +184,16 @@ class Subrequest(SubrequestClient):
         return await self._begin(self._run(ask), timeout)
 
     async def pass_route(self, *, timeout: float | None) -> OpenResponse:
-        """Send it through the router and the policies of its snapshot, as if a client had sent it.
+        """Send it through the router and the policies of its snapshot, like a client's request.
 
-        Failures are answers here, as a client gets them. `close` it when done.
+        Failures become error responses, as for a client. Call `close` when done.
 
         Args:
-            timeout: seconds for all of it, to the end of the body; `None` for none but the usual ones.
+            timeout: seconds for the whole subrequest, to the end of the body; `None` for only the usual timeouts.
 
         Raises:
-            GatewayError: attempt.total_timeout; relay.truncated if it ended without an answer; admit.loop for one that
-                was made for one, and so on, more than `MAX_DEPTH` times.
+            GatewayError: attempt.total_timeout; relay.truncated if it ended without a response; admit.loop for one
+                nested deeper than `MAX_DEPTH`.
         """
         if self.depth > MAX_DEPTH:
             raise GatewayError("admit.loop", log=f"{self!r} is made for itself")
@@ -205,17 +204,17 @@ class Subrequest(SubrequestClient):
         return await self._begin(forward(self.exchange), timeout)
 
     def close(self) -> None:
-        """Take nothing more of the answer. What has ended is left as it is."""
+        """Discard the rest of the response; does nothing after its end."""
         self.exchange.fail(GatewayError("relay.client_gone"))
 
-    async def _begin(self, way: Coroutine[None, None, None], timeout: float | None) -> OpenResponse:
+    async def _begin(self, coroutine: Coroutine[None, None, None], timeout: float | None) -> OpenResponse:
         x = self.exchange
         self._answer = asyncio.get_running_loop().create_future()
         x.started = monotonic()
         if timeout is not None:
-            x.set_timeouts(total=timeout)  # retries go by it; behind the head it counts no more
+            x.set_timeouts(total=timeout)  # bounds retries; the exchange drops it at the response's head
             x.defer(asyncio.get_running_loop().call_later(timeout, self._expire).cancel)
-        x.start(way)
+        x.start(coroutine)
         try:
             return await self._answer
         except BaseException:
@@ -237,17 +236,17 @@ class Subrequest(SubrequestClient):
             self.close()
         return SubrequestResponse(answer.status, answer.headers, b"".join(pieces), whole)
 
-    async def _run(self, way: Way) -> None:
-        """Carry the exchange: what `forward()` is for a request of a client, without router and policies."""
+    async def _run(self, send: Sender) -> None:
+        """Carry the exchange, in place of `forward()`: without router and policies."""
         x = self.exchange
         try:
-            upstream = (await way(x)).upstream
+            upstream = (await send(x)).upstream
             assert upstream is not None
             head, body = upstream.head, upstream.body
             assert head is not None
             x.status = head.status
             x.arm_relay(upstream)
-            self._tell(head.status, Headers(head.visible), body if isinstance(body, Body) else Body.of(body))
+            self._deliver(head.status, Headers(head.visible), body if isinstance(body, Body) else Body.of(body))
             while not upstream.complete:
                 if upstream.error is not None:
                     raise upstream.error

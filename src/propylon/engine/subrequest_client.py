@@ -1,4 +1,4 @@
-"""The client's side of a request of the gateway's own (`Client`): the answer of its exchange comes here."""
+"""The client's side of a subrequest (`Client`): it gets the response of the exchange."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class OpenResponse(NamedTuple):
-    """An answer whose body is still under way.
+    """A response whose body is under way.
 
     Attributes:
         status: 200 to 599.
         headers: its header section.
-        body: what follows; it may be read, or become the body of a `Response`. Whoever has it closes the subrequest.
+        body: to read, or to use as the body of a `Response`. The reader closes the subrequest.
     """
 
     status: int
@@ -34,11 +34,11 @@ class OpenResponse(NamedTuple):
 
 
 class SubrequestClient:
-    """Takes the answer of one exchange, and gives it to whoever waits.
+    """Takes the response of one exchange, and delivers it to the waiting Task.
 
     Attributes:
-        exchange: what is carried; body, route and path parameters may be set before it is sent.
-        depth: how many subrequests it is made for, one for the other, itself included.
+        exchange: of the subrequest; body, route and path parameters may be set before it is sent.
+        depth: the number of nested subrequests, itself included.
     """
 
     __slots__ = ("_answer", "_body", "_due", "_origin", "_timer", "depth", "exchange")
@@ -46,7 +46,7 @@ class SubrequestClient:
     exchange: Exchange
 
     def __init__(self, origin: Origin, depth: int) -> None:
-        """`origin`: what a service is told about a client."""
+        """`origin`: the client in the forwarding fields."""
         self._origin = origin
         self.depth = depth
         self._due = inf
@@ -54,15 +54,15 @@ class SubrequestClient:
         self._answer: asyncio.Future[OpenResponse] | None = None
         self._body: Body | None = None
 
-    def _tell(self, status: int, headers: Headers, body: Body) -> None:
-        """Let whoever waits for the answer have it."""
+    def _deliver(self, status: int, headers: Headers, body: Body) -> None:
+        """Deliver the response to the waiting Task."""
         self._body = body
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(OpenResponse(status, headers, body))
 
     @property
     def due(self) -> float:
-        """When the exchange has to be checked (`time.monotonic`)."""
+        """Time of the exchange's next check (`time.monotonic`)."""
         return self._due
 
     @due.setter
@@ -80,47 +80,52 @@ class SubrequestClient:
         self.exchange.check(monotonic())
 
     @property
+    def protocol(self) -> str:
+        """No protocol: there is no connection."""
+        return "internal"
+
+    @property
     def client_certificate(self) -> ClientCertificate | None:
         """There is no client."""
         return None
 
     def origin(self, x: Exchange) -> Origin:
-        """Tell what the service is told about a client."""
+        """Return the client in the forwarding fields."""
         return self._origin
 
     def send(self, head: Head, added: bytes, body: bytes) -> None:
-        """Take a whole response of `forward()`."""
-        self._tell(head.status, headers_of(head.block + added), Body.of(body))
+        """Deliver a whole response."""
+        self._deliver(head.status, headers_of(head.block + added), Body.of(body))
 
     def send_head(self, head: Head, added: bytes, length: int) -> None:
-        """Take the head of a response of `forward()`."""
-        self._tell(head.status, headers_of(head.block + added), Body(ResponseSource(self.exchange), length))
+        """Deliver the head of a response whose body follows."""
+        self._deliver(head.status, headers_of(head.block + added), Body(ResponseSource(self.exchange), length))
 
     def send_interim(self, head: Head) -> None:
-        """Nobody is told that the endpoint is still at it."""
+        """Ignore a 1xx response."""
 
     def write_body(self, data: bytes) -> None:
-        """Take a piece of the response's body."""
+        """Feed a piece of the response's body."""
         assert self._body is not None
         self._body.feed(data)
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Take the end of the response's body."""
+        """End the response's body."""
         assert self._body is not None
         self._body.end(trailers)
 
     def hold(self, owner: object) -> None:
-        """A body under way is held at its own source."""
+        """Hold a request body under way at its source."""
         if isinstance(self.exchange.body, Body):
             self.exchange.body.source.hold(owner)
 
     def release(self, owner: object) -> None:
-        """A body under way is released at its own source."""
+        """Release a request body under way at its source."""
         if isinstance(self.exchange.body, Body):
             self.exchange.body.source.release(owner)
 
     def switch(self, head: Head, added: bytes) -> None:
-        """It never asks for another protocol."""
+        """Never called: a subrequest is no WebSocket."""
 
     def abort(self) -> None:
         """Fail the response's body, unless it has ended."""
@@ -128,7 +133,7 @@ class SubrequestClient:
             self._body.fail(self.exchange.error or GatewayError("relay.truncated"))
 
     def exchange_done(self, x: Exchange) -> None:
-        """Let nobody wait any longer."""
+        """Fail the wait for a response, or the response's body, unless it has ended."""
         self.due = inf
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(x.error or GatewayError("relay.truncated"))
@@ -138,10 +143,10 @@ class SubrequestClient:
 
 
 class PastClient(SubrequestClient):
-    """Takes the place of a subrequest at its exchange when that is over.
+    """Replaces a subrequest as the client of its exchange when that is over.
 
-    They would hold each other, and the exchange its snapshot, until the garbage collector comes: policies that a reload
-    has removed would not be closed before.
+    Otherwise the two form a reference cycle, which keeps the snapshot until the garbage collector runs: policies that a
+    reload has removed would be closed no earlier.
     """
 
     __slots__ = ()
@@ -157,7 +162,7 @@ class PastClient(SubrequestClient):
 
 
 class ResponseSource:
-    """The source of what a subrequest gets of `forward()`: what feeds the exchange's response (`BodySource`)."""
+    """The source of a subrequest's response body: that of the exchange's response (`BodySource`)."""
 
     __slots__ = ("_exchange",)
 
@@ -165,14 +170,14 @@ class ResponseSource:
         self._exchange = x
 
     def hold(self, owner: object) -> None:
-        """Let no more of the response come."""
+        """Hold the response's source."""
         if (source := self._exchange.response_source) is not None:
             source.hold(owner)
 
     def release(self, owner: object) -> None:
-        """Let more of the response come."""
+        """Release the response's source."""
         if (source := self._exchange.response_source) is not None:
             source.release(owner)
 
     def body_wanted(self) -> None:
-        """Responses come unasked."""
+        """Do nothing: a response is fed without request."""

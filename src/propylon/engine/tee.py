@@ -1,4 +1,4 @@
-"""A copy of a request together with its body, which goes to its service meanwhile."""
+"""Copies a request with its body while the body is sent to its service."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class Tee:
-    """Keeps a body under way while it goes to its service: all of it, or nothing."""
+    """Keeps a copy of a body under way: all of it, or nothing."""
 
     __slots__ = ("_body", "_done", "_kept", "_room")
 
     def __init__(self, body: Body, limit: int, done: Callable[[bytes | None], None]) -> None:
-        """Begin to keep `body`.
+        """Start to copy `body`.
 
         Args:
-            limit: bytes that are kept at the most.
-            done: called once: with the body, or with `None` when it is too large or its end does not come.
+            limit: most bytes to keep.
+            done: called once: with the body, or with `None` if it is too large or incomplete.
         """
         self._body = body
         self._room = limit
@@ -34,22 +34,22 @@ class Tee:
         body.tap(self)
 
     def write_body(self, data: bytes) -> None:
-        """Take a piece."""
+        """Keep a piece."""
         self._room -= len(data)
         self._kept.append(data)
         if self._room < 0:
             self.cancel()
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Take the end; trailers go no further than the gateway."""
+        """Finish the copy; trailers are dropped."""
         self._finish(b"".join(self._kept))
 
     def fail_body(self, error: GatewayError) -> None:
-        """Keep nothing any more."""
+        """Drop the copy."""
         self._finish(None)
 
     def cancel(self) -> None:
-        """Keep nothing any more."""
+        """Drop the copy."""
         self._finish(None)
 
     def _finish(self, body: bytes | None) -> None:
@@ -61,12 +61,12 @@ class Tee:
 
 
 def copy_request(x: Exchange, limit: int, ready: Callable[[Subrequest | None], None]) -> None:
-    """Copy the request of an exchange with its body, whoever reads that.
+    """Copy the request of an exchange with its body.
 
     Args:
-        limit: bytes of a body that are copied at the most.
-        ready: called once, now or when the body has ended: with the copy, which is not sent yet, or with `None` when
-            the body is too large or its end does not come.
+        limit: most bytes of a body to copy.
+        ready: called once, now or at the end of the body: with the copy, which is not sent yet, or with `None` if the
+            body is too large or incomplete.
     """
     body = x.body
     if body is not None and _size(body) > limit:

@@ -1,7 +1,7 @@
-"""The deadlines of an exchange. They are numbers: one timer of the worker looks at them (`check`).
+"""The deadlines of an exchange. They are numbers, checked by one timer of the worker (`check`).
 
-The client's side has the moment of the next check, `due`. Whatever sets a deadline lowers it by `check_by`, and `check`
-raises it again to the nearest deadline that is left.
+The client's side keeps the time of the next check, `due`. Setting a deadline lowers it (`check_by`), and `check` raises
+it again to the nearest remaining deadline.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 
 class Timed(Stepped):
-    """The part of an exchange that is bounded in time. `Exchange` sets its attributes.
+    """The base of `Exchange` that has its deadlines. `Exchange` sets its attributes.
 
     Attributes:
-        client: where the request came from.
-        timeouts: how long its endpoint may take; replace it with `set_timeouts`.
+        client: the client's side.
+        timeouts: of its endpoint and its policies; replace them with `set_timeouts`.
         started: when the head of the request was read (`time.monotonic`).
-        ended: when it was over; `inf` before, and where no policy asks for its end.
-        deadline: when it fails with `expiry`, unless it is armed anew before.
-        total_deadline: when it fails whatever it does, before the head of a response is there.
-        lasting: what carries it for long: an event stream in plain text, or the tunnel behind a 101.
-        ending: how it is to be ended if it goes on for long, as the gateway stops.
+        ended: when it ended; `inf` before, and if no policy has an on_done hook.
+        deadline: when it fails with `expiry`, unless it is armed again before.
+        expiry: the code of the failure at `deadline`.
+        total_deadline: when it fails in any case, until the response's head has arrived.
+        lasting: the long-lived response: an event stream without content coding, or the tunnel after a 101.
+        ending: how a long-lived response is ended when the gateway stops.
+        policy_deadlines: of the async policies that run now.
     """
 
     __slots__ = (
@@ -51,18 +53,18 @@ class Timed(Stepped):
 
     @property
     def upstream(self) -> Upstream | None:
-        """What carries the attempt under way, if there is one."""
+        """The upstream of the current attempt, if there is one."""
         raise NotImplementedError
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the request's head was read, until the exchange was over."""
+        """Seconds from the request's head to the end of the exchange, or to now."""
         return (monotonic() if self.ended == inf else self.ended) - self.started
 
     def set_timeouts(self, **seconds: float | None) -> None:
-        """Change how long this exchange may take: any of the fields of `Timeouts`, in seconds.
+        """Change timeouts of this exchange: any of the fields of `Timeouts`, in seconds.
 
-        `idle` counts for event streams too, unless `event_stream` is set along.
+        `idle` applies to event streams too, unless `event_stream` is given as well.
         """
         if "idle" in seconds:
             seconds.setdefault("event_stream", seconds["idle"])
@@ -73,7 +75,7 @@ class Timed(Stepped):
             self.disarm()
 
     def arm(self, seconds: float | None, code: str) -> None:
-        """Let the exchange fail with `code` after `seconds`, unless it is armed anew before."""
+        """Set the deadline: fail with `code` after `seconds`, unless it is armed again before."""
         self.deadline = monotonic() + seconds if seconds is not None else inf
         self.expiry = code
         if self.total_deadline < self.deadline:
@@ -83,17 +85,17 @@ class Timed(Stepped):
             self.client.due = self.deadline
 
     def arm_relay(self, upstream: Upstream) -> None:
-        """Let the response's next bytes arrive in `timeouts.idle`, once the request is out and nobody holds them."""
+        """Set the deadline for the response's next bytes by `timeouts.idle`, if the request is sent and it is not held."""
         if upstream.request_sent and not upstream.complete and not upstream.held:
             seconds = self.timeouts.idle
             if upstream.head is not None and upstream.head.event_stream:
                 seconds = self.timeouts.event_stream
                 if seconds is None and self.deadline == inf:
-                    return  # the common case of events, of which there are many
+                    return  # the common case for event streams, called for each piece
             self.arm(seconds, "relay.idle_timeout")
 
     def arm_policy(self, owner: object) -> None:
-        """Let what `owner` stands for take at most `timeouts.policy`."""
+        """Set the deadline of the async policy that `owner` stands for, by `timeouts.policy`."""
         if self.timeouts.policy is not None:
             if self.policy_deadlines is None:
                 self.policy_deadlines = {}
@@ -101,38 +103,38 @@ class Timed(Stepped):
             self.check_by(deadline)
 
     def disarm_policy(self, owner: object) -> None:
-        """Learn that `owner` is done."""
+        """Remove the deadline of `owner`: it is done."""
         if self.policy_deadlines is not None:
             self.policy_deadlines.pop(owner, None)
 
     def disarm(self) -> None:
-        """Let no deadline end the exchange but that of its total time."""
+        """Remove the deadline; that of the total time stays."""
         self.deadline = self.total_deadline
         self.expiry = "attempt.total_timeout"
         self.check_by(self.deadline)
 
-    def last(self, lasting: Lasting) -> None:
-        """Let `lasting` carry the exchange from now on, for as long as it takes."""
+    def set_lasting(self, lasting: Lasting) -> None:
+        """Make `lasting` the long-lived response of the exchange."""
         self.lasting = lasting
         if self.ending is not None:
             lasting.end_by(self.ending)
 
     def end_by(self, ending: Ending) -> None:
-        """End what would go on for long, if the exchange is that or becomes it."""
+        """End a long-lived response by `ending`, now or once the exchange has one."""
         self.ending = ending
         if self.lasting is not None:
             self.lasting.end_by(ending)
 
     def check_by(self, when: float) -> None:
-        """Be checked at `when` (`time.monotonic`), or before: a check that comes too early does nothing."""
+        """Have the exchange checked at `when` (`time.monotonic`) or before: an early check does nothing."""
         if when < self.client.due:
             self.client.due = when
 
     def check(self, now: float) -> None:
-        """Fail if a deadline has passed; otherwise tell the client's side when to check again."""
+        """Fail if a deadline has passed; otherwise set the time of the next check."""
         if self.deadline <= now:
             if self.expiry == "attempt.stalled" and self.upstream is not None and self.upstream.progressed():
-                self.arm(self.timeouts.idle, "attempt.stalled")  # slow, but it moves
+                self.arm(self.timeouts.idle, "attempt.stalled")  # slow, but it reads
             else:
                 self.deadline = inf
                 self.fail(GatewayError(self.expiry))

@@ -1,4 +1,4 @@
-"""How long an exchange may take, and how one that goes on for long is ended."""
+"""Timeouts of an exchange, and the Protocol of long-lived responses."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """How long an exchange waits for its endpoint, in seconds; `None` waits for ever.
+    """Timeouts of an exchange in seconds; `None` for none.
 
     Attributes:
         connect: to connect, TLS included.
         response: from the request's last byte to the response's head.
         idle: between two reads or writes of a body.
-        event_stream: the same of an event stream, which may rest for long.
-        total: for the exchange as a whole, up to the response's head.
+        event_stream: between two reads of an event stream, which may be idle for long.
+        total: from the request to the response's head, over all attempts.
         policy: for one async policy in one phase.
     """
 
@@ -32,11 +32,11 @@ class Timeouts:
 
 
 class Ending(NamedTuple):
-    """How a gateway that stops ends what would go on for long.
+    """How long-lived responses are ended when the gateway stops.
 
     Attributes:
-        when: the moment (`time.monotonic`) from which on an event stream ends behind its next event.
-        close: what both sides of a WebSocket are told then.
+        when: time (`time.monotonic`) from which an event stream ends after its next event.
+        close: the Close frame for both sides of a WebSocket at that time.
     """
 
     when: float
@@ -44,10 +44,10 @@ class Ending(NamedTuple):
 
 
 class Lasting(Protocol):
-    """What carries an exchange for long: an event stream, or the tunnel behind a 101.
+    """A long-lived response: an event stream, or the tunnel after a 101.
 
     Attributes:
-        deadline: when `check` has something to do (`time.monotonic`); whoever lowers it tells `Exchange.check_by`.
+        deadline: when `check` must be called (`time.monotonic`); lowering it requires `Exchange.check_by`.
     """
 
     deadline: float
@@ -60,13 +60,13 @@ class Lasting(Protocol):
         """Act on deadlines that have passed."""
 
     def end_by(self, ending: Ending) -> None:
-        """End in good order from a moment on, unless it ends before."""
+        """End gracefully, by `ending` or earlier."""
 
     def abort(self) -> None:
-        """The client's connection is cut: cut what else there is."""
+        """Close the other connections at once: the client's is closed."""
 
-    def tell(self, error: GatewayError) -> bool:
-        """Say to the client why it ends, and end; `False` if that cannot be said."""
+    def send_error(self, error: GatewayError) -> bool:
+        """Send the client the failure, and end; return `False` if that is not possible."""
 
     def comment(self) -> bool:
-        """Send what a client ignores, to see whether it is there; `False` if that is not possible now."""
+        """Send bytes that a client ignores, to probe the connection; return `False` if that is not possible now."""

@@ -1,7 +1,7 @@
-"""A body on its way through policies: chunk hooks between a source and a sink.
+"""Chunk hooks of policies, between the source of a body and its sink.
 
-A hook gets each piece and returns what goes on instead. After the last piece it is called once more with `b""`, and
-what it returns then is the end of the body. An async hook makes the pieces behind it wait in order.
+A hook gets each piece and returns its replacement. After the last piece it is called once more with `b""`, and returns
+the end of the body. During an async hook the following pieces wait in order.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Transform:
-    """The sink of a body, and the source of what the hooks make of it.
+    """The sink of a body, which passes the pieces through hooks to another sink.
 
     Attributes:
         ended: the end has been passed on.
 
-    Work is a list of `(hook number, piece, last)`: what a hook returns is put back in front for the next one.
+    Work is a queue of `(hook number, piece, last)`: a hook's result is put in front for the next hook.
     """
 
     def __init__(self, x: Exchange, hooks: tuple[NamedHook, ...], source: BodySource, sink: BodySink) -> None:
@@ -39,25 +39,25 @@ class Transform:
         self.ended = False
 
     def write_body(self, data: bytes) -> None:
-        """Take a piece."""
+        """Pass a piece through the hooks."""
         self._work.append((0, data, False))
-        self._go_on()
+        self._process()
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Take the end. Trailers are dropped: they described another body."""
+        """Pass the end through the hooks. Trailers are dropped: they belong to the unchanged body."""
         self._work.append((0, b"", True))
-        self._go_on()
+        self._process()
 
     def cancel(self) -> None:
-        """End an async hook with its exchange."""
+        """Cancel an async hook, at the end of the exchange."""
         self._work.clear()
         self._exchange.disarm_policy(self)
         if self._task is not None:
             self._task.cancel()
 
-    def _go_on(self) -> None:
+    def _process(self) -> None:
         if self._task is not None:
-            return  # the source is held: at most what it had read already comes in here
+            return  # the source is held: only data that it had read before arrives
         while self._work and self._task is None:
             number, data, last = self._work.popleft()
             if number < len(self._hooks):
@@ -94,12 +94,12 @@ class Transform:
             self._fail(self._hooks[number][1], error)
             return
         self._take(number, task.result(), last)
-        self._go_on()
+        self._process()
         if self._task is None:
             self._source.release(self)
 
     def _take(self, number: int, data: object, last: bool) -> None:
-        """Put what a hook returned in front, for the next hook."""
+        """Put a hook's result in front, for the next hook."""
         if not isinstance(data, bytes):
             name = self._hooks[number][1]
             self._fail(name, TypeError(f"policy {name} returned {data!r} for a piece of a body: it returns bytes"))

@@ -16,25 +16,25 @@ UNTIL_CLOSE: Final = -2  # of responses only: a request without a length has no 
 
 
 class Sink(Protocol):
-    """What takes the payload."""
+    """Receiver of the payload."""
 
     def feed(self, data: bytes) -> None:
-        """Take a piece."""
+        """Accept a piece."""
 
 
 class BodyReader:
-    """Takes the bytes behind a head and tells the body from what follows it.
+    """Separate the body from the bytes of the next message.
 
     Attributes:
         done: the body is complete.
-        rest: what followed the body; it belongs to the next message, if there may be one.
+        rest: bytes after the body; they belong to the next message, if one is allowed.
         trailers: the trailer fields, once the body is complete.
     """
 
     __slots__ = ("_decoder", "_left", "_length", "done", "rest", "trailers")
 
     def __init__(self, length: int, code: str) -> None:
-        """`length` in bytes, `CHUNKED` or `UNTIL_CLOSE`; `code` is what a malformed chunk is refused with."""
+        """`length`: bytes, `CHUNKED` or `UNTIL_CLOSE`; `code`: error code for a malformed chunk."""
         self._decoder = ChunkedDecoder(code) if length == CHUNKED else None
         self._length = self._left = length
         self.done = not length
@@ -43,7 +43,7 @@ class BodyReader:
 
     @property
     def left(self) -> int:
-        """Bytes to come; negative if that is not known."""
+        """Bytes still to arrive; negative if unknown."""
         return self._left
 
     @property
@@ -54,12 +54,12 @@ class BodyReader:
         return self._length - self._left
 
     def feed(self, data: bytes) -> Sequence[bytes]:
-        """Take what arrived and return the payload in it. Raises `Refusal`."""
+        """Parse received bytes and return the payload in them. Raises `Refusal`."""
         decoder = self._decoder
         if decoder is not None:
             pieces = decoder.feed(data)
             if decoder.done:
-                self._decoded(decoder)
+                self._finish_chunked(decoder)
             return pieces
         if self._length < 0 or len(data) < self._left:
             self._left -= len(data)
@@ -70,9 +70,9 @@ class BodyReader:
         return (data,) if data else ()
 
     def pour(self, data: bytes, sink: Sink) -> None:
-        """Take what arrived and feed the payload in it to `sink`. Raises `Refusal`.
+        """Parse received bytes and feed the payload to `sink`. Raises `Refusal`.
 
-        A piece of a counted body, which is most of what is ever read, makes no sequence of pieces here.
+        For a body with a Content-Length, the common case, no sequence of pieces is allocated.
         """
         left = self._left - len(data)
         if left >= 0:
@@ -86,13 +86,13 @@ class BodyReader:
             for piece in decoder.feed(data):
                 sink.feed(piece)
             if decoder.done:
-                self._decoded(decoder)
+                self._finish_chunked(decoder)
 
     def close(self) -> bool:
-        """Take the end of the connection, and return whether the body is complete."""
+        """Handle the end of the connection; return whether the body is complete."""
         if self._length == UNTIL_CLOSE:
             self.done = True
         return self.done
 
-    def _decoded(self, decoder: ChunkedDecoder) -> None:
+    def _finish_chunked(self, decoder: ChunkedDecoder) -> None:
         self.done, self.rest, self.trailers = True, decoder.rest, decoder.trailers

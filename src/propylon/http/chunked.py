@@ -1,6 +1,6 @@
 """The chunked transfer coding, both ways (RFC 9112 7.1).
 
-Every deviation is refused: this is where two parsers most often disagree. CRLF ends each line, sizes are hex digits
+Every deviation is refused: parser differentials here cause request smuggling. CRLF ends each line, sizes are hex digits
 only, extensions are checked, counted and dropped, trailers are counted and kept apart from the headers.
 """
 
@@ -15,13 +15,13 @@ from propylon.http.refusal import Refusal
 if TYPE_CHECKING:
     from propylon.http.headers import Pair
 
-MAX_SIZE_DIGITS = 16  # 2**64 - 1; no endpoint means a longer number honestly
+MAX_SIZE_DIGITS = 16  # 2**64 - 1
 MAX_LINE_BYTES = 1024  # size and extensions of one chunk
-MAX_EXTENSION_BYTES = 4096  # extensions of one message: nobody uses them, floods have (CVE-2023-39326)
+MAX_EXTENSION_BYTES = 4096  # extensions of one message: unused in practice, except by floods (CVE-2023-39326)
 MAX_TRAILER_BYTES = 8192
 MAX_TRAILER_FIELDS = 32
 
-# chunk-ext (RFC 9112 7.1.1): tokens, or quoted strings, and nothing that another parser could take for a line's end.
+# chunk-ext (RFC 9112 7.1.1): tokens or quoted strings, without bytes that another parser could take as a line end.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
@@ -30,21 +30,21 @@ _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\
 LAST_CHUNK = b"0\r\n\r\n"
 _LF = 10
 _SIZES = {form % size: size for size in range(1, 4096) for form in (b"%x", b"%X")}
-"""The sizes that are written in up to three digits, without zeros in front."""
+"""Sizes of up to three hex digits, without leading zeros."""
 
 
-# What a decoder reads. Numbers, as CPython 3.11 calls a function for each member of an Enum that is looked at.
-_READ_SIZE, _READ_DATA, _READ_DATA_END, _READ_TRAILER, _READ_ALL = range(5)
+# Decoder states. Integers, since CPython 3.11 makes a function call for each access to an Enum member.
+_READ_SIZE, _READ_DATA, _READ_DATA_END, _READ_TRAILER, _COMPLETE = range(5)
 
 
 class ChunkedDecoder:
-    """Decodes one body, fed in pieces of any size.
+    """Decoder of one body, fed in pieces of any size.
 
     Attributes:
         done: the last chunk and the trailer section have been read.
-        rest: what followed the body; it belongs to the next message.
+        rest: bytes after the body; they belong to the next message.
         size: payload bytes so far.
-        trailers: the trailer fields, for whoever asked for them.
+        trailers: the trailer fields.
     """
 
     __slots__ = (
@@ -52,7 +52,7 @@ class ChunkedDecoder:
     )  # fmt: skip
 
     def __init__(self, code: str) -> None:
-        """`code` is what a `Refusal` is raised with: read.bad_chunk for a client, relay.bad_chunk for an endpoint."""
+        """`code`: code of each `Refusal`: read.bad_chunk for a client, relay.bad_chunk for an endpoint."""
         self.code = code
         self.done = False
         self.rest = b""
@@ -65,8 +65,8 @@ class ChunkedDecoder:
         self._trailer_bytes = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take what arrived and return the payload in it. Raises `Refusal` at the first wrong byte."""
-        # The common case of a stream: one chunk, as it was flushed, and nothing else.
+        """Decode received bytes and return the payload. Raises `Refusal` at the first invalid byte."""
+        # Fast path for streams: the data is exactly one chunk.
         if self._state == _READ_SIZE and not self._buffer:
             line = data[:4].partition(b"\r")[0]
             start = len(line) + 2
@@ -108,7 +108,7 @@ class ChunkedDecoder:
         return payload
 
     def _line_end(self, data: bytes, start: int) -> int:
-        """Find the CRLF that ends the line at `start`; -1 if it has not arrived."""
+        """Return the position of the CRLF that ends the line at `start`; -1 if it has not arrived."""
         limit = MAX_LINE_BYTES if self._state == _READ_SIZE else MAX_TRAILER_BYTES
         end = data.find(b"\r\n", start, start + limit + 2)
         line = data[start : end if end >= 0 else min(len(data), start + limit + 2)]
@@ -137,7 +137,7 @@ class ChunkedDecoder:
 
     def _trailer(self, line: bytes) -> None:
         if not line:
-            self._state = _READ_ALL
+            self._state = _COMPLETE
             self.done = True
             return
         self._trailer_bytes += len(line)
@@ -159,7 +159,7 @@ _NEVER_TRAILERS = (
 
 
 def last_chunk(trailers: list[Pair]) -> bytes:
-    """Write the last chunk with the trailer fields that may be one (RFC 9110 6.5.1)."""
+    """Return the last chunk with those fields that are allowed as trailers (RFC 9110 6.5.1)."""
     kept = [
         b"%b: %b\r\n" % pair
         for pair in trailers

@@ -1,7 +1,7 @@
-"""Cookies of a request, and the line that sets one (RFC 6265 4.1, 4.2, 5.4).
+"""Cookies of a request, and the syntax of Set-Cookie (RFC 6265 4.1, 4.2, 5.4).
 
-Rules of this file: names are compared byte for byte; of several cookies of one name the first counts, which is the one
-with the longest path (RFC 6265 5.4, step 2). Values are returned as they came, quotes included.
+Rules of this file: names are compared byte for byte; of several cookies with one name the first is used, the one
+with the longest path (RFC 6265 5.4, step 2). Values are returned unchanged, quotes included.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COOKIE_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token (RFC 9110 5.6.2)."""
 
 COOKIE_PATH: Final = re.compile(r"/[\x21-\x3a\x3c-\x7e]*")
-"""An absolute path without what would end it: ';', controls, spaces (RFC 6265 4.1.1, `path-value`)."""
+"""An absolute path without ';', control characters and spaces (RFC 6265 4.1.1, `path-value`)."""
 
 
 def cookie(fields: Iterable[bytes], name: bytes) -> bytes | None:

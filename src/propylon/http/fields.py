@@ -1,7 +1,7 @@
-"""Splitting and classifying header sections (RFC 9112 5, RFC 9110 5 and 7.6.1), the same for both directions.
+"""Parsing and classification of header sections (RFC 9112 5, RFC 9110 5 and 7.6.1), for requests and responses.
 
-Rules of this file: bytes in, bytes out; a section is checked whole before any field of it is believed; what is
-ambiguous is refused (`Refusal`), never guessed.
+Rules of this file: bytes in, bytes out; a whole section is checked before any field of it is used; what is
+ambiguous is refused (`Refusal`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from propylon.http.memo import Memo
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FOLDED = bytes.maketrans(b"_.", b"--")
-# What no field line holds besides its CRLF: every control character but HTAB (RFC 9110 5.5).
+# Bytes that a field line must not contain: every control character but HTAB (RFC 9110 5.5).
 _FORBIDDEN = bytes(byte for byte in range(32) if byte != 9) + b"\x7f"
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
 _MAX_LENGTH = 2**63 - 1
@@ -30,7 +30,7 @@ CONNECTION_BOUND = frozenset(
         b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info",
     )
 )  # fmt: skip
-"""Fields that end at this hop (RFC 9110 7.6.1, RFC 9113 3.2.1): never forwarded as they came."""
+"""Hop-by-hop fields (RFC 9110 7.6.1, RFC 9113 3.2.1): never forwarded unchanged."""
 
 _NEVER_NOMINATED = (
     b"host", b"authorization", b"cookie", b"set-cookie", b"cache-control", b"content-", b"forwarded", b"x-forwarded-",
@@ -39,12 +39,12 @@ _NEVER_NOMINATED = (
 
 
 class FieldName:
-    """A field's name, checked and classified once: there are few names, and they come with every message.
+    """A field name, checked and classified once: few distinct names recur in every message.
 
     Attributes:
-        text: as the peer wrote it.
+        text: as received.
         key: in lower case.
-        special: the gateway itself has something to do with it.
+        special: the gateway itself evaluates the field.
         alias: it has `_` or `.`, which CGI-like services confuse with `-`.
     """
 
@@ -55,7 +55,7 @@ class FieldName:
             raise Refusal(code, "a header name is no token (RFC 9110 5.1)")
         self.text = text
         self.key = text.lower()
-        # A service that speaks CGI reads `X_User` as `X-User`, so neither spelling gets past (CVE-2026-54763).
+        # A CGI service reads `X_User` as `X-User`, so both spellings are filtered (CVE-2026-54763).
         self.special = self.key.translate(_FOLDED) in special
         self.alias = b"_" in text or b"." in text
 
@@ -64,26 +64,26 @@ def split_fields(block: bytes, names: Memo[bytes, FieldName], code: str) -> list
     """Split a header section, each line with its CRLF, into names and values without the white space around them.
 
     Args:
-        names: turns the bytes before a colon into a `FieldName`, or raises `Refusal`.
-        code: what a `Refusal` is raised with.
+        names: maps the bytes before a colon to a `FieldName`, or raises `Refusal`.
+        code: code of each `Refusal`.
     """
     lines = block.split(b"\r\n")
     if lines.pop() or len(block.translate(None, _FORBIDDEN)) != len(block) - 2 * len(lines):
-        raise Refusal(code, _what_is_wrong(block))
+        raise Refusal(code, _describe_error(block))
     fields = []
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon:
-            raise Refusal(code, _what_is_wrong(block))
+            raise Refusal(code, _describe_error(block))
         try:
             fields.append((names[name], value.strip(b" \t")))
         except Refusal:
-            raise Refusal(code, _what_is_wrong(block)) from None
+            raise Refusal(code, _describe_error(block)) from None
     return fields
 
 
 def check_fields(pairs: Iterable[Pair], names: Memo[bytes, FieldName], code: str) -> list[tuple[FieldName, bytes]]:
-    """Check fields that came as pairs, by the rules of `split_fields`."""
+    """Check fields given as pairs, by the rules of `split_fields`."""
     fields = []
     for name, value in pairs:
         if len(value.translate(None, _FORBIDDEN)) != len(value):
@@ -92,8 +92,8 @@ def check_fields(pairs: Iterable[Pair], names: Memo[bytes, FieldName], code: str
     return fields
 
 
-def _what_is_wrong(block: bytes) -> str:
-    """Say which line broke which rule."""
+def _describe_error(block: bytes) -> str:
+    """Describe which line broke which rule."""
     for number, line in enumerate(block.split(b"\r\n"), 1):
         name, colon, value = line.partition(b":")
         if line[:1] in (b" ", b"\t"):
@@ -115,17 +115,17 @@ _TOKEN_BYTES = bytes(byte for byte in range(256) if _TOKEN.fullmatch(bytes([byte
 
 
 def content_length(value: bytes, code: str) -> int:
-    """Read a Content-Length value strictly: digits, no sign, no list, no leading zero (RFC 9110 8.6)."""
+    """Parse a Content-Length value strictly: digits, no sign, no list, no leading zero (RFC 9110 8.6)."""
     if not _LENGTH.fullmatch(value) or int(value) > _MAX_LENGTH:
         raise Refusal(code, "Content-Length is not one plain decimal number (RFC 9110 8.6)")
     return int(value)
 
 
 def is_chunked(value: bytes, code: str, unknown: str) -> bool:
-    """Read a Transfer-Encoding value; only `chunked` alone is understood (RFC 9112 6.1).
+    """Parse a Transfer-Encoding value; only `chunked` alone is supported (RFC 9112 6.1).
 
     Args:
-        code: what is raised for a malformed value, `unknown`: for a coding this gateway does not implement.
+        code: error code for a malformed value; `unknown`: for a coding that is not implemented.
     """
     if value.lower() == b"chunked":
         return True
@@ -135,16 +135,16 @@ def is_chunked(value: bytes, code: str, unknown: str) -> bool:
 
 
 def tokens(value: bytes) -> list[bytes]:
-    """Split a comma-separated list into lower-case elements, empty ones left out (RFC 9110 5.6.1)."""
+    """Split a comma-separated list into lower-case elements without the empty ones (RFC 9110 5.6.1)."""
     return [token for part in value.split(b",") if (token := part.strip(b" \t").lower())]
 
 
 class ConnectionOptions:
-    """What a Connection field says (RFC 9110 7.6.1).
+    """The options of a Connection field (RFC 9110 7.6.1).
 
     Attributes:
-        nominated: names of fields that end at this hop, besides those that always do. Fields that carry identity,
-            framing or routing stay whatever a peer says, or anybody could delete them.
+        nominated: names of further hop-by-hop fields. Fields that carry identity, framing or routing are not accepted
+            here, so that a peer cannot remove them.
     """
 
     __slots__ = ("close", "keep_alive", "nominated", "upgrade")
@@ -159,11 +159,11 @@ class ConnectionOptions:
 
 
 OPTIONS: Memo[bytes, ConnectionOptions] = Memo(ConnectionOptions)
-"""`OPTIONS[value]` is what the Connection field `value` says; several fields are joined with commas."""
+"""`OPTIONS[value]` are the options of the Connection field `value`; several fields are joined with commas."""
 
 
 def render(pairs: Iterable[Pair]) -> bytes:
-    """Write fields as lines, each with its CRLF."""
+    """Render fields as lines, each with its CRLF."""
     parts: list[bytes] = []
     for name, value in pairs:
         parts += (name, b": ", value, b"\r\n")

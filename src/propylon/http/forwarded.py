@@ -1,15 +1,14 @@
-"""Who the client is, and what a service is told about it: X-Forwarded-*, Forwarded (RFC 7239), Via (RFC 9110, 7.6.3).
+"""The client's identity and the forwarding fields: X-Forwarded-*, Forwarded (RFC 7239), Via (RFC 9110, 7.6.3).
 
 Rules of the file:
 
-- What an untrusted hop said about itself is dropped, wherever it stands in a chain. Chains are read from the
-  right, the end our own peer wrote, and reading stops behind the first hop that is not a trusted proxy, and
-  before the first entry that is not an address. Services get the part that was read, so that even one which
-  believes the leftmost entry believes nothing a client made up.
-- X-Forwarded-For wins. `Forwarded` is read only where there is no X-Forwarded-For: most proxies write the
-  first and pass the second through as the client sent it.
-- Addresses come out in one canonical form, since limits, logs and access rules compare them as bytes.
-- Via is no claim of identity but the trace that loops are found by, so its chain is kept whoever sent it.
+- Claims of an untrusted hop are dropped, wherever they stand in a chain. Chains are read from the right, the end that
+  the peer wrote, up to the first hop that is not a trusted proxy, or to the first entry that is not an address.
+  Services get the part that was read, so even a service that trusts the leftmost entry sees no forged address.
+- X-Forwarded-For has precedence. `Forwarded` is read only without X-Forwarded-For: most proxies write the first and
+  pass the second through unchanged.
+- Addresses have one canonical form, since limits, logs and access rules compare them as bytes.
+- Via makes no claim of identity and serves loop detection, so its chain is kept from any sender.
 """
 
 import ipaddress
@@ -20,27 +19,27 @@ from typing import Final
 from propylon.http.host import HostError, parse_host
 
 _RESTATED: Final = (
-    # Written anew for each request from what the gateway itself knows.
+    # Rewritten by the gateway for each request.
     b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto",
 )  # fmt: skip
 _IDENTITY: Final = (
-    # Other spellings of "the client is"; frameworks behind a gateway believe one or the other.
+    # Other names for the client's address; frameworks behind a gateway trust one or the other.
     b"client-ip", b"forwarded-for", b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"x-forwarded",
     b"x-forwarded-by", b"x-originating-ip", b"x-original-for", b"x-real-ip", b"x-remote-addr", b"x-remote-ip",
 )  # fmt: skip
 _SCHEME_AND_HOST: Final = (
-    # Other spellings of "it came by https" and "it was for this host": poisoned links, wrong redirects.
+    # Other names for scheme and host: a forged one causes poisoned links and wrong redirects.
     b"front-end-https", b"x-forwarded-protocol", b"x-forwarded-scheme", b"x-forwarded-server", b"x-forwarded-ssl",
     b"x-host", b"x-original-host", b"x-original-proto", b"x-url-scheme",
 )  # fmt: skip
 _PATH_AND_METHOD: Final = (
-    # A service that obeys one of these handles another request than the one the gateway has checked.
+    # A service that honours one of these handles another request than the one that the gateway has checked.
     b"x-forwarded-method", b"x-forwarded-path", b"x-forwarded-prefix", b"x-forwarded-uri", b"x-http-method",
     b"x-http-method-override", b"x-method-override", b"x-original-method", b"x-original-uri", b"x-original-url",
     b"x-rewrite-url",
 )  # fmt: skip
 _CLIENT_CERTIFICATE: Final = (
-    # "The client has proved to be": what this gateway writes itself, RFC 9440, and what other proxies write.
+    # Client certificates: the fields of this gateway, of RFC 9440, and of other proxies.
     b"client-cert", b"client-cert-chain", b"ssl-client-cert", b"ssl-client-verify", b"x-client-cert",
     b"x-client-cert-fingerprint", b"x-client-cert-san", b"x-client-cert-serial", b"x-client-cert-subject",
     b"x-client-cert-verify", b"x-client-verify", b"x-forwarded-client-cert", b"x-forwarded-tls-client-cert",
@@ -48,7 +47,7 @@ _CLIENT_CERTIFICATE: Final = (
     b"x-ssl-client-s-dn", b"x-ssl-client-serial", b"x-ssl-client-verify",
 )  # fmt: skip
 _ENVIRONMENT: Final = (
-    # CGI turns it into HTTP_PROXY, which HTTP clients inside the service obey (httpoxy).
+    # CGI turns it into HTTP_PROXY, which HTTP clients inside the service use (httpoxy).
     b"proxy",
 )  # fmt: skip
 
@@ -57,22 +56,22 @@ GATEWAY_OWNED: Final[frozenset[bytes]] = frozenset(
 )
 """Lower-case names to drop from every request before `Origin.block` is added.
 
-Where underscores in names are let through, look the name up with `_` replaced by `-`: WSGI and CGI cannot tell
-them apart.
+Where underscores in names are allowed, look the name up with `_` replaced by `-`: WSGI and CGI do not distinguish
+them.
 """
 
 UNIX_PEER: Final = b"unix"
 """The peer of a connection over a Unix socket; it is trusted if `unix` is listed among the trusted proxies."""
 
 MAX_HOPS: Final = 32
-"""Entries of a chain that are read. nginx and Envoy have no bound but the header limits; real chains have under ten."""
-MAX_REMEMBERED: Final = 4096
-"""Entries a `TrustedProxies` remembers; it forgets all of them when full, so that peers cannot make it grow."""
+"""Entries of a chain that are read. nginx and Envoy are bound by header limits only; real chains have under ten."""
+MAX_CACHED: Final = 4096
+"""Entries in the cache of a `TrustedProxies`; it is cleared when full, so that peers cannot make it grow."""
 
 _PORT: Final = re.compile(rb"[1-9][0-9]{0,4}")
 _NODE: Final = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# One pair of RFC 7239, section 4, with what ends it. Linear: no two alternatives start with the same byte.
+# One pair of RFC 7239, section 4, with its delimiter. Linear: no two alternatives start with the same byte.
 _PAIR: Final = re.compile(
     rb"[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)="
     rb'(?:([!#$%&\'*+.^_`|~0-9A-Za-z-]+)|"((?:[^"\\]|\\[\t -~\x80-\xff])*)"))?[ \t]*(;|,|\Z)'
@@ -93,7 +92,7 @@ class Hop:
 
 
 class TrustedProxies:
-    """The networks whose word about the client is taken. `cidrs`: addresses, networks, or the word `unix`.
+    """The networks of trusted proxies. `cidrs`: addresses, networks, or the word `unix`.
 
     Raises ValueError for an entry that is none of these, or a network with host bits set.
     """
@@ -106,15 +105,15 @@ class TrustedProxies:
         self._hops: dict[bytes, Hop | None] = {}
 
     def contains(self, ip: bytes) -> bool:
-        """Tell whether the peer or entry `ip` is a trusted proxy; False for what is not an address."""
+        """Return whether the peer or entry `ip` is a trusted proxy; False if it is not an address."""
         hop = self.hop(ip)
         return hop is not None and hop.trusted
 
     def hop(self, entry: bytes) -> Hop | None:
-        """Read one entry of a chain: address, address:port, [IPv6]:port. None for anything else."""
+        """Parse one entry of a chain: address, address:port, [IPv6]:port. None for anything else."""
         if entry in self._hops:
             return self._hops[entry]
-        if len(self._hops) >= MAX_REMEMBERED:
+        if len(self._hops) >= MAX_CACHED:
             self._hops.clear()
         hop = self._hops[entry] = self._read(entry)
         return hop
@@ -130,7 +129,7 @@ class TrustedProxies:
 
 
 class ForwardingRules:
-    """Which headers services get. `via`: the gateway's pseudonym, or None to leave Via as it came."""
+    """Which forwarding fields services get. `via`: the gateway's pseudonym, or None to leave Via unchanged."""
 
     __slots__ = ("standard", "trusted", "via", "x_forwarded")
 
@@ -144,7 +143,7 @@ class ForwardingRules:
 
 
 class Origin:
-    """Where a request came from, as the gateway believes it, and the header lines that say so to a service.
+    """The verified origin of a request, and the forwarding fields for the service.
 
     `client`: canonical address, or b"unix". `block`: whole lines, each with its CRLF; empty if nothing is sent.
     """
@@ -159,7 +158,7 @@ class Origin:
 
 
 class _Chain:
-    """What trusted hops said: client first, our peer last; scheme and host of the client's element, if any."""
+    """The trusted part of a chain: client first, peer last; scheme and host of the client's element, if any."""
 
     __slots__ = ("addresses", "host", "scheme")
 
@@ -170,7 +169,7 @@ class _Chain:
 
 
 class _Element:
-    """The pairs of one forwarded-element that are of use here (RFC 7239, section 4)."""
+    """The pairs of one forwarded-element that the gateway uses (RFC 7239, section 4)."""
 
     __slots__ = ("host", "node", "proto")
 
@@ -183,8 +182,8 @@ class _Element:
 def direct_origin(rules: ForwardingRules, peer: bytes, scheme: bytes, host: bytes, port: bytes) -> Origin:
     """Return the origin of a request whose peer is not a trusted proxy and which has no Via header.
 
-    It depends on the arguments only, so a connection may keep it for as long as they are the same. `host`: the
-    canonical authority, with port if it had one, or b"" if there was none; `port`: decimal, of the listener.
+    It depends on the arguments only, so a connection may cache it. `host`: the canonical authority, with port if it
+    had one, or b"" if there was none; `port`: decimal, of the listener.
     """
     client = _canonical(peer, rules.trusted)
     return Origin(client, scheme, host, _block(rules, [client], scheme, host, port) + _via(rules.via, []))
@@ -193,37 +192,37 @@ def direct_origin(rules: ForwardingRules, peer: bytes, scheme: bytes, host: byte
 def origin(
     rules: ForwardingRules, peer: bytes, scheme: bytes, host: bytes, port: bytes, fields: Callable[[bytes], list[bytes]]
 ) -> Origin:
-    """Return the origin of any request. `fields(name)` gives the values of a header, one item a line, in order."""
+    """Return the origin of any request. `fields(name)` returns the values of a field, one item a line, in order."""
     via = fields(b"via")
     if not rules.trusted.contains(peer):
         client = _canonical(peer, rules.trusted)
         return Origin(client, scheme, host, _block(rules, [client], scheme, host, port) + _via(rules.via, via))
     chain = _chain(peer, fields(b"x-forwarded-for"), fields(b"forwarded"), rules.trusted)
-    told_scheme = _SCHEMES.get(_last(fields(b"x-forwarded-proto")).lower(), chain.scheme)
-    told_host = _known_host(_last(fields(b"x-forwarded-host"))) or chain.host
-    told_port = _last(fields(b"x-forwarded-port"))
-    out_scheme = told_scheme or scheme
-    out_host = told_host or host
-    if not _is_port(told_port):
-        # Our own port says nothing about the front door once a proxy has told us about that door.
-        told_port = port if told_scheme is None and told_host is None else _port_of(out_host, out_scheme)
-    block = _block(rules, chain.addresses, out_scheme, out_host, told_port)
+    forwarded_scheme = _SCHEMES.get(_last(fields(b"x-forwarded-proto")).lower(), chain.scheme)
+    forwarded_host = _valid_host(_last(fields(b"x-forwarded-host"))) or chain.host
+    forwarded_port = _last(fields(b"x-forwarded-port"))
+    out_scheme = forwarded_scheme or scheme
+    out_host = forwarded_host or host
+    if not _is_port(forwarded_port):
+        # The listener's own port is not the public one if a proxy has sent scheme or host.
+        forwarded_port = port if forwarded_scheme is None and forwarded_host is None else _port_of(out_host, out_scheme)
+    block = _block(rules, chain.addresses, out_scheme, out_host, forwarded_port)
     return Origin(chain.addresses[0], out_scheme, out_host, block + _via(rules.via, via))
 
 
 def via_loops(values: Sequence[bytes], name: bytes) -> bool:
-    """Tell whether a request has passed the gateway `name` before: its pseudonym stands in a Via member.
+    """Return whether a request has passed the gateway `name` before: its pseudonym is in a Via member.
 
-    A comma inside a comment may make a member of its own; a client can so only have its own request refused.
+    A comma inside a comment may start a false member; the only effect is that the client's own request is refused.
     """
-    wanted = name.lower()
+    pseudonym = name.lower()
     for value in values:
         lowered = value.lower()
-        if wanted not in lowered:
+        if pseudonym not in lowered:
             continue
         for member in lowered.split(b","):
             words = member.split(None, 2)
-            if len(words) > 1 and words[1] == wanted:
+            if len(words) > 1 and words[1] == pseudonym:
                 return True
     return False
 
@@ -231,14 +230,14 @@ def via_loops(values: Sequence[bytes], name: bytes) -> bool:
 def _block(rules: ForwardingRules, addresses: list[bytes], scheme: bytes, host: bytes, port: bytes) -> bytes:
     block = b""
     if rules.x_forwarded:
-        # "unknown" is what proxies have always written where there is no address (a Unix socket).
+        # "unknown" is the convention where there is no address (a Unix socket).
         chain = b", ".join([b"unknown" if address == UNIX_PEER else address for address in addresses])
         block = b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-port: %b\r\n" % (chain, scheme, port)
         if host:  # HTTP/1.0 may come without
             block += b"x-forwarded-host: %b\r\n" % host
     if rules.standard:
         nodes = [b"for=" + _node(address) for address in addresses]
-        # Scheme and host are those of the front door, so they stand in the client's element (RFC 7239, 5.3 and 5.4).
+        # Scheme and host are those the client used, so they belong to its element (RFC 7239, 5.3 and 5.4).
         nodes[0] += b";proto=" + scheme
         if host:
             nodes[0] += b";host=" + (host if _TOKEN.fullmatch(host) else b'"%b"' % host)
@@ -254,7 +253,7 @@ def _via(name: bytes | None, values: list[bytes]) -> bytes:
 
 
 def _node(address: bytes) -> bytes:
-    """Write an address as RFC 7239, section 6, wants it: IPv6 in brackets and, for its colons, quoted."""
+    """Return an address in the syntax of RFC 7239, section 6: IPv6 in brackets and, for its colons, quoted."""
     if address == UNIX_PEER:
         return b"unknown"
     return b'"[%b]"' % address if b":" in address else address
@@ -267,7 +266,7 @@ def _chain(peer: bytes, x_forwarded_for: list[bytes], forwarded: list[bytes], tr
     elements = _list_from_right(x_forwarded_for) if x_forwarded_for else _elements_from_right(forwarded)
     for element in elements:
         hop = trusted.hop(element.node)
-        # `unix` is a word of our own, not something a header may say.
+        # `unix` is internal and not accepted from a header.
         if hop is None or hop.address == UNIX_PEER:
             break
         chain.addresses.insert(0, hop.address)
@@ -307,7 +306,7 @@ def _elements_from_right(values: list[bytes]) -> list[_Element]:
 
 
 def _parse_forwarded(value: bytes) -> list[_Element] | None:
-    """Parse one Forwarded line; None if any byte of it breaks the grammar, since then no element is certain."""
+    """Parse one Forwarded line; None if any byte of it breaks the grammar, since then no element is reliable."""
     elements: list[_Element] = []
     pairs: dict[bytes, bytes] = {}
     position = 0
@@ -325,18 +324,18 @@ def _parse_forwarded(value: bytes) -> list[_Element] | None:
             pairs[name] = token if token is not None else _QUOTED_PAIR.sub(rb"\1", quoted)
         if end != b";" and pairs:
             proto = _SCHEMES.get(pairs.get(b"proto", b"").lower())
-            elements.append(_Element(pairs.get(b"for", b""), proto, _known_host(pairs.get(b"host", b""))))
+            elements.append(_Element(pairs.get(b"for", b""), proto, _valid_host(pairs.get(b"host", b""))))
             pairs = {}
     return elements
 
 
 def _last(values: list[bytes]) -> bytes:
-    """The rightmost list member: the one our peer wrote, or let stand."""
+    """Return the rightmost list member: the one that the peer wrote or passed on."""
     return values[-1].rpartition(b",")[2].strip(b" \t") if values else b""
 
 
-def _known_host(value: bytes) -> bytes | None:
-    """Return a told host in its canonical spelling, or None if it is none."""
+def _valid_host(value: bytes) -> bytes | None:
+    """Return a forwarded host in canonical form, or None if it is not a valid host."""
     if not value:
         return None
     try:
@@ -356,7 +355,7 @@ def _is_port(value: bytes) -> bool:
 
 
 def _address(entry: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Read an address with or without port. An IPv4-mapped IPv6 address is the IPv4 address; zones are dropped."""
+    """Parse an address with or without port. IPv4-mapped IPv6 becomes IPv4; zones are dropped."""
     match = _NODE.fullmatch(entry)
     text: bytes = (match.group(1) or match.group(2)) if match is not None else entry
     try:

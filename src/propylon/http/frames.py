@@ -1,8 +1,8 @@
-"""Where WebSocket frames begin and end: one direction of a connection, followed without holding it back (RFC 6455 5).
+"""Boundaries of WebSocket frames in one direction of a connection, without buffering payload (RFC 6455 5).
 
-Rules of this file: bytes in, bytes out. What a frame carries is passed on as it comes and never copied; only a header
-that is not complete, and control frames, wait until they are whole. Every rule that can be checked from headers is
-checked before the first byte of a frame is passed on, and what breaks one raises `WebSocketError`.
+Rules of this file: bytes in, bytes out. Payload is passed on as it arrives and never copied; only incomplete headers
+and control frames are buffered. Every rule that can be checked from headers is checked before the first byte of a
+frame is passed on; a violation raises `WebSocketError`.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from propylon.http.websocket import (
     read_close,
 )
 
-# What the first byte of a frame says, given whether a fragmented message is under way.
-_BAD, _WHOLE, _FIRST, _MIDDLE, _LAST, _CONTROL = range(6)
+# Meaning of the first byte of a frame, which depends on whether a fragmented message is open.
+_BAD, _UNFRAGMENTED, _FIRST, _MIDDLE, _LAST, _CONTROL = range(6)
 _FINAL: Final = 0x80
 _RSV: Final = 0x70
 _RSV1: Final = 0x40
 _MASKED: Final = 0x80
-_NO_FAST_WAY: Final = bytes(256)
+_NO_FAST_PATH: Final = bytes(256)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameLimits:
-    """How large a frame and a message may be, in bytes; None for any size the protocol knows."""
+    """Maximum size of a frame and of a message in bytes; None for no limit but that of the protocol."""
 
     frame: int | None = None
     message: int | None = None
 
 
 def _kinds(extensions: bytes, inside: bool) -> bytes:
-    """Say for every first byte what it means; `extensions` are those that were agreed on.
+    """Return the table from first byte to kind of frame; `extensions` are the negotiated ones.
 
-    permessage-deflate uses RSV1 on the first frame of a message (RFC 7692 6). Extensions unknown here may use any bit.
+    permessage-deflate uses RSV1 on the first frame of a message (RFC 7692 6). Unknown extensions may use any bit.
     """
     known = extensions.strip().lower()
     foreign = bool(known) and any(not name.strip().startswith(b"permessage-deflate") for name in known.split(b","))
@@ -55,22 +55,21 @@ def _kinds(extensions: bytes, inside: bool) -> bytes:
         elif inside:
             allowed, kind = 0, (_LAST if final else _MIDDLE) if opcode == 0 else _BAD
         else:
-            allowed, kind = _RSV1 if known else 0, (_WHOLE if final else _FIRST) if opcode in (1, 2) else _BAD
+            allowed, kind = _RSV1 if known else 0, (_UNFRAGMENTED if final else _FIRST) if opcode in (1, 2) else _BAD
         if foreign or not reserved & ~allowed:
             table[first] = kind
     return bytes(table)
 
 
 class FrameReader:
-    """Follows the frames of one peer.
+    """Track the frames of one peer.
 
     Attributes:
-        messages: data messages that have begun.
-        bytes: bytes that have arrived, headers included.
-        close: what the peer's Close frame said, once it has come. What follows it is dropped (RFC 6455 5.5.1).
-        token: the payload of the gateway's own ping; pongs that have it are not passed on.
-        event: a Close frame has come, or a muted reader has reached the end of a frame, since whoever looks at this has
-            set it back.
+        messages: number of data messages begun.
+        bytes: bytes received, headers included.
+        close: content of the peer's Close frame, once received. Bytes after it are dropped (RFC 6455 5.5.1).
+        token: the payload of the gateway's own ping; pongs with it are not passed on.
+        event: a Close frame was received, or a muted reader has reached the end of a frame; reset by the caller.
     """
 
     __slots__ = (
@@ -79,14 +78,14 @@ class FrameReader:
     )  # fmt: skip
 
     def __init__(self, masked: bool, extensions: bytes, limits: FrameLimits) -> None:
-        """`masked`: the peer is a client, and must mask; a server must not (RFC 6455 5.1)."""
+        """`masked`: the peer is a client and must mask; a server must not (RFC 6455 5.1)."""
         self._fresh, self._inside = _kinds(extensions, False), _kinds(extensions, True)
         self._table = self._fresh
         self._limits = limits
         self._masked = _MASKED if masked else 0
         self._overhead = 6 if masked else 2
-        # Frames that take the fast way have 125 bytes at the most: they fit under any limit but a tiny one.
-        self._short = self._fresh if min(limits.frame or 126, limits.message or 126) > 125 else _NO_FAST_WAY
+        # Frames on the fast path have at most 125 bytes, so only a smaller limit disables it.
+        self._short = self._fresh if min(limits.frame or 126, limits.message or 126) > 125 else _NO_FAST_PATH
         self._fast = self._short
         self._head = b""
         self._left = 0
@@ -100,12 +99,12 @@ class FrameReader:
 
     @property
     def between_frames(self) -> bool:
-        """Whether what has been passed on ends with a frame, so that another one may follow."""
+        """Whether the bytes passed on end at a frame boundary, so that another frame may follow."""
         return not self._left or not self._passing
 
     @property
     def between_messages(self) -> bool:
-        """Whether what has been passed on ends with a message."""
+        """Whether the bytes passed on end at a message boundary."""
         return self.between_frames and (self._table is self._fresh or self._skipping)
 
     @property
@@ -114,32 +113,32 @@ class FrameReader:
         return self._muted
 
     def ignore(self) -> None:
-        """Drop whatever else comes: the peer broke the protocol, so nobody knows where its next frame begins."""
+        """Drop all further bytes: after a protocol error the next frame boundary is unknown."""
         self._left = 0
         self.close = Close(ABNORMAL)
         self.mute()
 
     def skip_message(self) -> None:
-        """Pass on nothing more of a message that is under way; the next one is passed on again."""
+        """Drop the rest of an open message; the next one is passed on again."""
         if not self.between_messages:
             self._skipping = True
             self._passing = False
 
     def mute(self) -> None:
-        """Pass on no further frame; the one under way is still passed on to its end."""
+        """Pass on no further frame; an open one is still passed on to its end."""
         self._muted = True
-        self._fast = _NO_FAST_WAY
+        self._fast = _NO_FAST_PATH
 
     def feed(self, data: bytes) -> bytes:
-        """Take what arrived, and return what of it is to be passed on.
+        """Parse received bytes and return those to be passed on.
 
         Raises:
-            WebSocketError: a rule was broken; its `passed` is still to be passed on.
+            WebSocketError: a protocol error; its `passed` bytes are still to be passed on.
         """
         size = len(data)
         self.bytes += size
-        # The common case: one short message in one frame, and nothing else.
-        if size > 1 and self._fast[data[0]] == _WHOLE and not self._left and not self._head:
+        # Fast path: the data is exactly one short unfragmented message.
+        if size > 1 and self._fast[data[0]] == _UNFRAGMENTED and not self._left and not self._head:
             length = data[1] ^ self._masked
             if length < 126 and length + self._overhead == size:
                 self.messages += 1
@@ -147,12 +146,12 @@ class FrameReader:
         return self._walk(data)
 
     def _walk(self, data: bytes) -> bytes:
-        """Follow frame by frame; what is passed on is made of runs of whole and half frames."""
+        """Parse frame by frame; the result is joined from runs of complete and partial frames."""
         if self._head:
             data = self._head + data
             self._head = b""
         size, at = len(data), 0
-        run = 0 if self._passing else -1  # where the run of bytes begins that are passed on; -1 outside of one
+        run = 0 if self._passing else -1  # start of the current run of bytes to pass on; -1 outside of one
         pieces: list[bytes] = []
         try:
             while at < size:
@@ -183,9 +182,9 @@ class FrameReader:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _begin(self, data: bytes, at: int, size: int) -> tuple[int, bool]:
-        """Read the header at `at`: how far to go on (0: not complete yet), and whether to pass the frame on.
+        """Parse the header at `at`; return the bytes to consume (0: incomplete), and whether to pass the frame on.
 
-        A control frame is gone over as a whole, of any other the header: `_left` says what is to come.
+        A control frame is consumed whole, of other frames only the header: `_left` is set to the payload size.
         """
         if size - at < 2:
             return 0, False
@@ -212,7 +211,7 @@ class FrameReader:
         if kind != _CONTROL:
             self._count(kind, length)
             self._left = length
-            if kind in (_WHOLE, _FIRST):
+            if kind in (_UNFRAGMENTED, _FIRST):
                 self._skipping = False
             return head, not self._muted and not self._skipping
         if size - at < head + length:
@@ -221,13 +220,13 @@ class FrameReader:
         return head + length, passing and not self._muted
 
     def _check_length(self, length: int, size: int) -> None:
-        """A long length is written in as few bytes as can be, and is no negative number (RFC 6455 5.2)."""
+        """Check that an extended length has its minimal encoding and a zero top bit (RFC 6455 5.2)."""
         if length < (126 if size == 2 else 65536) or length >> 63:
             raise WebSocketError(PROTOCOL_ERROR, "bad frame length")
 
     def _count(self, kind: int, length: int) -> None:
-        """Keep the state of fragmentation (RFC 6455 5.4), and hold a data frame against the limits."""
-        if kind in (_WHOLE, _FIRST):
+        """Update the state of fragmentation (RFC 6455 5.4), and check a data frame against the limits."""
+        if kind in (_UNFRAGMENTED, _FIRST):
             self._message = 0
         self._message += length
         limits = self._limits
@@ -235,23 +234,23 @@ class FrameReader:
             limits.message is not None and self._message > limits.message
         ):
             raise WebSocketError(TOO_BIG, "message_too_big")
-        if kind in (_WHOLE, _FIRST):
+        if kind in (_UNFRAGMENTED, _FIRST):
             self.messages += 1
         if kind == _FIRST:
             self._table = self._inside
-            self._fast = _NO_FAST_WAY
+            self._fast = _NO_FAST_PATH
         elif kind == _LAST:
             self._table = self._fresh
             if not self._muted:
                 self._fast = self._short
 
     def _control(self, frame: bytes, head: int) -> bool:
-        """Look into a whole control frame; say whether it is passed on."""
+        """Process a complete control frame; return whether it is passed on."""
         opcode = frame[0] & 0x0F
         if opcode == CLOSE:
             self.close = read_close(self._payload(frame, head))
             self.event = True
-            self._fast = _NO_FAST_WAY
+            self._fast = _NO_FAST_PATH
         elif opcode == PONG and self.token and self._payload(frame, head) == self.token:
             return False
         return True

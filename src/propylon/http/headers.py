@@ -1,8 +1,7 @@
-"""A message's header section as policies see it: case-insensitive, ordered, repeated names kept (RFC 9110 5).
+"""A message's header section for policies: case-insensitive, ordered, repeated names kept (RFC 9110 5).
 
-A section that nobody changes is shared: `raw` is a tuple that came from the parser and may belong to many
-messages at once. The first change copies it into a list. So `type(raw) is list` says that it was changed, and
-what is not changed is never rendered again.
+Copy on write: `raw` is a tuple from the parser that many messages may share; the first change copies it into a list.
+So `type(raw) is list` means that it was changed, and an unchanged section is never rendered again.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
 class Headers:
-    """Header fields by name. Names and values are `str` (latin-1) outside, `bytes` inside."""
+    """Header fields by name. Names and values are `str` (latin-1) in the interface, `bytes` in `raw`."""
 
     __slots__ = ("raw",)
 
     def __init__(self, raw: Iterable[Pair] | Mapping[str, str] = ()) -> None:
-        """Take pairs of bytes as they are, or a mapping of text, which is checked.
+        """Use pairs of bytes unchecked, or a mapping of text, which is checked.
 
         Raises:
-            ValueError: a name that is no token, a control character in a value (RFC 9110 5.1, 5.5), or text
+            ValueError: a name that is not a token, a control character in a value (RFC 9110 5.1, 5.5), or text
                 outside latin-1.
         """
         self.raw: tuple[Pair, ...] | list[Pair]
@@ -53,10 +52,10 @@ class Headers:
         return [value.decode("latin-1") for field, value in self.raw if field.lower() == key]
 
     def set(self, name: str, value: str) -> None:
-        """Make `value` the only value of `name`.
+        """Set `value` as the only value of `name`.
 
         Raises:
-            ValueError: a name that is no token, or a control character in the value.
+            ValueError: a name that is not a token, or a control character in the value.
         """
         pair = _pair(name, value)
         key = pair[0].lower()
@@ -64,20 +63,20 @@ class Headers:
         self.raw.append(pair)
 
     def add(self, name: str, value: str) -> None:
-        """Append a further value of `name`, as `Set-Cookie` needs it. Raises `ValueError` as `set` does."""
+        """Append a value of `name`, as for `Set-Cookie`. Raises `ValueError` as `set` does."""
         pair = _pair(name, value)
         if type(self.raw) is not list:
             self.raw = list(self.raw)
         self.raw.append(pair)
 
     def remove(self, name: str) -> None:
-        """Drop every value of `name`; nothing happens if there is none."""
+        """Remove every value of `name`, if there is any."""
         key = name.lower().encode("latin-1", "replace")
         if any(field.lower() == key for field, _ in self.raw):
             self.raw = [kept for kept in self.raw if kept[0].lower() != key]
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """Go through all fields, repeated names included."""
+        """Return all fields, repeated names included."""
         return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw)
 
     def __getitem__(self, name: str) -> str:
@@ -106,7 +105,7 @@ class Headers:
 
 
 def _pair(name: str, value: str) -> Pair:
-    """Encode one field and refuse what would break the message apart."""
+    """Encode one field, and refuse what would allow header injection."""
     field, content = name.encode("latin-1"), value.strip(" \t").encode("latin-1")
     if not TOKEN.fullmatch(field):
         raise ValueError(f"{name!r} is not a header name (RFC 9110 5.1)")
@@ -116,6 +115,6 @@ def _pair(name: str, value: str) -> Pair:
 
 
 def headers_of(block: bytes) -> Headers:
-    """Return the fields of a header section that is known to be good: lines, each with its CRLF."""
+    """Return the fields of a header section that is already checked: lines, each with its CRLF."""
     pairs = (line.partition(b":") for line in block.split(b"\r\n") if line)
     return Headers(tuple((name, value.strip(b" \t")) for name, _, value in pairs))

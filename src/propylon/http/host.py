@@ -1,11 +1,11 @@
-"""The host a request is for: its `Host` field or the authority of its target (RFC 9110 7.2, RFC 3986 3.2.2).
+"""The host of a request: its `Host` field or the authority of its target (RFC 9110 7.2, RFC 3986 3.2.2).
 
 Rules of this file:
 
 - One canonical spelling: lower case, no final dot, IPv6 compressed and in brackets, a port without leading zeros. An
-  empty port (`host:`) is no port (RFC 3986 6.2.3).
-- Narrower than RFC 3986: a name is made of letters, digits, '-', '_', '~' and single dots. Lists, user names, paths,
-  escapes, zone identifiers and non-ASCII bytes are refused, for programs disagree about them.
+  empty port (`host:`) means no port (RFC 3986 6.2.3).
+- Stricter than RFC 3986: a name has letters, digits, '-', '_', '~' and single dots. Lists, user names, paths,
+  escapes, zone identifiers and non-ASCII bytes are refused, since implementations disagree about them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _MAX_NAME = 255  # bytes; RFC 1035 2.3.4
 
 
 class HostError(ValueError):
-    """A host that is refused.
+    """An invalid host.
 
     Attributes:
         code: always `read.bad_host`.
-        detail: what is wrong; safe to show to the client.
+        detail: the cause; safe to show to the client.
     """
 
     def __init__(self, detail: str) -> None:
@@ -35,14 +35,14 @@ class HostError(ValueError):
 
 
 class Host(NamedTuple):
-    """A canonical host: its name (an IPv6 address has its brackets) and its port, None if none was given."""
+    """A canonical host: name (an IPv6 address in brackets) and port, None if none was given."""
 
     name: bytes
     port: bytes | None
 
     @property
     def text(self) -> bytes:
-        """The host as a Host field says it."""
+        """The host as the value of a Host field."""
         return self.name if self.port is None else b"%b:%b" % (self.name, self.port)
 
 
@@ -53,14 +53,14 @@ def parse_host(value: bytes) -> Host:
         return Host(_ipv6(literal + bracket), _port(tail))
     name, colon, digits = value.partition(b":")
     if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
-        raise HostError(_what_is_wrong(value, name))
+        raise HostError(_describe_error(value, name))
     return Host(name.lower().removesuffix(b"."), _port(colon + digits))
 
 
 def _ipv6(literal: bytes) -> bytes:
-    found = _IPV6.fullmatch(literal)
+    match = _IPV6.fullmatch(literal)
     try:
-        address = IPv6Address(found[1].decode("ascii") if found else "")
+        address = IPv6Address(match[1].decode("ascii") if match else "")
     except AddressValueError:
         raise HostError("the host's brackets hold no IPv6 address (RFC 3986 3.2.2)") from None
     return b"[" + address.compressed.encode("ascii") + b"]"
@@ -70,14 +70,14 @@ def _port(tail: bytes) -> bytes | None:
     """Check what follows the name: nothing, ':' or ':' with a port."""
     if tail in (b"", b":"):
         return None
-    found = _PORT.fullmatch(tail, 1) if tail[:1] == b":" else None
-    digits = found[1].lstrip(b"0") if found else b""
+    match = _PORT.fullmatch(tail, 1) if tail[:1] == b":" else None
+    digits = match[1].lstrip(b"0") if match else b""
     if not digits or (len(digits) == 5 and digits > b"65535"):
         raise HostError("the host's port is not a number from 1 to 65535 (RFC 3986 3.2.3)")
     return digits
 
 
-def _what_is_wrong(value: bytes, name: bytes) -> str:
+def _describe_error(value: bytes, name: bytes) -> str:
     if not value:
         return "the host is empty (RFC 9112 3.2)"
     if b"," in value or b" " in value or b"\t" in value:

@@ -1,13 +1,13 @@
-"""A bounded memory of what pure functions returned.
+"""A bounded cache for the results of pure functions.
 
-Clients and endpoints repeat themselves: the header section of a request hardly changes on a connection, and an
-endpoint's answers differ in a field or two. Looking a whole section up costs a tenth of parsing it. What is
-remembered is immutable, so sharing it between exchanges is safe; the key is the exact bytes, so it can never stand
-for anything else, and CPython hashes it with a secret (SipHash), so nobody can choose keys that collide.
+Traffic is repetitive: header sections hardly change on a connection, and an endpoint's responses differ in a field or
+two. A look-up of a whole section costs a tenth of parsing it. Values are immutable, so exchanges can share them; keys
+are the exact bytes, so there are no false hits, and CPython hashes them with a secret (SipHash), so clients cannot
+choose keys that collide.
 
-Only what is asked for a second time is kept (the doorkeeper of TinyLFU, Einziger et al. 2017): traffic that never
-repeats itself costs no memory, and cannot drive out what does repeat. To look for that costs a third of parsing, so
-only one miss in four is looked at. Which one is drawn: every fourth would follow the order in which a client sends.
+Only a key that is requested a second time is cached (the doorkeeper of TinyLFU, Einziger et al. 2017): traffic without
+repetition costs no memory and evicts nothing. That check costs a third of parsing, so only one miss in four is sampled,
+at random: every fourth would correlate with the order in which a client sends.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 MAX_ENTRIES = 8192
-MAX_KEY_BYTES = 2048  # longer sections are rare, and a peer could fill the memory with them
-_DRAWS = 65536  # numbers drawn, each once before they begin anew
-_LOOKED_AT = _DRAWS // 4
-_SLOTS = 32768  # of the doorkeeper, a power of two: each key has two, or two keys in turn would keep each other out
+MAX_KEY_BYTES = 2048  # longer sections are rare, and a peer could exhaust memory with them
+_DRAWS = 65536  # period of the random sequence
+_SAMPLED = _DRAWS // 4
+_SLOTS = 32768  # of the doorkeeper, a power of two; each key has two, so that alternating keys do not evict each other
 
 
 class Memo(dict[Key, Value], Generic[Key, Value]):
-    """`memo[key]` is `make(key)`, computed once while it is remembered. Errors of `make` are not remembered."""
+    """`memo[key]` is `make(key)`, computed once while it is cached. Exceptions of `make` are not cached."""
 
     __slots__ = ("_draw", "_make", "_seen", "_size")
 
     def __init__(self, make: Callable[[Key], Value], size: Callable[[Key], int] | None = None) -> None:
-        """`size` tells how many bytes a key holds; by default its length."""
+        """`size` returns the bytes that a key holds; by default its length."""
         super().__init__()
         self._make = make
         self._size = size
@@ -43,7 +43,7 @@ class Memo(dict[Key, Value], Generic[Key, Value]):
         value = self._make(key)
         # A linear congruential generator of full period (Hull and Dobell, 1962).
         self._draw = draw = (self._draw * 21 + 12345) % _DRAWS
-        if draw >= _LOOKED_AT:
+        if draw >= _SAMPLED:
             return value
         digest = hash(key)
         seen = self._seen

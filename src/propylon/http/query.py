@@ -1,12 +1,12 @@
-"""Reading and editing a query string without changing a byte that was not asked for (RFC 3986 3.4).
+"""Reading and editing of query strings; parameters that are not edited keep every byte (RFC 3986 3.4).
 
 Rules of this file:
 
 - A query is `name=value` pieces joined by '&'. Names are compared decoded (`%XX`, and '+' as a space, as HTML forms
-  write it), so `%61=1` is the parameter `a`. A piece without '=' has the value b"".
-- Untouched pieces keep their bytes, their order and even their emptiness (`a&&b`).
-- None is "no '?' at all", b"" is a '?' with nothing behind it. Removing the last piece leaves None.
-- Names and values given to this module are plain, not encoded; results of `get` are plain too.
+  encode it), so `%61=1` is the parameter `a`. A piece without '=' has the value b"".
+- Unedited pieces keep their bytes and order, empty pieces included (`a&&b`).
+- None means no '?', b"" means a '?' with nothing after it. Removing the last piece leaves None.
+- Names and values passed to this module, and results of `get`, are decoded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def items(query: bytes | None) -> list[tuple[bytes, bytes]]:
 
 
 def get(query: bytes | None, name: bytes) -> bytes | None:
-    """Return the decoded value of the first parameter of that name; None if there is none."""
+    """Return the decoded value of the first parameter `name`; None if there is none."""
     for piece in _pieces(query):
         if piece and _name(piece) == name:
             return _decode(piece.partition(b"=")[2])
@@ -37,25 +37,25 @@ def get(query: bytes | None, name: bytes) -> bytes | None:
 
 
 def get_all(query: bytes | None, name: bytes) -> list[bytes]:
-    """Return the decoded values of every parameter of that name."""
+    """Return the decoded values of every parameter `name`."""
     return [value for found, value in items(query) if found == name]
 
 
 def encode(name: bytes, value: bytes) -> bytes:
-    """Return the piece `name=value`, with everything but unreserved characters percent-encoded."""
+    """Return the piece `name=value`, percent-encoded except for unreserved characters."""
     return f"{quote_from_bytes(name, safe='')}={quote_from_bytes(value, safe='')}".encode("ascii")
 
 
 def edit(
     query: bytes | None, replace: Mapping[bytes, bytes], append: Collection[bytes], drop: Collection[bytes]
 ) -> bytes | None:
-    """Do several edits in one pass: drop, then replace, then append.
+    """Apply several edits in one pass: drop, then replace, then append.
 
     Parameters:
-        query: the query as it was sent.
-        replace: name -> encoded piece that takes the place of the parameter.
-        append: encoded pieces for the end.
-        drop: names that go.
+        query: the query as received.
+        replace: name -> encoded piece that replaces the parameter.
+        append: encoded pieces to add at the end.
+        drop: names to remove.
     """
     kept: list[bytes] = []
     done: set[bytes] = set()

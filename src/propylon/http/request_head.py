@@ -1,7 +1,7 @@
-"""Request heads: the request line and the header section, read strictly and remembered (RFC 9112 2-6).
+"""Request heads: the request line and the header section, parsed strictly and cached (RFC 9112 2-6).
 
-A `RequestLine` and a `RequestFields` are immutable and shared between exchanges. Together with a body they are the
-one canonical request that router, policies, limits, log and service all see.
+`RequestLine` and `RequestFields` are immutable and shared between exchanges. Together with a body they are the
+one canonical request that router, policies, limits, log and service see.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-_NO_ROUTE_TO_SERVICE = {
+_REFUSED_METHODS = {
     b"CONNECT": Refusal("read.connect_refused", "CONNECT asks for a tunnel, and this is no forward proxy"),
     b"TRACE": Refusal("read.method_refused", "TRACE would echo credentials (RFC 9110 9.3.8)"),
 }
@@ -44,13 +44,13 @@ _NO_ROUTE_TO_SERVICE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadRules:
-    """What a request head may be.
+    """The rules for request heads.
 
     Attributes:
         max_fields: fields in a header section, 100 as in Apache httpd (`LimitRequestFields`) and Node.js' order.
-        aliases: what happens to names with `_` or `.`, which CGI-like services confuse with `-`: "refuse" (400),
+        aliases: action for names with `_` or `.`, which CGI-like services confuse with `-`: "refuse" (400),
             "drop" or "keep".
-        paths: how the canonical path is made.
+        paths: rules for the canonical path.
         max_line_bytes: the longest request line, without its CRLF; 8 KiB as in nginx and Apache httpd.
         max_section_bytes: the longest header section; 32 KiB as in nginx (`large_client_header_buffers`).
     """
@@ -86,7 +86,7 @@ class RequestLine:
 
     @classmethod
     def of(cls, method: bytes, target: bytes, rules: HeadRules) -> RequestLine:
-        """Make what a request line says of its parts, for versions of HTTP without one. Raises `Refusal`."""
+        """Make a request line of its parts, for versions of HTTP without one. Raises `Refusal`."""
         if not _METHOD.fullmatch(method):
             raise Refusal("read.bad_request_line", "the method is no token (RFC 9110 9.1)")
         if b" " in target:
@@ -98,8 +98,8 @@ class RequestLine:
 
     def _take(self, method: bytes, target: bytes, rules: HeadRules) -> None:
         self.method, self.raw_target = method, target
-        if self.method in _NO_ROUTE_TO_SERVICE:
-            refusal = _NO_ROUTE_TO_SERVICE[self.method]
+        if self.method in _REFUSED_METHODS:
+            refusal = _REFUSED_METHODS[self.method]
             raise Refusal(refusal.code, refusal.detail)
         try:
             parsed = parse_target(method, target, rules.paths)
@@ -110,17 +110,17 @@ class RequestLine:
 
 
 class RequestFields:
-    """A request's header section, split and classified.
+    """A request's header section, parsed and classified.
 
     Attributes:
-        visible: the fields a policy sees: without those that end at this hop or belong to the gateway.
-        block: `visible` as lines, without Host, Content-Length and X-Request-Id, which are written anew.
+        visible: the fields a policy sees: without hop-by-hop fields and those of the gateway.
+        block: `visible` as lines, without Host, Content-Length and X-Request-Id, which are regenerated.
         host: the parsed Host field; `None` if there was none.
         length: Content-Length in bytes, or -1.
         request_id: the client's X-Request-Id if it is one safe value, else empty.
-        was_proxied: there is a Via or CDN-Loop field, so the request has passed a proxy.
-        upgrade: the Connection field has the option that an Upgrade field needs (RFC 9110 7.8).
-        websocket: the Upgrade field asks for a WebSocket.
+        was_proxied: whether there is a Via or CDN-Loop field: the request has passed a proxy.
+        upgrade: whether the Connection field has the option that an Upgrade field needs (RFC 9110 7.8).
+        websocket: whether the Upgrade field names `websocket`.
     """
 
     __slots__ = (
@@ -133,7 +133,7 @@ class RequestFields:
 
     @classmethod
     def of(cls, pairs: Iterable[Pair], rules: HeadRules) -> RequestFields:
-        """Make a header section of fields that came as pairs. Raises `Refusal`."""
+        """Make a header section of fields given as pairs. Raises `Refusal`."""
         self = cls.__new__(cls)
         self._take(check_fields(pairs, _NAMES, "read.bad_field"), rules)
         return self
@@ -168,7 +168,7 @@ class RequestFields:
         self._read(special)
 
     def _read(self, special: dict[bytes, list[bytes]]) -> None:
-        """Read the fields that mean something to the gateway itself."""
+        """Evaluate the fields that the gateway itself uses."""
         if b"content-length" in special or b"transfer-encoding" in special:
             self._read_framing(special.get(b"content-length", []), special.get(b"transfer-encoding", []))
         hosts = special.get(b"host", [])
@@ -193,7 +193,7 @@ class RequestFields:
             self.request_id = ids[0]
 
     def _read_framing(self, lengths: list[bytes], codings: list[bytes]) -> None:
-        """Decide where the body ends; two answers to that are an attack (RFC 9112 6.1, 6.3)."""
+        """Determine the body's length; ambiguous framing is request smuggling (RFC 9112 6.1, 6.3)."""
         if codings:
             if lengths:
                 raise Refusal("read.bad_framing", "both Content-Length and Transfer-Encoding (RFC 9112 6.1)")
@@ -206,24 +206,24 @@ class RequestFields:
             self.length = content_length(lengths[0], "read.bad_framing")
 
     def _read_connection(self, options: ConnectionOptions, special: dict[bytes, list[bytes]]) -> None:
-        """Take away what the client says ends at this hop."""
+        """Evaluate Connection, and remove the fields that it nominates."""
         self.close, self.keep_alive = options.close, options.keep_alive
         self.upgrade = options.upgrade
-        gone = options.nominated
-        if gone and not gone.isdisjoint(name.lower() for name, _ in self.visible):
-            self._fields = [field for field in self._fields if field[0].key not in gone]
-            self.visible = tuple(pair for pair in self.visible if pair[0].lower() not in gone)
+        nominated = options.nominated
+        if nominated and not nominated.isdisjoint(name.lower() for name, _ in self.visible):
+            self._fields = [field for field in self._fields if field[0].key not in nominated]
+            self.visible = tuple(pair for pair in self.visible if pair[0].lower() not in nominated)
             self.block = render(pair for pair in self.visible if pair[0].lower() not in WRITTEN_ANEW)
 
     def has_passed(self, name: bytes) -> bool:
-        """Tell whether the request has been at the gateway `name` before (RFC 9110 7.6.3, RFC 8586)."""
+        """Return whether the request has passed the gateway `name` before (RFC 9110 7.6.3, RFC 8586)."""
         if via_loops(self.all(b"via"), name):
             return True
         hops = [hop.partition(b";")[0].strip() for value in self.all(b"cdn-loop") for hop in tokens(value)]
         return name.lower() in hops
 
     def all(self, name: bytes) -> list[bytes]:
-        """Return every value of the field `name`, which is given in lower case."""
+        """Return every value of the field `name` (lower case)."""
         if self._index is None:
             self._index = {}
             for field_name, value in self._fields:
@@ -231,13 +231,13 @@ class RequestFields:
         return self._index.get(name, [])
 
     def first(self, name: bytes) -> bytes | None:
-        """Return the first value of the field `name`, which is given in lower case."""
+        """Return the first value of the field `name` (lower case)."""
         values = self.all(name)
         return values[0] if values else None
 
 
 WRITTEN_ANEW = frozenset((b"host", b"content-length", b"x-request-id"))
-"""Visible fields that the gateway writes itself, whatever the client sent."""
+"""Visible fields that the gateway regenerates."""
 
 
 _SPECIAL = CONNECTION_BOUND | GATEWAY_OWNED | WRITTEN_ANEW | {b"expect", b"cdn-loop"}
@@ -256,10 +256,10 @@ HOSTS: Memo[bytes, Host] = Memo(_host)
 
 
 def host_of(line: RequestLine, fields: RequestFields) -> Host | None:
-    """Check a request line against its header section; return the host the request is for.
+    """Check a request line against its header section; return the host of the request.
 
     Raises:
-        Refusal: the two contradict each other.
+        Refusal: the two are inconsistent.
     """
     if line.minor == 0:
         if fields.chunked:

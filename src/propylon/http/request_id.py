@@ -1,13 +1,13 @@
-"""Request ids: which ones of a client are kept, and how new ones are made.
+"""Request ids: which client ids are accepted, and how new ones are generated.
 
 Rules of the file:
 
-- An id ends up in headers, log lines, trace attributes and shell command lines, so only bytes that mean
-  nothing in any of them are accepted from outside (`is_safe`).
+- Ids are used in headers, log lines, trace attributes and shell command lines, so only bytes without a special
+  meaning in any of them are accepted from clients (`is_safe`).
 - A new id is a UUIDv7 (RFC 9562, section 5.7), so ids sort by time. Its last 12 bits count the ids of one
-  millisecond (section 6.2, method 1); the 62 bits before them and behind the clock are drawn anew for each
-  millisecond, and when the count is used up, so that no two workers make the same.
-- Clock and randomness are passed in; nothing here needs the randomness to be secret.
+  millisecond (section 6.2, method 1); the 62 bits between clock and counter are random, renewed for each
+  millisecond and when the counter overflows, so that workers do not collide.
+- Clock and randomness are passed in; the randomness need not be secret.
 """
 
 import re
@@ -15,25 +15,25 @@ from collections.abc import Callable
 from typing import Final
 
 MAX_ID_BYTES: Final = 128
-"""Longest id taken over from a client. A traceparent has 55 bytes, an AWS trace id up to 100."""
+"""Longest id accepted from a client. A traceparent has 55 bytes, an AWS trace id up to 100."""
 
 # Letters and digits, the punctuation of UUIDs, base64, ULIDs, URNs and trace ids. Left out on purpose: space, quotes,
 # comma and semicolon (header lists, CSV), '%' '$' '{' '<' (format strings, lookups, HTML), backslash, controls.
 _SAFE: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,%d}" % MAX_ID_BYTES)
 
 _COUNT: Final = tuple(b"%03x" % number for number in range(1 << 12))
-"""The last three digits, ready to be appended: rendering a number costs more than everything else here."""
+"""The last three digits, precomputed: formatting a number would cost more than the rest of an id."""
 
 
 def is_safe(value: bytes) -> bool:
-    """Tell whether an id sent by a client may be kept: 1 to 128 bytes of `A-Za-z0-9._:/+=@-`."""
+    """Return whether a client's id is accepted: 1 to 128 bytes of `A-Za-z0-9._:/+=@-`."""
     return _SAFE.fullmatch(value) is not None
 
 
 class RequestIds:
-    """Makes request ids; one instance a worker.
+    """Generator of request ids; one instance a worker.
 
-    `now` gives Unix time in seconds; `randbits(n)` gives an integer of n random bits.
+    `now` returns Unix time in seconds; `randbits(n)` returns an integer of n random bits.
     """
 
     __slots__ = ("_count", "_ms", "_now", "_prefix", "_randbits")
@@ -56,7 +56,7 @@ class RequestIds:
         return self._prefix + _COUNT[count]
 
     def _renew(self, ms: int) -> None:
-        """Draw the random bits of this millisecond: 12 before the variant, 14 + 36 behind it."""
+        """Draw the random bits of this millisecond: 12 before the variant, 14 + 36 after it."""
         bits = self._randbits(62)
         self._ms = ms
         self._prefix = b"%08x-%04x-7%03x-%04x-%09x" % (

@@ -1,7 +1,7 @@
-"""Reads request heads without I/O: the bytes of a connection in; a head, "more" or a refusal out (RFC 9112 2.2, 3).
+"""Sans-I/O reader of request heads: bytes in; a head, "more" or a refusal out (RFC 9112 2.2, 3).
 
-It keeps nothing of a connection: what has arrived is given as a whole each time, so how it was cut into pieces makes no
-difference. What it does keep are the lines and sections that repeat, for all connections.
+It has no state of a connection: each call gets all received bytes, so their segmentation makes no difference. Lines
+and sections that repeat are cached for all connections.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EMPTY_LINE = b"\r\n"
 
 
 class RequestReader:
-    """Reads request heads under one set of rules and remembers them.
+    """Reader of request heads under one set of rules, with a cache.
 
     Attributes:
         lines: `lines[raw]` is the `RequestLine` of `raw`, or raises `Refusal`.
@@ -36,14 +36,14 @@ class RequestReader:
         self.sections: Memo[bytes, RequestFields] = Memo(lambda raw: RequestFields(raw, rules))
 
     def read(self, data: bytes) -> tuple[RequestLine, RequestFields, int] | None:
-        """Read the head at the front of `data`, and say at which byte it ends; `None` if more of it has to come.
+        """Parse the head at the start of `data` and return it with its size; `None` if it is incomplete.
 
         Raises:
-            Refusal: no request begins like that, as early as it can be told.
+            Refusal: the head is invalid; raised as early as that is certain.
         """
         line_end = data.find(b"\r\n")
         if line_end == 0:
-            return self._read_behind_empty_line(data)
+            return self._read_after_empty_line(data)
         end = data.find(b"\r\n\r\n", line_end)
         if end < 0:
             self._check_partial(data, line_end)
@@ -54,7 +54,7 @@ class RequestReader:
             raise self._section_too_large()
         return self.lines[data[:line_end]], self.sections[data[line_end + 2 : end + 2]], end + 4
 
-    def _read_behind_empty_line(self, data: bytes) -> tuple[RequestLine, RequestFields, int] | None:
+    def _read_after_empty_line(self, data: bytes) -> tuple[RequestLine, RequestFields, int] | None:
         """Ignore an empty line before a request, and refuse a second one (RFC 9112 2.2)."""
         data = data[2:]
         if data.startswith(EMPTY_LINE):
@@ -63,10 +63,10 @@ class RequestReader:
         return None if head is None else (head[0], head[1], head[2] + 2)
 
     def _check_partial(self, data: bytes, line_end: int) -> None:
-        """Refuse an incomplete head as soon as it can no longer become a good one.
+        """Refuse an incomplete head as soon as it cannot become a valid one.
 
         Args:
-            line_end: where the request line ends; -1 if its end has not arrived.
+            line_end: position of the request line's CRLF; -1 if it has not arrived.
         """
         if data.startswith(_CLIENT_HELLO):
             raise Refusal("read.bad_request_line", "this is TLS, and this port speaks plain HTTP: use http://")
@@ -78,7 +78,7 @@ class RequestReader:
             raise self._line_too_long()
         if line_end >= 0:
             self.lines[data[:line_end]]
-            if len(data) - line_end > self._max_section + 3:  # of the empty line that ends it, 3 bytes may be here
+            if len(data) - line_end > self._max_section + 3:  # up to 3 bytes of the final CRLFs may have arrived
                 raise self._section_too_large()
 
     def _line_too_long(self) -> Refusal:

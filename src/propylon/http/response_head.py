@@ -1,7 +1,7 @@
-"""Response heads from endpoints, read strictly and remembered (RFC 9112 4-6).
+"""Response heads from endpoints, parsed strictly and cached (RFC 9112 4-6).
 
-A head is rendered once for the client: `block` holds every end-to-end field as lines, so what is not changed by a
-policy costs nothing to forward. What breaks a rule here is the endpoint's fault: `Refusal` head.bad.
+A head is rendered once for the client: `block` has every end-to-end field as lines, so a head that no
+policy changes costs nothing to forward. Violations are the endpoint's fault: `Refusal` head.bad.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _SPECIAL = CONNECTION_BOUND | {b"x-request-id", b"content-length"}
-# RFC 9112 5.1 tells a proxy to remove white space before the colon of a response's field, and to refuse a request's.
-_NOTED = frozenset((b"date", b"content-type", b"content-encoding"))
+# RFC 9112 5.1: a proxy removes white space before the colon in a response, and refuses it in a request.
+_EVALUATED = frozenset((b"date", b"content-type", b"content-encoding"))
 _EVENT_STREAMS: Memo[bytes, bool] = Memo(is_event_stream)
 _NAMES: Memo[bytes, FieldName] = Memo(lambda text: FieldName(text.rstrip(b" \t"), _SPECIAL, "head.bad"))
 
@@ -52,16 +52,16 @@ def _status(line: bytes) -> tuple[int, int, bytes | None]:
 
 
 _STATUSES: Memo[bytes, tuple[int, int, bytes | None]] = Memo(_status)
-MAX_FIELDS = 200  # twice what a client may send: endpoints are ours, yet a broken one must not fill the memory
+MAX_FIELDS = 200  # twice the limit for clients: endpoints are trusted, yet a broken one must not exhaust memory
 
 
 class OwnHead(NamedTuple):
-    """The head of a response that the gateway makes itself, or changes.
+    """The head of a response that the gateway generates or changes.
 
     Attributes:
         status: 200 to 599, or 101.
         block: the header section as lines, each with its CRLF, without framing fields.
-        reason: the reason phrase of HTTP/1.1, where it is not the registered one of the status.
+        reason: the reason phrase of HTTP/1.1, if it is not the registered one of the status.
     """
 
     status: int
@@ -75,12 +75,12 @@ class ResponseHead:
     Attributes:
         status: 100 to 599.
         reason: the reason phrase, if it is not the registered one of the status (RFC 9110 15.1); only HTTP/1.1 has one.
-        visible: the fields a policy sees and a client gets: without those that end at this hop.
+        visible: the fields a policy sees and a client gets: without hop-by-hop fields.
         block: `visible` as lines.
         length: Content-Length in bytes, or -1.
-        switches: a 101 to the protocol of WebSockets.
-        has_date: whether the endpoint dated its message (RFC 9110 6.6.1).
-        event_stream: whether the content is one.
+        switches: whether it is a 101 to the WebSocket protocol.
+        has_date: whether it has a Date field (RFC 9110 6.6.1).
+        event_stream: whether the content is an event stream.
         encoded: whether the content is compressed (RFC 9110 8.4).
     """
 
@@ -96,7 +96,7 @@ class ResponseHead:
 
     @classmethod
     def of(cls, status: int, pairs: Iterable[Pair]) -> ResponseHead:
-        """Make a head of a status and fields that came as pairs. Raises `Refusal`."""
+        """Make a head of a status and fields given as pairs. Raises `Refusal`."""
         self = cls.__new__(cls)
         self.minor, self.status, self.reason = 1, status, None
         self._take(check_fields(pairs, _NAMES, "head.bad"))
@@ -118,15 +118,15 @@ class ResponseHead:
             else:
                 visible.append((name.text, value))
                 lines += (name.text, b": ", value, b"\r\n")
-                if name.key in _NOTED:
-                    self._note(name.key, value)
+                if name.key in _EVALUATED:
+                    self._evaluate(name.key, value)
         if special:
             self._read(special, visible, lines)
         self.visible = tuple(visible)
         self.block = b"".join(lines)
 
-    def _note(self, key: bytes, value: bytes) -> None:
-        """Remember what the gateway has to know of the content."""
+    def _evaluate(self, key: bytes, value: bytes) -> None:
+        """Record properties of the content that the gateway uses."""
         if key == b"date":
             self.has_date = True
         elif key == b"content-type":
@@ -135,7 +135,7 @@ class ResponseHead:
             self.encoded = True
 
     def _read(self, special: dict[bytes, list[bytes]], visible: list[Pair], lines: list[bytes]) -> None:
-        """Read the fields that mean something to the gateway itself, and finish the section for the client."""
+        """Evaluate the fields that the gateway itself uses, and complete the section for the client."""
         self._read_framing(special.get(b"content-length", []), special.get(b"transfer-encoding", []))
         if b"connection" in special:
             options = OPTIONS[b",".join(special[b"connection"])]
@@ -151,7 +151,7 @@ class ResponseHead:
             lines += (b"content-length: ", length, b"\r\n")
 
     def _read_framing(self, lengths: list[bytes], codings: list[bytes]) -> None:
-        """Decide where the body ends. Two answers would desynchronise the connection (RFC 9112 6.3)."""
+        """Determine the body's length; ambiguous framing would desynchronise the connection (RFC 9112 6.3)."""
         if codings:
             if lengths or len(codings) > 1 or self.minor == 0:
                 raise Refusal("head.bad", "ambiguous framing: Transfer-Encoding and something else (RFC 9112 6.1)")
@@ -166,9 +166,9 @@ class ResponseHead:
         return next((value for key, value in self.visible if key.lower() == name), None)
 
     def has_body(self, method: bytes) -> bool:
-        """Say whether a body follows the head, given the request's method (RFC 9112 6.3, rules 1 and 2)."""
+        """Return whether a body follows the head, given the request's method (RFC 9112 6.3, rules 1 and 2)."""
         return not (method == b"HEAD" or self.status in (204, 304) or self.status < 200 or self.length == 0)
 
     def allows_reuse(self) -> bool:
-        """Say whether the connection may carry another request afterwards (RFC 9112 9.3)."""
+        """Return whether the connection may be reused (RFC 9112 9.3)."""
         return self.keep_alive if self.minor == 0 else not self.close

@@ -1,14 +1,14 @@
-"""The request target: its form, and the one canonical spelling of its path (RFC 9112 3.2, RFC 3986 3.3 and 6.2.2).
+"""The request target: its forms, and the canonical form of its path (RFC 9112 3.2, RFC 3986 3.3 and 6.2.2).
 
 Rules of this file:
 
-- Everything behind it (routes, limits, cache keys, logs, services) sees the same bytes, so what two programs could read
-  in two ways is refused: dot segments in any spelling, `%2F`, `%5C`, a backslash, control characters, broken escapes,
-  escapes that are not UTF-8, a `;` (where some servers cut a segment), a fragment.
-- What is only spelled differently is made the same: escapes of unreserved characters are decoded, other escapes have
-  capital digits, characters that RFC 3986 keeps out of a path are escaped, `//` is `/`.
-- `%25` is never decoded, so canonicalising twice changes nothing.
-- The query is kept byte for byte. The scheme of an absolute-form target never decides where a request goes.
+- Routes, limits, cache keys, logs and services see the same bytes, so what implementations interpret differently is
+  refused: dot segments in any spelling, `%2F`, `%5C`, a backslash, control characters, invalid escapes, escapes that
+  are not UTF-8, a `;` (where some servers cut a segment), a fragment.
+- Equivalent spellings are normalised: escapes of unreserved characters are decoded, other escapes have upper-case
+  digits, characters that RFC 3986 does not allow in a path are escaped, `//` becomes `/`.
+- `%25` is never decoded, so canonicalisation is idempotent.
+- The query is kept byte for byte. The scheme of an absolute-form target has no influence on routing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from __future__ import annotations
 import re
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_PLAIN = bytes(sorted(_UNRESERVED)) + b"/!$&'()*+,=:@"  # what stands in a canonical path as it is
+_PLAIN = bytes(sorted(_UNRESERVED)) + b"/!$&'()*+,=:@"  # bytes that a canonical path has unescaped
 _VISIBLE = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
 _KEPT_WITH_SEMICOLON = _VISIBLE.translate(None, b"?\\")
 _KEPT = _KEPT_WITH_SEMICOLON.translate(None, b";")
 
-_SEGMENT = rb"[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*+"  # plain, and no dot in front
+_SEGMENT = rb"[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*+"  # no escapes, no leading dot
 _SIMPLE = re.compile(rb"((?:/%b)++/?|/)(?:\?([!-\x22$-~]*+))?" % _SEGMENT)
 
 _ESCAPE = re.compile(rb'%(?:[0-9A-Fa-f]{2})?|["<>^`{|}]')
@@ -31,11 +31,11 @@ _ABSOLUTE = re.compile(rb"([Hh][Tt][Tt][Pp][Ss]?)://([^/?]+)([^?]*)(\??)(.*)")
 
 
 class TargetError(ValueError):
-    """A request target that is refused.
+    """An invalid request target.
 
     Attributes:
         code: always `read.bad_target`.
-        detail: what is wrong, where, and by which rule; safe to show to the client.
+        detail: the cause, its position and the rule; safe to show to the client.
     """
 
     def __init__(self, detail: str) -> None:
@@ -45,7 +45,7 @@ class TargetError(ValueError):
 
 
 class PathRules:
-    """Which ambiguous spellings are kept (True) instead of refused (False)."""
+    """Which ambiguous spellings are accepted (True) instead of refused (False)."""
 
     __slots__ = ("encoded_slashes", "semicolons")
 
@@ -55,15 +55,15 @@ class PathRules:
 
 
 KEEP_ALL = PathRules(encoded_slashes=True, semicolons=True)
-"""For paths that passed the listener's rules already, and for paths that an operator wrote."""
+"""For paths that have passed the listener's rules, and for paths of the configuration."""
 
 
 class Target:
-    """A request target in its canonical parts.
+    """A request target, parsed into canonical parts.
 
     Attributes:
-        path: the canonical path; it begins with one '/', or is `*` (OPTIONS only).
-        query: what follows the first '?', byte for byte; None if there is no '?'.
+        path: the canonical path; it starts with one '/', or is `*` (OPTIONS only).
+        query: the bytes after the first '?', unchanged; None if there is no '?'.
         authority: host and port of an absolute-form target, not yet checked (see `parse_host`); else None.
         scheme: `http` or `https` of an absolute-form target; else None.
     """
@@ -84,9 +84,9 @@ def parse_target(method: bytes, raw: bytes, rules: PathRules) -> Target:
     """Parse the target of a request line. Raises `TargetError`.
 
     Parameters:
-        method: decides whether `*` is allowed (RFC 9112 3.2.4).
-        raw: the target as it was sent. CONNECT is refused before this is called.
-        rules: which ambiguous spellings are kept.
+        method: `*` is allowed for OPTIONS only (RFC 9112 3.2.4).
+        raw: the target as received. CONNECT is refused before this is called.
+        rules: which ambiguous spellings are accepted.
     """
     simple = _SIMPLE.fullmatch(raw)
     if simple is not None:
@@ -105,7 +105,7 @@ def parse_target(method: bytes, raw: bytes, rules: PathRules) -> Target:
 
 
 def canonical_path(path: bytes, rules: PathRules) -> bytes:
-    """Return the one canonical spelling of a path that begins with '/'. Raises `TargetError`."""
+    """Return the canonical form of a path that starts with '/'. Raises `TargetError`."""
     if path[:1] != b"/":
         raise TargetError("the path does not begin with '/' (RFC 9112 3.2.1)")
     if not path.translate(None, _PLAIN) and b"//" not in path and b"/." not in path:
@@ -114,7 +114,7 @@ def canonical_path(path: bytes, rules: PathRules) -> bytes:
 
 
 def _parse_absolute(method: bytes, raw: bytes, rules: PathRules) -> Target:
-    """Parse `http://host:port/path?query`, as clients send it to proxies (RFC 9112 3.2.2)."""
+    """Parse the absolute form, `http://host:port/path?query` (RFC 9112 3.2.2)."""
     found = _ABSOLUTE.fullmatch(raw)
     if found is None:
         raise TargetError("the target is neither a path that begins with '/' nor an http(s) URI (RFC 9112 3.2)")
@@ -143,7 +143,7 @@ def _canonicalise(path: bytes, rules: PathRules) -> bytes:
 
 
 def _check_dots(path: bytes) -> None:
-    """Refuse dot segments, also those that only a server sees which decodes `%2F` or cuts segments at ';'."""
+    """Refuse dot segments, also those that appear only when a server decodes `%2F` or cuts segments at ';'."""
     cut = path.replace(b"%2F", b"/").replace(b"%3B", b";") + b"/"
     for dots in (b"/./", b"/../", b"/.;", b"/..;"):
         where = cut.find(dots)
@@ -153,7 +153,7 @@ def _check_dots(path: bytes) -> None:
 
 
 def _check_utf8(run: bytes) -> None:
-    """Refuse escapes that are invalid or overlong UTF-8, which decoders read in different ways (RFC 3629 3)."""
+    """Refuse escapes of invalid or overlong UTF-8, which decoders interpret differently (RFC 3629 3)."""
     try:
         bytes.fromhex(run.replace(b"%", b"").decode("ascii")).decode("utf-8")
     except UnicodeDecodeError:
@@ -161,7 +161,7 @@ def _check_utf8(run: bytes) -> None:
 
 
 def _bad_byte(raw: bytes, index: int) -> str:
-    """Say why the byte at an index of a target may not stand there."""
+    """Describe why the byte at `index` is not allowed in a target."""
     match raw[index : index + 1]:
         case b"\\":
             return f"the path has a backslash at byte {index}: some servers read it as '/'"
@@ -183,7 +183,7 @@ def _bad_escape(path: bytes, escape: bytes) -> str:
 
 
 def _escape_table(encoded_slashes: bool) -> dict[bytes, bytes]:
-    """Map every accepted escape in every spelling, and every character that must be escaped, to its canonical form."""
+    """Return the map of every accepted escape, and every character that must be escaped, to its canonical form."""
     table = {b"%c" % byte: b"%%%02X" % byte for byte in b'"<>^`{|}'}
     for byte in range(0x20, 0x100):
         if byte in (0x5C, 0x7F) or (byte == 0x2F and not encoded_slashes):

@@ -1,6 +1,6 @@
-"""The rules of WebSockets without I/O: the opening handshake, frames the gateway makes itself, close codes (RFC 6455).
+"""WebSockets without I/O: the opening handshake, control frames of the gateway, close codes (RFC 6455).
 
-Where the frames of others begin and end is told in `frames.py`.
+Frames of the peers are parsed in `frames.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 VERSION: Final = b"13"
 UPGRADE: Final = b"upgrade: websocket\r\nconnection: upgrade\r\n"
-"""The lines by which HTTP/1.1 changes to WebSockets, in requests, 101 and 426 (RFC 9110 7.8, 15.5.22)."""
+"""The fields that switch HTTP/1.1 to WebSockets, in requests, 101 and 426 (RFC 9110 7.8, 15.5.22)."""
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 _KEY_BYTES: Final = 16
 
@@ -33,24 +33,24 @@ INTERNAL_ERROR: Final = 1011
 SERVICE_RESTART: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
 
-# What may stand in a Close frame: registered codes without those that only stand for "no frame" (RFC 6455 7.4).
+# Codes allowed in a Close frame: the registered ones without those that mean "no frame" (RFC 6455 7.4).
 _SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
 
 
 class Close(NamedTuple):
-    """What a Close frame says; `NO_STATUS` stands for a frame without a code."""
+    """The content of a Close frame; `NO_STATUS` is a frame without a code."""
 
     code: int
     reason: str = ""
 
 
 class WebSocketError(Exception):
-    """A peer broke a rule of the protocol.
+    """A protocol error of a peer.
 
     Attributes:
-        code: the close code it is told.
-        detail: which rule, as the reason it is told.
-        passed: what of the data before it was right, and is to be passed on.
+        code: the close code sent to it.
+        detail: the rule that was broken; the close reason sent to it.
+        passed: the valid data before the error, to be passed on.
     """
 
     def __init__(self, code: int, detail: str) -> None:
@@ -61,12 +61,12 @@ class WebSocketError(Exception):
 
 
 def accept_of(key: bytes) -> bytes:
-    """Return the Sec-WebSocket-Accept that answers `key` (RFC 6455 4.2.2)."""
+    """Return the Sec-WebSocket-Accept for `key` (RFC 6455 4.2.2)."""
     return b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def is_key(value: bytes | None) -> bool:
-    """Tell whether a Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455 4.2.1)."""
+    """Return whether a Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455 4.2.1)."""
     if value is None:
         return False
     try:
@@ -76,15 +76,15 @@ def is_key(value: bytes | None) -> bool:
 
 
 def may_be_sent(code: int) -> bool:
-    """Tell whether a Close frame may have this code (RFC 6455 7.4)."""
+    """Return whether a Close frame may have this code (RFC 6455 7.4)."""
     return code in _SENDABLE or 3000 <= code <= 4999
 
 
 def read_close(payload: bytes) -> Close:
-    """Read the payload of a Close frame (RFC 6455 5.5.1).
+    """Parse the payload of a Close frame (RFC 6455 5.5.1).
 
     Raises:
-        WebSocketError: 1002 for half a code or one that may not be sent, 1007 for a reason that is not UTF-8.
+        WebSocketError: 1002 for an incomplete or invalid code, 1007 for a reason that is not UTF-8.
     """
     if not payload:
         return Close(NO_STATUS)
@@ -98,7 +98,7 @@ def read_close(payload: bytes) -> Close:
 
 
 def close_payload(close: Close) -> bytes:
-    """Write the payload of a Close frame; a reason that is too long is cut between two characters."""
+    """Return the payload of a Close frame; a reason that is too long is cut at a character boundary."""
     if close.code == NO_STATUS:
         return b""
     reason = close.reason.encode()[: MAX_CONTROL_BYTES - 2].decode(errors="ignore")
@@ -106,7 +106,7 @@ def close_payload(close: Close) -> bytes:
 
 
 def control_frame(opcode: int, payload: bytes, mask: bytes | None) -> bytes:
-    """Make a control frame; `mask` is four random bytes towards an endpoint, None towards a client (RFC 6455 5.3)."""
+    """Return a control frame; `mask` is four random bytes towards an endpoint, None towards a client (RFC 6455 5.3)."""
     if mask is None:
         return bytes((0x80 | opcode, len(payload))) + payload
     return bytes((0x80 | opcode, 0x80 | len(payload))) + mask + apply_mask(payload, mask)

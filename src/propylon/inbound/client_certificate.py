@@ -1,6 +1,6 @@
-"""From what OpenSSL tells of a client's certificate to what policies and services get of it.
+"""Client certificates: from OpenSSL's representation to that of policies and services.
 
-Whatever is in a certificate, the texts made of it are printable ASCII: they stand in header fields and logs.
+All texts made of a certificate are printable ASCII: they are used in header fields and logs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _ATTRIBUTES: Final = {
-    # RFC 4514 3, and what certificates of today have besides.
+    # RFC 4514 3, and further attributes in common use.
     "commonName": "CN", "countryName": "C", "domainComponent": "DC", "emailAddress": "emailAddress",
     "localityName": "L", "organizationName": "O", "organizationalUnitName": "OU", "serialNumber": "serialNumber",
     "stateOrProvinceName": "ST", "streetAddress": "STREET", "userId": "UID",
@@ -25,11 +25,11 @@ _KINDS: Final = {"IP Address": "IP", "Registered ID": "RID"}
 
 
 def client_certificate(tls: ssl.SSLObject) -> ClientCertificate | None:
-    """Return the verified certificate of the client at the other end, or None if it has shown none."""
-    raw, told = tls.getpeercert(True), tls.getpeercert()
-    if not raw or not told:
+    """Return the verified certificate of the client, or None if it has sent none."""
+    raw, decoded = tls.getpeercert(True), tls.getpeercert()
+    if not raw or not decoded:
         return None
-    certificate: dict[str, Any] = dict(told)
+    certificate: dict[str, Any] = dict(decoded)
     return ClientCertificate(
         subject=_distinguished_name(certificate.get("subject", ())),
         names=tuple(
@@ -43,7 +43,7 @@ def client_certificate(tls: ssl.SSLObject) -> ClientCertificate | None:
 
 
 def certificate_fields(certificate: ClientCertificate | None) -> bytes:
-    """Return the header lines that tell a service about the certificate, or that there is none."""
+    """Return the header fields for a service about the certificate, or about its absence."""
     if certificate is None:
         return b"x-client-cert-verify: NONE\r\n"
     names = ", ".join(name.replace(",", "\\2C") for name in certificate.names)
@@ -58,13 +58,13 @@ def certificate_fields(certificate: ClientCertificate | None) -> bytes:
 
 
 def _distinguished_name(parts: Iterable[Iterable[tuple[str, str]]]) -> str:
-    """Write a name as RFC 4514 2 wants it: the most special part first."""
+    """Return a name in the format of RFC 4514 2: the most specific part first."""
     written = ["+".join(f"{_ATTRIBUTES.get(kind, kind)}={_escaped(value)}" for kind, value in part) for part in parts]
     return ",".join(reversed(written))
 
 
 def _escaped(value: str) -> str:
-    """Escape what has a meaning in a name, and a blank at either end (RFC 4514 2.4)."""
+    """Escape special characters, and a space at either end (RFC 4514 2.4)."""
     text = "".join(f"\\{character}" if character in '"+,;<>\\' else character for character in value)
     if text[:1] in ("#", " "):
         text = f"\\{text}"
@@ -74,7 +74,7 @@ def _escaped(value: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Write what is not printable ASCII as the hexadecimal digits of its UTF-8 (RFC 4514 2.4)."""
+    """Escape what is not printable ASCII as the hexadecimal digits of its UTF-8 (RFC 4514 2.4)."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(

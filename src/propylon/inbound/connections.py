@@ -1,4 +1,4 @@
-"""The open client connections of a worker: how many there may be, their deadlines, and how they end."""
+"""The open client connections of a worker: their limit, deadlines and shutdown."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from propylon.http.websocket import Close
     from propylon.inbound.intake import Intake
 
-ENDINGS_PER_SECOND = 500  # of event streams and WebSockets when the worker stops; more if it has little time
+ENDINGS_PER_SECOND = 500  # of event streams and WebSockets while draining; more if the time is short
 
 log = logging.getLogger("propylon.inbound")
 
 
 class Connection(Protocol):
-    """A client connection, as the worker sees it.
+    """A client connection, as seen by the worker.
 
     Attributes:
-        deadline: when `check` has to look at it (`time.monotonic`).
-        due: when `check` has to look at its exchange.
-        listener: what accepted it.
+        deadline: when `check` is due for the connection (`time.monotonic`).
+        due: when `check` is due for its exchange.
+        listener: the listener that accepted it.
     """
 
     deadline: float
@@ -33,23 +33,23 @@ class Connection(Protocol):
 
     @property
     def exchange(self) -> Exchange | None:
-        """The exchange under way, if any."""
+        """The exchange in flight, if any."""
 
     def check(self, now: float) -> None:
         """Act on deadlines that have passed."""
 
     def drain(self, ending: Ending | None) -> None:
-        """Close if nothing is under way; otherwise behind the answer, and what goes on for long by `ending`, if any."""
+        """Close if idle; otherwise after the response, and end a long-lived exchange by `ending`, if given."""
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Close the connection at once."""
 
 
 class Connections:
     """The open connections from clients of one gateway.
 
     Attributes:
-        intake: where their requests go.
+        intake: the core that takes their requests.
         open: every open connection.
     """
 
@@ -62,24 +62,24 @@ class Connections:
 
     @property
     def full(self) -> bool:
-        """Whether as many connections are open as may be."""
+        """Whether the limit of open connections is reached."""
         limit = self.intake.snapshot.limits.connections
         return limit is not None and len(self.open) >= limit
 
     def forget(self, connection: Connection) -> None:
-        """Drop a connection that is closed."""
+        """Remove a closed connection."""
         self.open.discard(connection)
         if not self.open and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 
     def drain(self, now: float, seconds: float, close: Close) -> None:
-        """Close what rests, and let what is under way end.
+        """Close idle connections, and let exchanges in flight end.
 
-        Event streams and WebSockets are ended one after the other, in at most `seconds`: their clients connect again at
-        once, and shall not do so all in the same moment.
+        Event streams and WebSockets are ended one after the other, within `seconds`, since their clients reconnect at
+        once.
 
         Args:
-            close: what both sides of a WebSocket are told.
+            close: the Close for both sides of a WebSocket.
         """
         busy = [connection for connection in self.open if connection.exchange is not None]
         pause = min(1 / ENDINGS_PER_SECOND, seconds / max(1, len(busy)))
@@ -95,13 +95,13 @@ class Connections:
             await self._empty
 
     def sweep(self, now: float) -> None:
-        """Act on every deadline that has passed; the only timer there is.
+        """Act on every deadline that has passed; the only timer.
 
-        Of a connection that has nothing due only two numbers are looked at: there may be tens of thousands.
+        A connection with nothing due costs two comparisons: there may be tens of thousands.
         """
         for connection in [each for each in self.open if each.deadline <= now or each.due <= now]:
             try:
                 connection.check(now)
-            except Exception:  # one connection's defect must not take all others their deadlines
+            except Exception:  # a defect in one connection must not suspend the deadlines of all others
                 log.exception("a connection was cut by a defect of the gateway: %r", connection)
                 connection.abort()

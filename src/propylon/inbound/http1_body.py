@@ -1,7 +1,7 @@
-"""How an HTTP/1.1 connection reads the bodies of requests: passed on, waited for, refused, dropped (RFC 9112 6, 9.3).
+"""Request bodies of an HTTP/1.1 connection: reading, 100 (Continue), refusal, discarding (RFC 9112 6, 9.3).
 
-A body that has come whole with its head is `bytes` and is over at once. For any other there is a `BodyReader` in the
-states EXPECTING, BODY and DISCARDING, and in no other one.
+A body received completely with its head is `bytes` and needs no state. For any other there is a `BodyReader` in the
+states EXPECTING, BODY and DISCARDING only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CUT_OFF: Final = "the connection was closed before the body was complete"
 
 
 class RequestBodies(Lifetime):
-    """The part of a connection that reads bodies; the source of each of them (`BodySource`)."""
+    """The part of a connection that reads bodies, and their source (`BodySource`)."""
 
     __slots__ = ("_body",)
 
@@ -36,14 +36,16 @@ class RequestBodies(Lifetime):
         self._body: Body | None = None
 
     def _begin_body(self, x: Exchange, fields: RequestFields) -> None:
-        """Take the body, or what has arrived of it."""
+        """Begin the body with the bytes received with the head."""
         reader = BodyReader(fields.length, "read.bad_chunk")
         pieces = reader.feed(self._buffer)
         if reader.done:
             self._state = ANSWERING
+            x.bytes_in += len(self._buffer) - len(reader.rest)
             self._buffer = reader.rest
             x.body = b"".join(pieces)
             return
+        x.bytes_in += len(self._buffer)
         expects = fields.expects_continue and self._minor == 1 and not reader.size
         self._state = EXPECTING if expects else BODY
         self._buffer = b""
@@ -56,7 +58,7 @@ class RequestBodies(Lifetime):
             x.refusal = GatewayError("read.unexpected_eof", CUT_OFF)
 
     def _feed(self, data: bytes) -> None:
-        """Take more of the body under way."""
+        """Handle more bytes of the body."""
         reader, body, x = self._reader, self._body, self.exchange
         assert reader is not None
         assert body is not None
@@ -66,12 +68,13 @@ class RequestBodies(Lifetime):
         except Refusal as refusal:
             self._fail_body(GatewayError(refusal.code, refusal.detail))
             return
+        x.bytes_in += len(data) - len(reader.rest)
         if x.body_limit is not None and reader.size > x.body_limit:
             self._fail_body(GatewayError("request.body_too_large", f"the body is larger than {x.body_limit} bytes"))
             return
         for piece in pieces:
             body.feed(piece)
-        if self._reader is None:  # the exchange has ended with that, and with it the connection
+        if self._reader is None:  # this has ended the exchange and the connection
             return
         if not reader.done:
             self._rearm_body()
@@ -85,11 +88,11 @@ class RequestBodies(Lifetime):
         self._reader = self._body = None
         self.deadline = inf
         if reader.rest:
-            self._keep_for_later(reader.rest)
+            self._buffer_pipelined(reader.rest)
         body.end(reader.trailers)
 
-    def _leave_body(self) -> None:
-        """Behind an exchange that did not take the whole body: discard the rest of it, or close."""
+    def _abandon_body(self) -> None:
+        """After an exchange that did not read the whole body: discard the rest of it, or close."""
         if self._body is not None:
             self._body.detach()
             self._body = None
@@ -101,10 +104,10 @@ class RequestBodies(Lifetime):
             self._rearm()
 
     def _discard(self, data: bytes) -> None:
-        """Drop more of a body that nobody has taken."""
+        """Drop more bytes of an abandoned body."""
         reader = self._reader
         assert reader is not None
-        reader.feed(data)  # its length is known, so nothing of it can be refused
+        reader.feed(data)  # with a Content-Length no byte can be malformed
         if reader.done:
             self._end_discarding(reader)
         else:
@@ -126,7 +129,7 @@ class RequestBodies(Lifetime):
             x.fail(error)
 
     def _stop_reading(self) -> None:
-        """Take nothing more from this client: what follows cannot be trusted, or is not wanted."""
+        """Read nothing more from this client: what follows cannot be trusted, or is not wanted."""
         self._state = ANSWERING
         self._keep = False
         self._reader = self._body = None
@@ -134,7 +137,7 @@ class RequestBodies(Lifetime):
         self.deadline = inf
 
     def body_wanted(self) -> None:
-        """Ask for the body, if the client waits to be asked; from now on it may not stall."""
+        """Send 100 (Continue) if the client expects it; from now on the body's deadline applies."""
         if self._state is EXPECTING and self._transport is not None:
             self._state = BODY
             self._transport.write(CONTINUE)
@@ -142,24 +145,24 @@ class RequestBodies(Lifetime):
             self._rearm()
 
     def hold(self, owner: object) -> None:
-        """Take no more from the client until `owner` releases it; the client is not to blame for the time."""
+        """Pause reading until `owner` releases it, without a deadline for the client."""
         super().hold(owner)
         if self._reader is not None and not self._stalled:
             self.deadline = inf
 
     def _released(self) -> None:
-        """Take what the client sends again."""
+        """Resume reading."""
         if self._transport is not None:
             self._transport.resume_reading()
             if self._reader is not None:
                 self.deadline = monotonic() + self._snapshot.client_timeouts.body
 
-    def _keep_for_later(self, data: bytes) -> None:
-        """Keep what a client pipelines, up to a limit; beyond it the client waits."""
+    def _buffer_pipelined(self, data: bytes) -> None:
+        """Buffer pipelined bytes up to a limit, then apply backpressure."""
         self._buffer += data
         if len(self._buffer) > self._snapshot.limits.pipeline_buffer:
             self.hold(self)
 
     def _next(self) -> None:
-        """Behind a request: the next one, rest, or the end."""
+        """After a request: serve the next one, become idle, or close."""
         raise NotImplementedError

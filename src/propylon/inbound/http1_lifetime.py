@@ -1,7 +1,7 @@
-"""How long an HTTP/1.1 connection lives: its deadlines, whether it is kept, and its ends (RFC 9112 9).
+"""Lifetime of an HTTP/1.1 connection: deadlines, keep-alive and closing (RFC 9112 9).
 
-A deadline is a number; `Connections.sweep` looks at all of them, and calls `check` when one has passed. Which deadline
-belongs to which state stands in `http1_state.py`.
+A deadline is a number; `Connections.sweep` compares all of them, and calls `check` when one has passed. Which deadline
+a state has is in `http1_state.py`.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ if TYPE_CHECKING:
     from propylon.http.body_reader import BodyReader
     from propylon.inbound.intake import Intake
 
-MAX_DISCARD_BYTES: Final = 256 * 1024  # an unread body up to here is read and dropped, so that the connection is kept
-PROBE_SECONDS: Final = 0.5  # after a client's FIN: time for a quick answer before it is asked whether it is still there
-PROBE_AGAIN_SECONDS: Final = 15.0  # that long a half-closed client that has shown to be there is believed
-DRAIN_LINGER_SECONDS: Final = 1.0  # a gateway that stops waits no longer for a client to close
-STALL_LOOKS: Final = 4  # at a client that does not read, in `timeouts.write`: what it takes late counts from then
+MAX_DISCARD_BYTES: Final = 256 * 1024  # largest rest of a body that is discarded to keep the connection
+PROBE_SECONDS: Final = 0.5  # after a client's FIN: time for a quick response before the client is probed
+PROBE_AGAIN_SECONDS: Final = 15.0  # until a half-closed client that has passed a probe is probed again
+DRAIN_LINGER_SECONDS: Final = 1.0  # limit of `timeouts.linger` while draining
+STALL_CHECKS: Final = 4  # of a client that does not read, in one `timeouts.write`; progress restarts the time
 
 
 class Lifetime(ResponseWriter):
-    """The part of a connection that waits and ends.
+    """The part of a connection that handles deadlines and closing.
 
     Attributes:
-        deadline: when `check` has to look at it (`time.monotonic`).
-        due: when `check` has to look at its exchange.
+        deadline: when `check` is due for the connection (`time.monotonic`).
+        due: when `check` is due for its exchange.
     """
 
     __slots__ = (
-        "_buffer", "_half_closed", "_intake", "_probed", "_reader", "_state", "_took_at", "deadline", "due",
+        "_buffer", "_half_closed", "_intake", "_probed", "_progress_at", "_reader", "_state", "deadline", "due",
     )  # fmt: skip
 
     def __init__(self, intake: Intake) -> None:
         super().__init__()
         self._intake = intake
         self._state: State = NEW
-        self._buffer = b""  # what has arrived and was not looked at yet
+        self._buffer = b""  # received and not parsed yet
         self._reader: BodyReader | None = None  # in EXPECTING, BODY and DISCARDING
         self._half_closed = self._probed = False
-        self._took_at = 0.0
+        self._progress_at = 0.0
         self.deadline = self.due = inf
 
     @property
@@ -71,11 +71,11 @@ class Lifetime(ResponseWriter):
     # deadlines
 
     def _rearm(self) -> None:
-        """Set the deadline that the present state calls for."""
+        """Set the deadline of the current state."""
         timeouts, state = self._snapshot.client_timeouts, self._state
         if self._stalled:
-            left = self._took_at + timeouts.write - monotonic()
-            seconds = min(left, timeouts.write / STALL_LOOKS)
+            left = self._progress_at + timeouts.write - monotonic()
+            seconds = min(left, timeouts.write / STALL_CHECKS)
         elif state is IDLE:
             seconds = timeouts.keep_alive
         elif state is HEAD:
@@ -112,10 +112,10 @@ class Lifetime(ResponseWriter):
             self._probe(now)
 
     def _check_stall(self, now: float) -> None:
-        """Cut off a client that has taken nothing in all of `timeouts.write`."""
-        if self.progressed():  # slow, but it reads
-            self._took_at = now
-        if now < self._took_at + self._snapshot.client_timeouts.write:
+        """Abort if the client has read nothing for `timeouts.write`."""
+        if self.progressed():  # slow, but reading
+            self._progress_at = now
+        if now < self._progress_at + self._snapshot.client_timeouts.write:
             self._rearm()
             return
         if self.exchange is not None:
@@ -123,11 +123,11 @@ class Lifetime(ResponseWriter):
         self.abort()
 
     def _probe(self, now: float) -> None:
-        """Find out whether a client that sent a FIN still waits, or went away.
+        """Detect whether a half-closed client still waits or is gone.
 
-        A FIN says only that no more comes. An interim response is harmless to a client that waits (RFC 9110 15.2), and
-        so is a comment in an event stream; the system of a client that is gone answers it with a reset, which then
-        stands in the socket's error.
+        A FIN ends only the client's direction. An interim response is harmless to a client that waits (RFC 9110 15.2),
+        and so is a comment in an event stream; the system of a client that is gone answers with a reset, which sets the
+        socket's error.
         """
         x, transport = self.exchange, self._transport
         if x is None or transport is None:
@@ -151,28 +151,28 @@ class Lifetime(ResponseWriter):
     # keeping
 
     def _connection_fields(self, head: Head) -> bytes:
-        """Decide whether the connection is kept, and say so (RFC 9112 9.3)."""
+        """Decide whether the connection is kept, and return the fields for that (RFC 9112 9.3)."""
         x = self.exchange
         if self._buffer and x is not None and x.fields.websocket:
-            self._keep = False  # what follows a handshake that failed are frames, and no request
+            self._keep = False  # after a failed handshake come frames, not a request
         if self._keep and self._reader is not None and not self._may_discard():
             self._keep = False
         if self._intake.draining:
             self._keep = False
         fields = b"connection: close\r\n" if not self._keep else b"" if self._minor else b"connection: keep-alive\r\n"
-        if head.status == 426 and x is not None and x.upstream is None:  # the gateway's own (RFC 9110 15.5.22)
+        if head.status == 426 and x is not None and x.upstream is None:  # sent by the gateway itself (RFC 9110 15.5.22)
             return UPGRADE + fields
         return fields
 
     def _may_discard(self) -> bool:
-        """Say whether the rest of an unread body is small, surely comes, and was not refused."""
+        """Return whether the rest of an unread body is small, certain to arrive, and was not refused."""
         x, reader = self.exchange, self._reader
         if reader is None or self._state is EXPECTING or (x is not None and x.error is not None):
             return False
         return 0 <= reader.left <= MAX_DISCARD_BYTES
 
-    def _rest(self) -> None:
-        """Wait for the next request."""
+    def _become_idle(self) -> None:
+        """Wait for the next request (IDLE)."""
         self._state = IDLE
         if self._stalled:
             self._rearm()
@@ -182,7 +182,7 @@ class Lifetime(ResponseWriter):
     # ending
 
     def _linger(self) -> None:
-        """Close so that the answer arrives: bytes that nobody reads would turn it into a reset (RFC 9112 9.6)."""
+        """Half-close, so that unread bytes do not cause a reset that destroys the response (RFC 9112 9.6)."""
         transport = self._transport
         if transport is None or self._half_closed or not transport.can_write_eof():
             self._close()
@@ -195,7 +195,7 @@ class Lifetime(ResponseWriter):
         transport.write_eof()
 
     def _close(self) -> None:
-        """Close once everything is written; a client that does not take it is cut off."""
+        """Close once everything is written; a client that does not read is aborted at the deadline."""
         self._state = CLOSING
         self._reader = None
         self._rearm()
@@ -203,9 +203,9 @@ class Lifetime(ResponseWriter):
             self._transport.close()
 
     def abort(self) -> None:
-        """Cut the connection, so that the client sees that the response is incomplete; of a tunnel, both."""
+        """Abort the connection, so that the client detects an incomplete response; of a tunnel, both sides."""
         if self._transport is not None:
-            if self._state is not TUNNEL:  # which is one until both its sides are closed
+            if self._state is not TUNNEL:  # a tunnel stays one until both sides are closed
                 self._state = CLOSING
                 self._reader = None
             self._transport.abort()
@@ -213,26 +213,26 @@ class Lifetime(ResponseWriter):
             self.exchange.lasting.abort()
 
     def drain(self, ending: Ending | None) -> None:
-        """Close if nothing is under way; otherwise behind the answer, which `ending` ends if it is an event stream."""
+        """Close if idle; otherwise after the response, and end a long-lived exchange by `ending`, if given."""
         if self.exchange is not None:
             self._keep = False
             if ending is not None:
                 self.exchange.end_by(ending)
         elif self._state is LINGERING or self._state is CLOSING:
             due = self.deadline
-            self._rearm()  # there is less time for a goodbye now
+            self._rearm()  # the limit is shorter while draining
             self.deadline = min(due, self.deadline)
         elif self._state is DISCARDING:
             self._keep = False
         else:
             self._close()
 
-    # what it needs of the connection
+    # implemented by the connection
 
     def _refuse(self, error: GatewayError) -> None:
-        """Answer a request that could not be read; then close."""
+        """Answer an invalid request; then close."""
         raise NotImplementedError
 
     def _fail_body(self, error: GatewayError) -> None:
-        """End the exchange whose body could not be read, or is not wanted."""
+        """Fail the exchange: its body is invalid, late or not wanted."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What an HTTP/1.1 connection writes to its client: status lines, framing, bodies of responses (RFC 9112 4, 6, 7)."""
+"""Writing of HTTP/1.1 responses: status lines, framing, bodies (RFC 9112 4, 6, 7)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-JOIN_BYTES: Final = 16384  # larger pieces are not copied into one string with their chunk's size
+JOIN_BYTES: Final = 16384  # larger pieces are not concatenated with their chunk size
 
 
 class ResponseWriter(FlowControl):
-    """The part of a connection that writes; without a transport it writes nothing.
+    """The part of a connection that writes responses; without a transport it writes nothing.
 
     Attributes:
-        exchange: the exchange under way, if any.
+        exchange: the exchange in flight, if any.
     """
 
     __slots__ = ("_chunking", "_keep", "_minor", "_stalled", "_transport", "exchange")
@@ -35,15 +35,18 @@ class ResponseWriter(FlowControl):
         super().__init__()
         self.exchange: Exchange | None = None
         self._transport: asyncio.Transport | None = None
-        self._minor = 1  # the version of the request, HTTP/1.x
+        self._minor = 1  # minor version of the request
         self._keep = True
         self._chunking = self._stalled = False
 
     def send(self, head: Head, added: bytes, body: bytes) -> None:
-        """Send a whole response."""
-        if self._transport is not None:
+        """Send a complete response."""
+        x = self.exchange
+        if self._transport is not None and x is not None:
             fields = self._connection_fields(head)
-            self._transport.write(b"%b%b%b%b\r\n%b" % (status_line(head), head.block, added, fields, body))
+            data = b"%b%b%b%b\r\n%b" % (status_line(head), head.block, added, fields, body)
+            x.bytes_out += len(data)
+            self._transport.write(data)
 
     def send_head(self, head: Head, added: bytes, length: int) -> None:
         """Send the head of a response whose body follows."""
@@ -51,41 +54,54 @@ class ResponseWriter(FlowControl):
         if self._chunking:
             added += b"transfer-encoding: chunked\r\n"
         elif length == UNKNOWN:
-            self._keep = False  # HTTP/1.0 knows no chunks: the connection's end is the body's (RFC 9112 6.3)
-        if self._transport is not None:
-            fields = self._connection_fields(head)
-            self._transport.write(b"%b%b%b%b\r\n" % (status_line(head), head.block, added, fields))
+            self._keep = False  # HTTP/1.0 has no chunks: the body ends with the connection (RFC 9112 6.3)
         x = self.exchange
-        if self._stalled and x is not None and (source := x.response_source) is not None:
-            source.hold(self)  # the client is slow to take the answer before
+        if self._transport is None or x is None:
+            return
+        data = b"%b%b%b%b\r\n" % (status_line(head), head.block, added, self._connection_fields(head))
+        x.bytes_out += len(data)
+        self._transport.write(data)
+        if self._stalled and (source := x.response_source) is not None:
+            source.hold(self)  # the client has not read the previous response yet
 
     def send_interim(self, head: Head) -> None:
         """Send a 1xx response; HTTP/1.0 has none (RFC 9110 15.2)."""
-        if self._transport is not None and self._minor == 1:
-            self._transport.write(b"%b%b\r\n" % (status_line(head), head.block))
+        x = self.exchange
+        if self._transport is not None and x is not None and self._minor == 1:
+            data = b"%b%b\r\n" % (status_line(head), head.block)
+            x.bytes_out += len(data)
+            self._transport.write(data)
 
     def write_body(self, data: bytes) -> None:
         """Send a piece of the body."""
-        if self._transport is None:
+        x = self.exchange
+        if self._transport is None or x is None:
             return
+        size = len(data)
         if self._stalled:
-            self._unsent += len(data)  # so that what is taken shows, whatever is added
+            self._unsent += size  # so that progress is visible while bytes are added
+        x.bytes_out += size
         if not self._chunking:
             self._transport.write(data)
-        elif len(data) > JOIN_BYTES:
-            self._transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+            return
+        line = b"%x\r\n" % size
+        x.bytes_out += len(line) + 2
+        if size > JOIN_BYTES:
+            self._transport.writelines((line, data, b"\r\n"))
         else:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._transport.write(b"%b%b\r\n" % (line, data))
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Send the end of the body; trailers for whoever asked for them (RFC 9110 6.5.1)."""
-        if self._chunking and self._transport is not None:
-            asked = self.exchange is not None and self.exchange.fields.wants_trailers
-            self._transport.write(last_chunk(trailers if asked else []))
+        """Send the end of the body, with trailers if the client accepts them (RFC 9110 6.5.1)."""
+        x = self.exchange
+        if self._chunking and self._transport is not None and x is not None:
+            data = last_chunk(trailers if x.fields.wants_trailers else [])
+            x.bytes_out += len(data)
+            self._transport.write(data)
         self._chunking = False
 
     def _connection_fields(self, head: Head) -> bytes:
-        """Decide whether the connection is kept behind this response, and return the fields that say so."""
+        """Decide whether the connection is kept after this response, and return the fields for that."""
         raise NotImplementedError
 
     def _line(self) -> asyncio.Transport | None:

@@ -1,4 +1,4 @@
-"""What a client side needs of the gateway behind it: a listener's connection, or any other entrance."""
+"""The interface of the core for client sides: a listener's connection, or any other entrance."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Intake(Protocol):
-    """Where requests go in; `runtime/core.py` has it.
+    """Entry point of requests, implemented by `runtime/core.py`.
 
     Attributes:
-        snapshot: what new exchanges run on.
-        draining: the gateway stops: no further requests on connections whose request has been answered.
+        snapshot: the current snapshot, for new exchanges.
+        draining: whether the gateway drains: no further request on a connection after the current response.
     """
 
     snapshot: Snapshot
@@ -27,8 +27,8 @@ class Intake(Protocol):
         """Make the exchange of a request whose head has been read.
 
         Raises:
-            Refusal: what neither the request line nor the header section can tell alone to be wrong.
+            Refusal: request line and header section are inconsistent.
         """
 
     def refused(self, client: Client, error: GatewayError) -> Exchange:
-        """Make the exchange of a request that could not be read: it is answered like any other."""
+        """Make the exchange of an invalid request: it is answered like any other."""

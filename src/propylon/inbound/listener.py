@@ -1,10 +1,10 @@
-"""Listeners: the addresses where clients connect, over TCP (both IP families) and over Unix sockets.
+"""Listeners: addresses where clients connect, over TCP (both IP families) and Unix sockets.
 
 Rules of the file:
 
 - Binding and accepting are two steps, so that one process can bind and others accept.
-- A listener never takes an address away from a living process: a Unix socket is replaced only if nobody answers there.
-- Every failure is one sentence with the address, the cause, and the way out where there is one.
+- A listener never takes over an address in use: a Unix socket is replaced only if connections to it are refused.
+- Every failure is one sentence with the address, the cause, and a fix where there is one.
 """
 
 import asyncio
@@ -19,21 +19,21 @@ from typing import Final
 from propylon.address import ListenAddress
 
 UNIX_MODE: Final = 0o660
-"""Owner and group may connect; whoever else shall, is put into the group."""
+"""Owner and group may connect; add other users to the group."""
 PORT_TRIES: Final = 8
-"""Tries to find one port that is free in both families, for port 0."""
+"""Attempts to find one port that is free in both families, for port 0."""
 
-_NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}  # not in the kernel, or switched off
+_NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}  # not in the kernel, or disabled
 
-_Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+_SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 
 
 class ListenError(Exception):
-    """A listener cannot be opened; the message is a sentence that begins with its address."""
+    """A listener cannot be opened; the message is a sentence that starts with its address."""
 
 
 class Listener:
-    """An open listener. `address` is the real one: port 0 has become the port that was found."""
+    """An open listener. `address` has the actual port in place of port 0."""
 
     __slots__ = ("_inode", "_servers", "address")
 
@@ -46,7 +46,7 @@ class Listener:
         return f"<Listener {self.address} {'open' if self._servers else 'closed'}>"
 
     def close(self) -> None:
-        """Stop accepting; connections that are open stay open. A second call does nothing."""
+        """Stop accepting; open connections stay open. Idempotent."""
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
@@ -61,10 +61,10 @@ async def open_listener(
     *,
     backlog: int,
 ) -> Listener:
-    """Bind and accept connections; `factory` makes the protocol of each.
+    """Bind and accept connections; `factory` makes the protocol of each connection.
 
     Parameters:
-        backlog: connections that the kernel holds before they are accepted (it caps this at net.core.somaxconn).
+        backlog: connections that the kernel queues before they are accepted (capped at net.core.somaxconn).
 
     Raises `ListenError`.
     """
@@ -89,7 +89,7 @@ async def accept(
         inode = os.stat(address.unix_path).st_ino
     try:
         for sock in sockets:
-            # Two sockets may be bound to one port; it is listen() that fails then. uvloop leaks its handle if it does.
+            # Two sockets may be bound to one port; then listen() fails. uvloop leaks its handle in that case.
             sock.listen(backlog)
         for sock in sockets:
             if address.unix_path is None:
@@ -115,8 +115,8 @@ def bind(address: ListenAddress) -> list[socket.socket]:
     except socket.gaierror as error:
         reason = (error.strerror or str(error)).lower()
         raise ListenError(f"{address}: {address.host!r} is no address of this machine: {reason}") from None
-    # IPv4 first, and each once: /etc/hosts may list an address twice.
-    targets = sorted({(family, place) for family, _, _, _, place in found})
+    # IPv4 first, without duplicates: /etc/hosts may list an address twice.
+    targets = sorted({(family, sockaddr) for family, _, _, _, sockaddr in found})
     tries = PORT_TRIES if address.port == 0 else 1
     while True:
         tries -= 1
@@ -127,14 +127,14 @@ def bind(address: ListenAddress) -> list[socket.socket]:
                 raise _failure(address, error) from None
 
 
-def _bind_tcp(targets: Sequence[tuple[socket.AddressFamily, _Place]]) -> list[socket.socket]:
-    """Bind one socket a target, all to the port of the first."""
+def _bind_tcp(targets: Sequence[tuple[socket.AddressFamily, _SocketAddress]]) -> list[socket.socket]:
+    """Bind one socket for each target, all to the port of the first."""
     sockets: list[socket.socket] = []
     port = 0
     try:
-        for family, place in targets:
+        for family, sockaddr in targets:
             try:
-                sockets.append(_bind_one(family, (place[0], port or place[1], *place[2:])))
+                sockets.append(_bind_one(family, (sockaddr[0], port or sockaddr[1], *sockaddr[2:])))
             except OSError as error:
                 if error.errno not in _NO_IPV6 or not sockets:
                     raise
@@ -147,14 +147,14 @@ def _bind_tcp(targets: Sequence[tuple[socket.AddressFamily, _Place]]) -> list[so
     return sockets
 
 
-def _bind_one(family: socket.AddressFamily, place: tuple[object, ...]) -> socket.socket:
+def _bind_one(family: socket.AddressFamily, sockaddr: tuple[object, ...]) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # One socket a family: clients show as 192.0.2.1 and never as ::ffff:192.0.2.1.
+            # One socket for each family: client addresses are 192.0.2.1 and never ::ffff:192.0.2.1.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(place)
+        sock.bind(sockaddr)
     except OSError:
         sock.close()
         raise
@@ -166,7 +166,7 @@ def _bind_unix(address: ListenAddress, path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
-        # Nobody can connect before listen(), so there is no moment with the wider mode.
+        # Connections are refused before listen(), so the wider mode is never effective.
         os.chmod(path, UNIX_MODE)
     except OSError as error:
         sock.close()
@@ -175,7 +175,7 @@ def _bind_unix(address: ListenAddress, path: str) -> socket.socket:
 
 
 def _remove_stale(address: ListenAddress, path: str) -> None:
-    """Remove the socket that a process which was killed has left at `path`."""
+    """Remove a stale socket at `path`, left by a killed process."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -185,7 +185,7 @@ def _remove_stale(address: ListenAddress, path: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise ListenError(f"{address}: a file that is no socket is in the way: remove it or choose another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # a full backlog gives EAGAIN: somebody lives there
+        probe.setblocking(False)  # a full backlog gives EAGAIN: the socket is in use
         try:
             probe.connect(path)
         except ConnectionRefusedError:
@@ -207,7 +207,7 @@ def _remove_stale(address: ListenAddress, path: str) -> None:
 
 
 def _unlink_if_ours(path: str, inode: int) -> None:
-    """Remove the socket file, unless another process has put its own in its place."""
+    """Remove the socket file, unless another process has replaced it."""
     try:
         if os.stat(path).st_ino == inode:
             os.unlink(path)

@@ -1,11 +1,11 @@
-"""The PROXY protocol, versions 1 and 2: a load balancer's word about who is behind a connection.
+"""The PROXY protocol, versions 1 and 2: the client address of a connection, sent by a load balancer.
 
 Rules of the file:
 
-- The header is believed from listed peers only, and is required from them: a listener with the PROXY protocol has no
-  connection without (specification, section 2: it must not be guessed).
-- `ProxyHeaderParser` has no I/O; it takes what comes, in any pieces, and asks for no more than the header can be.
-- LOCAL, UNKNOWN, UNSPEC and Unix addresses mean "no address": the connection counts as its own.
+- The header is accepted from listed peers only, and is required: a listener with the PROXY protocol accepts no
+  connection without it (specification, section 2: receivers must not guess).
+- `ProxyHeaderParser` has no I/O; it accepts pieces of any size, up to the maximum size of a header.
+- LOCAL, UNKNOWN, UNSPEC and Unix addresses mean "no address": then the addresses of the socket are used.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from propylon.inbound.connections import Connections
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
-"""The 12 bytes that version 2 begins with."""
+"""The first 12 bytes of version 2."""
 MAX_V1_BYTES: Final = 107
-"""Longest header of version 1, CRLF included (specification, section 2.1)."""
+"""Maximum header size of version 1, CRLF included (specification, section 2.1)."""
 MAX_V2_BODY_BYTES: Final = 4096
-"""Longest address block with TLVs that is taken; HAProxy and nginx stop at one buffer (16 KiB, 4 KiB)."""
+"""Maximum size of the address block with TLVs; HAProxy and nginx stop at one buffer (16 KiB, 4 KiB)."""
 HEADER_TIMEOUT_S: Final = 10.0
-"""Seconds for the whole header; it is one packet in practice."""
+"""Seconds for the whole header; in practice it is one packet."""
 
 _V1_START: Final = b"PROXY "
 _V1: Final = re.compile(
@@ -42,21 +42,21 @@ _V2_ADDRESS_BYTES: Final = {0x00: 0, 0x11: 12, 0x21: 36, 0x31: 216}
 
 
 class ProxyHeaderError(ValueError):
-    """What a peer sent is no PROXY header; the message says why, for the operator's log."""
+    """Invalid PROXY header; the message is for the operator's log."""
 
 
 class ProxyInfo(NamedTuple):
-    """What a header says: who connected, and to which address; both None for "no address"."""
+    """The source and destination address of a header; both None for "no address"."""
 
     peer: SocketAddress | None
     local: SocketAddress | None
 
 
-_NOTHING: Final = ProxyInfo(None, None)
+_NO_ADDRESSES: Final = ProxyInfo(None, None)
 
 
 class ProxyHeaderParser:
-    """Reads one header, in any pieces."""
+    """Parser of one header, fed in pieces of any size."""
 
     __slots__ = ("_buffer",)
 
@@ -64,9 +64,9 @@ class ProxyHeaderParser:
         self._buffer = b""
 
     def feed(self, data: bytes) -> tuple[ProxyInfo, bytes] | None:
-        """Take bytes; return what the header says and the bytes behind it, or None while it is not complete.
+        """Parse received bytes; return the header's content and the bytes after it, or None while incomplete.
 
-        Raises `ProxyHeaderError`; nothing may be fed after that, nor after a result.
+        Raises `ProxyHeaderError`. Must not be called again after that, nor after a result.
         """
         self._buffer = buffer = self._buffer + data
         if buffer.startswith(SIGNATURE):
@@ -89,7 +89,7 @@ def _read_v1(buffer: bytes) -> tuple[ProxyInfo, bytes] | None:
         raise ProxyHeaderError("the header of version 1 is malformed")
     family, source, target, source_port, target_port = found.groups()
     if family is None:
-        return _NOTHING, buffer[end:]
+        return _NO_ADDRESSES, buffer[end:]
     peer = (_address(source, family), _port(source_port))
     local = (_address(target, family), _port(target_port))
     return ProxyInfo(peer, local), buffer[end:]
@@ -112,7 +112,7 @@ def _port(text: bytes) -> int:
 
 
 def _read_v2(buffer: bytes) -> tuple[ProxyInfo, bytes] | None:
-    """Section 2.2: signature, version and command, family and transport, length, addresses, TLVs."""
+    """Parse version 2 (section 2.2): signature, version, command, family, transport, length, addresses, TLVs."""
     if len(buffer) < 16:
         return None
     version, command, family = buffer[12] >> 4, buffer[12] & 15, buffer[13]
@@ -131,12 +131,12 @@ def _read_v2(buffer: bytes) -> tuple[ProxyInfo, bytes] | None:
             raise ProxyHeaderError(f"the header announces {length} bytes, its addresses have {needed}")
     if len(buffer) < 16 + length:
         return None
-    # LOCAL: the balancer itself, say with a health check; whatever addresses it gives are to be ignored.
-    info = _places_v2(family, buffer) if command == 1 else _NOTHING
+    # LOCAL: the balancer's own connection, as a health check; its addresses must be ignored.
+    info = _addresses_v2(family, buffer) if command == 1 else _NO_ADDRESSES
     return info, buffer[16 + length :]
 
 
-def _places_v2(family: int, buffer: bytes) -> ProxyInfo:
+def _addresses_v2(family: int, buffer: bytes) -> ProxyInfo:
     if family == 0x11:
         source, target, ports = buffer[16:20], buffer[20:24], buffer[24:28]
         peer, local = str(ipaddress.IPv4Address(source)), str(ipaddress.IPv4Address(target))
@@ -144,28 +144,28 @@ def _places_v2(family: int, buffer: bytes) -> ProxyInfo:
         source, target, ports = buffer[16:32], buffer[32:48], buffer[48:52]
         peer, local = _plain(ipaddress.IPv6Address(source)), _plain(ipaddress.IPv6Address(target))
     else:
-        return _NOTHING
+        return _NO_ADDRESSES
     return ProxyInfo((peer, int.from_bytes(ports[:2], "big")), (local, int.from_bytes(ports[2:], "big")))
 
 
 def _plain(address: ipaddress.IPv6Address) -> str:
-    """An IPv4-mapped address is the IPv4 address, as everywhere."""
+    """Return an address as text, an IPv4-mapped one as IPv4."""
     return str(address.ipv4_mapped or address)
 
 
 class ProxyPreface(asyncio.Protocol):
-    """Reads the header of one connection, then makes the real protocol and hands the connection over.
+    """Reads the header of one connection, then hands the connection over to the next protocol.
 
-    The real protocol gets `connection_made`, and `data_received` with what came behind the header, in the same call.
+    The next protocol gets `connection_made`, and `data_received` with the bytes after the header, in the same call.
 
     Attributes:
-        deadline: when the header must have come (`time.monotonic`).
-        listener: what accepted the connection.
+        deadline: when the header must be complete (`time.monotonic`).
+        listener: the listener that accepted the connection.
     """
 
     __slots__ = ("_connections", "_factory", "_parser", "_transport", "_trusts", "deadline", "listener")
 
-    exchange = None  # there never is one before the header
+    exchange = None  # none before the header
     due = inf
 
     def __init__(
@@ -177,9 +177,9 @@ class ProxyPreface(asyncio.Protocol):
         """Make the preface of one connection.
 
         Parameters:
-            connections: what counts connections, and ends those that take too long.
-            trusts: tells whether the header of a peer is believed; gets its address, or b"unix" for a Unix socket.
-            factory: makes the real protocol from (peer, local); both None if the connection counts as its own.
+            connections: the open connections, with their limit and deadlines.
+            trusts: returns whether a peer may send a header; called with its address, or b"unix" for a Unix socket.
+            factory: makes the next protocol from (peer, local); both None to use those of the socket.
         """
         self._connections = connections
         self._trusts = trusts
@@ -190,7 +190,7 @@ class ProxyPreface(asyncio.Protocol):
         self.deadline = inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the header, if this peer may send one."""
+        """Wait for the header if this peer may send one; otherwise abort."""
         self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         peer = str(name[0]).encode("ascii", "replace") if isinstance(name, tuple) else b"unix"
@@ -201,10 +201,10 @@ class ProxyPreface(asyncio.Protocol):
         self.deadline = monotonic() + HEADER_TIMEOUT_S
 
     def data_received(self, data: bytes) -> None:
-        """Take a piece of the header."""
+        """Parse a piece of the header."""
         transport = self._transport
         if transport is None or transport.is_closing():
-            return  # aborted, and what was read before is still delivered
+            return  # aborted; bytes read before are still delivered
         try:
             found = self._parser.feed(data)
         except ProxyHeaderError:
@@ -221,20 +221,20 @@ class ProxyPreface(asyncio.Protocol):
             protocol.data_received(rest)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Be forgotten."""
+        """Remove the connection."""
         self._connections.forget(self)
 
     def check(self, now: float) -> None:
-        """End a connection whose header is late."""
+        """Abort a connection whose header is late."""
         if self.deadline <= now:
             self.abort()
 
     def drain(self, ending: Ending | None) -> None:
-        """End: there is no request under way."""
+        """Abort: there is no request in flight."""
         self.abort()
 
     def abort(self) -> None:
-        """End the connection."""
+        """Close the connection at once."""
         self.deadline = inf
         if self._transport is not None:
             self._transport.abort()

@@ -1,12 +1,12 @@
-"""TLS towards clients: which certificate whom, which versions and ciphers, and what is asked of clients.
+"""TLS with clients: choice of certificate, versions and ciphers, client certificates.
 
 Rules of the file:
 
 - TLS 1.2 and newer (RFC 8996) with forward secrecy and authenticated encryption only (RFC 9325 4.2); HTTP/1.1 by ALPN.
-- One context, the door, begins every handshake of a listener and lives as long as it: the keys of session tickets are
-  the door's, so sessions are resumed whatever certificate they were made with, and after certificates were replaced.
-- What is asked of clients is one setting a listener, never one a name. A session that was made under one name can be
-  resumed under another, and would bring a client past what the other asks (CVE-2025-23419 in nginx).
+- One base context starts every handshake of a listener and lives as long as it. It has the keys of session tickets, so
+  sessions resume with any certificate, and after certificates were replaced.
+- Client certificates are configured for a listener, never for a name: a session of one name can be resumed under
+  another, and would bypass the other's requirement (CVE-2025-23419 in nginx).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     from propylon.config.schema import ListenerTlsConfig
 
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of TLS 1.3 are all good
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; all those of TLS 1.3 are acceptable
 
 log = logging.getLogger("propylon.tls")
 
 
 class Identity(NamedTuple):
-    """A certificate with its key: the files, and what the certificate says."""
+    """A certificate with its key: the files and the parsed certificate."""
 
     certificate_path: str
     key_path: str | None
@@ -41,13 +41,13 @@ class Identity(NamedTuple):
 
     @property
     def files(self) -> Iterator[str]:
-        """The files it is read from."""
+        """The files that it is read from."""
         yield self.certificate_path
         if self.key_path is not None:
             yield self.key_path
 
     def warning(self, now: datetime) -> str | None:
-        """Say that clients will refuse it, if it is not valid now."""
+        """Return a warning if it is not valid at `now`: clients will refuse it."""
         if now > self.certificate.not_after:
             return f"certificate {self.certificate_path!r} has expired on {self.certificate.not_after:%Y-%m-%d}"
         if now < self.certificate.not_before:
@@ -56,18 +56,18 @@ class Identity(NamedTuple):
 
 
 class Identities:
-    """The certificates of a listener by name, read as a whole and never changed.
+    """The certificates of a listener by name; immutable.
 
     Attributes:
-        authorities: what client certificates are verified with; None if clients are not asked for one.
-        certificates: all of them, the default first.
-        tells_services: services get to know the client's certificate in header fields.
+        authorities: the CAs for client certificates; None if none are requested.
+        certificates: all certificates, the default first.
+        tells_services: whether services get the client's certificate in header fields.
     """
 
     __slots__ = ("_contexts", "_default", "authorities", "certificates", "tells_services")
 
     def __init__(self, config: ListenerTlsConfig) -> None:
-        """Read everything. Raises `TlsError`, with a sentence that names the file."""
+        """Read all files. Raises `TlsError` with a sentence that names the file."""
         asked = config.client_certificates
         self.authorities = None if asked is None else read(str(asked.ca), "ca")
         self.tells_services = asked is not None and asked.headers
@@ -87,20 +87,20 @@ class Identities:
         self._default = self._contexts[names[0]] if names else _context_of(config, (first,))
 
     def choose(self, name: str | None) -> ssl.SSLContext:
-        """Return the context for a lower-case name: its own, its wildcard's (one label), or the default."""
+        """Return the context for a lower-case name: exact, wildcard (one label), or the default."""
         return self._default if name is None else self.find(name) or self._default
 
     def find(self, name: str) -> ssl.SSLContext | None:
-        """Return the context of a certificate that has this lower-case name."""
+        """Return the context of a certificate for this lower-case name, exact or wildcard; None if there is none."""
         return self._contexts.get(name) or self._contexts.get(f"*.{name.partition('.')[2]}")
 
 
 class ServerSide(ssl.SSLObject):
-    """A connection of a listener; remembers what `ssl.SSLObject` tells only once.
+    """A server-side TLS object with the data of the SNI callback.
 
     Attributes:
-        identities: the certificates that were chosen from.
-        server_name: the name that the client asked for (SNI).
+        identities: the certificates at the time of the handshake.
+        server_name: the name that the client requested (SNI).
     """
 
     identities: Identities
@@ -108,13 +108,13 @@ class ServerSide(ssl.SSLObject):
 
 
 class ListenerTls:
-    """TLS of one listener: its door, its certificates, its failures.
+    """TLS of one listener: base context, certificates, failure counts.
 
     Attributes:
-        outgoing: the buffer that OpenSSL writes to, for all connections (see `tls_transport.py`).
+        outgoing: the buffer that OpenSSL writes to, shared by all connections (see `tls_transport.py`).
     """
 
-    __slots__ = ("_address", "_config", "_door", "failures", "identities", "outgoing")
+    __slots__ = ("_address", "_base_context", "_config", "failures", "identities", "outgoing")
 
     def __init__(self, config: ListenerTlsConfig, address: str) -> None:
         """Read all files of `config`; `address` names the listener in the log. Raises `TlsError`."""
@@ -122,44 +122,44 @@ class ListenerTls:
         self.outgoing = ssl.MemoryBIO()
         self.failures = TlsFailures(address)
         self.identities = Identities(config)
-        self._door = self._new_door(config)
+        self._base_context = self._new_base_context(config)
         self._address = address
         self._warn(self.identities)
 
     @property
     def files(self) -> list[str]:
-        """Every file that was read."""
+        """All files that were read."""
         asked = self._config.client_certificates
         authorities = [] if asked is None else [str(asked.ca)]
         return [*authorities, *(path for identity in self.identities.certificates for path in identity.files)]
 
     def wrap(self, incoming: ssl.MemoryBIO) -> ssl.SSLObject:
-        """Begin a connection that reads from `incoming`."""
-        return self._door.wrap_bio(incoming, self.outgoing, server_side=True)
+        """Return the TLS object of a new connection that reads from `incoming`."""
+        return self._base_context.wrap_bio(incoming, self.outgoing, server_side=True)
 
     def session(self, tls: ssl.SSLObject) -> TlsSession:
-        """Return what is known of a connection whose handshake is over."""
+        """Return the session of a connection after its handshake."""
         assert isinstance(tls, ServerSide)
         return TlsSession(tls, tls.identities, tls.server_name)
 
     def reload(self) -> None:
-        """Read all files anew; connections that are open stay what they are. Raises `TlsError` and changes nothing."""
+        """Read all files again; open connections are unaffected. Raises `TlsError`, then nothing changes."""
         self.prepare(self._config)()
 
     def prepare(self, config: ListenerTlsConfig) -> Callable[[], None]:
-        """Read all files of a configuration that may be another one, and return what lets it take effect.
+        """Read all files of a configuration, and return a function that puts it into effect.
 
         Raises:
-            TlsError: a file that cannot be used; nothing has changed.
+            TlsError: a file is invalid; nothing has changed.
         """
         identities = Identities(config)
-        door = self._door
-        if _asked(config, identities) != _asked(self._config, self.identities):
-            # A ticket carries who its client was found to be; what is asked now might not have found that.
-            door = self._new_door(config)
+        context = self._base_context
+        if _client_requirements(config, identities) != _client_requirements(self._config, self.identities):
+            # A ticket carries the result of client authentication; other requirements might give another one.
+            context = self._new_base_context(config)
 
         def take_up() -> None:
-            self._config, self._door, self.identities = config, door, identities
+            self._config, self._base_context, self.identities = config, context, identities
             self._warn(identities)
 
         return take_up
@@ -170,14 +170,14 @@ class ListenerTls:
             if warning is not None:
                 log.warning("%s: %s", self._address, warning)
 
-    def _new_door(self, config: ListenerTlsConfig) -> ssl.SSLContext:
-        door = _new_context(config)
-        door.sslobject_class = ServerSide
-        door.sni_callback = self._greet
-        return door
+    def _new_base_context(self, config: ListenerTlsConfig) -> ssl.SSLContext:
+        context = _new_context(config)
+        context.sslobject_class = ServerSide
+        context.sni_callback = self._select_certificate
+        return context
 
-    def _greet(self, tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
-        """Choose the certificate of a new connection (RFC 6066 3); OpenSSL asks whether a name came or not."""
+    def _select_certificate(self, tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
+        """Choose the certificate of a new connection (RFC 6066 3); called with or without a server name."""
         assert isinstance(tls, ServerSide)
         identities = tls.identities = self.identities
         if name is not None:
@@ -188,8 +188,8 @@ class ListenerTls:
         return None
 
 
-def _asked(config: ListenerTlsConfig, identities: Identities) -> tuple[object, ...]:
-    """Return what a handshake asks of clients."""
+def _client_requirements(config: ListenerTlsConfig, identities: Identities) -> tuple[object, ...]:
+    """Return the settings of client authentication."""
     asked = config.client_certificates
     return config.min_version, None if asked is None else asked.mode, identities.authorities
 
@@ -212,7 +212,7 @@ def _read_identities(pairs: Sequence[tuple[Path, Path | None]]) -> tuple[Identit
 
 
 def _check_use(identity: Identity, others: list[Identity]) -> None:
-    """Refuse a certificate that no client would ever get to see."""
+    """Refuse a certificate that would never be used."""
     names, path = identity.certificate.dns_names, identity.certificate_path
     if others and not names:
         raise TlsError(f"certificate {path!r} has no host name (subjectAltName): only the first one may be without")
@@ -224,7 +224,7 @@ def _check_use(identity: Identity, others: list[Identity]) -> None:
 
 
 def _context_of(config: ListenerTlsConfig, identities: tuple[Identity, ...]) -> ssl.SSLContext:
-    """Return the context of certificates that have a name in common; clients get the one whose key they can use."""
+    """Return the context of certificates with a common name, which differ in key type; OpenSSL chooses by client."""
     context = _new_context(config)
     for identity in identities:
         load_identity(context, identity.certificate_path, identity.key_path)

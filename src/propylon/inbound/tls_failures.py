@@ -1,7 +1,7 @@
-"""What goes wrong in TLS with clients, counted by cause and told in few words.
+"""TLS failures of clients, counted and logged by cause.
 
-A port on the internet is scanned all day. So each cause is logged when it comes up first, and from then on once a
-minute at the most, with how often it came up meanwhile. The counts are exact.
+A public port is scanned all the time. So each cause is logged at its first occurrence, and then at most once a minute
+with the number of occurrences since. The counts are exact.
 """
 
 from __future__ import annotations
@@ -26,46 +26,46 @@ EXPLAINED: Final = {
     "truncated": "the connection ended without close_notify",
 }
 _QUIET: Final = frozenset(("truncated",))
-"""Too common to be worth a line: many clients just close."""
+"""Not logged, since many clients close like this."""
 
 log = logging.getLogger("propylon.tls")
 
 
 class TlsFailures:
-    """Counts of one listener.
+    """Failure counts of one listener.
 
     Attributes:
-        counts: how often each cause came up: a word of `EXPLAINED`, or OpenSSL's own name in lower case.
+        counts: occurrences of each cause: a key of `EXPLAINED`, or OpenSSL's reason in lower case.
     """
 
-    __slots__ = ("_address", "_clock", "_told", "counts")
+    __slots__ = ("_address", "_clock", "_logged", "counts")
 
     def __init__(self, address: str, clock: Callable[[], float] = monotonic) -> None:
-        """`address` names the listener in the log; `clock` gives seconds."""
+        """`address`: name of the listener in the log; `clock` returns seconds."""
         self._address = address
         self._clock = clock
-        self._told: dict[str, tuple[float, int]] = {}
+        self._logged: dict[str, tuple[float, int]] = {}
         self.counts: dict[str, int] = {}
 
     def count(self, cause: str) -> None:
-        """Count a failure, and log it if it has not been logged for a minute."""
+        """Count a failure, and log it unless it was logged within the last minute."""
         total = self.counts[cause] = self.counts.get(cause, 0) + 1
         if cause in _QUIET:
             return
         now = self._clock()
-        since, before = self._told.get(cause, (-LOG_SECONDS, 0))
+        since, before = self._logged.get(cause, (-LOG_SECONDS, 0))
         if now - since >= LOG_SECONDS:
-            self._told[cause] = (now, total)
+            self._logged[cause] = (now, total)
             times = total - before
             log.info("%s: %s%s", self._address, EXPLAINED.get(cause, cause), f" ({times} times)" if times > 1 else "")
 
     def count_error(self, error: ssl.SSLError) -> None:
-        """Count what OpenSSL raised, by its reason."""
+        """Count an OpenSSL error by its reason."""
         self.count(cause_of(error))
 
 
 def cause_of(error: ssl.SSLError) -> str:
-    """Return the cause of an error of OpenSSL; the reasons it has are finite, and none is text of the client."""
+    """Return the cause of an OpenSSL error: one of a finite set, never text of the client."""
     reason = (error.reason or "").lower()
     if reason in ("wrong_version_number", "packet_length_too_long", "bad_record_type", "unexpected_message"):
         return "bad_record"

@@ -1,11 +1,11 @@
-"""TLS handshakes: stepped in turn, bounded in time, ended with a word.
+"""TLS handshakes: queued, bounded in time, with an answer to plain HTTP.
 
 Rules of the file:
 
-- A handshake costs as much as many requests. So they wait in one line, and in one turn of the loop only
-  `SLICE_SECONDS` are spent on them: a storm of new clients delays new clients, and hardly those who are connected.
-- The time for a handshake is a number that the worker's sweep looks at, as for everything else.
-- A handshake is a connection like others: it counts for the limit, and a draining worker ends it.
+- A handshake costs as much as many requests. So handshakes wait in one queue, and one turn of the event loop spends
+  only `SLICE_SECONDS` on them: a burst of new clients delays new clients, and hardly the connected ones.
+- The deadline of a handshake is a number that the worker's sweep checks, as for all connections.
+- A handshake is a connection like others: it counts for the limit, and draining aborts it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from propylon.inbound.tls import ListenerTls
 
 HANDSHAKE_SECONDS: Final = 10.0  # as long as a request's head may take
-SLICE_SECONDS: Final = 0.002  # of handshakes in one turn of the loop
-MAX_WAITING_BYTES: Final = 128 * 1024  # then it is not read until its turn; a ClientHello has 1 to 2 KiB
-GOODBYE_SECONDS: Final = 1.0  # for a client that spoke plain HTTP to read that it should not
+SLICE_SECONDS: Final = 0.002  # for handshakes in one turn of the event loop
+MAX_WAITING_BYTES: Final = 128 * 1024  # beyond it, reading is paused until its turn; a ClientHello has 1 to 2 KiB
+GOODBYE_SECONDS: Final = 1.0  # for a plain HTTP client to read its 400
 
 _HANDSHAKE_RECORD: Final = 0x16  # RFC 8446 5.1
 _TEXT: Final = "This port speaks TLS: use https:// instead of http://.\n"
@@ -40,25 +40,25 @@ PLAIN_HTTP_ANSWER: Final = (
 ).encode("ascii")
 
 
-def _shake_hands(tls: ssl.SSLObject) -> None:
-    """Take the next step of a handshake, and no traceback into the log.
+def _do_handshake(tls: ssl.SSLObject) -> None:
+    """Continue a handshake without a traceback in the log.
 
-    CPython writes one, past all handlers, for a server name that is not ASCII; every scanner could do that. The
-    handshake fails all the same, as `callback_failed`.
+    CPython writes one, past all handlers, for a server name that is not ASCII, which any scanner can send. The
+    handshake still fails, as `callback_failed`.
     """
-    hook, sys.unraisablehook = sys.unraisablehook, _be_silent
+    hook, sys.unraisablehook = sys.unraisablehook, _ignore_unraisable
     try:
         tls.do_handshake()
     finally:
         sys.unraisablehook = hook
 
 
-def _be_silent(_: object) -> None:
+def _ignore_unraisable(_: object) -> None:
     pass
 
 
 class HandshakeLine:
-    """The handshakes of a worker that have something to do, first come, first served."""
+    """The queue of a worker's handshakes with received data (FIFO)."""
 
     __slots__ = ("_clock", "_scheduled", "_waiting")
 
@@ -68,7 +68,7 @@ class HandshakeLine:
         self._scheduled = False
 
     def add(self, handshake: TlsHandshake) -> None:
-        """Let a handshake go on when it is its turn; it must not wait already."""
+        """Queue a handshake, which must not be queued already."""
         self._waiting.append(handshake)
         if not self._scheduled:
             self._scheduled = True
@@ -87,19 +87,19 @@ class HandshakeLine:
 
 
 class TlsHandshake(asyncio.Protocol):
-    """One connection until its handshake is over; then it is handed over to a `TlsTransport`.
+    """A connection during its handshake; afterwards it is handed over to a `TlsTransport`.
 
     Attributes:
-        deadline: when the handshake must be over (`time.monotonic`).
-        listener: what accepted the connection.
+        deadline: when the handshake must be complete (`time.monotonic`).
+        listener: the listener that accepted the connection.
     """
 
     __slots__ = (
-        "_begun", "_connections", "_engine", "_factory", "_line", "_tls", "_transport", "_waits", "deadline",
+        "_begun", "_connections", "_engine", "_factory", "_line", "_queued", "_tls", "_transport", "deadline",
         "listener",
     )  # fmt: skip
 
-    exchange = None  # there never is one before the handshake
+    exchange = None  # none before the end of the handshake
     due = inf
 
     def __init__(
@@ -108,10 +108,10 @@ class TlsHandshake(asyncio.Protocol):
         """Make the handshake of one connection.
 
         Parameters:
-            connections: what counts connections, and ends those that take too long.
-            line: where the handshake waits for its turns.
+            connections: the open connections, with their limit and deadlines.
+            line: the queue of handshakes.
             tls: the listener's certificates and failures.
-            factory: makes the protocol that speaks over TLS.
+            factory: makes the protocol above TLS.
         """
         self._connections = connections
         self._line = line
@@ -119,7 +119,7 @@ class TlsHandshake(asyncio.Protocol):
         self._factory = factory
         self._transport: asyncio.Transport | None = None
         self._engine: Engine | None = None
-        self._begun = self._waits = False
+        self._begun = self._queued = False
         self.listener: object = None
         self.deadline = inf
 
@@ -127,7 +127,7 @@ class TlsHandshake(asyncio.Protocol):
         return f"<TlsHandshake {'begun' if self._begun else 'waiting for a client'}>"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the client's first record, if another connection may be open."""
+        """Wait for the client's first record; abort if the limit is reached or the gateway drains."""
         self._transport = cast("asyncio.Transport", transport)
         if self._connections.full or self._connections.intake.draining:
             self._tls.failures.count("connections")
@@ -137,7 +137,7 @@ class TlsHandshake(asyncio.Protocol):
         self.deadline = monotonic() + HANDSHAKE_SECONDS
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client says; it is answered when its turn comes."""
+        """Buffer received records, and queue the handshake."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -148,17 +148,17 @@ class TlsHandshake(asyncio.Protocol):
             self._begun = True
             self._engine = Engine(self._tls)
         engine = self._engine
-        if engine is None:  # refused already, and what still comes is dropped
+        if engine is None:  # refused; further bytes are dropped
             return
         engine.incoming.write(data)
-        if engine.incoming.pending > MAX_WAITING_BYTES:  # an upload may stand right behind the client's last flight
+        if engine.incoming.pending > MAX_WAITING_BYTES:  # an upload may follow the client's last flight at once
             transport.pause_reading()
-        if not self._waits:
-            self._waits = True
+        if not self._queued:
+            self._queued = True
             self._line.add(self)
 
     def _refuse(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Answer what is no TLS: plain HTTP in its own language, everything else not at all."""
+        """Handle bytes that are not TLS: answer plain HTTP with a 400, abort otherwise."""
         self._begun = True
         if not data[:1].isalpha():
             self._end("bad_record")
@@ -166,17 +166,17 @@ class TlsHandshake(asyncio.Protocol):
         self._tls.failures.count("plain_http")
         transport.write(PLAIN_HTTP_ANSWER)
         if transport.can_write_eof():
-            transport.write_eof()  # not closed yet: what is still unread would turn the answer into a reset
+            transport.write_eof()  # not closed yet: unread bytes would cause a reset that destroys the response
         self.deadline = monotonic() + GOODBYE_SECONDS
 
     def step(self) -> None:
-        """Go on with what has arrived."""
-        self._waits = False
+        """Continue with the received records."""
+        self._queued = False
         transport, engine = self._transport, self._engine
         if transport is None or engine is None or transport.is_closing():
             return
         try:
-            _shake_hands(engine.tls)
+            _do_handshake(engine.tls)
         except ssl.SSLWantReadError:
             if engine.outgoing.pending:
                 transport.write(engine.outgoing.read())
@@ -188,46 +188,46 @@ class TlsHandshake(asyncio.Protocol):
         except ssl.SSLError as error:
             self._tls.failures.count_error(error)
             if engine.outgoing.pending:
-                transport.write(engine.outgoing.read())  # the alert that says what is wrong
+                transport.write(engine.outgoing.read())  # the alert
             transport.close()
             return
         self._hand_over(transport, engine)
 
     def _hand_over(self, transport: asyncio.Transport, engine: Engine) -> None:
-        """Give the connection to the protocol it is for, with what came behind the handshake."""
+        """Hand the connection over to the protocol above TLS, with the bytes after the handshake."""
         if engine.outgoing.pending:
             transport.write(engine.outgoing.read())
         self._connections.open.discard(self)
         self._transport = None
         transport.resume_reading()
-        over = TlsTransport(transport, engine, self._tls.session(engine.tls), self._tls.failures)
-        transport.set_protocol(over)
-        over.start(self._factory())
+        tls_transport = TlsTransport(transport, engine, self._tls.session(engine.tls), self._tls.failures)
+        transport.set_protocol(tls_transport)
+        tls_transport.start(self._factory())
 
     def eof_received(self) -> bool:
-        """Close: a client that ends in the middle of its handshake cannot go on with it."""
+        """Close: after a FIN the handshake cannot complete."""
         if self._engine is not None:
             self._tls.failures.count("closed")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Be forgotten."""
+        """Remove the connection."""
         if exc is not None and self._engine is not None:
             self._tls.failures.count("closed")
         self._transport = None
         self._connections.forget(self)
 
     def check(self, now: float) -> None:
-        """End a connection whose handshake is late."""
+        """Abort a connection whose handshake is late."""
         if self.deadline > now:
             return
-        if self._begun and self._engine is None:  # it was told, and does not close
+        if self._begun and self._engine is None:  # the 400 was sent, and the client does not close
             self.abort()
         else:
             self._end("timeout")
 
     def drain(self, ending: Ending | None) -> None:
-        """End: there is no request under way."""
+        """Abort: there is no request in flight."""
         self.abort()
 
     def _end(self, cause: str) -> None:
@@ -235,7 +235,7 @@ class TlsHandshake(asyncio.Protocol):
         self.abort()
 
     def abort(self) -> None:
-        """End the connection."""
+        """Close the connection at once."""
         self.deadline = inf
         if self._transport is not None:
             self._transport.abort()

@@ -1,7 +1,7 @@
-"""Certificates that are replaced on disk are taken up while the gateway runs.
+"""Reload of certificates that are replaced on disk.
 
-A new pair is read as a whole or not at all: as long as certificate and key do not fit together, say because one of the
-two has not been written yet, the old ones stay. What cannot be read is told once, and tried again when a file changes.
+A new pair is accepted completely or not at all: while certificate and key do not match, as when only one of the two has
+been written, the old pair stays in use. A failure is logged once, and the files are read again when one changes.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
     from propylon.inbound.tls import ListenerTls
 
-LOOK_SECONDS: Final = 3.0  # between two looks at the files
+LOOK_SECONDS: Final = 3.0  # between two checks of the files
 
-_Trace = tuple[int, int, int] | None
+_FileState = tuple[int, int, int] | None
 
 log = logging.getLogger("propylon.tls")
 
 
 class CertificateFiles:
-    """The files of one listener, and how they were when they were read."""
+    """The certificate files of one listener, with their state when last read."""
 
-    __slots__ = ("_address", "_seen", "_stat", "_tls")
+    __slots__ = ("_address", "_stat", "_states", "_tls")
 
     def __init__(self, tls: ListenerTls, address: str, stat: Callable[[str], os.stat_result] = os.stat) -> None:
-        """`address` names the listener in the log; `stat` looks at a file and raises `OSError`."""
+        """`address`: name of the listener in the log; `stat`: as `os.stat`, raises `OSError`."""
         self._tls = tls
         self._address = address
         self._stat = stat
-        self._seen = self._look()
+        self._states = self._file_states()
 
     def refresh(self) -> None:
-        """Read the files anew if one of them has changed."""
-        found = self._look()
-        if found == self._seen:
+        """Read the files again if one of them has changed."""
+        found = self._file_states()
+        if found == self._states:
             return
-        self._seen = found
+        self._states = found
         try:
             self._tls.reload()
         except (TlsError, OSError) as error:
@@ -49,11 +49,11 @@ class CertificateFiles:
         else:
             log.info("%s: took up the certificates that have changed", self._address)
 
-    def _look(self) -> dict[str, _Trace]:
-        """Symbolic links are followed: certificate managers replace the file behind the link."""
-        return {path: self._trace(path) for path in self._tls.files}
+    def _file_states(self) -> dict[str, _FileState]:
+        """Return the state of each file. Symbolic links are followed: certificate managers replace their targets."""
+        return {path: self._file_state(path) for path in self._tls.files}
 
-    def _trace(self, path: str) -> _Trace:
+    def _file_state(self, path: str) -> _FileState:
         try:
             found = self._stat(path)
         except OSError:

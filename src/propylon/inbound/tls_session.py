@@ -1,8 +1,7 @@
-"""What is known of one TLS connection: its names, its cipher, its client; and which requests it is good for.
+"""The session of one TLS connection: name, cipher, client certificate; and which hosts it is valid for.
 
-A TLS connection is opened for one name and decided upon by it: the certificate, and with it what client certificates
-are asked for. A request that says another name in Host would get round that decision, so it is refused with 421 where
-the decision could have been another one (RFC 9110 15.5.20).
+The server name of a TLS connection decides its certificate, and access by client certificate. A request with another
+Host would bypass that decision, so it is refused with 421 where the decision could differ (RFC 9110 15.5.20).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class TlsSession:
     """One TLS connection of a client.
 
     Attributes:
-        server_name: what the client asked for (SNI), lower case; None if it named nothing.
+        server_name: the requested name (SNI), lower case; None without SNI.
     """
 
     def __init__(self, tls: ssl.SSLObject, identities: Identities, server_name: str | None) -> None:
@@ -48,16 +47,16 @@ class TlsSession:
 
     @cached_property
     def client_certificate(self) -> ClientCertificate | None:
-        """The client's verified certificate; read once, when it is asked for."""
+        """The client's verified certificate; parsed at the first access."""
         return client_certificate(self._tls) if self._identities.authorities is not None else None
 
     @cached_property
     def fields(self) -> bytes:
-        """The header lines that tell services about the client's certificate; empty unless they shall."""
+        """The header fields for services about the client's certificate; empty unless configured."""
         return certificate_fields(self.client_certificate) if self._identities.tells_services else b""
 
     def admit(self, x: Exchange) -> GatewayError | None:
-        """Refuse a request for another host than the connection is for: `admit.misdirected`."""
+        """Refuse a request for a host that the connection is not valid for: `admit.misdirected`."""
         host = x.host
         if host is None or host is self._agreed:
             return None

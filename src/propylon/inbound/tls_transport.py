@@ -1,17 +1,17 @@
-"""TLS on a connection whose handshake is over: a transport for the protocol above, a protocol for the socket below.
+"""TLS after the handshake: a transport for the protocol above, a protocol for the socket below.
 
 Rules of the file:
 
 - OpenSSL works between two memory buffers and never touches the socket, so nothing here blocks, and a request costs
   four calls of it: records in, plaintext out; plaintext in, records out.
-- The buffer that OpenSSL writes to is one for all connections of a listener: a buffer never shrinks, and one that was
-  used a moment ago is in the processor's cache. So it is emptied before anything else can run: behind every call of
-  OpenSSL stands a read of `outgoing`. What OpenSSL has to say by itself (alerts, RFC 8446 6) leaves in this way too.
-- What arrives is fed to OpenSSL in pieces of `FEED_BYTES`, which it takes whole, so that buffer stays small.
-- At most `STEP_BYTES` are encrypted in one turn of the loop; what is written beyond that waits as plaintext, and the
-  protocol is told to pause, as by any transport whose buffer is full.
-- A connection that ends without close_notify was cut off (RFC 8446 6.1): it is counted, and its protocol is told that
-  the connection is lost, not that the client has finished.
+- The buffer that OpenSSL writes to is shared by all connections of a listener: a buffer never shrinks, and a recently
+  used one is in the processor's cache. So it is emptied before anything else can run: every call of OpenSSL is
+  followed by a read of `outgoing`. OpenSSL's own alerts (RFC 8446 6) are sent in this way too.
+- Received bytes are fed to OpenSSL in pieces of `FEED_BYTES`, which it consumes completely, so that buffer stays small.
+- At most `STEP_BYTES` are encrypted in one turn of the event loop; the rest waits as plaintext, and writing of the
+  protocol is paused, as by any transport whose buffer is full.
+- A connection that ends without close_notify was truncated (RFC 8446 6.1): it is counted, and the protocol gets
+  `connection_lost` without `eof_received`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from propylon.inbound.tls_failures import TlsFailures
     from propylon.inbound.tls_session import TlsSession
 
-STEP_BYTES = 256 * 1024  # encrypted in one turn; about a quarter of a millisecond, and what uvloop reads in one piece
+STEP_BYTES = 256 * 1024  # encrypted in one turn: about a quarter of a millisecond, and the size of a read of uvloop
 FEED_BYTES = 32 * 1024
-RECORD_BYTES = 16384  # plaintext of one record at the most (RFC 8446 5.1)
+RECORD_BYTES = 16384  # maximum plaintext of one record (RFC 8446 5.1)
 
 
 class Engine:
-    """OpenSSL's half of a connection: the object, the buffer it reads records from, and the one it writes them to."""
+    """OpenSSL's part of a connection: the TLS object, and its buffers for incoming and outgoing records."""
 
     __slots__ = ("incoming", "outgoing", "tls")
 
@@ -58,7 +58,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._decrypt, self._encrypt = engine.tls.read, engine.tls.write
         self._session = session
         self._failures = failures
-        self._protocol: asyncio.Protocol = _NOBODY
+        self._protocol: asyncio.Protocol = _NO_PROTOCOL
         self._backlog: deque[memoryview] = deque()
         self._backlog_bytes = 0
         self._paused = self._raw_full = self._stalled = False
@@ -68,16 +68,16 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return f"<TlsTransport {self._session.version} {'closing' if self.is_closing() else 'open'}>"
 
     def start(self, protocol: asyncio.Protocol) -> None:
-        """Give the connection to `protocol`, with what came behind the handshake."""
+        """Attach `protocol`, and deliver the bytes after the handshake."""
         self._protocol = protocol
         protocol.connection_made(self)
         if self._incoming.pending:
-            self._take_up()
+            self._deliver_pending()
 
     # the socket's side
 
     def data_received(self, data: bytes) -> None:
-        """Take records; give the protocol, in one piece, what is whole; behind a close_notify comes no more."""
+        """Decrypt received records, and deliver the plaintext in one piece; nothing is delivered after close_notify."""
         incoming = self._incoming
         if self._peer_done or self._closing:
             return
@@ -86,13 +86,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         rest = memoryview(data)[FEED_BYTES:] if len(data) > FEED_BYTES else None
         incoming.write(data if rest is None else data[:FEED_BYTES])
-        size = incoming.pending  # a record's plaintext is shorter, unless OpenSSL has the record's beginning already
+        size = incoming.pending  # plaintext is shorter than its record, unless OpenSSL has a part of the record already
         if not size:
             return
         try:
             plain = self._decrypt(size)
             if (rest is not None or incoming.pending or len(plain) == size) and plain:
-                plain = self._take_more(plain, rest)
+                plain = self._decrypt_more(plain, rest)
         except ssl.SSLWantReadError:
             plain = None
         except ssl.SSLError as error:
@@ -108,7 +108,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self.close()
 
     def eof_received(self) -> bool:
-        """Take a FIN. Behind a close_notify the protocol has decided already whether the connection stays open."""
+        """Handle a FIN. After close_notify the protocol has already decided whether the connection stays open."""
         if self._peer_done:
             return not self.is_closing()
         if not self._closing:
@@ -117,30 +117,30 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the protocol."""
+        """Report the loss to the protocol."""
         self._closing = True
         self._backlog.clear()
         self._backlog_bytes = 0
-        protocol, self._protocol = self._protocol, _NOBODY
+        protocol, self._protocol = self._protocol, _NO_PROTOCOL
         protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The socket is full."""
+        """Pause writing: the socket's buffer is full."""
         self._raw_full = True
         self._stall()
 
     def resume_writing(self) -> None:
-        """The socket takes data again: first what waits here."""
+        """Resume writing, with the backlog first."""
         self._raw_full = False
         if self._backlog:
             self._send_step()
         else:
-            self._flow()
+            self._after_flush()
 
     # reading
 
-    def _take_more(self, data: bytes, rest: memoryview | None) -> bytes:
-        """Decrypt further records; what is there is bounded by what the socket gives at once."""
+    def _decrypt_more(self, data: bytes, rest: memoryview | None) -> bytes:
+        """Decrypt further records, bounded by the size of one read of the socket."""
         pieces = [data]
         read, incoming, tls = self._decrypt, self._incoming, self._tls
         while data:
@@ -158,7 +158,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return b"".join(pieces)
 
     def _fail(self, error: ssl.SSLError) -> None:
-        """End a connection whose records are broken; OpenSSL has written the alert that says so."""
+        """Close a connection after an invalid record, with OpenSSL's alert."""
         self._failures.count_error(error)
         alert = self._outgoing.read()
         if self._raw_full or not alert:
@@ -169,31 +169,31 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._raw.close()
 
     def pause_reading(self) -> None:
-        """Deliver nothing more, and take nothing from the socket."""
+        """Pause delivery and reading from the socket."""
         self._paused = True
         self._raw.pause_reading()
 
     def resume_reading(self) -> None:
-        """Deliver again, beginning with what has waited."""
+        """Resume reading and delivery, with pending records first."""
         self._paused = False
         self._raw.resume_reading()
         if self._incoming.pending:
-            asyncio.get_running_loop().call_soon(self._take_up)
+            asyncio.get_running_loop().call_soon(self._deliver_pending)
 
-    def _take_up(self) -> None:
-        """Go on with what has arrived already."""
+    def _deliver_pending(self) -> None:
+        """Deliver records that were received before."""
         self.data_received(b"")
 
     def is_reading(self) -> bool:
-        """Tell whether the protocol gets data."""
+        """Return whether the protocol gets data."""
         return not self._paused and not self._closing
 
     # writing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and send; what is beyond one step waits for the next turn."""
+        """Encrypt and send; data beyond one step waits for the next turn of the event loop."""
         if self._backlog or len(data) > STEP_BYTES:
-            self._keep(data)
+            self._enqueue(data)
         elif data and not (self._closing or self._eof_due):
             try:
                 self._encrypt(data)
@@ -203,10 +203,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._raw.write(self._outgoing.read())
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Write pieces as one: fewer records."""
+        """Write pieces as one, for fewer records."""
         self.write(b"".join(list_of_data))
 
-    def _keep(self, data: bytes | bytearray | memoryview) -> None:
+    def _enqueue(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._eof_due:
             return
         self._backlog.append(memoryview(bytes(data)))
@@ -216,7 +216,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._send_step()
 
     def _send_step(self) -> None:
-        """Encrypt the next step of what waits; the one after it in the next turn, if the socket takes it."""
+        """Encrypt the next step of the backlog, and schedule the one after it."""
         if self._raw_full or not self._backlog or self._raw.is_closing():
             return
         first = self._backlog[0]
@@ -234,15 +234,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._backlog:
             asyncio.get_running_loop().call_soon(self._send_step)
         else:
-            self._flow()
+            self._after_flush()
 
     def _stall(self) -> None:
         if not self._stalled:
             self._stalled = True
             self._protocol.pause_writing()
 
-    def _flow(self) -> None:
-        """Go on once nothing waits: the protocol writes again, or the end that it asked for comes."""
+    def _after_flush(self) -> None:
+        """Once the socket's buffer is empty enough: resume the protocol, or carry out its close or FIN."""
         if self._raw_full:
             return
         if self._stalled:
@@ -253,34 +253,34 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._closing:
             self._finish()
         elif self._eof_due and not self._shut:
-            self._say_goodbye()
+            self._send_close_notify()
             self._raw.write_eof()
 
     def get_write_buffer_size(self) -> int:
-        """Return the bytes that have not left: records in the socket's buffer, and plaintext that waits."""
+        """Return the unsent bytes: records in the socket's buffer and plaintext in the backlog."""
         return self._raw.get_write_buffer_size() + self._backlog_bytes
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set from how many bytes on the protocol is told to pause, and to go on."""
+        """Set the thresholds in bytes for pausing and resuming the protocol."""
         self._raw.set_write_buffer_limits(high, low)
 
     # ending
 
     def can_write_eof(self) -> bool:
-        """TLS can: close_notify ends one direction."""
+        """Return True: close_notify closes one direction."""
         return True
 
     def write_eof(self) -> None:
-        """Send close_notify and FIN behind what was written; the client may still send (RFC 8446 6.1)."""
+        """Send close_notify and FIN after everything is written; the client may still send (RFC 8446 6.1)."""
         if self._eof_due or self._closing:
             return
         self._eof_due = True
         if not self._backlog:
-            self._say_goodbye()
+            self._send_close_notify()
             self._raw.write_eof()
 
     def close(self) -> None:
-        """Send what was written, and close_notify; then close."""
+        """Close after everything is written, with close_notify."""
         if self._closing:
             return
         self._closing = True
@@ -288,34 +288,34 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._finish()
 
     def _finish(self) -> None:
-        self._say_goodbye()
+        self._send_close_notify()
         self._raw.close()
 
-    def _say_goodbye(self) -> None:
+    def _send_close_notify(self) -> None:
         if self._shut:
             return
         self._shut = True
         try:
             self._tls.unwrap()
         except ssl.SSLError:
-            pass  # it waits for the client's own close_notify, and nobody else does
-        goodbye = self._outgoing.read()
-        if goodbye and not self._raw.is_closing():
-            self._raw.write(goodbye)
+            pass  # raised as the client's close_notify has not arrived; it is not awaited
+        alert = self._outgoing.read()
+        if alert and not self._raw.is_closing():
+            self._raw.write(alert)
 
     def abort(self) -> None:
-        """Cut the connection at once."""
+        """Close the connection at once."""
         self._closing = True
         self._raw.abort()
 
     def is_closing(self) -> bool:
-        """Tell whether it is closed, or about to be."""
+        """Return whether the transport is closed or closing."""
         return self._closing or self._raw.is_closing()
 
-    # what it is
+    # properties
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Let another protocol have what comes from now on."""
+        """Replace the protocol."""
         self._protocol = cast("asyncio.Protocol", protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -323,8 +323,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return `tls`, the session; what else a transport tells comes from the socket's."""
+        """Return the session for `tls`; other names are those of the socket's transport."""
         return self._session if name == "tls" else self._raw.get_extra_info(name, default)
 
 
-_NOBODY = asyncio.Protocol()
+_NO_PROTOCOL = asyncio.Protocol()

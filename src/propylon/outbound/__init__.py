@@ -1,1 +1,1 @@
-"""Connections from the gateway to endpoints: addresses, names, TLS, and the connection itself."""
+"""Connections to endpoints: name resolution, connecting, TLS, pools, and the protocol."""

@@ -1,12 +1,12 @@
-"""One new connection to an endpoint, with every way it can fail reduced to five codes.
+"""Opening a connection to an endpoint; every failure is mapped to one of five codes.
 
 Rules of the file:
 
-- An address is connected to straight away; a name is resolved and its addresses raced (Happy Eyeballs, RFC 8305).
-- The timeout covers everything: name, TCP and TLS. It is the only timer made here.
-- Foreign exceptions end here: callers see `ConnectError` or their own cancellation. Whatever ends a connect, also in
-  the middle, no socket stays open behind it.
-- `connect` needs a running task (asyncio.timeout and the race do).
+- An address is connected to directly; a name is resolved and its addresses raced (Happy Eyeballs, RFC 8305).
+- The timeout covers name resolution, TCP and TLS. It is the only timer made here.
+- Foreign exceptions are mapped here: callers see `ConnectError` or their own cancellation. After any failure or
+  cancellation no socket stays open.
+- `connect` must run in a task (required by asyncio.timeout and the race).
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from propylon.address import EndpointAddress
 from propylon.outbound.resolve import ResolveError, Resolver
 
 ATTEMPT_DELAY_S: Final = 0.25
-"""Seconds before the next address of a name is tried beside the last. RFC 8305, section 8, recommends 250 ms."""
+"""Seconds before the next address of a name is tried in parallel. RFC 8305, section 8, recommends 250 ms."""
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
 _CODES: Final = {
     errno.ECONNREFUSED: "connect.refused",
-    errno.ENOENT: "connect.refused",  # no socket at the path: nobody listens
+    errno.ENOENT: "connect.refused",  # no socket at the path
     errno.ETIMEDOUT: "connect.timeout",
 }
 
@@ -38,7 +38,7 @@ class ConnectError(Exception):
 
     Attributes:
         code: `connect.dns`, `connect.refused`, `connect.unreachable`, `connect.timeout` or `connect.tls`.
-        detail: what happened, with addresses; for the operator's log, never for a client.
+        detail: the cause, with addresses; for the operator's log, never for a client.
     """
 
     def __init__(self, code: str, detail: str) -> None:
@@ -59,10 +59,10 @@ async def connect(
     """Open a connection and return its transport and protocol; with TLS, after the handshake.
 
     Parameters:
-        factory: makes the protocol; called once, when there is a socket.
-        tls: the context for an `https` endpoint, which is not connected to without one; None for plain HTTP.
-        server_name: the name to ask for and to check in TLS, if it is not the host of the address.
-        timeout: seconds for all of it; None for no limit but those of the kernel and of TLS (60 s).
+        factory: makes the protocol; called once the socket is connected.
+        tls: the context for an `https` endpoint, which requires one; None for plain HTTP.
+        server_name: the name for SNI and verification in TLS; by default the host of the address.
+        timeout: seconds in total; None for the limits of the kernel and of TLS (60 s) only.
 
     Raises `ConnectError`.
     """
@@ -73,7 +73,7 @@ async def connect(
             if address.unix_path is not None:
                 return await _connect_unix(address.unix_path, factory, tls, server_name)
             if address.is_ip and tls is None:
-                # The common case, and the cheap one. asyncio and uvloop both set TCP_NODELAY on what they connect.
+                # The common case. asyncio and uvloop both set TCP_NODELAY on sockets that they connect.
                 return await asyncio.get_running_loop().create_connection(factory, address.host, address.port)
             found = await resolver.resolve(address.host, address.port)
             sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=ATTEMPT_DELAY_S)
@@ -97,7 +97,7 @@ async def _connect_socket(
     tls: ssl.SSLContext | None,
     server_name: str | None,
 ) -> tuple[asyncio.Transport, ProtocolT]:
-    """Hand a connected socket to the loop, which closes it from then on, also when the handshake fails."""
+    """Hand a connected socket over to the event loop, which closes it, also when the handshake fails."""
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         protocol = factory()
@@ -126,8 +126,8 @@ def _code_of(error: OSError | RuntimeError) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number is not None:
         return _CODES.get(number, "connect.unreachable")
-    # Addresses of one name that failed in different ways come as one error without a number. If one of them
-    # refused, the machine is there.
+    # Different failures for the addresses of one name are raised as one error without a number. If one of them
+    # is a refusal, the host is reachable.
     return "connect.refused" if f"[Errno {errno.ECONNREFUSED}]" in str(error) else "connect.unreachable"
 
 

@@ -1,9 +1,8 @@
 """One HTTP/1.1 connection to an endpoint: requests out, responses in (RFC 9112).
 
-Rules of this file: one exchange at a time; every response is parsed and framed here, and whatever is not exactly what
-the framing says makes the connection unfit for another exchange. What may follow what stands in `http1_states`. How
-requests are written is told in `http1_writer`, how heads are read in `http1_reader`, where bodies end in
-`http/body_reader`.
+Rules of this file: one exchange at a time; every response is parsed here, and after any deviation from its framing the
+connection is not reused. The states and transitions are in `http1_state`, the writing of requests in `http1_writer`,
+the reading of heads in `http1_reader`, of bodies in `http/body_reader`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from propylon.engine.errors import GatewayError
 from propylon.http.body_reader import CHUNKED, UNTIL_CLOSE, BodyReader
 from propylon.http.refusal import Refusal
 from propylon.outbound.http1_reader import HeadReader, check_switch
-from propylon.outbound.http1_states import (
+from propylon.outbound.http1_state import (
     ANSWERED,
     BEGUN,
     CLOSED,
@@ -31,7 +30,7 @@ from propylon.outbound.http1_states import (
     WAITING,
 )
 from propylon.outbound.http1_writer import RequestWriter
-from propylon.transport.flow import NOBODY
+from propylon.transport.flow import NO_HOLDERS
 from propylon.transport.stream import TransportStream
 
 if TYPE_CHECKING:
@@ -44,9 +43,9 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
     """One connection to an endpoint (`Upstream`).
 
     Attributes:
-        usable: it is open, and nobody has begun to close it.
-        adopted: the pool counts it; not so while it is being opened.
-        idle_since: when it came to rest (`time.monotonic`).
+        usable: whether it is open and not closing.
+        adopted: whether the pool counts it; False while it is being opened.
+        idle_since: when it became idle (`time.monotonic`).
     """
 
     __slots__ = (
@@ -76,18 +75,18 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
     # the engine's side
 
     def begin(self, x: Exchange) -> None:
-        """Take on an exchange."""
+        """Begin an exchange."""
         self.exchange = x
         self.complete = self.heard = self.request_sent = False
         self._unsent = 0
-        self._holders = NOBODY
+        self._holders = NO_HOLDERS
         if self.state is IDLE:
             self.state = BEGUN
         else:
             self.error = GatewayError("attempt.closed")
 
     def finish(self) -> None:
-        """Give the exchange up: back to the pool if the connection is clean, closed otherwise."""
+        """End the exchange: return the connection to the pool if it is reusable, or else close it."""
         self.exchange = None
         if isinstance(self.body, Body):
             self.body.detach()
@@ -95,7 +94,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         self.head = None
         self._reader = None
         source, self._held_source = self._held_source, None
-        if source is not None:  # the body may have to go to another endpoint
+        if source is not None:  # the body may have to be sent to another endpoint
             source.release(self)
         if self.state is COMPLETE and self._reusable and self.usable:
             self.state = IDLE
@@ -107,31 +106,31 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
             self.close()
 
     def switch(self) -> TransportStream | None:
-        """Hand the connection over behind a 101."""
+        """Hand the connection over after a 101."""
         early, self._heads.rest = self._heads.rest, b""
-        self.complete = True  # no response is under way any more
+        self.complete = True  # the response is over
         if self._transport is None:
             return None
         self.state = SWITCHED
         stalled, self._held_source = self.stalled, None
-        self._holders = NOBODY
+        self._holders = NO_HOLDERS
         return TransportStream(self._transport, self, early, stalled=stalled, ended=self._eof)
 
     def close(self) -> None:
-        """Close the connection without waiting for what was not written yet."""
+        """Close the connection at once; unsent bytes are dropped."""
         self.usable = False
         if self._transport is not None:
             self.state = CLOSING
             self._transport.abort()
 
     def hold(self, owner: object) -> None:
-        """Take no more of the response's body until `owner` releases it; no idle timeout counts meanwhile."""
+        """Pause reading until `owner` releases it; meanwhile there is no idle timeout."""
         super().hold(owner)
         if self.exchange is not None:
             self.exchange.disarm()
 
     def _released(self) -> None:
-        """Take the response's body again."""
+        """Resume reading."""
         if self.usable and self._transport is not None:
             self._transport.resume_reading()
             x = self.exchange
@@ -139,10 +138,10 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
                 x.arm_relay(self)
 
     def body_wanted(self) -> None:
-        """Endpoints send their bodies unasked."""
+        """Do nothing: a response body needs no 100 (Continue)."""
 
     def _await_response(self) -> None:
-        """Let the endpoint's time run: the whole request is out, unless the endpoint has not taken it yet."""
+        """Arm the response's deadline: the request is written completely. Not while the endpoint is stalled."""
         x = self.exchange
         if x is None or self.stalled:
             return
@@ -154,13 +153,13 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
     # the transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports share no base class (asyncio's do)
         self.state = IDLE
         self.usable = True
 
     def data_received(self, data: bytes) -> None:
-        """Read what arrived; a byte nobody asked for closes the connection."""
+        """Parse received bytes; an unsolicited byte closes the connection."""
         x, state = self.exchange, self.state
         try:
             if x is None:
@@ -179,7 +178,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
                 self._take_head(self._heads.feed(data), x)
             elif state is SWITCHING:
                 self._heads.rest += data
-            elif state is BEGUN:  # an answer to a request that has not been sent is nobody's (RFC 9112 9.2)
+            elif state is BEGUN:  # unsolicited: no request was sent (RFC 9112 9.2)
                 self._fail(GatewayError("attempt.closed", log="bytes before the request"))
             else:
                 self.close()
@@ -187,9 +186,9 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
             self._fail(GatewayError(refusal.code, log=refusal.detail))
 
     def eof_received(self) -> bool:
-        """Let the transport close: an endpoint that is done writing has no more to say.
+        """Handle the endpoint's FIN: let the transport close.
 
-        With TLS only a close_notify comes here, not the end of TCP, which anybody on the way can make (RFC 9112 9.8).
+        With TLS this is called for close_notify only, not for the unauthenticated end of TCP (RFC 9112 9.8).
         """
         self.usable = False
         self._eof = True
@@ -198,7 +197,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Settle a body that ends with the connection; anything else that is under way has failed."""
+        """Complete a body that ends with the connection; fail any other exchange in flight."""
         self._transport = None
         self.usable = False
         self.state = CLOSED
@@ -217,13 +216,13 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
     # reading
 
     def _take_head(self, head: ResponseHead | None, x: Exchange) -> None:
-        """Pass interim responses on until the final head comes (RFC 9110 15.2), and take what came with it."""
+        """Pass interim responses on, then handle the final head and the bytes after it (RFC 9110 15.2)."""
         while head is not None and head.status < 200:
             if head.status == 101:
                 self._take_switch(head, x)
                 return
             if head.status != 100:
-                x.client.send_interim(head)  # 100 is for the gateway's own Expect, and it sends none
+                x.client.send_interim(head)  # 100 is hop-by-hop here: the gateway sends no Expect
             head = self._heads.feed(b"")
         if head is None:
             return
@@ -246,7 +245,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         x.notify()
 
     def _take_switch(self, head: ResponseHead, x: Exchange) -> None:
-        """Take a 101; what follows it waits for `switch`."""
+        """Handle a 101; bytes after it wait for `switch`."""
         if self.state is not WAITING:
             raise Refusal("head.bad", "a switch of protocols before the request's end (RFC 9110 7.8)")
         check_switch(head, x.fields)
@@ -257,7 +256,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         x.notify()
 
     def _begin_body(self, head: ResponseHead, rest: bytes) -> None:
-        """Begin a body that is not all there or in chunks, and decide where it ends (RFC 9112 6.3)."""
+        """Begin a body that is incomplete or chunked, and determine its length (RFC 9112 6.3)."""
         length = head.length
         if length < 0:
             length = CHUNKED if head.chunked else UNTIL_CLOSE
@@ -281,8 +280,8 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
             self._reader = reader
 
     def _end_body(self, reader: BodyReader, body: Body) -> None:
-        """Finish a body that came in pieces; the exchange goes on to settle."""
-        if self._reader is not reader:  # what took the last piece has given the exchange up
+        """Finish a body, and notify the exchange."""
+        if self._reader is not reader:  # the receiver of the last piece has ended the exchange
             return
         if reader.rest:
             self._reusable = False

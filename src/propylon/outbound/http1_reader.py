@@ -1,4 +1,4 @@
-"""The heads of responses out of the bytes of a connection, without I/O: interim, final, switches (RFC 9110 15.2)."""
+"""Sans-I/O reader of response heads: interim, final, 101 (RFC 9110 15.2)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from propylon.http.websocket import accept_of
 if TYPE_CHECKING:
     from propylon.http.request_head import RequestFields
 
-MAX_HEAD_BYTES: Final = 65536  # nginx: 4-8 KiB unless set, Envoy: 60 KiB; endpoints are ours, but not without bound
+MAX_HEAD_BYTES: Final = 65536  # nginx: 4-8 KiB by default, Envoy: 60 KiB
 MAX_INTERIM: Final = 16  # 1xx responses before the final one
 
 _HEADS: Memo[bytes, ResponseHead] = Memo(ResponseHead)
 
 
 class HeadReader:
-    """Reads the heads of the responses to one request after the other.
+    """Reader of the response heads of one connection.
 
     Attributes:
-        rest: what has arrived and is no whole head: the front of one, or what followed the last one.
+        rest: received bytes beyond the last head: the start of the next one, or a body.
     """
 
     __slots__ = ("_interim", "rest")
@@ -32,7 +32,7 @@ class HeadReader:
         self._interim = 0
 
     def feed(self, data: bytes) -> ResponseHead | None:
-        """Take what arrived and return the next head, if it is whole; `rest` is then what follows it.
+        """Parse received bytes; return the next head if it is complete, with the bytes after it in `rest`.
 
         Raises:
             Refusal: head.bad.

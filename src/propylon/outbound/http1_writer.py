@@ -1,7 +1,6 @@
-"""The half of a connection to an endpoint that writes requests, and waits while the endpoint does not take them.
+"""Writing of HTTP/1.1 requests to an endpoint, with backpressure.
 
-What it writes was made by the gateway: the framing is decided here and nowhere else (RFC 9112 6), and a body that is
-not as long as was said never leaves as if it were.
+Framing is generated here only (RFC 9112 6), and a body whose length differs from its Content-Length fails the exchange.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.sides import UNKNOWN
 from propylon.http.chunked import LAST_CHUNK
 from propylon.http.websocket import UPGRADE
-from propylon.outbound.http1_states import ANSWERED, BEGUN, COMPLETE, EARLY, OPENING, RECEIVING, SENDING, WAITING
+from propylon.outbound.http1_state import ANSWERED, BEGUN, COMPLETE, EARLY, OPENING, RECEIVING, SENDING, WAITING
 from propylon.transport.flow import FlowControl
 from propylon.transport.unsent import unsent_bytes
 
@@ -25,22 +24,22 @@ if TYPE_CHECKING:
     from propylon.engine.sides import Client
     from propylon.http.headers import Pair
     from propylon.http.request_head import RequestFields
-    from propylon.outbound.http1_states import State
+    from propylon.outbound.http1_state import State
 
-_WHOLE = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n"
-_WITH_BODY = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bcontent-length: %d\r\n\r\n%b"
+_HEAD_FORMAT = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n"
+_REQUEST_FORMAT = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bcontent-length: %d\r\n\r\n%b"
 
 
 class RequestWriter(FlowControl):
-    """Writes one request after the other to a transport.
+    """The part of a connection that writes requests.
 
     Attributes:
-        exchange: what the connection carries, if anything.
-        request_sent: the whole request has been written.
-        state: what the connection is about (`http1_states`).
+        exchange: the exchange in flight, if any.
+        request_sent: whether the request is written completely.
+        state: the state of the connection (`http1_state`).
     """
 
-    __slots__ = ("_held_source", "_owed", "_transport", "exchange", "request_sent", "state")
+    __slots__ = ("_body_left", "_held_source", "_transport", "exchange", "request_sent", "state")
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,13 +47,13 @@ class RequestWriter(FlowControl):
         self.exchange: Exchange | None = None
         self.request_sent = False
         self._transport: asyncio.Transport | None = None
-        self._owed = 0
+        self._body_left = 0
         self._held_source: BodySource | Client | None = None
 
     def send(
         self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, body: bytes | None
     ) -> None:
-        """Send a whole request."""
+        """Send a complete request."""
         self.request_sent = True
         x = self.exchange
         if self.state is not BEGUN or x is None or self._transport is None:
@@ -63,10 +62,10 @@ class RequestWriter(FlowControl):
         fields = x.fields
         own = _own_fields(fields) if fields.wants_trailers or fields.websocket else b""
         if body is None:
-            self._transport.write(_WHOLE % (method, path, authority, block, added, own))
+            self._transport.write(_HEAD_FORMAT % (method, path, authority, block, added, own))
         else:
             size = len(body)
-            self._transport.write(_WITH_BODY % (method, path, authority, block, added, own, size, body))
+            self._transport.write(_REQUEST_FORMAT % (method, path, authority, block, added, own, size, body))
 
     def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
         """Send the head of a request whose body follows."""
@@ -74,31 +73,31 @@ class RequestWriter(FlowControl):
         if self.state is not BEGUN or x is None or self._transport is None:
             return
         self.state = SENDING
-        self._owed = length
+        self._body_left = length
         own = b"transfer-encoding: chunked\r\n" if length == UNKNOWN else b"content-length: %d\r\n" % length
         fields = x.fields
         if fields.wants_trailers or fields.websocket:
             own = _own_fields(fields) + own
-        self._transport.write(_WHOLE % (method, path, authority, block, added, own))
+        self._transport.write(_HEAD_FORMAT % (method, path, authority, block, added, own))
 
     def write_body(self, data: bytes) -> None:
         """Send a piece of the body."""
         if self._transport is None:
             return
-        if self._owed == UNKNOWN:
+        if self._body_left == UNKNOWN:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        elif len(data) > self._owed:
+        elif len(data) > self._body_left:
             self._fail(GatewayError("gateway.failed", log="more of a body than its Content-Length said"))
             return
         else:
-            self._owed -= len(data)
+            self._body_left -= len(data)
         if self.stalled:
-            self._unsent += len(data)  # so that what is taken shows, whatever is added
+            self._unsent += len(data)  # so that progress is visible while bytes are added
         self._transport.write(data)
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Send the end of the body. A client's trailers end here: no service asked for them (RFC 9110 6.5.1)."""
-        if self._owed > 0 and self._transport is not None:
+        """Send the end of the body. Trailers of a client are dropped: no service accepts them (RFC 9110 6.5.1)."""
+        if self._body_left > 0 and self._transport is not None:
             self._fail(GatewayError("gateway.failed", log="less of a body than its Content-Length said"))
             return
         self.request_sent = True
@@ -108,19 +107,19 @@ class RequestWriter(FlowControl):
             self.state = RECEIVING
         elif self.state is ANSWERED:
             self.state = COMPLETE
-        else:  # the connection has gone meanwhile
+        else:  # the connection was lost meanwhile
             return
-        if self._owed == UNKNOWN and self._transport is not None:
+        if self._body_left == UNKNOWN and self._transport is not None:
             self._transport.write(LAST_CHUNK)
         self._await_response()
 
     @property
     def stalled(self) -> bool:
-        """Whether the endpoint does not take what is written to it."""
+        """Whether the endpoint does not read what is written to it."""
         return self._held_source is not None
 
     def pause_writing(self) -> None:
-        """The endpoint takes no more of the request's body: wherever it comes from waits too."""
+        """Apply backpressure to the source of the body: the endpoint reads too slowly."""
         x = self.exchange
         if x is not None:
             source: BodySource | Client = x.body.source if isinstance(x.body, Body) else x.client
@@ -130,7 +129,7 @@ class RequestWriter(FlowControl):
             x.arm(x.timeouts.idle, "attempt.stalled")
 
     def resume_writing(self) -> None:
-        """The endpoint takes the request's body again."""
+        """Release backpressure: the endpoint reads again."""
         source, self._held_source = self._held_source, None
         x = self.exchange
         if x is not None and source is not None:
@@ -146,16 +145,16 @@ class RequestWriter(FlowControl):
         return unsent_bytes(self._transport)
 
     def _await_response(self) -> None:
-        """Let the endpoint's time run: the whole request is out."""
+        """Arm the response's deadline: the request is written completely."""
         raise NotImplementedError
 
     def _fail(self, error: GatewayError) -> None:
-        """Let the exchange fail, and close the connection."""
+        """Fail the exchange, and close the connection."""
         raise NotImplementedError
 
 
 def _own_fields(fields: RequestFields) -> bytes:
-    """Return the fields that end at this hop."""
-    # RFC 9110 10.1.4: the option must come with the field
+    """Return the hop-by-hop fields."""
+    # RFC 9110 10.1.4: TE requires the connection option
     trailers = b"te: trailers\r\nconnection: te\r\n" if fields.wants_trailers else b""
     return trailers + UPGRADE if fields.websocket else trailers

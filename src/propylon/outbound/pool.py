@@ -1,7 +1,7 @@
-"""The connections to one endpoint: kept ones, new ones, and who waits for one. Every operation is O(1).
+"""The connection pool of one endpoint: idle connections, new ones, and the queue of exchanges. Every operation is O(1).
 
-The last one returned is taken first, so that a pool shrinks to what is needed. When all are busy, exchanges wait in
-line, first come first served, and a connection that becomes free goes to the first of the line.
+Connections are reused last in, first out, so that a pool shrinks to what is needed. When all are busy, exchanges wait
+in a FIFO queue, and a connection that becomes free goes to its head.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
     """Attributes:
-    max: open connections at the most, as Envoy's `max_connections` (1024 there).
-    idle: kept connections at the most.
-    idle_timeout: seconds a kept connection may rest: below the 60 s and more after which services close theirs.
-    queue: exchanges that may wait for a connection.
-    queue_timeout: seconds they wait at the most.
+    max: maximum of open connections, as Envoy's `max_connections` (1024 there).
+    idle: maximum of idle connections.
+    idle_timeout: seconds that a connection may be idle: below the 60 s and more after which services close theirs.
+    queue: maximum of exchanges that wait for a connection.
+    queue_timeout: maximum seconds that they wait.
     """
 
     max: int = 4096
@@ -43,7 +43,7 @@ log = logging.getLogger("propylon.outbound")
 
 
 class Lease:
-    """An exchange's claim to a connection: granted (`upstream`), refused (`error`) or still open."""
+    """An exchange's request for a connection: granted (`upstream`), refused (`error`) or pending."""
 
     __slots__ = ("_pool", "error", "exchange", "upstream", "withdrawn")
 
@@ -55,7 +55,7 @@ class Lease:
         self.withdrawn = False
 
     def withdraw(self) -> None:
-        """Give the claim up; what it was granted meanwhile goes back."""
+        """Withdraw the request; a connection that was granted meanwhile goes back to the pool."""
         self.withdrawn = True
         connection, self.upstream = self.upstream, None
         self._pool.withdrawn(self, connection)
@@ -67,44 +67,44 @@ Opener = Callable[["Pool", "float | None"], Coroutine[None, None, EndpointConnec
 class Pool:
     """The connections to one endpoint."""
 
-    __slots__ = ("_idle", "_limits", "_line", "_open", "_opener", "_opening", "_retired", "closed")
+    __slots__ = ("_idle", "_limits", "_open", "_opener", "_opening", "_queue", "_retired", "closed")
 
     def __init__(self, limits: PoolLimits, opener: Opener) -> None:
-        """`opener(pool, timeout)` makes a connection in at most `timeout` seconds, or raises `ConnectError`."""
+        """`opener(pool, timeout)` opens a connection within `timeout` seconds, or raises `ConnectError`."""
         self._limits = limits
         self._opener = opener
         self._idle: deque[EndpointConnection] = deque()
         self._open = 0
-        self._line: OrderedDict[Lease, None] = OrderedDict()
+        self._queue: OrderedDict[Lease, None] = OrderedDict()
         self._opening: set[asyncio.Task[EndpointConnection]] = set()
         self._retired = False
         self.closed = False
 
     def __repr__(self) -> str:
-        return f"<Pool open={self._open} idle={len(self._idle)} waiting={len(self._line)}>"
+        return f"<Pool open={self._open} idle={len(self._idle)} waiting={len(self._queue)}>"
 
     @property
     def open(self) -> int:
-        """Connections open or being opened."""
+        """Number of connections open or being opened."""
         return self._open
 
     @property
     def idle(self) -> int:
-        """Connections that rest."""
+        """Number of idle connections."""
         return len(self._idle)
 
     @property
     def waiting(self) -> int:
-        """Exchanges in line."""
-        return len(self._line)
+        """Number of exchanges in the queue."""
+        return len(self._queue)
 
     @property
     def full(self) -> bool:
-        """Whether who asks for a connection has to wait in line."""
+        """Whether a new lease has to wait in the queue."""
         return not self._idle and self._open >= self._limits.max
 
     def take(self) -> EndpointConnection | None:
-        """Take the connection that was used last, if any rests."""
+        """Return the idle connection that was used last, if there is any."""
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
@@ -112,27 +112,27 @@ class Pool:
         return None
 
     def lease(self, x: Exchange) -> Lease:
-        """Claim a new connection, or a place in line; `x` is notified when the claim is decided."""
+        """Request a new connection or a place in the queue; `x` is notified of the result."""
         lease = Lease(self, x)
         if self._open < self._limits.max:
             self._start_opening(lease)
-        elif len(self._line) < self._limits.queue:
-            self._line[lease] = None
+        elif len(self._queue) < self._limits.queue:
+            self._queue[lease] = None
             x.arm(self._limits.queue_timeout, "choose.queue_timeout")
         else:
             lease.error = GatewayError("choose.queue_full", headers={"retry-after": "1"})
         return lease
 
     def withdrawn(self, lease: Lease, connection: EndpointConnection | None) -> None:
-        """Take a claim out of the line, and back what it was granted."""
-        self._line.pop(lease, None)
+        """Remove a lease from the queue, and take back its connection."""
+        self._queue.pop(lease, None)
         if connection is not None:
             self.give_back(connection)
 
     def give_back(self, connection: EndpointConnection) -> None:
-        """Take back a clean connection: for the first in line, or to rest."""
-        connection.fresh = False  # whoever gets it may find that the endpoint has closed it meanwhile
-        lease = self._next_in_line() if self._line else None
+        """Take back a reusable connection: for the head of the queue, or to be idle."""
+        connection.fresh = False  # the endpoint may close it before its next use
+        lease = self._next_queued() if self._queue else None
         if lease is not None:
             lease.upstream = connection
             asyncio.get_running_loop().call_soon(self._deliver, lease)
@@ -143,36 +143,36 @@ class Pool:
             connection.close()
 
     def lost(self) -> None:
-        """Learn that a connection is closed, whoever closed it: the first in line may open another."""
+        """Record a closed connection: the head of the queue may open another."""
         self._open -= 1
-        lease = self._next_in_line() if not self.closed else None
+        lease = self._next_queued() if not self.closed else None
         if lease is not None:
             self._start_opening(lease)
 
     def sweep(self, now: float) -> None:
-        """Close connections that rested too long; the oldest stand on the left."""
+        """Close connections that were idle too long; the oldest are on the left."""
         limit = now - self._limits.idle_timeout
         while self._idle and (self._idle[0].idle_since < limit or not self._idle[0].usable):
             self._idle.popleft().close()
 
     def retire(self) -> None:
-        """Close what rests, and keep nothing from now on; who has a claim is still served."""
+        """Close idle connections, and keep none from now on; pending leases are still served."""
         self._retired = True
         while self._idle:
             self._idle.pop().close()
 
     def close(self) -> None:
-        """Close what rests and give up what is being opened; what is in use is closed when it comes back."""
+        """Close idle connections and cancel openings; connections in use are closed when they come back."""
         self.closed = True
         self.retire()
         for task in self._opening:
             task.cancel()
 
-    def _next_in_line(self) -> Lease | None:
-        if not self._line:
+    def _next_queued(self) -> Lease | None:
+        if not self._queue:
             return None
-        lease, _ = self._line.popitem(last=False)
-        if lease.exchange.expiry == "choose.queue_timeout":  # another deadline is of a request it has sent elsewhere
+        lease, _ = self._queue.popitem(last=False)
+        if lease.exchange.expiry == "choose.queue_timeout":  # any other deadline is that of another attempt
             lease.exchange.disarm()
         return lease
 
@@ -196,14 +196,14 @@ class Pool:
         else:
             connection = lease.upstream = task.result()
             connection.adopted = True
-            if not connection.usable:  # it was closed before it could be counted
+            if not connection.usable:  # it was closed before it was counted
                 self.lost()
         if lease.error is not None:
             self.lost()
         self._deliver(lease)
 
     def _deliver(self, lease: Lease) -> None:
-        """Tell the exchange; if it is gone, the connection serves another."""
+        """Notify the exchange; if it is over, return the connection to the pool."""
         if lease.withdrawn or lease.exchange.finished:
             lease.withdraw()
         else:

@@ -1,12 +1,12 @@
-"""Names of endpoints to addresses: asked for when a connection is opened, kept for as long as the answer allows.
+"""Name resolution for endpoints: at the opening of a connection, cached for the TTL of the answer.
 
 Rules of the file:
 
-- An answer lives for its TTL, clamped to the configured bounds. One lookup serves everybody who waits for the name.
-- DNS that fails takes nothing away: the last good answer is used for up to `STALE_S` (RFC 8767), and callers wait
-  for the failing lookup `STALE_WAIT_S` at the most. A name that never resolved fails at once for `NEGATIVE_TTL_S`.
-- Nothing that an answer says makes memory grow: names and addresses a name are bounded.
-- The DNS library is imported with the first name; an address never needs it. It reads /etc/hosts and
+- An answer is cached for its TTL, clamped to the configured bounds. Lookups are single-flight: one for all callers.
+- If DNS fails, the last good answer is used for up to `STALE_S` (RFC 8767), and callers wait at most `STALE_WAIT_S`
+  for the failing lookup. A name without an earlier answer fails at once for `NEGATIVE_TTL_S`.
+- Memory is bounded: the number of names, and of addresses for a name.
+- The DNS library is imported at the first name; an address never needs it. It reads /etc/hosts and
   /etc/resolv.conf (search domains too), and answers `localhost` itself (RFC 6761, section 6.3).
 """
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import aiodns
 
 NEGATIVE_TTL_S: Final = 1.0
-"""Seconds a failure is remembered. nginx and Envoy: 0 to 5 s."""
+"""Seconds that a failure is cached. nginx and Envoy: 0 to 5 s."""
 STALE_S: Final = 3600.0
-"""Seconds behind its end that a good answer is used while lookups fail. RFC 8767 allows days; hosts get renumbered."""
+"""Seconds after expiry that an answer is used while lookups fail. RFC 8767 allows days; hosts get renumbered."""
 STALE_WAIT_S: Final = 0.25
-"""Seconds a caller who could have the stale answer waits for a fresh one. RFC 8767, section 5, suggests 1.8."""
+"""Seconds to wait for a fresh answer when there is a stale one. RFC 8767, section 5, suggests 1.8."""
 LOOKUP_TIMEOUT_S: Final = 2.0
-"""Seconds until a server is asked again. c-ares and glibc wait 2 and 5 s."""
+"""Seconds until a query is repeated. c-ares and glibc wait 2 and 5 s."""
 LOOKUP_TRIES: Final = 2
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 MAX_NAMES: Final = 1024
@@ -35,7 +35,7 @@ MAX_ADDRESSES: Final = 64
 Ip4 = tuple[str, int]
 Ip6 = tuple[str, int, int, int]
 AddrInfo = tuple[int, int, int, str, Ip4 | Ip6]
-"""What `socket.getaddrinfo` gives: family, type, protocol, canonical name (empty), socket address."""
+"""As `socket.getaddrinfo` returns: family, type, protocol, canonical name (empty), socket address."""
 
 
 class ResolveError(Exception):
@@ -43,24 +43,24 @@ class ResolveError(Exception):
 
 
 class Resolution(NamedTuple):
-    """What a lookup found: addresses in order of preference, and seconds until the first of them expires."""
+    """Result of a lookup: addresses in order of preference, and seconds until the first of them expires."""
 
     addresses: tuple[str, ...]
     ttl: float
 
 
 Lookup = Callable[[str, bool], Awaitable[Resolution]]
-"""`lookup(host, fresh)`; `fresh`: no cache below may answer. Raises `ResolveError`."""
+"""`lookup(host, fresh)`; `fresh`: bypass lower caches. Raises `ResolveError`."""
 
 
 class _Name:
-    """What is known about one name; times are of the resolver's clock."""
+    """Cache entry of one name; times are of the resolver's clock."""
 
-    __slots__ = ("addresses", "asked", "error", "expires", "long_lived", "stale_until", "task")
+    __slots__ = ("addresses", "error", "expires", "long_lived", "stale_until", "started", "task")
 
     def __init__(self) -> None:
         self.addresses: tuple[str, ...] = ()
-        self.asked = float("-inf")
+        self.started = float("-inf")
         self.expires = float("-inf")
         self.stale_until = float("-inf")
         self.long_lived = False
@@ -69,7 +69,7 @@ class _Name:
 
 
 class Resolver:
-    """Resolves names for one worker; belongs to one event loop."""
+    """Resolver of one worker, bound to one event loop."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class Resolver:
         *,
         refuse_private: bool = False,
     ) -> None:
-        """Make a resolver; nothing is imported or opened yet.
+        """Make a resolver without importing or opening anything.
 
         Parameters:
-            servers: `ip`, `ip:port` or `[ip6]:port` of DNS servers; None for those of the system.
-            min_ttl, max_ttl: seconds; answers are kept no shorter and no longer.
+            servers: DNS servers as `ip`, `ip:port` or `[ip6]:port`; None for those of the system.
+            min_ttl, max_ttl: bounds in seconds for the TTL of answers.
             clock: monotonic seconds.
-            lookup: replaces DNS in tests.
-            refuse_private: leave out addresses that are not public (`is_public`).
+            lookup: replacement of DNS for tests.
+            refuse_private: drop addresses that are not public (`is_public`).
         """
         self._refuse_private = refuse_private
         self._min_ttl = min_ttl
@@ -109,7 +109,7 @@ class Resolver:
             return [_addr_info(host, port)]
         name = self._names.get(host)
         if name is None:
-            name = self._remember(host)
+            name = self._add_name(host)
         if self._clock() >= name.expires:
             await self._refresh(host, name)
         if self._clock() >= name.stale_until:
@@ -117,7 +117,7 @@ class Resolver:
         return [_addr_info(address, port) for address in name.addresses]
 
     async def retire(self) -> None:
-        """Close once nothing is being looked up any more."""
+        """Close after the lookups in flight."""
         try:
             while tasks := [name.task for name in self._names.values() if name.task is not None]:
                 await asyncio.wait(tasks)
@@ -125,7 +125,7 @@ class Resolver:
             await self.close()
 
     async def close(self) -> None:
-        """End lookups that are under way and close the DNS sockets."""
+        """Cancel lookups in flight, and close the DNS sockets."""
         tasks = [name.task for name in self._names.values() if name.task is not None]
         for task in tasks:
             task.cancel()
@@ -137,7 +137,7 @@ class Resolver:
         assert self._dns is not None
         return await self._dns.ask(host, fresh)
 
-    def _remember(self, host: str) -> _Name:
+    def _add_name(self, host: str) -> _Name:
         if len(self._names) >= MAX_NAMES:
             idle = next((known for known, name in self._names.items() if name.task is None), None)
             if idle is None:
@@ -149,16 +149,16 @@ class Resolver:
     async def _refresh(self, host: str, name: _Name) -> None:
         now = self._clock()
         if name.task is None:
-            name.asked = now
+            name.started = now
             name.task = asyncio.get_running_loop().create_task(self._update(host, name), name=f"dns {host}")
-        patience: float | None = None
+        timeout: float | None = None
         if now < name.stale_until:
-            # There is an answer to fall back on. After one failure, or one full wait, nobody waits any more.
-            patience = 0.0 if name.error else name.asked + STALE_WAIT_S - now
-            if patience <= 0:
+            # There is a stale answer. After one failure, or one full wait, callers do not wait any more.
+            timeout = 0.0 if name.error else name.started + STALE_WAIT_S - now
+            if timeout <= 0:
                 return
-        # wait() leaves the task alone when it times out, and when its caller is cancelled.
-        await asyncio.wait((name.task,), timeout=patience)
+        # wait() does not cancel the task on a timeout, nor when its caller is cancelled.
+        await asyncio.wait((name.task,), timeout=timeout)
 
     async def _update(self, host: str, name: _Name) -> None:
         try:
@@ -182,17 +182,16 @@ class Resolver:
 
 
 class _Dns:
-    """c-ares, through aiodns."""
+    """DNS through aiodns (c-ares)."""
 
     def __init__(self, servers: list[str] | None) -> None:
         self._servers = servers
         self._channel: aiodns.DNSResolver | None = None
 
     async def ask(self, host: str, fresh: bool) -> Resolution:
-        """Look a name up in the hosts file and in DNS, IPv6 and IPv4 at once."""
+        """Look a name up in the hosts file and in DNS, IPv6 and IPv4 in parallel."""
         if fresh:
-            # c-ares has a cache of its own that ends with the TTL, which is later than our max_ttl here; a channel
-            # of its own has an empty one.
+            # c-ares caches for the whole TTL, which is longer than max_ttl here; a new channel has an empty cache.
             channel = self._open()
             try:
                 return await _query(channel, host)
@@ -225,13 +224,13 @@ async def _query(channel: "aiodns.DNSResolver", host: str) -> Resolution:
         found = await channel.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
     except DNSError as error:
         raise ResolveError(str(error.args[-1])) from None
-    # pycares gives the text of an address as bytes. The order is that of RFC 6724.
+    # pycares returns the text of an address as bytes, in the order of RFC 6724.
     addresses = tuple(node.addr[0].decode("ascii") for node in found.nodes)
     return Resolution(addresses, min((node.ttl for node in found.nodes), default=0))
 
 
 def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Return whether an address is public, and so is the IPv4 address that it may stand for."""
+    """Return whether an address is public; of one that embeds an IPv4 address, that address counts."""
     if ip.version == 6:
         inside = ip.ipv4_mapped or ip.sixtofour
         if inside is None and ip in _NAT64:

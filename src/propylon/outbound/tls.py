@@ -1,10 +1,10 @@
-"""TLS towards endpoints: certificates are verified and names are checked unless the operator says otherwise.
+"""TLS with endpoints: certificates and names are verified by default.
 
 Rules of the file:
 
-- TLS 1.2 is the oldest version (RFC 8996); ALPN offers http/1.1 only, the one protocol spoken outbound.
-- A `ca` replaces the system's certificates: an endpoint with a private CA is to be vouched for by that CA alone.
-- Everything that can be wrong with a file is found when the configuration is loaded, and the message names the file.
+- TLS 1.2 is the minimum version (RFC 8996); ALPN offers http/1.1 only, the one protocol supported outbound.
+- A `ca` replaces the system's CAs: an endpoint with a private CA is verified with that CA only.
+- All errors of a file are detected when the configuration is loaded, and the message names the file.
 """
 
 import ssl
@@ -16,10 +16,10 @@ def client_context(verify: bool, ca: str | None, certificate: str | None, key: s
     """Return the context for connections to the endpoints of one service.
 
     Parameters:
-        verify: False turns off the check of certificate and name: whoever answers is believed.
-        ca: PEM file with the certificates to believe, instead of the system's.
-        certificate: PEM file with the gateway's own certificate chain, for services that ask for one.
-        key: PEM file with its private key, unencrypted; None if the certificate file has it too.
+        verify: False disables verification of certificate and name.
+        ca: PEM file with the trusted CAs, instead of the system's.
+        certificate: PEM file with the gateway's own certificate chain, for services that request one.
+        key: PEM file with its private key, unencrypted; None if it is in the certificate file.
 
     Raises `TlsError`.
     """

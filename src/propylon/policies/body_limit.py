@@ -1,10 +1,9 @@
-"""Refuse request bodies larger than a limit with 413. Without this policy bodies have no limit.
+"""Refuse request bodies larger than a limit with 413. Without this policy there is no limit.
 
     policies:
       - body_limit: 10MB
 
-A body whose Content-Length says that it is too large is refused before a byte of it is read; one that is sent in chunks
-when the limit is passed.
+A body with a larger Content-Length is refused before a byte of it is read; a chunked one when it exceeds the limit.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string", "integer"))
 
-    max: Size = Field(description="The largest body that is accepted, as 64KiB or 10MB.")
+    max: Size = Field(description="Maximum size of a body, as 64KiB or 10MB.")
 
     @model_validator(mode="before")
     @classmethod
@@ -34,11 +33,11 @@ class Config(BaseModel):
 
 
 class Policy:
-    """Sets the limit of its exchanges; a later one on the same route replaces it."""
+    """Sets the limit of an exchange; a later policy on the same route replaces it."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
         self._max = config.max
 
     def on_request(self, x: Exchange) -> None:
-        """Refuse what is known to be too large, and let the connection count the rest."""
+        """Refuse a larger Content-Length, and set the limit for the connection."""
         x.limit_body(self._max)

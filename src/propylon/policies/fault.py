@@ -1,4 +1,4 @@
-"""Delay requests or fail them on purpose, to see how clients and operators take it.
+"""Inject delays and failures, to test how clients and operators handle them.
 
     policies:
       - fault: {delay: {time: 200ms, percent: 10}, abort: {status: 503, percent: 5}}
@@ -6,9 +6,10 @@
       - fault: {abort: 429}
         when: {headers: {x-fault: "*"}}
 
-A request is drawn for each of the two on its own; one that is drawn for both is delayed first. The answer looks like
-any failure of the gateway, with the code `request.fault` and the status of your choice; no service is asked. A delay
-holds nothing but its request. The policy timeout (30 s, see [`timeout`](timeout.md)) ends a longer one with a 504.
+Requests are sampled for each of the two independently; one that is sampled for both is delayed first. The response is
+that of any failure of the gateway, with the code `request.fault` and the configured status; nothing is sent to a
+service. A delay blocks only its own request. The policy timeout (30 s, see [`timeout`](timeout.md)) ends a longer one
+with a 504.
 """
 
 from __future__ import annotations
@@ -31,25 +32,25 @@ if TYPE_CHECKING:
     from propylon.failures import Failure
 
 
-def _with_sign(value: object) -> object:
-    """Take a bare number for what its key says."""
+def _as_percentage(value: object) -> object:
+    """Read a number without a unit as a percentage."""
     return f"{value}%" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 Share = Annotated[
     Percent,
-    BeforeValidator(_with_sign),
+    BeforeValidator(_as_percentage),
     WithJsonSchema({"type": ["string", "number"], "examples": [10, "0.5%"]}),
 ]
 
 
 class Delay(BaseModel):
-    """For how long, and how many."""
+    """The duration, and the share of requests."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string", "number"))
 
-    time: Duration = Field(description="How long the request waits.")
-    percent: Share = Field(default="100%", validate_default=True, description="How many of the requests.")
+    time: Duration = Field(description="Delay of a request.")
+    percent: Share = Field(default="100%", validate_default=True, description="Share of the requests.")
 
     @model_validator(mode="before")
     @classmethod
@@ -58,12 +59,12 @@ class Delay(BaseModel):
 
 
 class Abort(BaseModel):
-    """With what, and how many."""
+    """The status, and the share of requests."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("integer"))
 
-    status: Annotated[int, Field(strict=True, ge=400, le=599)] = Field(description="The status of the answer.")
-    percent: Share = Field(default="100%", validate_default=True, description="How many of the requests.")
+    status: Annotated[int, Field(strict=True, ge=400, le=599)] = Field(description="Status of the response.")
+    percent: Share = Field(default="100%", validate_default=True, description="Share of the requests.")
 
     @model_validator(mode="before")
     @classmethod
@@ -72,12 +73,12 @@ class Abort(BaseModel):
 
 
 class Config(BaseModel):
-    """What happens to requests."""
+    """The faults to inject."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    delay: Delay | None = Field(default=None, description="Let requests wait.")
-    abort: Abort | None = Field(default=None, description="Answer requests with a failure.")
+    delay: Delay | None = Field(default=None, description="Delay requests.")
+    abort: Abort | None = Field(default=None, description="Fail requests.")
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
@@ -87,7 +88,7 @@ class Config(BaseModel):
 
 
 class FaultError(GatewayError):
-    """A failure on purpose: the row of the table with another status."""
+    """An injected failure: the row of the table with another status."""
 
     def __init__(self, status: int) -> None:
         super().__init__("request.fault")
@@ -95,17 +96,17 @@ class FaultError(GatewayError):
 
     @property
     def failure(self) -> Failure:
-        """The row, as it is for this status."""
+        """The row of the table, with the configured status."""
         return self._failure
 
     @property
     def status(self) -> int:
-        """The status a client gets."""
+        """The status of the response."""
         return self._failure.status
 
 
 class Policy:
-    """Draws who is delayed and who fails."""
+    """Samples requests to delay or fail."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
         self._delay = config.delay
@@ -113,16 +114,16 @@ class Policy:
         self._random = scope.random
 
     def on_request(self, x: Exchange) -> Awaitable[None] | None:
-        """Let the request pass, fail it, or return what waits; only a request that waits costs a Task.
+        """Pass the request, fail it, or return an awaitable; only a delayed request costs a Task.
 
         Raises:
-            FaultError: the request was drawn.
+            FaultError: the request was sampled to fail.
         """
         delay, abort = self._delay, self._abort
-        late = delay.time if delay is not None and self._random() < delay.percent else None
+        delay_seconds = delay.time if delay is not None and self._random() < delay.percent else None
         fault = FaultError(abort.status) if abort is not None and self._random() < abort.percent else None
-        if late is not None:
-            return _wait(late, fault)
+        if delay_seconds is not None:
+            return _wait(delay_seconds, fault)
         if fault is not None:
             raise fault
         return None

@@ -5,8 +5,8 @@
           request: {set: {x-tenant: blue}, remove: [cookie]}
           response: {set: {x-frame-options: DENY}, add: {vary: origin}}
 
-Values are fixed text. `remove` comes first, then `set`, then `add`. Framing fields (Content-Length, Transfer-Encoding,
-Connection) belong to the gateway and are not changed by this.
+Values are literal text. Edits are applied in the order `remove`, `set`, `add`. Framing fields (Content-Length,
+Transfer-Encoding, Connection) belong to the gateway and cannot be changed.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Value = Annotated[str, Field(pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
 
 
 class Edit(BaseModel):
-    """Changes of one header section."""
+    """Edits of one header section."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    remove: tuple[Name, ...] = Field(default=(), description="Fields to drop.")
-    set: dict[Name, Value] = Field(default={}, description="Fields with their only value.")
-    add: dict[Name, Value] = Field(default={}, description="Values to append to those there are.")
+    remove: tuple[Name, ...] = Field(default=(), description="Fields to remove.")
+    set: dict[Name, Value] = Field(default={}, description="Fields to set, replacing all their values.")
+    add: dict[Name, Value] = Field(default={}, description="Values to add to existing ones.")
 
     def apply(self, headers: Headers) -> None:
-        """Carry out the changes."""
+        """Apply the edits."""
         for name in self.remove:
             headers.remove(name)
         for name, value in self.set.items():
@@ -45,12 +45,12 @@ class Edit(BaseModel):
 
 
 class Config(BaseModel):
-    """What is changed."""
+    """The edits of request and response."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    request: Edit | None = Field(default=None, description="Changes of what the service gets.")
-    response: Edit | None = Field(default=None, description="Changes of what the client gets.")
+    request: Edit | None = Field(default=None, description="Edits of the request to the service.")
+    response: Edit | None = Field(default=None, description="Edits of the response to the client.")
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
@@ -60,10 +60,10 @@ class Config(BaseModel):
 
 
 class Policy:
-    """Takes part only in the phases that are configured."""
+    """Edits header fields; it has hooks only for the configured phases."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
-        # Methods of its own would hold it in a cycle, and it would outlive its configuration.
+        # Bound methods would form a reference cycle, and keep the policy alive after its configuration.
         if config.request is not None:
             self.on_request = partial(_change_request, config.request)
         if config.response is not None:

@@ -1,12 +1,12 @@
-"""Tell browsers to come by https only, for a while (HTTP Strict Transport Security, RFC 6797).
+"""Make browsers use https only, for a period of time (HTTP Strict Transport Security, RFC 6797).
 
     policies:
       - hsts: {max_age: 365d, subdomains: true, preload: false}
       - hsts                            # the same
 
-Strict-Transport-Security is set on answers to https requests only: those over TLS, and those that a trusted proxy says
-came by https. From answers over plain http it is removed (RFC 6797 7.2); a listener with `redirect_https` sends clients
-to https. Begin with a short `max_age`: a browser that has seen a long one refuses plain http until it has passed.
+Strict-Transport-Security is set on responses to https requests only: over TLS, or with the scheme https from a trusted
+proxy. From responses over plain http it is removed (RFC 6797 7.2); a listener with `redirect_https` redirects clients
+to https. Start with a short `max_age`: a browser refuses plain http until it has expired.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from propylon.engine.scope import Scope
 
 NAME = "strict-transport-security"
-YEAR_SECONDS = 365 * 86400.0  # what the lists of browsers ask for
+YEAR_SECONDS = 365 * 86400.0  # the minimum for the preload lists of browsers
 
 
 class Config(BaseModel):
-    """For how long, and for which hosts."""
+    """The period and the hosts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_age: Duration = Field(default=YEAR_SECONDS, description="How long browsers remember it; 0 makes them forget.")
-    subdomains: Bool = Field(default=True, description="It holds for all hosts below this one too.")
-    preload: Bool = Field(default=False, description="Agree to be on the lists that browsers come with.")
+    max_age: Duration = Field(default=YEAR_SECONDS, description="How long browsers use https only; 0 ends it.")
+    subdomains: Bool = Field(default=True, description="Include all subdomains of the host.")
+    preload: Bool = Field(default=False, description="Consent to inclusion in the preload lists of browsers.")
 
     @model_validator(mode="after")
     def _fit_for_the_lists(self) -> Self:
@@ -42,7 +42,7 @@ class Config(BaseModel):
 
 
 class Policy:
-    """Sets or removes one field."""
+    """Sets or removes Strict-Transport-Security."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
         subdomains = "; includeSubDomains" if config.subdomains else ""
@@ -50,7 +50,7 @@ class Policy:
         self._value = f"max-age={config.max_age:.0f}{subdomains}{preload}"
 
     def on_response(self, x: Exchange) -> None:
-        """Change what the service said about it."""
+        """Replace or remove the service's field."""
         if x.response is None:
             return
         if x.origin.scheme == b"https":

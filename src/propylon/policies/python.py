@@ -4,14 +4,14 @@
       - python: my_policies:require_key                     # a function, called with the exchange
       - python: {use: "my_policies:Tenants", with: {default: blue}}   # a class, made with these arguments
 
-A function is an `on_request` policy: it may change `exchange.request`, and a `Response` that it returns answers at
-once. An object may have any of the methods on_request, on_attempt, on_response, on_request_chunk, on_response_chunk,
-on_message, on_error and on_done, and `start` and `close` besides. Each may be `def` or `async def`. A class whose
-`__init__` has a parameter `scope` is given its scope: clock, randomness, services, a store, tasks (docs/python.md). The
-module is looked for where Python looks for modules, the folder of the configuration file included.
+A function is an `on_request` policy: it may change `exchange.request`, and may return a `Response` to answer at once.
+An object may have any of the methods on_request, on_attempt, on_response, on_request_chunk, on_response_chunk,
+on_message, on_error and on_done, and also `start` and `close`. Each may be `def` or `async def`. A class with a
+parameter `scope` in its `__init__` gets its scope: clock, randomness, services, a store, tasks (docs/python.md). The
+module is imported from Python's search path, which includes the folder of the configuration file.
 
-An object of a class stays the same after a reload that changes neither these settings nor the code of a module beside
-the configuration file; a function is taken anew.
+An object of a class is kept across a reload that changes neither these settings nor the code of a module in the
+folder of the configuration file; a function is imported again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _reference(value: object) -> object:
 
 
 class Config(BaseModel):
-    """What is called, and what a class is made with."""
+    """The function or class, and arguments for a class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
@@ -58,15 +58,15 @@ class Config(BaseModel):
 
 
 def Policy(config: Config, scope: Scope) -> object:
-    """Import what is named, and make it if it is a class.
+    """Import the named object; if it is a class, return an instance.
 
     Raises:
-        ImportError, AttributeError: there is no such module, or nothing of that name in it.
-        TypeError: arguments for something that is no class, or wrong ones.
+        ImportError, AttributeError: there is no such module, or no such name in it.
+        TypeError: wrong arguments, or arguments for something that is not a class.
     """
     found: Any = import_object(config.use) if isinstance(config.use, str) else config.use
     if isinstance(found, type):
-        arguments = {"scope": scope} if _wants_scope(found) else {}
+        arguments = {"scope": scope} if _accepts_scope(found) else {}
         made: object = found(**(arguments | (config.with_ or {})))
         return made
     if config.with_ is not None:
@@ -75,7 +75,7 @@ def Policy(config: Config, scope: Scope) -> object:
     return policy
 
 
-def _wants_scope(kind: type) -> bool:
+def _accepts_scope(kind: type) -> bool:
     try:
         parameter = inspect.signature(kind).parameters.get("scope")
     except (TypeError, ValueError):  # a class written in C may have none

@@ -1,4 +1,4 @@
-"""Send the client somewhere else.
+"""Redirect the client to another URL.
 
     routes:
       - path: /*
@@ -9,9 +9,9 @@
       - path: /docs
         redirect: https://docs.example.com/
 
-What is not given stays as the client asked for it, the query included. The Location is made of the parts configured
-here and of the checked Host, path and query of the request, never of a forwarded field that nobody trusts. A redirect
-to https drops the port unless `host` names one.
+Parts that are not given are those of the request, the query included. The Location is made of the configured parts and
+of the checked Host, path and query of the request, never of an untrusted forwarded field. A redirect to https drops the
+port unless `host` has one.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PATH = re.compile(r"/[\x21-\x7e]*")
-_PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*|\*)\}")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*|\*)\}")
 
 
 class Config(BaseModel):
-    """Where to, and with which status."""
+    """The target, and the status."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     status: Literal[301, 302, 303, 307, 308] = Field(
-        default=308, description="308 and 307 keep the method; 301 and 308 are remembered by clients."
+        default=308, description="308 and 307 keep the method; 301 and 308 are cached by clients."
     )
     https: bool = Field(default=False, strict=True, description="Change the scheme to https.")
-    host: str | None = Field(default=None, description="Another host, with port if it needs one.")
+    host: str | None = Field(default=None, description="Another host, with a port if needed.")
     path: str | None = Field(default=None, description="Another path, with {name} and {*} of the route's path.")
     query: bool = Field(default=True, strict=True, description="Keep the query.")
-    url: str | None = Field(default=None, description="A whole URL, instead of the parts above.")
+    url: str | None = Field(default=None, description="A complete URL, instead of the parts above.")
 
     @model_validator(mode="before")
     @classmethod
@@ -74,13 +74,13 @@ class Config(BaseModel):
 
 
 class Policy:
-    """Answers with a Location."""
+    """Answers with a redirect."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
         self._config = config
 
     def on_request(self, x: Exchange) -> Response:
-        """End the way here."""
+        """Return the redirect."""
         return Response(self._config.status, headers={"location": self._location(x)})
 
     def _location(self, x: Exchange) -> str:
@@ -89,12 +89,12 @@ class Policy:
         if config.url is not None:
             if "?" in config.url:
                 return config.url
-            place, mark, fragment = config.url.partition("#")
-            return place + query + mark + fragment
+            base, mark, fragment = config.url.partition("#")
+            return base + query + mark + fragment
         path = request.path
         if config.path is not None:
             values = {**x.params, "*": x.path_rest.decode("latin-1")}
-            path = _PLACE.sub(lambda place: values.get(place[1], ""), config.path)
+            path = _PLACEHOLDER.sub(lambda match: values.get(match[1], ""), config.path)
             path = "/" + path.lstrip("/")  # a captured piece must not turn the path into another authority
         if not config.https and config.host is None:
             return path + query

@@ -1,11 +1,11 @@
-"""Change how exchanges are named. Without this policy every exchange has an id already.
+"""Change how request ids are chosen. Every exchange has an id, also without this policy.
 
-By default the client's `x-request-id` is kept if it is 1 to 128 safe characters, otherwise a UUIDv7 is made; the id is
-sent to the service and to the client, and stands in every log line.
+By default the client's `x-request-id` is kept if it is 1 to 128 safe characters, otherwise a UUIDv7 is generated; the
+id is sent to the service and to the client, and is in every log line.
 
     policies:
-      - request_id: {trust: false}      # make a new one, whatever the client sent
-      - request_id: {respond: false}    # keep it from the client
+      - request_id: {trust: false}      # always generate a new one
+      - request_id: {respond: false}    # do not send it to the client
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Config(BaseModel):
-    """Where ids come from, and who gets them."""
+    """The source of ids, and whether clients get them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,14 +33,14 @@ class Config(BaseModel):
 
 
 class Policy:
-    """Replaces or hides the id."""
+    """Replaces the id, or hides it from the client."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
         self._config = config
         self._new = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311 - unique, not secret
 
     def on_request(self, x: Exchange) -> None:
-        """Apply both settings before anything is sent."""
+        """Apply both settings."""
         if not self._config.trust:
             x.id = self._new()
         x.shows_request_id = self._config.respond

@@ -1,4 +1,4 @@
-"""Answer at once, without a service.
+"""Answer with a fixed response, without a service.
 
     routes:
       - path: /health
@@ -8,7 +8,7 @@
       - path: /ping
         respond: pong
 
-It may also stand in a list of policies, with `when:`.
+It can also be used in a list of policies, with `when:`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 class Config(BaseModel):
-    """The answer."""
+    """The response."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string", "integer"))
 
     status: Annotated[int, Field(strict=True, ge=200, le=599)] = Field(default=200, description="The status.")
     body: str = Field(default="", description="The content, sent as UTF-8.")
-    json_: Any = Field(default=None, alias="json", description="Content to be encoded as JSON, instead of `body`.")
+    json_: Any = Field(default=None, alias="json", description="Content encoded as JSON, instead of `body`.")
     content_type: str | None = Field(default=None, description="By default text/plain, or application/json.")
     headers: dict[str, str] = Field(default={}, description="Further header fields.")
 
@@ -55,13 +55,13 @@ class Config(BaseModel):
 
 
 class Policy:
-    """Answers."""
+    """Answers with a fixed response."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
         self._config = config
 
     def on_request(self, x: Exchange) -> Response:
-        """End the way here."""
+        """Return the response."""
         config = self._config
         return Response(
             config.status,

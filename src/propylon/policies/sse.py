@@ -1,18 +1,18 @@
-"""Look after event streams (`text/event-stream`): heartbeats, errors as events, limits. Each is off unless it is set.
+"""Manage event streams (`text/event-stream`): heartbeats, errors as events, limits. Each is off by default.
 
     policies:
       - sse: {heartbeat: 15s, error_event: true, max_streams: 1000, max_age: 1h}
 
-`heartbeat` sends a comment line when a stream has been silent for so long, which keeps proxies and clients on the way
-from giving it up. `error_event` tells a failure of the service as an event of the type `error` and ends the response,
-instead of cutting the connection; for that, only whole events are passed on: one under way is held back, up to 64 KiB.
-`max_streams` counts open streams where the policy stands, in each worker; a further one is answered with 503, before
-the service is asked if its Accept field says nothing but `text/event-stream`. `max_age` ends a stream behind an event
-when it is so old, or up to a tenth younger, so that not all clients connect again at once; an `EventSource` then goes
-on with Last-Event-ID.
+`heartbeat` sends a comment line when a stream has been silent for that time, so that proxies and clients do not time
+out. `error_event` sends a failure of the service as an event of the type `error` and ends the response, instead of
+closing the connection; for that, only complete events are passed on: an incomplete one is buffered, up to 64 KiB.
+`max_streams` limits the open streams of the policy in each worker; further ones are answered with 503, before the
+request is sent to the service if its Accept field is exactly `text/event-stream`. `max_age` ends a stream after an
+event at this age, or up to a tenth earlier, so that clients do not all reconnect at once; an `EventSource` then
+continues with Last-Event-ID.
 
-A stream that is compressed, or has a length, passes untouched: only `max_streams` counts for it. A later `sse` on the
-same way changes only what it names; each `max_streams` counts for itself.
+For a stream that is compressed or has a Content-Length, only `max_streams` applies. A later `sse` for the same exchange
+changes only the settings that it names; each `max_streams` is counted separately.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.scope import Scope
 
-RETRY_AFTER_SECONDS = 5  # streams are long, so a place is not free at once
+RETRY_AFTER_SECONDS = 5  # streams are long, so capacity is not free at once
 AGE_SPREAD = 0.1
 
 
 class Config(BaseModel):
-    """What is done; what is not given stays as it is."""
+    """The settings; those that are not given stay unchanged."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    heartbeat: OptionalDuration = Field(default=None, description="Silence after which the client gets a comment.")
-    error_event: Bool = Field(default=False, description="Tell a failure as an event instead of cutting the stream.")
-    max_streams: OptionalCount = Field(default=None, description="Open streams of a worker, or none for no limit.")
-    max_age: OptionalDuration = Field(default=None, description="Age at which a stream is ended behind an event.")
+    heartbeat: OptionalDuration = Field(default=None, description="Silence after which a comment is sent.")
+    error_event: Bool = Field(default=False, description="Send a failure as an event instead of aborting.")
+    max_streams: OptionalCount = Field(default=None, description="Open streams in a worker; none for no limit.")
+    max_age: OptionalDuration = Field(default=None, description="Age at which a stream is ended, after an event.")
 
     @model_validator(mode="after")
     def _sets_something(self) -> Self:
@@ -52,7 +52,7 @@ class Config(BaseModel):
 
 
 class Policy:
-    """Sets the rules of its exchanges' event streams, and counts the streams."""
+    """Sets the rules for event streams of its exchanges, and limits their number."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
         self._rules = config.model_dump(include=config.model_fields_set - {"max_streams"})
@@ -63,7 +63,7 @@ class Policy:
             self.on_response = self._limit.on_response
 
     def on_request(self, x: Exchange) -> None:
-        """Set the rules; refuse at once what can only become a stream, if there are too many."""
+        """Set the rules; at the limit, refuse a request that accepts only an event stream."""
         if self._limit is not None and x.header(b"accept") == b"text/event-stream":
             self._limit.refuse_if_full()
         rules = self._rules
@@ -74,9 +74,9 @@ class Policy:
 
 
 class Limit:
-    """Open streams, of which there may be so many.
+    """The limit of open streams.
 
-    It is apart from the policy, so that a policy does not lead back to itself and is freed with its configuration.
+    Separate from the policy, so that there is no reference cycle and the policy is freed with its configuration.
     """
 
     def __init__(self, streams: int) -> None:
@@ -84,7 +84,7 @@ class Limit:
         self._open = 0
 
     def on_response(self, x: Exchange) -> None:
-        """Count a stream until its exchange is over, or refuse it."""
+        """Count a stream until the end of its exchange, or refuse it."""
         response = x.response
         if response is None or not isinstance(response.content, Body):
             return
@@ -95,7 +95,7 @@ class Limit:
             x.defer(self._closed)
 
     def refuse_if_full(self) -> None:
-        """Raise `GatewayError` response.too_many_streams if no further stream may be opened."""
+        """Raise `GatewayError` response.too_many_streams if the limit is reached."""
         if self._open >= self._max:
             raise GatewayError("response.too_many_streams", headers={"retry-after": str(RETRY_AFTER_SECONDS)})
 

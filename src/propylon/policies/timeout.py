@@ -1,15 +1,16 @@
-"""Set how long a service may take. Where nothing is set: connect 5s, response 60s, idle 60s, policy 30s, total none.
+"""Set the timeouts of requests. Defaults: connect 5s, response 60s, idle 60s, policy 30s, total none.
 
     policies:
       - timeout: {connect: 1s, response: 2s, total: 5s}
       - timeout: 2s                  # short for {response: 2s}
 
 `response` runs from the last byte of the request to the head of the response, `idle` between two reads or writes of a
-body, `total` from the request's head to the response's. None of them ends a response that flows. What passes is
-answered with 504. A later `timeout` on the same way changes only what it names; `none` switches one off.
+body, `total` from the request's head to the response's. None of them ends a response that makes progress. After a
+timeout the response is 504. A later `timeout` for the same exchange changes only the settings that it names; `none`
+disables a timeout.
 
-An event stream may be silent for as long as it likes, unless `idle` or `event_stream` is set here: `idle` counts for
-event streams too, and `event_stream` instead of it.
+An event stream may be silent without limit, unless `idle` or `event_stream` is set here: `idle` applies to event
+streams too, and `event_stream` replaces it for them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Config(BaseModel):
-    """The times; what is not given stays as it is."""
+    """The timeouts; those that are not given stay unchanged."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string", "number"))
 
@@ -50,11 +51,11 @@ class Config(BaseModel):
 
 
 class Policy:
-    """Changes the times of its exchanges."""
+    """Sets the timeouts of its exchanges."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
         self._seconds = config.model_dump(include=config.model_fields_set)
 
     def on_request(self, x: Exchange) -> None:
-        """Set them before an endpoint is asked."""
+        """Set the timeouts before an endpoint is chosen."""
         x.set_timeouts(**self._seconds)

@@ -1,4 +1,4 @@
-"""Watch WebSockets: who may open one, how large messages may be, and when a connection is given up.
+"""Manage WebSockets: allowed origins, message sizes, keep-alive and lifetime.
 
     policies:
       - websocket:
@@ -7,21 +7,21 @@
           max_message: 1MiB
           max_age: 12h
 
-WebSockets pass through every route that goes to a service; without this policy with the defaults below. `ping` watches
-both sides: who sends nothing for that long is pinged, and who still sends nothing for `pong_timeout` is given up, which
-the other side is told. A side that does not read makes the other one wait; with `max_buffered` both are closed with
-1013 instead as soon as that many bytes are unsent. A message over `max_message`, or a frame over `max_frame`, is closed
-with 1009. Behind `max_age` both sides are closed with 1001. A request whose Origin is not among `origins` is answered
-with 403; one without Origin comes from no browser, and is let through. Beyond `max_connections` at the place where the
-policy stands, in one worker, the answer is 503.
+WebSockets are supported on every route to a service; without this policy the defaults below apply. `ping` applies to
+both sides: one that sends nothing for that time gets a ping; if it then sends nothing for `pong_timeout`, its
+connection is closed, and the other side gets a Close frame. A side that does not read causes backpressure on the
+other; with `max_buffered` both are closed with 1013 instead as soon as that many bytes are unsent. A message over
+`max_message`, or a frame over `max_frame`, is closed with 1009. After `max_age` both sides are closed with 1001. A
+request with an Origin that is not in `origins` is answered with 403; one without Origin is not from a browser, and is
+accepted. Above `max_connections` of the policy in a worker, the response is 503.
 
-`reconnect: {attempts: 5}` lets another endpoint of the service take over when one goes away without a Close frame: the
-gateway sends it the same handshake, and the client notices nothing. It cannot promise more than that. Messages that the
-lost endpoint had taken, or that were on the way, are lost, and so is what it remembered of the client; a service must
-be made for it. No compression is negotiated then, and when the endpoint was lost in the middle of a message to the
-client, the client is told (1011) and has to come back itself.
+`reconnect: {attempts: 5}` fails over to another endpoint of the service when one is lost without a Close frame: the
+gateway repeats the handshake, and the client's connection stays open. Messages that the lost endpoint had received, or
+that were in transit, are lost, and so is its state of the client; the service must support this. Compression is not
+negotiated then. If the endpoint is lost in the middle of a message to the client, the client's connection is closed
+(1011), and the client has to reconnect.
 
-Requests that are no handshake of a WebSocket pass untouched.
+Requests without a WebSocket handshake are not affected.
 """
 
 from __future__ import annotations
@@ -46,48 +46,50 @@ Origin = Annotated[str, Field(pattern=f"^{_SCHEME}{_HOST}{_PORT}$")]
 
 
 class ReconnectConfig(BaseModel):
-    """How often another endpoint is tried."""
+    """The attempts at other endpoints."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    attempts: Annotated[Int, Field(ge=1, le=100)] = Field(default=5, description="Tries in a row, the first at once.")
-    interval: Annotated[Duration, Field(gt=0)] = Field(default=1.0, description="Pause before the second try.")
+    attempts: Annotated[Int, Field(ge=1, le=100)] = Field(
+        default=5, description="Consecutive attempts, the first at once."
+    )
+    interval: Annotated[Duration, Field(gt=0)] = Field(default=1.0, description="Pause before the second attempt.")
     decay: Annotated[float, Field(ge=1, le=10)] = Field(
-        default=1.5, description="What the pause before each further try is multiplied with."
+        default=1.5, description="Factor of the pause for each further attempt."
     )
 
 
 class Config(BaseModel):
-    """What is allowed, and for how long."""
+    """The limits and keep-alive of WebSockets."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     origins: tuple[Origin, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Origins that may open one, in lower case; `https://*.app.example` is any host below app.example.",
+        description="Allowed origins, in lower case; `https://*.app.example` is any subdomain of app.example.",
     )
-    ping: OptionalDuration = Field(default=30.0, description="How long a side may send nothing until it is pinged.")
+    ping: OptionalDuration = Field(default=30.0, description="Silence after which a side gets a ping.")
     pong_timeout: Annotated[Duration, Field(gt=0)] = Field(
-        default=20.0, description="How long a pinged side may go on sending nothing."
+        default=20.0, description="Silence after a ping until the side is closed."
     )
-    max_frame: OptionalSize = Field(default=None, description="The largest frame; none for any size.")
-    max_message: OptionalSize = Field(default=None, description="The largest message; none for any size.")
+    max_frame: OptionalSize = Field(default=None, description="Maximum size of a frame; none for no limit.")
+    max_message: OptionalSize = Field(default=None, description="Maximum size of a message; none for no limit.")
     max_buffered: OptionalSize = Field(
-        default=None, description="Unsent bytes to one side at which both are closed; none to let the other side wait."
+        default=None, description="Unsent bytes to one side at which both are closed; none for backpressure instead."
     )
-    max_age: OptionalDuration = Field(default=None, description="How long one may be open; none for ever.")
+    max_age: OptionalDuration = Field(default=None, description="Maximum lifetime; none for no limit.")
     reconnect: ReconnectConfig | None = Field(
-        default=None, description="Let another endpoint take over when one goes away without a Close frame."
+        default=None, description="Fail over to another endpoint when one is lost without a Close frame."
     )
-    max_connections: OptionalCount = Field(default=None, description="How many may be open; none for any number.")
+    max_connections: OptionalCount = Field(default=None, description="Maximum of open WebSockets; none for no limit.")
 
 
 class Policy:
-    """Checks handshakes, and says how what follows them is watched."""
+    """Checks handshakes, and sets the settings of their tunnels."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
-        again = config.reconnect
+        reconnect = config.reconnect
         self._settings = TunnelSettings(
             ping=config.ping,
             pong_timeout=config.pong_timeout,
@@ -95,22 +97,22 @@ class Policy:
             max_buffered=config.max_buffered,
             max_age=config.max_age,
             reconnect=None
-            if again is None
-            else Reconnect(attempts=again.attempts, interval=again.interval, decay=again.decay),
+            if reconnect is None
+            else Reconnect(attempts=reconnect.attempts, interval=reconnect.interval, decay=reconnect.decay),
         )
         self._origins = None if config.origins is None else _pattern(config.origins)
-        self._most = config.max_connections
+        self._max_connections = config.max_connections
         self._open = 0
 
     def on_request(self, x: Exchange) -> None:
-        """Refuse what is not allowed, before an endpoint hears of it."""
+        """Refuse a handshake that is not allowed, before an endpoint is chosen."""
         if not x.is_websocket:
             return
         origin = x.header(b"origin")
         if self._origins is not None and origin is not None and not self._origins.fullmatch(origin.lower()):
             raise GatewayError("upgrade.origin")
-        if self._most is not None:
-            if self._open >= self._most:
+        if self._max_connections is not None:
+            if self._open >= self._max_connections:
                 raise GatewayError("upgrade.too_many", headers={"retry-after": "5"})
             self._open += 1
             x.defer(self._closed)
@@ -121,6 +123,6 @@ class Policy:
 
 
 def _pattern(origins: tuple[str, ...]) -> re.Pattern[bytes]:
-    """One linear expression for all origins: `*.` is one label or more."""
+    """Return one linear expression for all origins; `*.` is one label or more."""
     parts = [re.escape(origin).replace(r"://\*\.", r"://(?:[a-z0-9-]+\.)+") for origin in origins]
     return re.compile("|".join(parts).encode("ascii"))

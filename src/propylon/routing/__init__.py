@@ -1,1 +1,1 @@
-"""Which route a request takes: patterns, the router, and how a path is rewritten. Pure: no I/O, no clock, no engine."""
+"""Routing: patterns, the router, and path rewriting. Pure: no I/O, no clock, no engine."""

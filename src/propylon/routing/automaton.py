@@ -1,7 +1,7 @@
-"""How many ways an automaton can read one input: the proof behind `safe_regex`.
+"""Ambiguity of an automaton: the proof behind `safe_regex`.
 
-A state is one character set of a pattern, `follow` lists the states that may come next, once for each way to get there.
-Backtracking explores paths, so its cost is the number of paths that read a prefix of the input. That number is bounded
+A state is one character set of a pattern; `follow` lists its successors, once for each transition. Backtracking
+explores paths, so its cost is the number of paths that match a prefix of the input. That number is bounded
 (matching is linear) unless a loop exists twice (EDA) or a loop leads to another one on the same input (IDA).
 Bounded ambiguity, as in `jpg|jpeg`, is accepted as long as the number of paths stays small.
 """
@@ -9,18 +9,18 @@ Bounded ambiguity, as in `jpg|jpeg`, is accepted as long as the number of paths 
 from __future__ import annotations
 
 EVERY_BYTE = (1 << 256) - 1
-_MAX_PATHS = 256  # ways to read the same input
+_MAX_PATHS = 256  # paths for the same input
 _MAX_STEPS = 30_000  # of the search for two loops that share an input
 
 Triple = tuple[int, int, int]
 
 
 class TooComplex(Exception):
-    """The search was given up."""
+    """The search exceeded its limit of steps."""
 
 
 class Automaton:
-    """Character sets (256-bit masks) and what follows them."""
+    """States with their character sets (256-bit masks) and successors."""
 
     __slots__ = ("_steps", "follow", "masks", "reach")
 
@@ -37,7 +37,7 @@ class Automaton:
         return len(self.masks) - 1
 
     def ambiguity(self) -> str:
-        """Say why reading is not linear; "" if it is. Raises `TooComplex` if that takes too long to find out."""
+        """Return why matching is not linear; "" if it is. Raises `TooComplex` if the search takes too long."""
         self.reach = self._reachable()
         looping = [state for state in range(len(self.masks)) if self._reaches(state, state)]
         for state in looping:
@@ -59,7 +59,7 @@ class Automaton:
         return bool(self.reach[state] >> other & 1)
 
     def _reachable(self) -> list[int]:
-        """Return for each state the set of states it leads to in one step or more (Warshall, on bit sets)."""
+        """Return for each state the set of states reachable in one step or more (Warshall, on bit sets)."""
         reach = [sum(1 << other for other in set(following)) for following in self.follow]
         for middle in range(len(reach)):
             for state in range(len(reach)):
@@ -68,7 +68,7 @@ class Automaton:
         return reach
 
     def _overlap(self, following: list[int]) -> int:
-        """Return how many of these states one byte can lead to at most."""
+        """Return the maximum number of these states that one byte can lead to."""
         at_least: list[int] = []  # at_least[n]: the bytes that n + 1 states have in common
         for state in following:
             carried = self.masks[state]
@@ -79,7 +79,7 @@ class Automaton:
         return max(len(at_least), 1)
 
     def _share_input(self, loop: int, later: int) -> bool:
-        """Is there an input that leads from `loop` to itself, from `loop` to `later`, and from `later` to itself?"""
+        """Return whether one input leads from `loop` to itself, from `loop` to `later`, and from `later` to itself."""
         goal: Triple = (loop, later, later)
         seen: set[Triple] = set()
         waiting: list[Triple] = [(loop, loop, later)]
@@ -94,7 +94,7 @@ class Automaton:
         return False
 
     def _steps_from(self, first: int, second: int, third: int, goal: Triple) -> list[Triple]:
-        """Return where three readers of the same byte may stand next, each still able to reach its goal."""
+        """Return the successors of three states on the same byte from which each can still reach its goal."""
         found: list[Triple] = []
         for one in self.follow[first]:
             if not self._reaches(one, goal[0]):

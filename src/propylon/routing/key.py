@@ -1,7 +1,7 @@
-"""The key of a request: a value of it by which requests are told apart, for a share, an endpoint or a count.
+"""The key of a request: the value that a split, consistent hashing or a limit distinguishes requests by.
 
-Rules of the file: pure. What a key is made of is decided when the configuration is built; reading it costs one call and
-what the lookup itself costs. `None` and b"" mean that a request has no key.
+Rules of the file: pure. The kind of key is fixed when the configuration is built; reading it costs one call and the
+lookup itself. `None` and b"" mean that a request has no key.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Keyed(Protocol):
-    """What keys read of a request."""
+    """The parts of a request that keys read."""
 
     @property
     def path(self) -> bytes:
@@ -27,7 +27,7 @@ class Keyed(Protocol):
 
     @property
     def query(self) -> bytes | None:
-        """The query as it was sent, without '?'; None if there is none."""
+        """The query as received, without '?'; None if there is none."""
 
     @property
     def fields(self) -> RequestFields:
@@ -46,7 +46,7 @@ class Key:
     """One kind of key.
 
     Attributes:
-        name: what it is called where it is shown, as `header x-user`.
+        name: its display name, as `header x-user`.
         read: returns the key of a request; None or b"" if it has none.
     """
 
@@ -62,24 +62,24 @@ BY_CLIENT: Final = Key("client address", lambda request: request.client_address)
 
 
 def by_header(name: str) -> Key:
-    """Return the key that is the first value of a header."""
+    """Return the key for the first value of a header."""
     lower = name.lower()
     field = lower.encode("ascii")
     return Key(f"header {lower}", lambda request: request.header(field))
 
 
 def by_cookie(name: str) -> Key:
-    """Return the key that is the value of a cookie."""
-    wanted = name.encode("utf-8")
-    return Key(f"cookie {name}", lambda request: cookie(request.fields.all(b"cookie"), wanted))
+    """Return the key for the value of a cookie."""
+    encoded = name.encode("utf-8")
+    return Key(f"cookie {name}", lambda request: cookie(request.fields.all(b"cookie"), encoded))
 
 
 def by_query(name: str) -> Key:
-    """Return the key that is the first value of a query parameter, decoded."""
-    wanted = name.encode("utf-8")
-    return Key(f"query parameter {name}", lambda request: query.get(request.query, wanted))
+    """Return the key for the first value of a query parameter, decoded."""
+    encoded = name.encode("utf-8")
+    return Key(f"query parameter {name}", lambda request: query.get(request.query, encoded))
 
 
 def by_function(name: str, function: Callable[[Any], bytes | None]) -> Key:
-    """Return the key that a function makes of the request; what it raises is passed on."""
+    """Return the key that a function computes from the request; its exceptions are passed on."""
     return Key(f"python {name}", function)

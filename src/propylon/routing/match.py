@@ -1,12 +1,12 @@
-"""Rules: everything a route can ask of a request, compiled once.
+"""Rules: all conditions that a route can have, compiled once.
 
 Rules of this file:
 
-- A rule with several hosts or paths matches if any of them does; of its other parts all must hold.
-- Methods are compared with case (RFC 9110 9.1); GET stands for HEAD too.
-- A value in `headers` or `query` is the exact value, "*" for "present, whatever it is", or a `Regex` for the whole
-  value. A header that occurs more than once is whatever `Matchable.header` says it is.
-- Everything that can be wrong in a rule raises `RuleError` when it is compiled, never when a request comes.
+- A rule with several hosts or paths matches if any of them does; all other conditions must hold.
+- Methods are case-sensitive (RFC 9110 9.1); GET includes HEAD.
+- A value in `headers` or `query` is the exact value, "*" for any value, or a `Regex` for the whole
+  value. `Matchable.header` defines the value of a header that occurs more than once.
+- An invalid rule raises `RuleError` when it is compiled, never while a request is matched.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_MAX_REMEMBERED = 1024  # client addresses a check
+_MAX_CACHED = 1024  # client addresses a check
 
 
 class Matchable(Protocol):
-    """What a rule may look at besides host, path and method."""
+    """The parts of a request that rules read besides host, path and method."""
 
     @property
     def query(self) -> bytes | None:
-        """The query as it was sent, without '?'; None if there is none."""
+        """The query as received, without '?'; None if there is none."""
 
     @property
     def client_address(self) -> bytes:
@@ -42,7 +42,7 @@ class Matchable(Protocol):
 
     @property
     def is_websocket(self) -> bool:
-        """Whether it asks for a WebSocket."""
+        """Whether it is a WebSocket handshake."""
 
     def header(self, name: bytes) -> bytes | None:
         """Return a header's value by its lower-case name; None if it is absent."""
@@ -57,10 +57,10 @@ class Regex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule(Generic[R]):
-    """What matches a request, and the route it leads to; as written, not yet compiled.
+    """The conditions of a route, and the route; as written, not yet compiled.
 
     Attributes:
-        route: what `Router.find` returns; the router never looks into it.
+        route: what `Router.find` returns; opaque to the router.
         hosts: host patterns; empty is any host.
         paths: path patterns; empty is any path.
         path_regex: a regular expression for the whole path, instead of `paths`; its named groups are parameters.
@@ -68,9 +68,9 @@ class Rule(Generic[R]):
         headers: name -> exact value, "*" or `Regex`.
         query: parameter name -> exact value, "*" or `Regex`, compared decoded.
         clients: networks in CIDR notation; empty is any client.
-        only_websockets: whether it matches nothing but requests for a WebSocket.
-        priority: higher is looked at first.
-        order: place in the list; lower wins between equals.
+        only_websockets: whether it matches WebSocket handshakes only.
+        priority: higher is tried first.
+        order: position in the list; between equals the lower wins.
     """
 
     route: R
@@ -95,12 +95,12 @@ class Check:
         self.what = what
 
     def test(self, request: Matchable) -> bool:
-        """Does the request fulfil it?"""
+        """Return whether the request fulfils it."""
         raise NotImplementedError
 
 
 class HeaderCheck(Check):
-    """A header has a value."""
+    """Condition on a header's value."""
 
     __slots__ = ("name", "value")
 
@@ -112,11 +112,11 @@ class HeaderCheck(Check):
         self.value = _value(self.what, value)
 
     def test(self, request: Matchable) -> bool:
-        return _holds(request.header(self.name), self.value)
+        return _matches(request.header(self.name), self.value)
 
 
 class QueryCheck(Check):
-    """A query parameter has a value; if it occurs more than once, the first counts."""
+    """Condition on the value of a query parameter; of several values the first is used."""
 
     __slots__ = ("name", "value")
 
@@ -126,28 +126,28 @@ class QueryCheck(Check):
         self.value = _value(self.what, value)
 
     def test(self, request: Matchable) -> bool:
-        return _holds(query_string.get(request.query, self.name), self.value)
+        return _matches(query_string.get(request.query, self.name), self.value)
 
 
 class ClientCheck(Check):
-    """The client's address is in one of the networks."""
+    """Condition that the client's address is in one of the networks."""
 
-    __slots__ = ("_known", "_networks")
+    __slots__ = ("_cache", "_networks")
 
     def __init__(self, networks: Sequence[str]) -> None:
         super().__init__("client address")
         self._networks = [_network(text) for text in networks]
-        self._known: dict[bytes, bool] = {}
+        self._cache: dict[bytes, bool] = {}
 
     def test(self, request: Matchable) -> bool:
         client = request.client_address
-        known = self._known.get(client)
-        if known is None:
-            known = self._contains(client)
-            if len(self._known) >= _MAX_REMEMBERED:
-                self._known.clear()
-            self._known[client] = known
-        return known
+        cached = self._cache.get(client)
+        if cached is None:
+            cached = self._contains(client)
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            self._cache[client] = cached
+        return cached
 
     def _contains(self, client: bytes) -> bool:
         try:
@@ -160,7 +160,7 @@ class ClientCheck(Check):
 
 
 class WebSocketCheck(Check):
-    """The request asks for a WebSocket."""
+    """Condition that the request is a WebSocket handshake."""
 
     __slots__ = ()
 
@@ -172,12 +172,12 @@ class WebSocketCheck(Check):
 
 
 class CompiledRule(Generic[R]):
-    """A rule whose every part has been checked and compiled. Raises `RuleError`.
+    """A rule, checked and compiled. Raises `RuleError`.
 
     Attributes:
-        methods: as they are compared, HEAD included; None is any.
-        checks: what else must hold.
-        conditions: how many kinds of condition there are besides host and path, each header and parameter counted.
+        methods: the methods that match, HEAD included; None is any.
+        checks: the further conditions.
+        conditions: number of conditions besides host and path, each header and parameter counted.
     """
 
     __slots__ = ("checks", "conditions", "hosts", "methods", "paths", "rule")
@@ -197,7 +197,7 @@ class CompiledRule(Generic[R]):
         self.conditions = len(checks) + (self.methods is not None)
 
     def failed_check(self, request: Matchable) -> Check | None:
-        """Return the first check that does not hold."""
+        """Return the first check that fails."""
         for check in self.checks:
             if not check.test(request):
                 return check
@@ -205,7 +205,7 @@ class CompiledRule(Generic[R]):
 
 
 def captures(rule: Rule[R]) -> tuple[frozenset[str], bool]:
-    """Return the parameters that every path of the rule has, and whether every path has a `*`. Raises `RuleError`."""
+    """Return the parameters common to all paths of the rule, and whether all end in `*`. Raises `RuleError`."""
     paths = _paths(rule)
     names = frozenset(paths[0].names).intersection(*(path.names for path in paths))
     return names, all(path.rest for path in paths)
@@ -232,7 +232,7 @@ def _methods(methods: Collection[str]) -> frozenset[bytes] | None:
 
 
 def _value(what: str, value: str | Regex) -> bytes | re.Pattern[bytes] | None:
-    """Compile a wanted value; None is "present"."""
+    """Compile an expected value; None is any value."""
     if isinstance(value, Regex):
         try:
             return compile_regex(value.pattern)
@@ -241,10 +241,10 @@ def _value(what: str, value: str | Regex) -> bytes | re.Pattern[bytes] | None:
     return None if value == "*" else value.encode("utf-8")
 
 
-def _holds(found: bytes | None, wanted: bytes | re.Pattern[bytes] | None) -> bool:
-    if found is None or wanted is None:
-        return found is not None
-    return found == wanted if isinstance(wanted, bytes) else wanted.fullmatch(found) is not None
+def _matches(value: bytes | None, expected: bytes | re.Pattern[bytes] | None) -> bool:
+    if value is None or expected is None:
+        return value is not None
+    return value == expected if isinstance(expected, bytes) else expected.fullmatch(value) is not None
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

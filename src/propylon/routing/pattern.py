@@ -1,14 +1,14 @@
-"""Host and path patterns: what a route's `host:` and `path:` mean, and which of two is more specific.
+"""Host and path patterns: the syntax of a route's `host:` and `path:`, and their specificity.
 
 Rules of this file:
 
-- Hosts: `api.example.com`, `*.example.com` (one or more labels in front), `*` (any), each with or without `:port`.
-  Compared without case, in the canonical form of `http/host.py`. A pattern without a port stands for every port.
-- Paths: `/x` (exactly that), `/a/*` (`/a` and all below it), `/users/{id}` (one segment that isn't empty), and both
-  together. Compared with case, in the canonical form of `http/target.py`; `/a` and `/a/` are two paths, for services
-  may tell them apart.
-- A rank is a tuple; the smaller one is the more specific. Hosts: exact, then the longer wildcard, then any; at each
-  of these, with a port before without. Paths, from left to right, where they differ first: the end of the path
+- Hosts: `api.example.com`, `*.example.com` (one or more leading labels), `*` (any), each with or without `:port`.
+  Case-insensitive, in the canonical form of `http/host.py`. A pattern without a port matches every port.
+- Paths: `/x` (exact), `/a/*` (`/a` and all below it), `/users/{id}` (one non-empty segment), and combinations.
+  Case-sensitive, in the canonical form of `http/target.py`; `/a` and `/a/` are different paths, since services may
+  distinguish them.
+- A rank is a tuple; the smaller one is the more specific. Hosts: exact, then the longer wildcard, then any; in each
+  group, with a port before without. Paths, at the first segment from the left that differs: the end of the path
   before a literal segment before a parameter before a regular expression before `*`.
 """
 
@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class RuleError(ValueError):
-    """A rule that cannot be compiled; the message is a sentence for the person who wrote it."""
+    """An invalid rule; the message is a sentence for the operator."""
 
 
 class HostPattern:
@@ -36,8 +36,8 @@ class HostPattern:
     Attributes:
         text: as written.
         kind: EXACT, WILDCARD or ANY.
-        name: the name; for a wildcard what must follow the first labels, with its dot; b"" for any.
-        port: the port it is limited to, or None.
+        name: the name; for a wildcard the suffix with its leading dot; b"" for any.
+        port: the only port that matches; None for every port.
         rank: smaller is more specific.
     """
 
@@ -61,7 +61,7 @@ class HostPattern:
         self.rank = (self.kind, -self.name.count(b".") if self.kind == WILDCARD else 0, 0 if host.port else 1)
 
     def matches(self, host: bytes, port: bytes | None) -> bool:
-        """Does a canonical host match? Used to explain; the router looks hosts up in tables."""
+        """Return whether a canonical host matches. For `explain`; the router looks hosts up in tables."""
         if self.port is not None and self.port != port:
             return False
         if self.kind == WILDCARD:
@@ -74,7 +74,7 @@ class PathPattern:
 
     Attributes:
         text: as written.
-        segments: canonical segments; None is a parameter. Without the `*` at the end.
+        segments: canonical segments without the final `*`; None is a parameter.
         names: the parameters' names, from left to right.
         rest: whether it ends in `*`.
         regex: the whole pattern if it is a regular expression, else None.
@@ -145,12 +145,12 @@ def _literal(text: str, part: str, last: bool) -> bytes:
 
 
 def canonical_text(path: str) -> bytes:
-    """Return the canonical form of a path that an operator wrote. Raises `TargetError`."""
+    """Return the canonical form of a path of the configuration. Raises `TargetError`."""
     return canonical_path(escape_non_ascii(path), KEEP_ALL)
 
 
 def escape_non_ascii(text: str) -> bytes:
-    """Percent-encode what is not ASCII as UTF-8 (RFC 3987 3.1), and nothing else."""
+    """Percent-encode only what is not ASCII, as UTF-8 (RFC 3987 3.1)."""
     if text.isascii():
         return text.encode("ascii")
     return b"".join(b"%c" % byte if byte < 0x80 else b"%%%02X" % byte for byte in text.encode("utf-8", "replace"))

@@ -1,13 +1,13 @@
-"""Rewriting what goes to the service: the path, the query, and the base path of an endpoint.
+"""Rewriting of the request for the service: path, query, and the endpoint's base path.
 
 Rules of this file:
 
-- Everything is compiled once, and everything that an operator can get wrong raises `RewriteError` then.
-- A result begins with exactly one '/', so it can never be read as an authority (`//host`), and is canonical (see
+- Everything is compiled once; configuration errors raise `RewriteError` then.
+- A result starts with exactly one '/', so it cannot be parsed as an authority (`//host`), and is canonical (see
   `http/target.py`). Prefixes are cut and joined at segment boundaries, where neither '//' nor a dot segment can arise.
-  Templates and regular expressions may put pieces together in any way, so what they give is made canonical again;
-  pieces that form a dot segment or half an escape are refused (`TargetError`), never sent.
-- A path that a strip, prefix or regular expression doesn't match is left as it is. The query is not a part of the path.
+  Templates and regular expressions can join pieces in any way, so their result is made canonical again; pieces that
+  form a dot segment or an incomplete escape are refused (`TargetError`), never sent.
+- A path that a strip, prefix or regular expression does not match is unchanged. The query is not part of the path.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _BACKSLASH = re.compile(r"\\(?:([1-9][0-9]?)|g<([A-Za-z_][A-Za-z0-9_]*)>)")
 
 
 class RewriteError(ValueError):
-    """A rewrite that cannot be compiled; the message is a sentence for the person who wrote it."""
+    """An invalid rewrite; the message is a sentence for the operator."""
 
 
 class Rewrite:
-    """A compiled change of the path; made by `strip`, `template`, `replace_prefix` or `replace_regex`."""
+    """A compiled path rewrite; made by `strip`, `template`, `replace_prefix` or `replace_regex`."""
 
     __slots__ = ()
 
@@ -42,10 +42,10 @@ class Rewrite:
 
         Parameters:
             path: the canonical path of the request.
-            params, rest: what the router found (`Found.params`, `Found.rest`).
+            params, rest: the parameters and the path rest (`RouteMatch.params`, `RouteMatch.rest`).
 
         Raises:
-            TargetError: pieces of the request form a path that is not canonical. Prefixes never do.
+            TargetError: pieces of the request form an invalid path. Prefixes never do.
         """
         raise NotImplementedError
 
@@ -68,7 +68,7 @@ class _Template(Rewrite):
     __slots__ = ("_pieces",)
 
     def __init__(self, pieces: list[bytes | str]) -> None:
-        self._pieces = tuple(pieces)  # bytes stand for themselves, str are names
+        self._pieces = tuple(pieces)  # bytes are literals, str are names
 
     def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
         made: list[bytes] = []
@@ -85,7 +85,7 @@ class _ReplaceRegex(Rewrite):
 
     def __init__(self, regex: re.Pattern[bytes], pieces: list[bytes | int]) -> None:
         self._regex = regex
-        self._pieces = tuple(pieces)  # bytes stand for themselves, int are groups
+        self._pieces = tuple(pieces)  # bytes are literals, int are groups
 
     def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
         found = self._regex.fullmatch(path)
@@ -96,20 +96,20 @@ class _ReplaceRegex(Rewrite):
 
 
 def strip(prefix: str) -> Rewrite:
-    """Cut a prefix at a segment boundary: `/users` makes `/users/5` to `/5`, `/users` and `/users/` to `/`."""
+    """Cut a prefix at a segment boundary: with `/users`, `/users/5` becomes `/5`, `/users` and `/users/` become `/`."""
     return _ReplacePrefix(_fixed_path("strip", prefix), b"/")
 
 
 def replace_prefix(prefix: str, to: str) -> Rewrite:
-    """Put `to` in the place of a prefix, at segment boundaries."""
+    """Replace a prefix by `to`, at segment boundaries."""
     return _ReplacePrefix(_fixed_path("rewrite prefix", prefix), _fixed_path("rewrite to", to))
 
 
 def template(text: str, names: Collection[str], rest: bool) -> Rewrite:
-    """Write a new path from the parameters of the old one, as `/v2/{id}/{*}`.
+    """Build a path from the parameters of the old one, as `/v2/{id}/{*}`.
 
     Parameters:
-        text: the template; `{*}` stands for what the `*` of the route's path matched.
+        text: the template; `{*}` is the path rest: what the `*` of the route's path matched.
         names: the parameters that every path of the route has, rest: whether every path ends in `*` (see `captures`).
     """
     known = [*names, "*"] if rest else list(names)
@@ -142,12 +142,12 @@ def replace_regex(regex: str, to: str) -> Rewrite:
 
 
 class QueryEdit:
-    """A compiled change of the query; parameters that it doesn't name keep every byte. Raises `RewriteError`.
+    """A compiled edit of the query; parameters that it does not name keep every byte. Raises `RewriteError`.
 
     Parameters:
-        set_values: name -> the one value it shall have.
+        set_values: name -> its only value.
         add_values: name -> value to append.
-        remove: names that go.
+        remove: names to remove.
     """
 
     __slots__ = ("_append", "_drop", "_replace")
@@ -163,12 +163,12 @@ class QueryEdit:
         self._drop = frozenset(name.encode() for name in remove)
 
     def apply(self, query: bytes | None) -> bytes | None:
-        """Return the query for the service; None is no '?' at all."""
+        """Return the query for the service; None is no '?'."""
         return query_string.edit(query, self._replace, self._append, self._drop)
 
 
 def join(base: bytes, path: bytes) -> bytes:
-    """Put a path behind an endpoint's base path; `*` (OPTIONS) stays what it is."""
+    """Append a path to an endpoint's base path; `*` (OPTIONS) is unchanged."""
     return base + path if path[:1] == b"/" else path
 
 
@@ -189,7 +189,7 @@ def _piece(text: str, literal: str) -> bytes:
 
 
 def _check(text: str, sample: str) -> None:
-    """Refuse a template that cannot give a path, whatever its pieces are."""
+    """Refuse a template that can never give a valid path."""
     if not text.startswith("/"):
         raise RewriteError(f"rewrite {text!r} must begin with '/'")
     try:

@@ -1,6 +1,6 @@
-"""The router: which route a request takes.
+"""The router: finds the route of a request.
 
-What wins when several rules match, each line deciding only what the lines before left open:
+Precedence of rules that match; each criterion decides between rules that are equal by the earlier ones:
 
 1. the higher `priority`;
 2. the more specific host: exact, then the longer `*.example.com`, then any; with a port before without;
@@ -8,14 +8,14 @@ What wins when several rules match, each line deciding only what the lines befor
    before a parameter before `path_regex` before `*`. So `/a/b` beats `/a/{x}` beats `/a/*` beats a `path_regex`, which
    beats `/*`;
 4. more conditions (methods count as one, each header, each query parameter, the clients as one);
-5. the place in the list.
+5. the position in the list.
 
-A rule that loses by method, header, query or client leaves the request to the next one. Only if no rule is left, and
-some failed by nothing but their method, the answer is 405 with the methods that would do; otherwise it is 404.
+If a rule fails by method, header, query or client, the next one is tried. If none matches, and some failed by their
+method only, the response is 405 with the methods that match; otherwise 404.
 
-Rules of this file: finding costs the same for one rule and for thousands: hosts are looked up in tables, paths walked
-segment by segment, and what they lead to is remembered for the last few thousand (host, port, path). Only regular
-expressions are tried one by one, on paths not seen lately. No recursion, no loop longer than the longest pattern.
+Rules of this file: the cost does not depend on the number of rules: hosts are looked up in tables, paths walked segment
+by segment, and results cached for a few thousand (host, port, path). Only regular expressions are tried one by one, on
+paths that are not cached. No recursion, no loop longer than the longest pattern.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class NotFound:
 
 
 class WrongMethod:
-    """Some rules match in all but the method: 405.
+    """Some rules match except for the method: 405.
 
     Attributes:
         allow: the methods that would match, sorted, for the `Allow` field (RFC 9110 10.2.1).
@@ -68,11 +68,11 @@ class WrongMethod:
 
 
 class Verdict(Generic[R]):
-    """What became of one rule.
+    """The result of one rule in `explain`.
 
     Attributes:
         rule: the rule, as written.
-        won: whether it is the one the request takes.
+        won: whether it is the route of the request.
         reason: why, in words.
     """
 
@@ -87,8 +87,7 @@ class Verdict(Generic[R]):
 class Tables(Generic[R]):
     """The rules by host and path.
 
-    They are no part of the router: its memo asks them, and a router that is dropped shall be free at once, without a
-    cycle for the collector.
+    Separate from the router, since its memo refers to them: so a dropped router is freed without a reference cycle.
     """
 
     __slots__ = ("_any", "_exact", "_wildcards")
@@ -108,16 +107,16 @@ class Tables(Generic[R]):
         return tables.setdefault((host.name, host.port), Table())
 
     def look_up(self, key: Key) -> RouteMatch[R] | NotFound | tuple[Candidate[R], ...]:
-        """Look a path up: the route itself if no condition could change it, or all that may match."""
+        """Return the route if it depends on no condition, or else all candidates."""
         candidates = self.candidates(key)
         if not candidates:
             return _NOT_FOUND
-        if candidates[0].free and candidates[0].methods is None:
-            return candidates[0].found
+        if candidates[0].unconditional and candidates[0].methods is None:
+            return candidates[0].match
         return candidates
 
     def candidates(self, key: Key) -> tuple[Candidate[R], ...]:
-        """Return what matches by host and path, the most specific first, each rule once."""
+        """Return the candidates by host and path, the most specific first, each rule once."""
         host, port, path = key
         found: list[Candidate[R]] = []
         if path[:1] == b"/":
@@ -145,12 +144,12 @@ class Tables(Generic[R]):
 
 
 class Router(Generic[R]):
-    """Finds the route of a request. Raises `RuleError` for a rule that cannot be compiled."""
+    """Finds the route of a request. Raises `RuleError` for an invalid rule."""
 
     def __init__(self, rules: list[Rule[R]]) -> None:
         entries = [
-            Entry(compiled, host, path, place)
-            for place, compiled in enumerate(CompiledRule(rule) for rule in rules)
+            Entry(compiled, host, path, position)
+            for position, compiled in enumerate(CompiledRule(rule) for rule in rules)
             for host in compiled.hosts
             for path in compiled.paths
         ]
@@ -169,8 +168,8 @@ class Router(Generic[R]):
         Parameters:
             host: canonical name, port: canonical port or None (see `parse_host`).
             path: canonical path (see `parse_target`).
-            method: as it was sent.
-            request: what conditions may look at; not looked at if no rule asks.
+            method: as received.
+            request: read only by the conditions of rules.
         """
         known = self._memo[(host, port, path)]
         if not isinstance(known, tuple):
@@ -178,39 +177,39 @@ class Router(Generic[R]):
         for candidate in known:
             methods = candidate.methods
             if (methods is None or method in methods) and (
-                candidate.free or candidate.compiled.failed_check(request) is None
+                candidate.unconditional or candidate.compiled.failed_check(request) is None
             ):
-                return candidate.found
-        return self._none_left(known, method, request)
+                return candidate.match
+        return self._no_match(known, method, request)
 
     def table(self) -> list[Rule[R]]:
-        """Return the rules in the order they are looked at; one with several hosts or paths by its most specific."""
+        """Return the rules in order of precedence; one with several hosts or paths by its most specific."""
         return [compiled.rule for compiled in dict.fromkeys(entry.compiled for entry in self._entries)]
 
     def explain(
         self, host: bytes, port: bytes | None, path: bytes, method: bytes, request: Matchable
     ) -> list[Verdict[R]]:
-        """Say of every rule what became of it: first those that match by host and path, in order, then the others."""
+        """Return the verdict on every rule: first those that match by host and path, in order, then the others."""
         verdicts: list[Verdict[R]] = []
         winner: Candidate[R] | None = None
         candidates = self._tables.candidates((host, port, path))
         for candidate in candidates:
             compiled = candidate.compiled
-            reason = _why_not(compiled, method, request)
+            reason = _failed_condition(compiled, method, request)
             won = not reason and winner is None
             if won:
                 winner = candidate
                 entry = candidate.entry
                 reason = f"host '{entry.host.text}' and path '{entry.path.text}' match, and every condition holds"
             elif not reason and winner is not None:
-                reason = f"would match too, but the route that won has {_what_decided(winner.entry, candidate.entry)}"
+                reason = f"would match too, but the route that won has {_deciding_rank(winner.entry, candidate.entry)}"
             verdicts.append(Verdict(compiled.rule, won, reason))
         considered = {candidate.compiled for candidate in candidates}
         others = dict.fromkeys(entry.compiled for entry in self._entries if entry.compiled not in considered)
-        verdicts += [Verdict(other.rule, False, _why_no_candidate(other, host, port, path)) for other in others]
+        verdicts += [Verdict(other.rule, False, _mismatch(other, host, port, path)) for other in others]
         return verdicts
 
-    def _none_left(
+    def _no_match(
         self, candidates: tuple[Candidate[R], ...], method: bytes, request: Matchable
     ) -> NotFound | WrongMethod:
         allow: set[bytes] = set()
@@ -228,8 +227,8 @@ def _path_bytes(key: Key) -> int:
     return len(key[2])
 
 
-def _why_not(compiled: CompiledRule[R], method: bytes, request: Matchable) -> str:
-    """Name the condition that fails; "" if all hold. Values are not shown: they may be secrets."""
+def _failed_condition(compiled: CompiledRule[R], method: bytes, request: Matchable) -> str:
+    """Describe the condition that fails; "" if all hold. Values are not shown: they may be secrets."""
     if compiled.methods is not None and method not in compiled.methods:
         allowed = ", ".join(sorted(name.decode("ascii") for name in compiled.methods))
         return f"method {method.decode('latin-1')} is not one of {allowed}"
@@ -237,14 +236,14 @@ def _why_not(compiled: CompiledRule[R], method: bytes, request: Matchable) -> st
     return f"{failed.what} does not match" if failed else ""
 
 
-def _why_no_candidate(compiled: CompiledRule[R], host: bytes, port: bytes | None, path: bytes) -> str:
+def _mismatch(compiled: CompiledRule[R], host: bytes, port: bytes | None, path: bytes) -> str:
     if not any(pattern.matches(host.lower(), port) for pattern in compiled.hosts):
-        asked = host.decode("latin-1") + (f":{port.decode('latin-1')}" if port else "") or "(none)"
-        return f"host {asked} does not match {_listed([pattern.text for pattern in compiled.hosts])}"
+        requested = host.decode("latin-1") + (f":{port.decode('latin-1')}" if port else "") or "(none)"
+        return f"host {requested} does not match {_listed([pattern.text for pattern in compiled.hosts])}"
     return f"path {path.decode('latin-1')} does not match {_listed([pattern.text for pattern in compiled.paths])}"
 
 
-def _what_decided(winner: Entry[R], loser: Entry[R]) -> str:
+def _deciding_rank(winner: Entry[R], loser: Entry[R]) -> str:
     for words, mine, other in zip(_RANK_WORDS, winner.rank, loser.rank, strict=False):
         if mine != other:
             return words

@@ -1,15 +1,15 @@
-"""Regular expressions that users write and peers feed: accepted only if matching takes linear time.
+"""Regular expressions of the configuration, matched on untrusted input: accepted only if linear in time.
 
-Python's `re` backtracks, so a pattern such as `(a+)+$` lets one request burn a worker for minutes. Rules of this file:
+Python's `re` backtracks, so a pattern such as `(a+)+$` lets one request block a worker for minutes. Rules of this file:
 
-- A pattern matches the whole value (`fullmatch`), as bytes, `.` matching any byte. `^` and `$` at the ends are welcome
-  and change nothing.
-- The pattern is read as an automaton (Glushkov's: one state for each character set written in it). Backtracking is
-  linear if no input can be read along ever more paths. It is refused if a loop can be run through in two ways on
-  the same input (exponential), or if two loops, one behind the other, can share the same input (polynomial);
-  this is the EDA/IDA criterion of Weber and Seidl.
-- Back-references, lookaround, atomic groups and whatever the analysis does not know are refused: no guessing.
-- `.*` at the very end always succeeds at once, so it is not counted as a loop: `.*Mobile.*` is fine.
+- A pattern matches the whole value (`fullmatch`), as bytes; `.` matches any byte. `^` and `$` at the ends are allowed
+  and redundant.
+- The pattern is converted to an automaton (Glushkov's: one state for each character set in it). Backtracking is linear
+  if the number of paths for an input is bounded. A pattern is refused if a loop can be passed in two ways on the same
+  input (exponential), or if two successive loops can match the same input (polynomial); this is the EDA/IDA criterion
+  of Weber and Seidl.
+- Back-references, lookaround, atomic groups and whatever the analysis does not support are refused.
+- A final `.*` always succeeds at once, so it does not count as a loop: `.*Mobile.*` is accepted.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ _REFUSED = {
 
 
 class UnsafeRegex(ValueError):
-    """A pattern that is broken, or not provably linear; the message says which part and what to do."""
+    """A pattern that is invalid, or not provably linear; the message names the part and the fix."""
 
 
 class _Part(NamedTuple):
-    """What a piece of the pattern looks like from outside: may it be empty, where it begins, where it ends."""
+    """A part of the pattern: whether it can be empty, its first states, its last states."""
 
     empty: bool
     first: list[int]
     last: list[int]
 
 
-_NOTHING = _Part(True, [], [])
+_EMPTY_PART = _Part(True, [], [])
 
 
 def compile_regex(pattern: str) -> re.Pattern[bytes]:
-    """Compile a pattern for `fullmatch` on bytes. Raises `UnsafeRegex` with a sentence for the person who wrote it."""
+    """Compile a pattern for `fullmatch` on bytes. Raises `UnsafeRegex` with a sentence for the operator."""
     if len(pattern) > _MAX_PATTERN:
         raise UnsafeRegex(f"the pattern is longer than {_MAX_PATTERN} characters")
     try:
@@ -76,7 +76,7 @@ def compile_regex(pattern: str) -> re.Pattern[bytes]:
 
 
 def _without_final_loop(nodes: list[Any]) -> list[Any]:
-    """Replace a `.*` or `.+` that ends the pattern: whatever comes, it matches, without a second try."""
+    """Replace a final `.*` or `.+`: it matches any input without backtracking."""
     if nodes and str(nodes[-1][0]) == "AT" and str(nodes[-1][1]) in ("AT_END", "AT_END_STRING"):
         nodes = nodes[:-1]
     if not nodes:
@@ -99,7 +99,7 @@ def _check_flags(argument: Any) -> None:
 
 
 class _Reader:
-    """Turns the parse tree of `re` into an automaton, refusing what it does not know."""
+    """Converts the parse tree of `re` into an automaton, and refuses unsupported nodes."""
 
     def __init__(self) -> None:
         self.automaton = Automaton()
@@ -110,20 +110,20 @@ class _Reader:
             self.automaton.follow[source] += part.first
 
     def sequence(self, nodes: list[Any]) -> _Part:
-        whole = _NOTHING
+        joined = _EMPTY_PART
         for node in nodes:
             part = self.node(str(node[0]), node[1])
-            self.link(whole.last, part)
-            whole = _Part(
-                whole.empty and part.empty,
-                whole.first + part.first if whole.empty else whole.first,
-                part.last + whole.last if part.empty else part.last,
+            self.link(joined.last, part)
+            joined = _Part(
+                joined.empty and part.empty,
+                joined.first + part.first if joined.empty else joined.first,
+                part.last + joined.last if part.empty else part.last,
             )
-        return whole
+        return joined
 
     def node(self, operator: str, argument: Any) -> _Part:
         if operator == "AT":
-            return _NOTHING
+            return _EMPTY_PART
         if operator == "SUBPATTERN":
             _check_flags(argument)
             return self.sequence(list(argument[3]))
@@ -146,7 +146,7 @@ class _Reader:
         )
 
     def repeat(self, least: int, most: Any, body: Any) -> _Part:
-        """Write out the counted copies; an open end is a loop on the last copy."""
+        """Expand the counted copies; an open end is a loop on the last copy."""
         copies = max(least, 1) if most is _OPEN_ENDED else int(most)
         first: list[int] = []
         last: list[int] = []
@@ -166,7 +166,7 @@ class _Reader:
 
 
 def _bytes_of(operator: str, argument: Any) -> int:
-    """Return the bytes one character of the pattern matches as a 256-bit set, in both cases of each letter."""
+    """Return the bytes that one character of the pattern matches, as a 256-bit set with both cases of each letter."""
     if operator == "ANY":
         return EVERY_BYTE
     if operator == "LITERAL":
@@ -190,6 +190,6 @@ def _bytes_of(operator: str, argument: Any) -> int:
 
 
 def _both_cases(members: int) -> int:
-    """Add the other case of every letter: more than `re` matches without (?i), never less."""
+    """Add the other case of every letter: a superset of what `re` matches without (?i)."""
     letters = ((1 << 26) - 1) << ord("A")
     return members | (members & letters) << 32 | (members & letters << 32) >> 32

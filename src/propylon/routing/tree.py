@@ -1,8 +1,8 @@
-"""The tree of path segments under one host pattern, and what a walk through it finds.
+"""The tree of path segments of one host pattern, and the search in it.
 
-A node has its literal segments in a table and at most one child for a parameter, so a step costs the same however many
-routes there are. The walk goes level by level, never deeper than the longest pattern; regular expressions, which no
-tree can hold, are tried one by one.
+A node has its literal segments in a table and at most one child for a parameter, so the cost of a step does not depend
+on the number of routes. The search goes level by level, never deeper than the longest pattern; regular expressions do
+not fit into a tree and are tried one by one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Rank = tuple[int, tuple[int, ...], tuple[int, ...], int, int, int]
 
 
 class RouteMatch(Generic[R]):
-    """A route was found. Shared between requests: read only.
+    """The matching route. Shared between requests: read only.
 
     Attributes:
         route: the object of the rule.
-        params: the path's parameters, as they stand in the canonical path (still escaped).
-        rest: what `*` stands for, without a leading '/'; b"" if the pattern has none.
+        params: the path's parameters, as in the canonical path (still escaped).
+        rest: the path rest, which `*` matched, without a leading '/'; b"" if the pattern has no `*`.
     """
 
     __slots__ = ("params", "rest", "route")
@@ -36,34 +36,34 @@ class RouteMatch(Generic[R]):
 
 
 class Entry(Generic[R]):
-    """One host pattern and one path pattern of a rule; what is sorted and stored."""
+    """One host pattern and one path pattern of a rule; the unit of sorting and storage."""
 
     __slots__ = ("compiled", "host", "number", "path", "rank")
 
-    def __init__(self, compiled: CompiledRule[R], host: HostPattern, path: PathPattern, place: int) -> None:
+    def __init__(self, compiled: CompiledRule[R], host: HostPattern, path: PathPattern, position: int) -> None:
         rule = compiled.rule
         self.compiled = compiled
         self.host = host
         self.path = path
-        self.rank: Rank = (-rule.priority, host.rank, path.rank, -compiled.conditions, rule.order, place)
+        self.rank: Rank = (-rule.priority, host.rank, path.rank, -compiled.conditions, rule.order, position)
         self.number = 0
 
 
 class Candidate(Generic[R]):
-    """An entry that matches by host and path, with what the path gave."""
+    """An entry that matches by host and path, with its path parameters."""
 
-    __slots__ = ("compiled", "entry", "found", "free", "methods")
+    __slots__ = ("compiled", "entry", "match", "methods", "unconditional")
 
     def __init__(self, entry: Entry[R], params: dict[str, bytes], rest: bytes) -> None:
         self.entry = entry
         self.compiled = entry.compiled
-        self.found = RouteMatch(entry.compiled.rule.route, params, rest)
+        self.match = RouteMatch(entry.compiled.rule.route, params, rest)
         self.methods = entry.compiled.methods
-        self.free = not entry.compiled.checks
+        self.unconditional = not entry.compiled.checks
 
 
 class _Node(Generic[R]):
-    """A place in the tree of segments."""
+    """A node of the tree of segments."""
 
     __slots__ = ("exact", "literals", "parameter", "prefix")
 

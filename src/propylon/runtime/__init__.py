@@ -1,1 +1,1 @@
-"""Running the gateway: the worker that serves, from its first listener to its last answer."""
+"""Running the gateway: core, worker, listeners, reloads and the process."""

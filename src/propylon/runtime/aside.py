@@ -1,4 +1,4 @@
-"""Work beside the event loop, in a thread of its own: one that does not end keeps nothing from ending."""
+"""Running blocking work in a daemon thread, which cannot delay the exit of the process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 async def aside(work: Callable[[], T], name: str) -> T:
-    """Return what `work` returns, or raise what it raises; it runs in a thread with this name."""
+    """Return the result of `work`, or raise its exception; it runs in a thread with this name."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def tell(result: T | None, error: BaseException | None) -> None:
+    def complete(result: T | None, error: BaseException | None) -> None:
         if done.done():
-            return  # nobody waits any more
+            return  # the caller was cancelled
         if error is not None:
             done.set_exception(error)
         else:
@@ -30,13 +30,13 @@ async def aside(work: Callable[[], T], name: str) -> T:
         try:
             result = work()
         except BaseException as error:
-            send(None, error)
+            post(None, error)
         else:
-            send(result, None)
+            post(result, None)
 
-    def send(result: T | None, error: BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(tell, result, error)
+    def post(result: T | None, error: BaseException | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(complete, result, error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return await done

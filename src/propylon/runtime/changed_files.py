@@ -1,11 +1,10 @@
-"""Files that are looked at: when one of them has changed, the configuration is read anew.
+"""Polling of files: the configuration is reloaded when one of them has changed.
 
-They are looked at twice a second. What the system could tell about changes (inotify) does not come through network file
-systems and many mounts of containers, breaks off when a file is replaced by renaming, and is bounded in number; a look
-at a few dozen files costs some microseconds.
+Polling is used because inotify does not work through network file systems and many container mounts, loses files that
+are replaced by renaming, and has a limited number of watches; a poll of a few dozen files costs some microseconds.
 
-Rules of the file: nothing is read while files still change: two looks must have seen the same. A configuration that is
-gone is waited for, since many programs replace a file by removing it first.
+Rules of the file: a change is applied once two successive polls are equal. A removed configuration file is waited for,
+since many programs replace a file by removing it first.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOK_SECONDS: Final = 0.3
-"""Between two looks; so a change is taken up within twice that time."""
+"""Interval between two polls; a change is applied within twice that time."""
 
 COARSE_NS: Final = 20_000_000
-"""How far the stamps of files may be behind the clock: the kernel's own for them ticks a hundred times a second."""
+"""How far timestamps of files may lag behind the clock: the kernel's clock for them ticks a hundred times a second."""
 
 Trace = tuple[int, int, int] | None
-"""When a file was changed, which it is, and its size; `None` for a file that is not there."""
+"""Modification time, inode and size of a file; `None` for a missing file."""
 Traces = dict["Path", Trace]
 
 log = logging.getLogger("propylon.reload")
 
 
 class ChangedFiles:
-    """Calls `changed` when the files have changed and then rested for one look."""
+    """Calls `changed` when files have changed and then stayed the same for one interval."""
 
     def __init__(
         self,
@@ -48,15 +47,15 @@ class ChangedFiles:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Remember how the files are now; they are looked at again as long as `run` runs.
+        """Record the current state of the files; `run` polls them.
 
         Args:
-            files: says which files count now.
-            changed: takes up what has changed, and raises nothing.
-            needed: the file without which nothing is taken up.
-            look: finds out how files are; it runs in a thread.
+            files: returns the files to poll.
+            changed: applies the changes; must not raise.
+            needed: the file without which no change is applied.
+            look: returns the state of files; it runs in a thread.
             sleep: waits some seconds.
-            time_ns: the clock that files are stamped with, in nanoseconds.
+            time_ns: the clock of file timestamps, in nanoseconds.
         """
         self._files = files
         self._changed = changed
@@ -64,30 +63,30 @@ class ChangedFiles:
         self._look = look or traces
         self._sleep = sleep
         self._time_ns = time_ns
-        self._taken = self._look(tuple(files()))
+        self._applied = self._look(tuple(files()))
 
     async def run(self) -> None:
-        """Look for ever."""
-        before = self._taken
-        told = False
+        """Poll until cancelled."""
+        before = self._applied
+        warned = False
         while True:
             await self._sleep(LOOK_SECONDS)
             now = await self._now()
-            rests, before = now == before, now
-            if now == self._taken or not rests:
+            stable, before = now == before, now
+            if now == self._applied or not stable:
                 continue
             if self._needed is not None and now.get(self._needed) is None:
-                if not told:
+                if not warned:
                     log.warning("%s is gone: what was read of it stays in use", self._needed)
-                told = True
+                warned = True
                 continue
-            told = False
+            warned = False
             begun = self._time_ns() - COARSE_NS
             await self._changed()
             known = await self._now()
-            # What has changed since it was read differs from `now` at the next look; so does what counts only now, if
-            # it may have been written after it was read.
-            self._taken = {path: now.get(path, _unless_newer(trace, begun)) for path, trace in known.items()}
+            # Files that changed after they were read differ from `now` at the next poll; so do files that are new in
+            # `files()`, if they may have been written after they were read.
+            self._applied = {path: now.get(path, _unless_newer(trace, begun)) for path, trace in known.items()}
 
     async def _now(self) -> Traces:
         files = tuple(self._files())
@@ -99,7 +98,7 @@ def _unless_newer(trace: Trace, than: int) -> Trace:
 
 
 def traces(files: Iterable[Path]) -> Traces:
-    """Look at files; symbolic links are followed, as what is behind them may be replaced."""
+    """Return the state of files; symbolic links are followed, as their targets may be replaced."""
     return {path: _trace(path) for path in files}
 
 

@@ -1,12 +1,12 @@
-"""A gateway without listeners: the snapshot it serves, what outlives that, and the exchanges that begin on it.
+"""A gateway without listeners: the current snapshot, the state that outlives it, and the start of exchanges.
 
-Everything that lets requests in stands on it: a worker with its listeners, a test client, an entrance from another
-server. They bring the connections and the timer.
+All client sides are built on it: a worker with its listeners, a test client, an adapter to another server. They provide
+the connections and the timer.
 
 Rules of the file:
 
-- Nothing here opens a socket for clients, and no timer runs: whoever has the core calls `sweep`.
-- What can fail comes before anything has changed: `prepare` waits and may fail, `take` is one turn of the event loop.
+- Nothing here opens a socket for clients or runs a timer: the owner of the core calls `sweep`.
+- What can fail comes before any change: `prepare` waits and may fail, `take` is one turn of the event loop.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
     from propylon.http.request_head import RequestFields, RequestLine
 
 POOL_SWEEP_SECONDS: Final = 1.0
-"""Kept connections to endpoints rest for many seconds: once a second will do."""
+"""Interval of sweeping pools: idle timeouts of connections to endpoints are many seconds long."""
 
 
 class Core:
-    """Serves one snapshot after the other to whatever client sides there are (`Intake`).
+    """Serves the current snapshot to client sides (`Intake`).
 
     Attributes:
-        snapshot: what new exchanges run on.
-        directory: the services and their endpoints, with all that is known about them.
+        snapshot: the current snapshot, used by new exchanges.
+        directory: the services and their endpoints, with their state.
         policies: the policies at work; those of a snapshot are started between `prepare` and `take`.
-        draining: it stops: client sides take no further requests once they have answered.
-        new_request_id: makes request ids.
+        draining: whether it is stopping: client sides accept no further requests after the current responses.
+        new_request_id: generates request ids.
     """
 
     def __init__(self, snapshot: Snapshot, clock: Callable[[], float] = time.monotonic) -> None:
-        """Make the core of a snapshot; it is in use from `take` on.
+        """Create the core of a snapshot, which takes effect with `take`.
 
         Args:
-            clock: monotonic seconds, the same that `sweep` is told.
+            clock: returns monotonic seconds, the time base of `sweep`.
         """
         self.snapshot = snapshot
         self.draining = False
@@ -65,21 +65,21 @@ class Core:
         self._pools_due = -inf
         self._retiring: set[asyncio.Task[None]] = set()
 
-    # one snapshot after the other
+    # snapshots
 
     async def prepare(self, snapshot: Snapshot) -> None:
-        """Look for the endpoints of a snapshot's services, and wait for the first; nothing has changed until `take`."""
+        """Start discovery for a snapshot's services and wait for their first endpoints; no change until `take`."""
         await self.directory.providers.prepare(snapshot.services.values())
 
     def take(self, snapshot: Snapshot) -> None:
-        """Serve a snapshot from the next request on; exchanges under way finish on the one they began with."""
+        """Make a snapshot the current one; exchanges in flight keep the snapshot they began with."""
         self.directory.enter(snapshot.services)
         self.policies.enter(snapshot)
         self._use_dns(snapshot.dns)
         self.snapshot = snapshot
 
     def _use_dns(self, dns: DnsSettings) -> None:
-        """Ask by other rules from now on; lookups under way are still answered."""
+        """Replace the resolver if the DNS settings differ; the old one finishes its lookups in flight."""
         if dns != self.snapshot.dns:
             old, self.directory.resolver = self.directory.resolver, self._resolver(dns)
             retiring = asyncio.get_running_loop().create_task(old.retire(), name="propylon old resolver")
@@ -93,10 +93,10 @@ class Core:
     # exchanges
 
     def begin(self, client: Client, line: RequestLine, fields: RequestFields) -> Exchange:
-        """Make the exchange of a request whose head has been read.
+        """Create the exchange of a request whose head has been read.
 
         Raises:
-            Refusal: what neither the request line nor the header section can tell alone to be wrong.
+            Refusal: request line and header section are invalid in combination.
         """
         snapshot = self.snapshot
         host = fields.host
@@ -110,19 +110,19 @@ class Core:
         return x
 
     def refused(self, client: Client, error: GatewayError) -> Exchange:
-        """Make the exchange of a request that could not be read: it is answered like any other."""
+        """Create the exchange of a request that could not be read; its response takes the same path as any other."""
         x = Exchange(client, self.snapshot, b"", b"", None)
         x.id = self.new_request_id()
         x.refusal = error
         return x
 
     def sweep(self, now: float) -> None:
-        """Do what time alone brings about: health checks that are due, ejections that are over, connections that rest.
+        """Handle timed events: health checks due, ejections that have ended, idle connections that have expired.
 
-        Deadlines of exchanges are their client sides' own. Without a sweep nothing is checked and no connection opened.
+        Deadlines of exchanges belong to their client sides. Without sweeps no check runs and no connection is opened.
 
         Args:
-            now: the clock's time; ten times a second is often enough.
+            now: the current time of `clock`; ten sweeps a second are enough.
         """
         self.directory.sweep(now)
         self.directory.checks.sweep(now)
@@ -130,17 +130,17 @@ class Core:
             self._pools_due = now + POOL_SWEEP_SECONDS
             self.directory.sweep_pools(now)
 
-    # the end
+    # stopping
 
     def drain(self) -> None:
-        """Begin to stop: client sides take no further requests."""
+        """Begin to stop: client sides accept no further requests."""
         self.draining = True
 
     async def drained(self, emptied: Awaitable[None]) -> None:
-        """Wait for what is under way, for the snapshot's drain time at the most.
+        """Wait for exchanges in flight, at most for the snapshot's drain time.
 
         Args:
-            emptied: waits for the client side's last exchange; async `on_done` hooks are waited for behind it.
+            emptied: waits for the client side's last exchange; async `on_done` hooks are awaited after it.
         """
         drain = self.snapshot.client_timeouts.drain
         with contextlib.suppress(TimeoutError):
@@ -149,7 +149,7 @@ class Core:
                 await settled()
 
     async def stop(self) -> None:
-        """Close all policies and all connections to endpoints, and look for nothing any more."""
+        """Close all policies, providers, connections to endpoints and the resolver."""
         await self.policies.close()
         self.directory.close()
         await self.directory.providers.close()

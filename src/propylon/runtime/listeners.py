@@ -1,11 +1,11 @@
-"""The listeners of a worker: opened together, changed while they are open, closed one by one.
+"""The listeners of a worker: opened together, reconfigured while open, closed individually.
 
 Rules of the file:
 
-- An address that stays is never closed and opened again, so nobody is refused meanwhile: only what becomes of new
-  connections changes.
-- What can fail comes before anything has changed: certificates are read by `stage`, addresses opened by `open`.
-  `commit` cannot fail.
+- The socket of an unchanged address stays open, so no connection is refused: only the settings for new connections
+  change.
+- What can fail comes before any change: certificates are read by `stage`, addresses bound by `open`. `commit` cannot
+  fail.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from propylon.inbound.connections import Connections
 
 _Key = tuple[ListenAddress, int]
-"""An address, and how many listeners with the same stand before it: port 0 may be there twice."""
+"""An address and its occurrence number: port 0 may be listed twice."""
 
 
 class Entrance:
-    """One listener, and what becomes of the connections that it accepts.
+    """One listener and the protocol of the connections that it accepts.
 
     Attributes:
-        listener: what is open; `None` before.
-        settings: its part of the configuration.
-        tls: what it speaks TLS with, if it does.
-        certificates: the files of it, which are looked at from time to time.
+        listener: the open listener; `None` before it is open.
+        settings: its configuration.
+        tls: its TLS state, if it uses TLS.
+        certificates: the certificate files of `tls`, which are polled for changes.
     """
 
     def __init__(
@@ -56,18 +56,18 @@ class Entrance:
         self.take(settings, tls)
 
     def __call__(self) -> asyncio.Protocol:
-        """Make the protocol of a new connection."""
+        """Create the protocol of a new connection."""
         return self._accept()
 
     def take(self, settings: ListenerConfig, tls: ListenerTls | None) -> None:
-        """Serve new connections by these settings."""
+        """Apply settings to new connections."""
         self.settings, self.tls = settings, tls
         self.certificates = None if tls is None else CertificateFiles(tls, str(settings.address))
         self._admission = None if settings.redirect_https is None else RedirectHttps(settings.redirect_https).admit
         self._accept = self._way(settings, tls)
 
     def _way(self, settings: ListenerConfig, tls: ListenerTls | None) -> Callable[[], asyncio.Protocol]:
-        """Say what a new connection begins with: PROXY protocol header, TLS handshake, request, in this order."""
+        """Return the factory of protocols: PROXY protocol header, TLS handshake, requests, in this order."""
         accept: Callable[..., asyncio.Protocol] = self._requests if tls is None else partial(self._shake_hands, tls)
         if settings.proxy_protocol is None:
             return accept
@@ -84,8 +84,8 @@ class Entrance:
         if peer is None or local is None:
             made = ClientConnection(self._connections, admission=self._admission)
         else:
-            told = peer[0].encode("ascii"), b"%d" % local[1]
-            made = ClientConnection(self._connections, told, self._admission)
+            forwarded = peer[0].encode("ascii"), b"%d" % local[1]
+            made = ClientConnection(self._connections, forwarded, self._admission)
         made.listener = self
         return made
 
@@ -99,12 +99,12 @@ class Entrance:
 
 @dataclass(frozen=True, slots=True)
 class ListenerChange:
-    """What becomes of one listener.
+    """The change of one listener.
 
     Attributes:
-        entrance: the one there is, or a new one.
-        settings, tls: what it serves by from now on.
-        take_up: replaces the certificates of a listener that goes on to speak TLS.
+        entrance: the existing entrance, or a new one.
+        settings, tls: its new settings.
+        take_up: replaces the certificates of a listener that keeps using TLS.
     """
 
     entrance: Entrance
@@ -115,7 +115,7 @@ class ListenerChange:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What becomes of all listeners; of those that are not in `steps` there is no more need."""
+    """The changes of all listeners; listeners that are not in `steps` are closed."""
 
     steps: tuple[ListenerChange, ...]
 
@@ -130,14 +130,14 @@ class Listeners:
 
     @property
     def addresses(self) -> list[str]:
-        """Where clients connect: the real ports."""
+        """The bound addresses with their actual ports."""
         return [str(each.listener.address) for each in self._entrances if each.listener is not None]
 
     def stage(self, settings: Sequence[ListenerConfig]) -> Plan:
-        """Read all that other settings need; may run in another thread.
+        """Prepare new settings, including their certificates; may run in another thread.
 
         Raises:
-            TlsError: a certificate that cannot be used.
+            TlsError: a certificate cannot be used.
         """
         there = dict(zip(_keys([each.settings for each in self._entrances]), self._entrances, strict=True))
         pairs = zip(_keys(settings), settings, strict=True)
@@ -157,10 +157,10 @@ class Listeners:
         )
 
     async def open(self, plan: Plan) -> None:
-        """Open every new address, or none.
+        """Bind every new address, or none.
 
         Raises:
-            ListenError: an address that cannot be listened on.
+            ListenError: an address cannot be bound.
         """
         new = [step.entrance for step in plan.steps if step.entrance.listener is None]
         try:
@@ -175,7 +175,7 @@ class Listeners:
             raise
 
     def _explained(self, error: ListenError, new: Sequence[Entrance]) -> ListenError:
-        """Say so if it is this gateway itself that has the address of a new listener."""
+        """Return a more specific error if this gateway itself has bound the address."""
         ports = {each.settings.address.port for each in new} - {0}
         for each in self._entrances:
             if each.listener is not None and each.listener.address.port in ports and "in use" in str(error):
@@ -187,13 +187,13 @@ class Listeners:
         return error
 
     def abandon(self, plan: Plan) -> None:
-        """Close what was opened for a plan that is not carried out."""
+        """Close the listeners opened for an abandoned plan, and drain their connections."""
         new = [step.entrance for step in plan.steps if step.entrance not in self._entrances]
         _close(new)
         self._drain(new)
 
     def commit(self, plan: Plan) -> None:
-        """Let a plan whose addresses are open take effect: on new connections, and on listeners that are gone."""
+        """Apply a plan whose addresses are open to new connections, and close removed listeners."""
         for step in plan.steps:
             if step.take_up is not None:
                 step.take_up()
@@ -210,12 +210,12 @@ class Listeners:
             connection.drain(None)
 
     def close(self) -> None:
-        """Close all of them; connections that are open stay open."""
+        """Close all listeners; their connections stay open."""
         entrances, self._entrances = self._entrances, []
         _close(entrances)
 
     def refresh_certificates(self) -> None:
-        """Take up certificates that have been replaced on disk."""
+        """Load certificates that have been replaced on disk."""
         for entrance in self._entrances:
             if entrance.certificates is not None:
                 entrance.certificates.refresh()

@@ -1,11 +1,11 @@
-"""Python modules beside a configuration, imported anew at each reload.
+"""Python modules beside a configuration, imported again at each reload.
 
-The old modules stay what they are: whoever holds a function of one goes on with it. Only what `import` finds is
-replaced, and put back when the new configuration cannot be used.
+Old modules are not modified, so functions in use keep working. Only `sys.modules` is changed, and restored when the new
+configuration cannot be used.
 
-Rules of the file: a module is ours if its file is in the folder of the configuration, and if it was imported after the
-gateway was made: what a program shares with its policies is not doubled. Compiled files (`.pyc`) are not used, since
-they tell two versions of a source apart only by their second and their size.
+Rules of the file: a module is managed if its file is in the folder of the configuration, and if it was imported after
+the gateway was created: modules that a program shares with its policies are not duplicated. Compiled files (`.pyc`) are
+not used, since they distinguish versions of a source only by modification time in seconds and size.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Modules:
     """The modules beside one configuration.
 
     Attributes:
-        folder: where they are.
+        folder: the folder of the modules.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """Let modules in `folder` be found by `import`, before those beside other configurations."""
+        """Put `folder` first on the import path, before the folders of other configurations."""
         self.folder = Path(folder).resolve()
         _look_in(self.folder)
         for name, (_, loader) in _all_imported().items():
@@ -52,15 +52,15 @@ class Modules:
 
     @property
     def files(self) -> frozenset[Path]:
-        """The files of all that are imported, and of those that could not be when it was tried last."""
+        """The files of the imported modules, and of those whose last import failed."""
         return frozenset(Path(loader.path) for _, loader in self._imported().values()) | self._tried()
 
     def digests(self) -> dict[str, str]:
-        """Return what tells the versions of each module apart."""
+        """Return the digest of each module's source."""
         return {name: loader.digest for name, (_, loader) in self._imported().items()}
 
     def forget(self) -> dict[str, ModuleType]:
-        """Let every module be imported anew; return those that were there, for `restore`."""
+        """Remove all modules from `sys.modules`, and return them for `restore`."""
         _look_in(self.folder)
         known = {name: module for name, (module, _) in self._imported().items()}
         for name in known:
@@ -70,7 +70,7 @@ class Modules:
         return known
 
     def same_code(self, known: dict[str, ModuleType]) -> bool:
-        """Tell whether modules that `forget` returned have the code that is imported, or in their files, now."""
+        """Return whether modules from `forget` have the code that is imported now, or that is in their files."""
         imported = self.digests()
         loaders = ((name, module.__loader__) for name, module in known.items())
         return all(
@@ -80,7 +80,7 @@ class Modules:
         )
 
     def restore(self, known: dict[str, ModuleType]) -> None:
-        """Put back the modules that were there."""
+        """Restore the modules from `forget`."""
         for name in self._imported():
             del sys.modules[name]
         sys.modules.update(known)
@@ -94,7 +94,7 @@ class Modules:
 
 
 def _all_imported() -> dict[str, tuple[ModuleType, _SourceLoader]]:
-    """Return the modules beside any configuration."""
+    """Return the modules beside any configuration, with their loaders."""
     found = {}
     for name, module in tuple(sys.modules.items()):
         loader = getattr(module, "__loader__", None)
@@ -107,11 +107,11 @@ def _digest_of(file: str) -> str | None:
     try:
         return hashlib.sha256(Path(file).read_bytes()).hexdigest()
     except OSError:
-        return None  # it is gone
+        return None  # it was removed
 
 
 def _is_beside(file: str, folder: Path) -> bool:
-    """Tell whether a file is in a folder, and belongs neither to this package nor to an environment of Python there."""
+    """Return whether a file is in a folder, outside this package and outside virtual environments."""
     path = Path(file)
     if not path.is_relative_to(folder) or path.is_relative_to(_PACKAGE):
         return False
@@ -129,14 +129,14 @@ def _look_in(folder: Path) -> None:
 
 
 def _finder(path: str) -> FileFinder:
-    """Find modules in a folder that is ours (`sys.path_hooks`)."""
+    """Return the finder for the folder of a configuration (`sys.path_hooks`)."""
     if not any(_is_beside(path, folder) for folder in _folders):
         raise ImportError(f"{path} is not beside a configuration")
     return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_SourceLoader, SOURCE_SUFFIXES))
 
 
 class _SourceLoader(SourceFileLoader):
-    """Compiles the source that is there now."""
+    """Compiles the current source, without `.pyc` files."""
 
     digest = ""
 

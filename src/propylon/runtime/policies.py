@@ -1,13 +1,13 @@
-"""The policies at work: started before a configuration is taken up, closed when nothing uses them any more.
+"""The policies at work: started before a configuration takes effect, closed when they are no longer in use.
 
 Rules of the file:
 
-- Policies of a new configuration are started when all else of it is known to be good. If one of them cannot be, those
-  started before it are closed, and the old ones have noticed nothing.
-- A policy that a new configuration does not go on with is closed when the last snapshot that it is part of is freed. An
-  exchange holds its snapshot, so until then a hook of it may still be called, hours later by a tunnel; behind it
-  nothing can. That needs no count for each exchange.
-- When the core stops, all are closed. A policy has `CLOSE_SECONDS` for it.
+- Policies of a new configuration are started after everything else of it has been checked. If one cannot be started,
+  those started before it are closed, and the current ones are not affected.
+- A policy that a new configuration does not reuse is closed when the last snapshot with it is freed. An exchange holds
+  its snapshot, so until then a hook of the policy may still be called, hours later by a tunnel; afterwards it cannot
+  be. This needs no count of exchanges.
+- When the core stops, all are closed. A policy has `CLOSE_SECONDS` to close.
 """
 
 from __future__ import annotations
@@ -36,19 +36,21 @@ log = logging.getLogger("propylon.policies")
 
 
 class Policies:
-    """The policies of one core, and where they work (`Home`).
+    """The policies of one core, and the environment of their scopes (`Home`).
 
     Attributes:
-        snapshot: the configuration in use.
+        snapshot: the current snapshot.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        """`clock` returns monotonic seconds, by which stores forget."""
+        """`clock` returns monotonic seconds, for the expiry of stores."""
         self.snapshot: Snapshot | None = None
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gate = asyncio.Event()
-        self._snapshots: dict[PlacedPolicy, int] = {}  # in how many that are in use, or about to be, each is
+        self._snapshots: dict[
+            PlacedPolicy, int
+        ] = {}  # the number of snapshots, in use or being started, of each policy
         self._next: tuple[PlacedPolicy, ...] = ()
         self._new: list[PlacedPolicy] = []
         self._started: list[PlacedPolicy] = []
@@ -57,16 +59,16 @@ class Policies:
 
     @property
     def current(self) -> tuple[PlacedPolicy, ...]:
-        """Those of the configuration in use."""
+        """The policies of the current snapshot."""
         return () if self.snapshot is None else self.snapshot.policies
 
     @property
     def living(self) -> tuple[PlacedPolicy, ...]:
-        """Those too that exchanges under way still use, or that are being closed."""
+        """The policies of all snapshots in use, and those being closed."""
         return (*self._snapshots, *self._closing.values())
 
     def store(self, name: str) -> MemoryStore:
-        """Return the store of a name, which lives as long as a policy has it."""
+        """Return the store of a name, which is freed with the last policy that uses it."""
         store = self._stores.get(name)
         if store is None:
             store = self._stores[name] = MemoryStore(self._clock)
@@ -75,10 +77,10 @@ class Policies:
     async def start(self, snapshot: Snapshot) -> None:
         """Start the policies of a snapshot that are not at work yet, in the order of the configuration.
 
-        `enter` or `abandon` is to follow. Nothing happens if it is the one that was started last.
+        Must be followed by `enter` or `abandon`. A repeated call for the same snapshot has no effect.
 
         Raises:
-            BuildError: one of them cannot be started; the others are closed again.
+            BuildError: one of them cannot be started; those already started are closed again.
         """
         if self._next is snapshot.policies:
             return
@@ -89,7 +91,7 @@ class Policies:
             self._snapshots[placed] = self._snapshots.get(placed, 0) + 1
         try:
             if being_closed := [task for task, placed in self._closing.items() if placed in self._snapshots]:
-                await asyncio.wait(being_closed)  # objects that a program has taken away and given again
+                await asyncio.wait(being_closed)  # an object that a program has removed and added again
             for placed in self._new:
                 placed.scope.attach(self, self._gate)
                 if hasattr(placed.policy, "start"):
@@ -102,7 +104,7 @@ class Policies:
     async def _start(self, placed: PlacedPolicy) -> None:
         try:
             await _call(placed, "start", START_SECONDS)
-        except BaseException as error:  # a policy is anybody's code
+        except BaseException as error:  # policies are user code
             placed.scope.cancel(finishing=True)
             await placed.scope.end()
             if not isinstance(error, Exception):
@@ -111,7 +113,7 @@ class Policies:
             raise BuildError(f"{placed.where}: policy {placed.name}: {reason}") from error
 
     async def abandon(self) -> None:
-        """Close the policies that were started for a snapshot that is not taken up."""
+        """Close the policies that were started for an abandoned snapshot."""
         started, self._started = self._started, []
         for placed in self._new:
             self._snapshots.pop(placed, None)
@@ -120,17 +122,17 @@ class Policies:
         await asyncio.gather(*map(_close_now, filter(_holds_something, started)))
 
     def enter(self, snapshot: Snapshot) -> None:
-        """Go on with a snapshot that was started; what it has no more is closed when nothing uses it any longer."""
+        """Make a started snapshot the current one; policies without a snapshot in use are closed."""
         self.snapshot = snapshot
         self._next, self._new, self._started = (), [], []
         gate, self._gate = self._gate, asyncio.Event()
         gate.set()
-        if self._loop is not None:  # otherwise nothing was started
-            freed = weakref.finalize(snapshot, _tell, self._loop, self._leave, snapshot.policies)
+        if self._loop is not None:  # `None` before the first `start`
+            freed = weakref.finalize(snapshot, _post, self._loop, self._leave, snapshot.policies)
             freed.atexit = False
 
     def _leave(self, policies: tuple[PlacedPolicy, ...]) -> None:
-        """Close those that were part of no other snapshot than one that has been freed."""
+        """Decrement the snapshot counts of the policies of a freed snapshot, and close those at zero."""
         for placed in policies:
             left = self._snapshots.get(placed, 0) - 1
             if left > 0:
@@ -141,7 +143,7 @@ class Policies:
                 task.add_done_callback(self._closing.pop)
 
     async def close(self) -> None:
-        """Close all policies, those included that are being closed already; no task is waited for any more."""
+        """Close all policies, including those already being closed; their tasks are cancelled."""
         await self.abandon()
         self.snapshot = None
         left, self._snapshots = list(filter(_holds_something, self._snapshots)), {}
@@ -166,10 +168,10 @@ async def _close_now(placed: PlacedPolicy) -> None:
 
 
 async def _close(placed: PlacedPolicy, patience: float | None = None) -> None:
-    """Let the tasks of a policy end, and close it.
+    """Wait for the tasks of a policy, then close it.
 
     Args:
-        patience: seconds for the tasks; `None` without end.
+        patience: timeout of the tasks in seconds; `None` for no limit.
     """
     try:
         async with asyncio.timeout(patience):
@@ -179,14 +181,14 @@ async def _close(placed: PlacedPolicy, patience: float | None = None) -> None:
     try:
         if hasattr(placed.policy, "close"):
             await _call(placed, "close", CLOSE_SECONDS)
-    except Exception as error:  # the others are still due
+    except Exception as error:  # the others must still be closed
         log.error("policy %s could not be closed", placed.name, exc_info=error)
 
 
 async def _call(placed: PlacedPolicy, hook: str, seconds: float) -> None:
     """Call `start` or `close` of a policy.
 
-    Raises whatever that raises, and `TimeoutError` behind so many seconds.
+    Raises its exceptions, and `TimeoutError` after that many seconds.
     """
     begun = monotonic()
     try:
@@ -202,11 +204,11 @@ async def _call(placed: PlacedPolicy, hook: str, seconds: float) -> None:
         raise
 
 
-def _tell(
+def _post(
     loop: asyncio.AbstractEventLoop,
     leave: Callable[[tuple[PlacedPolicy, ...]], None],
     policies: tuple[PlacedPolicy, ...],
 ) -> None:
-    """Say in the event loop that a snapshot is freed; the last reference may end anywhere, also in another thread."""
+    """Schedule `leave` in the event loop; the last reference to a snapshot may be dropped in any thread."""
     with suppress(RuntimeError):  # the loop is closed, and so are the policies
         loop.call_soon_threadsafe(leave, policies)

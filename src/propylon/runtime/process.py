@@ -1,6 +1,6 @@
-"""The process of a gateway that has it to itself: signals, event loop, log, garbage collector.
+"""The process of a standalone gateway: signals, event loop, log, garbage collector.
 
-Only `Gateway.run` comes here: a gateway that is started within another program leaves all of this to that program.
+Used by `Gateway.run` only: a gateway embedded in another program leaves all of this to that program.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 GC_THRESHOLDS: Final = (10_000, 10, 10)
-"""Exchanges are freed by reference counts, only errors leave cycles: the defaults look for them 14 times as often."""
+"""Exchanges are freed by reference counts, only errors leave cycles: the defaults collect 14 times as often."""
 NO_FULL_COLLECTION: Final = (5_000, 4, 1_000_000)
 FEW_OBJECTS: Final = 70_000
 FULL_LOOK_EVERY: Final = 20
 
 TURN_SECONDS: Final = 0.0005
-"""How long one of two threads keeps the interpreter: with the usual 5 ms a reload would hold up a busy event loop."""
+"""The switch interval of threads during a reload: the default of 5 ms would stall a busy event loop."""
 
 log = logging.getLogger("propylon")
 
 
 class Process:
-    """Runs one gateway until a signal ends it."""
+    """Runs one gateway until a signal stops it."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._had_terminal = _is_terminal()
 
     def run(self, watch: bool) -> None:
-        """Serve until SIGTERM, SIGINT or SIGUSR2, then finish what is under way.
+        """Serve until SIGTERM, SIGINT or SIGUSR2, then drain.
 
         Args:
             watch: reload whenever a file of the configuration changes.
@@ -53,11 +53,11 @@ class Process:
         Raises as `Gateway.run` does.
         """
         logging.basicConfig(level=_level(self._gateway), stream=sys.stderr, format=LOG_FORMAT)
-        self._gateway.snapshot()  # before the loop runs: what is wrong is told before anything is opened
+        self._gateway.snapshot()  # before the loop runs: errors are reported before anything is opened
         run_loop(self.serve(watch))
 
     async def serve(self, watch: bool) -> None:
-        """Serve in the running event loop until a signal ends it; its signal handlers stay until the loop is closed."""
+        """Serve in the running event loop until a signal; the signal handlers stay until the loop is closed."""
         stopped = self._handle_signals()
         reloader = await self._started(stopped)
         if reloader is None:
@@ -67,7 +67,7 @@ class Process:
         try:
             log.info("listening on %s", ", ".join(self._gateway.addresses))
             gc.collect()
-            gc.freeze()  # the configuration lives for long: collections need not look at it
+            gc.freeze()  # the configuration is long-lived: collections can skip it
             gc.set_threshold(*GC_THRESHOLDS)
             reloader.around = partial(self._around_reload, LongLived())
             restart = await stopped
@@ -78,7 +78,7 @@ class Process:
             await self._gateway.stop(restart=restart)
 
     def _handle_signals(self) -> asyncio.Future[bool]:
-        """Return what is done when a signal ends the gateway, with whether it comes back."""
+        """Return a future that is done when a signal stops the gateway; its result is whether it restarts."""
         loop = asyncio.get_running_loop()
         stopped: asyncio.Future[bool] = loop.create_future()
 
@@ -88,7 +88,7 @@ class Process:
 
         def hang_up() -> None:
             if self._had_terminal and not _is_terminal():
-                stop(False)  # the terminal is closed, and takes along what runs in it
+                stop(False)  # the terminal was closed, which ends its processes
             elif self._gateway.reloader is not None:
                 self._gateway.reloader.request()
 
@@ -98,7 +98,7 @@ class Process:
         return stopped
 
     async def _started(self, stopped: asyncio.Future[bool]) -> Reloader | None:
-        """Start the gateway; `None` if it is stopped while it still waits for the endpoints of its services."""
+        """Start the gateway; return `None` if it is stopped while waiting for the endpoints of its services."""
         starting = asyncio.create_task(self._gateway.start(), name="propylon start")
         await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
@@ -110,7 +110,7 @@ class Process:
 
     @contextmanager
     def _around_reload(self, long_lived: LongLived) -> Iterator[None]:
-        """Let a reload disturb no exchange; once it has succeeded, log at its level and keep what it has made."""
+        """Limit the effect of a reload on exchanges; after success, set the log level and freeze the new objects."""
         with small_turns():
             yield
             logging.getLogger().setLevel(_level(self._gateway))
@@ -130,7 +130,7 @@ def _watch(reloader: Reloader) -> ChangedFiles:
 
 
 def _is_terminal() -> bool:
-    """Tell whether the log goes to a terminal that is still there."""
+    """Return whether the log goes to an open terminal."""
     try:
         return os.isatty(sys.stderr.fileno())
     except (AttributeError, OSError, ValueError):
@@ -138,7 +138,7 @@ def _is_terminal() -> bool:
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where there is one."""
+    """Run on uvloop if it is installed."""
     try:
         import uvloop
     except ImportError:
@@ -149,7 +149,7 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
 
 @contextmanager
 def small_turns() -> Iterator[None]:
-    """Let other threads have their turn often, and collect no garbage but the newest, as long as this lasts."""
+    """Shorten the switch interval of threads, and avoid full collections, within the context."""
     thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
     gc.set_threshold(*NO_FULL_COLLECTION)
     sys.setswitchinterval(TURN_SECONDS)
@@ -161,17 +161,17 @@ def small_turns() -> Iterator[None]:
 
 
 class LongLived:
-    """What stays for long: the collector need not look at it again."""
+    """Excludes long-lived objects from garbage collection."""
 
     def __init__(self) -> None:
         self._objects = gc.get_freeze_count()
         self._number = 0
 
     def keep(self) -> None:
-        """Freeze all that is there, after a look for garbage: frozen, it would stay for ever.
+        """Freeze all objects after a collection, as frozen garbage is never freed.
 
-        Snapshots are freed by reference counts. What needs a look are modules that were replaced, as a function and its
-        module hold each other. A look at everything takes 20 ms for 70,000 objects, and is rare when there are more.
+        Snapshots are freed by reference counts; replaced modules are in cycles with their functions and need a
+        collection. A full collection takes 20 ms for 70,000 objects, and is done rarely when there are more.
         """
         self._number += 1
         if self._objects <= FEW_OBJECTS or self._number % FULL_LOOK_EVERY == 0:

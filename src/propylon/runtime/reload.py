@@ -1,11 +1,11 @@
-"""A new configuration for a gateway that runs: read and compiled beside it, then taken up at once or not at all.
+"""Reload of a running gateway: the new configuration is compiled beside the current one, then swapped atomically.
 
 Rules of the file:
 
-- One at a time. Who asks while one is under way gets the next one, together with all others who ask until it begins:
-  it reads what is there then, so the last change wins.
-- Whatever is wrong, the configuration that was there goes on, the Python modules of it included, and the log has every
-  problem as `propylon check` shows it.
+- One reload at a time. Requests during a reload share the next one, which reads the configuration when
+  it begins, so the last change wins.
+- On any error the current configuration stays in use, including its Python modules, and every problem is logged as
+  `propylon check` shows it.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ if TYPE_CHECKING:
     from propylon.services.service import Service
 
 MAX_LINES: Final = 20
-"""Changes that the log has of one reload."""
+"""The maximum number of changes to log for one reload."""
 
 COMPILE_SECONDS: Final = 60.0
-"""How long compiling may take; it is the modules of others that may never end."""
+"""Timeout of compiling: imported modules may block."""
 
 log = logging.getLogger("propylon.reload")
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """A reload that succeeded.
+    """The result of a successful reload.
 
     Attributes:
-        changes: what is different now, each in words; empty if nothing is.
-        seconds: how long it took.
+        changes: the differences to the previous configuration.
+        seconds: the duration.
     """
 
     changes: tuple[Change, ...]
@@ -73,7 +73,7 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What one reload has made so far; nothing of it is in use."""
+    """The compiled configuration of one reload, not in use yet."""
 
     loaded: Loaded
     snapshot: Snapshot
@@ -87,8 +87,8 @@ class Reloader:
     """Reloads one gateway.
 
     Attributes:
-        loaded: the configuration that is in use.
-        around: what each reload runs within; whoever has the process to itself puts its settings there.
+        loaded: the current configuration.
+        around: returns the context manager of each reload; set by `runtime/process.py`.
     """
 
     def __init__(
@@ -99,13 +99,13 @@ class Reloader:
         adopt: Callable[[Loaded, Snapshot], None],
         modules: Modules | None = None,
     ) -> None:
-        """Make the reloader of a worker.
+        """Create the reloader of a worker.
 
         Args:
-            loaded: what the worker runs on now.
-            read: reads the configuration anew.
-            adopt: is told what is in use now, behind the swap and in the same turn of the loop.
-            modules: those beside the configuration.
+            loaded: the current configuration of the worker.
+            read: reads the configuration again.
+            adopt: called with the new configuration and snapshot after the swap, in the same turn of the loop.
+            modules: the modules beside the configuration.
         """
         self.loaded = loaded
         self.around: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -121,7 +121,7 @@ class Reloader:
         self._tasks: set[asyncio.Task[Reload]] = set()
 
     def files(self) -> frozenset[Path]:
-        """Return the files that the configuration in use was made of, or the one that could not be used."""
+        """Return the files of the current configuration and of one that failed to load."""
         modules: frozenset[Path] = frozenset()
         if self._modules is not None:
             modules = self._modules.files
@@ -130,16 +130,16 @@ class Reloader:
         return self._sources | modules
 
     async def reload(self, given: Loaded | None = None) -> Reload:
-        """Take up the configuration that there is when its turn comes, or the one that is `given`.
+        """Apply the `given` configuration, or the one that is read when the reload begins.
 
         Raises:
-            ConfigError, BuildError, TlsError, ListenError: it cannot be used, and nothing has changed.
+            ConfigError, BuildError, TlsError, ListenError: it cannot be used; nothing has changed.
         """
         self._given = given
         return await asyncio.shield(self.request())
 
     def request(self) -> asyncio.Task[Reload]:
-        """Reload when it can be; whatever comes of it is in the log."""
+        """Schedule a reload and return its task; the result is logged."""
         if self._next is None:
             task = self._next = asyncio.get_running_loop().create_task(self._in_turn(), name="propylon reload")
             self._tasks.add(task)
@@ -147,14 +147,14 @@ class Reloader:
         return self._next
 
     def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel all reloads."""
         for task in self._tasks:
             task.cancel()
 
     def _ended(self, task: asyncio.Task[Reload]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # it is in the log, whether somebody waits or not
+            task.exception()  # mark it as retrieved: it has been logged
 
     async def _in_turn(self) -> Reload:
         async with self._lock:
@@ -163,9 +163,9 @@ class Reloader:
             read = self._read if given is None else lambda: given
             try:
                 done = await self._reload(read)
-            except Exception as error:  # modules and policies are anybody's code
+            except Exception as error:  # modules and policies are user code
                 self._failed = True
-                self._tell(error)
+                self._log_failure(error)
                 _release(error)
                 raise
             self._failed = False
@@ -191,7 +191,7 @@ class Reloader:
         return done
 
     async def _compiled(self, read: Callable[[], Loaded]) -> Compiled:
-        """Compile in a thread, for `COMPILE_SECONDS` at the most."""
+        """Compile in a thread, for at most `COMPILE_SECONDS`."""
         if self._stuck:
             raise BuildError("the last reload still runs: a module of its configuration does not come to an end")
         given_up = False
@@ -224,7 +224,7 @@ class Reloader:
         try:
             loaded = read()
             sources = _sources(loaded)
-            self._sources |= sources  # also when it cannot be used: what is wrong may be put right in any of them
+            self._sources |= sources  # also on failure: an edit of any of them may fix it
             at_work = replace(policies, same_code=cache(lambda: modules is None or modules.same_code(known)))
             made = build_snapshot(loaded.config, services, Path() if modules is None else modules.folder, at_work)
             plan = self._worker.listeners.stage(loaded.config.listen)
@@ -236,19 +236,19 @@ class Reloader:
             raise
         running = self._worker.core.snapshot.reader
         if running.rules == made.reader.rules:
-            made = replace(made, reader=running)  # what it remembers is still true
+            made = replace(made, reader=running)  # its memo is still valid
         return Compiled(loaded, made, plan, known, found, sources)
 
-    def _tell(self, error: Exception) -> None:
-        """Log why there is no new configuration; only a defect is told with its traceback."""
+    def _log_failure(self, error: Exception) -> None:
+        """Log why a reload failed; the traceback only for a defect."""
         if isinstance(error, ConfigError):
-            told = "\n".join(map(str, error.problems))
+            reason = "\n".join(map(str, error.problems))
         elif isinstance(error, BuildError) and self.loaded.file is not None:
-            told = str(placed(self.loaded.file, str(error)))
+            reason = str(placed(self.loaded.file, str(error)))
         else:
-            told = str(error)
+            reason = str(error)
         expected = isinstance(error, ConfigError | BuildError | TlsError | ListenError | OSError)
-        log.error("the configuration stays as it was:\n%s", told, exc_info=None if expected else error)
+        log.error("the configuration stays as it was:\n%s", reason, exc_info=None if expected else error)
 
     def _restore(self, known: dict[str, ModuleType]) -> None:
         if self._modules is not None:
@@ -268,7 +268,7 @@ def _changed_modules(before: dict[str, str], after: dict[str, str]) -> tuple[Cha
 
 
 def _release(error: BaseException | None) -> None:
-    """Let go of what the functions that failed had in hand: half a configuration, in cycles with their traceback."""
+    """Clear the frames of the tracebacks, whose locals keep parts of a configuration alive in cycles."""
     while error is not None:
         clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

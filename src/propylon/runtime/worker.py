@@ -1,4 +1,4 @@
-"""A worker: a core with listeners, the connections they accept, one timer, and a way to stop that loses no exchange."""
+"""A worker: a core with listeners, their connections, one timer, and a graceful stop."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from propylon.engine.snapshot import Snapshot
     from propylon.runtime.listeners import Plan
 
-SWEEP_SECONDS = 0.1  # how late a deadline may be noticed
+SWEEP_SECONDS = 0.1  # the maximum delay of a deadline
 CERTIFICATE_TICKS = round(LOOK_SECONDS / SWEEP_SECONDS)
 
 log = logging.getLogger("propylon.worker")
 
 
 class Worker:
-    """Serves a core on some listeners.
+    """Serves a core on listeners.
 
     Attributes:
-        core: the snapshot it serves, and what outlives that.
-        listeners: where clients connect.
+        core: the current snapshot, and the state that outlives it.
+        listeners: the open listeners.
     """
 
     def __init__(self, snapshot: Snapshot, listeners: Sequence[ListenerConfig]) -> None:
@@ -44,25 +44,25 @@ class Worker:
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens: the real ports."""
+        """The bound addresses with their actual ports."""
         return self.listeners.addresses
 
     @property
     def connections(self) -> int:
-        """Open client connections."""
+        """The number of open client connections."""
         return len(self._connections.open)
 
     async def start(self) -> None:
         """Open all listeners, or none.
 
         Raises:
-            BuildError: a policy that cannot be started.
-            ListenError: an address that cannot be listened on.
-            TlsError: a certificate that cannot be used.
+            BuildError: a policy cannot be started.
+            ListenError: an address cannot be bound.
+            TlsError: a certificate cannot be used.
         """
         plan = self.listeners.stage(self._settings)
         try:
-            await self.core.policies.start(self.core.snapshot)  # before anybody can connect
+            await self.core.policies.start(self.core.snapshot)  # before clients can connect
             await self.take(self.core.snapshot, plan)
         except BaseException:
             await self.core.stop()
@@ -70,14 +70,14 @@ class Worker:
         self._tick()
 
     async def take(self, snapshot: Snapshot, plan: Plan) -> None:
-        """Serve a snapshot from the next request on; what is under way finishes on the one it began with.
+        """Make a snapshot the current one; exchanges in flight keep the snapshot they began with.
 
         Args:
-            plan: what `listeners.stage` has made of its listeners.
+            plan: the result of `listeners.stage` for its listeners.
 
         Raises:
             BuildError: a new policy cannot be started; nothing has changed.
-            ListenError: a new address cannot be listened on; nothing has changed.
+            ListenError: a new address cannot be bound; nothing has changed.
         """
         await self.core.prepare(snapshot)
         await self.listeners.open(plan)
@@ -91,13 +91,13 @@ class Worker:
         self.listeners.commit(plan)
 
     async def stop(self, restart: bool = False) -> None:
-        """Stop: take no more connections, let exchanges under way end, then close everything.
+        """Drain and stop: accept no more connections, wait for exchanges in flight, then close everything.
 
-        Event streams and WebSockets are ended during the first half of the snapshot's drain time; exchanges that take
-        longer than all of it are cut off.
+        Event streams and WebSockets are ended during the first half of the snapshot's drain time; exchanges that exceed
+        the drain time are aborted.
 
         Args:
-            restart: WebSockets are told that the gateway comes back (1012), and not that it goes away (1001).
+            restart: close WebSockets with 1012 (Service Restart) instead of 1001 (Going Away).
         """
         self.listeners.close()
         self.core.drain()
@@ -107,14 +107,14 @@ class Worker:
         for connection in list(self._connections.open):
             log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
             connection.abort()
-        await asyncio.sleep(0)  # exchanges that were cut off end in the next turn of the loop
+        await asyncio.sleep(0)  # aborted exchanges end in the next turn of the loop
         await self.core.stop()
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.sleep(0)  # transports that were aborted tell their protocols in the next turn of the loop
+        await asyncio.sleep(0)  # aborted transports notify their protocols in the next turn of the loop
 
     def _tick(self) -> None:
-        """Look at every deadline, ten times a second: the one timer of a worker."""
+        """Check every deadline, ten times a second: the only timer of a worker."""
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
         now = monotonic()
         self.core.sweep(now)

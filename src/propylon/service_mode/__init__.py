@@ -1,8 +1,8 @@
-"""Service mode: a whole gateway from environment variables, without a file.
+"""Service mode: a gateway configured by environment variables, without a file.
 
-`UPSTREAMS` names services and where they run; each is reached at `/api/NAME/*`, `/sse/NAME/*` and `/ws/NAME`. What
-comes out is an ordinary `GatewayConfig` of services, routes and policies: nothing but this package knows of the mode.
+`UPSTREAMS` lists services with their URLs; each is served at `/api/NAME/*`, `/sse/NAME/*` and `/ws/NAME`. The result is
+an ordinary `GatewayConfig` of services, routes and policies; the rest of the gateway does not depend on the mode.
 
-Import from the modules: `load` (environment to configuration), `variables` (what may be set), `gateway` (what is made
-of it), `answers` and `websocket_path` (the policies it needs).
+Import from the modules: `load` (environment to configuration), `variables` (the variables), `gateway` (the resulting
+configuration), `answers` and `websocket_path` (the policies of the mode).
 """

@@ -1,7 +1,7 @@
-"""The bodies of service mode's own answers: `{"error": ..., "message": ...}`.
+"""The gateway's own responses in service mode: `{"error": ..., "message": ...}`.
 
-Rules of the file: a message is made of what the client sent itself; which endpoint failed, and how, is for the log.
-Failures that have no body here are told as problem details, as everywhere (`engine/error_page.py`).
+Rules of the file: a message is derived from the request only; which endpoint failed, and how, goes to the log. Failures
+without a body here are sent as problem details, as everywhere (`engine/error_page.py`).
 """
 
 from collections.abc import Iterable
@@ -17,42 +17,42 @@ _GATEWAY_TIMEOUT: Final = 504
 
 
 def error_response(status: int, error: str, message: str) -> Response:
-    """Make an answer; `error` is the word programs look at, `message` the sentence for people."""
+    """Return an error response; `error` is the code for programs, `message` the text for people."""
     return Response(status, json={"error": error, "message": message}, headers={"cache-control": "no-store"})
 
 
 def unknown_service(x: Exchange) -> Response:
-    """Answer for a service that `UPSTREAMS` does not name."""
+    """Respond to a request for a service that is not in `UPSTREAMS`."""
     name = unquote(x.params["service"], errors="replace")
     return error_response(404, "unknown_service", f"No upstream configured for service: {name}")
 
 
 def no_websocket(_: Exchange) -> Response:
-    """Answer a request for `/ws/NAME` that does not ask for a WebSocket (RFC 9110 15.5.22)."""
+    """Respond to a request for `/ws/NAME` without a WebSocket handshake (RFC 9110 15.5.22)."""
     return error_response(426, "upgrade_required", "This is a WebSocket: the request needs Upgrade: websocket")
 
 
 def no_path(x: Exchange) -> Response:
-    """Refuse `/api/NAME`: the path of a service begins behind another '/'."""
+    """Refuse `/api/NAME`: the path of a service begins with the '/' after its name."""
     raise GatewayError("match.no_route", f"a service is below its name: {x.request.path}/")
 
 
 class OtherMethod:
-    """Refuses the methods that a known service is not asked with; without it they would look like unknown services."""
+    """Refuses other methods for a known service, which would otherwise match the route of unknown services."""
 
     def __init__(self, methods: Iterable[str]) -> None:
         self._allow = ", ".join(sorted(methods))
 
     def on_request(self, x: Exchange) -> Response:
-        """Refuse."""
+        """Refuse with 405."""
         raise GatewayError("match.method", headers={"allow": self._allow})
 
 
 class ServiceErrors:
-    """Tells clients of services that fail, and of bodies that are too large, as they are used to it."""
+    """Responds to failures of services and to bodies that are too large, as the Real-Time API Gateway does."""
 
     def on_error(self, x: Exchange, error: GatewayError) -> Response | None:
-        """Answer what has a body of its own here."""
+        """Respond to the errors that have a body of their own in service mode."""
         if error.code == "request.body_too_large":
             body = {
                 "statusCode": 413,

@@ -1,4 +1,4 @@
-"""The gateway of service mode: which services, routes and policies stand for the variables."""
+"""The configuration of service mode: the services, routes and policies for the variables."""
 
 from typing import Any, Final, TypeAlias
 
@@ -10,13 +10,13 @@ from propylon.service_mode.variables import Variables
 from propylon.service_mode.websocket_path import WebSocketPath
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
-"""The largest request body. Who needs another limit writes a file: the mode has no variable for it."""
+"""The largest request body. Another limit requires a file: the mode has no variable for it."""
 
 CONNECT_SECONDS: Final = 5.0
-"""How long connecting may take, where HTTP_PROXY_TIMEOUT_MS leaves more."""
+"""Timeout of connecting, unless HTTP_PROXY_TIMEOUT_MS is shorter."""
 
 PONG_SECONDS: Final = 10.0
-"""How long who was pinged in a WebSocket may go on sending nothing."""
+"""How long a peer of a WebSocket may stay silent after a ping."""
 
 ALL_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 READING_METHODS: Final = ("GET", "HEAD")
@@ -25,14 +25,14 @@ SERVICE: Final = {
     "balance": "least_load",
     "breaker": {"failures": 5, "window": 10.0, "open": 15.0},
 }
-"""How a service is balanced and watched, as the Real-Time API Gateway does it."""
+"""Balancing and circuit breaker of a service, as in the Real-Time API Gateway."""
 
 RouteData: TypeAlias = dict[str, Any]
 PolicyConfig: TypeAlias = dict[str, Any]
 
 
 def gateway_config(variables: Variables) -> GatewayConfig:
-    """Return the configuration that variables stand for."""
+    """Return the configuration for the variables."""
     response = variables.http_proxy_timeout_ms / 1000
     names = list(variables.upstreams)
     routes = [*_probes(len(names)), _unknown_service()]
@@ -41,7 +41,7 @@ def gateway_config(variables: Variables) -> GatewayConfig:
         {
             "listen": f"{variables.host}:{variables.port}",
             "log": {"level": variables.log_level},
-            # A route is decided by what stands before the service's own path, so that may be spelled as it likes.
+            # Routes match only the prefix before the service's own path, so ambiguous paths behind it are safe.
             "paths": {"encoded_slashes": "keep", "semicolons": "keep"},
             "services_json": False,
             "policies": [
@@ -74,13 +74,13 @@ def _websocket(variables: Variables) -> PolicyConfig:
 
 
 def _unknown_service() -> RouteData:
-    """Return the route of services that nobody named. Those of known ones are more specific, and win."""
+    """Return the route of unknown services. Routes of known ones are more specific and take precedence."""
     paths = ["/api/{service}/*", "/sse/{service}/*", "/ws/{service}"]
     return {"name": "unknown_service", "path": paths, "respond": PolicyEntry.of(unknown_service)}
 
 
 def _routes(name: str, websocket: PolicyConfig) -> list[RouteData]:
-    """Return the ways to one service, and what is answered beside them."""
+    """Return the routes to one service, and those that refuse other requests for it."""
     api, sse, ws = f"/api/{name}", f"/sse/{name}", f"/ws/{name}"
     return [
         _forwarding(api, ALL_METHODS, name),
@@ -95,7 +95,7 @@ def _routes(name: str, websocket: PolicyConfig) -> list[RouteData]:
 
 
 def _forwarding(prefix: str, methods: tuple[str, ...], service: str) -> RouteData:
-    """Return a route for everything below `prefix`. WebSockets have a way of their own, with limits of their own."""
+    """Return a route for all paths below `prefix`. WebSockets have a route of their own, with their limits."""
     return {
         "path": f"{prefix}/*", "methods": methods, "websocket": "refuse", "service": service, "strip": prefix,
     }  # fmt: skip

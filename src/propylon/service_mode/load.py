@@ -1,4 +1,4 @@
-"""From environment variables to a `GatewayConfig`, or to a `ConfigError` with every problem, each by its variable."""
+"""Loads a `GatewayConfig` from environment variables, or raises `ConfigError` with every problem by its variable."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from propylon.service_mode.gateway import gateway_config
 from propylon.service_mode.variables import Variables
 
 SWITCH: Final = "UPSTREAMS"
-"""The variable that is set where service mode is wanted."""
+"""The variable that enables service mode."""
 
 VARIABLES: Final = tuple(name.upper() for name in Variables.model_fields)
 
@@ -22,12 +22,12 @@ class _NamedTwiceError(ValueError):
 
 
 def is_wanted(environment: Mapping[str, str]) -> bool:
-    """Tell whether the environment asks for service mode."""
+    """Return whether the environment enables service mode."""
     return bool(environment.get(SWITCH, "").strip())
 
 
 def load(environment: Mapping[str, str]) -> GatewayConfig:
-    """Return the configuration that the environment describes; variables of others are not looked at.
+    """Return the configuration of the environment; other variables are ignored.
 
     Raises `ConfigError`.
     """
@@ -42,7 +42,7 @@ def load(environment: Mapping[str, str]) -> GatewayConfig:
 
 
 def _read(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the variables that are set, `UPSTREAMS` as its JSON stands for, and what cannot be told by the model."""
+    """Return the variables that are set, with `UPSTREAMS` parsed, and the problems that the model cannot detect."""
     data: dict[str, Any] = {name: value for name in VARIABLES if (value := environment.get(name, "").strip())}
     try:
         data[SWITCH] = json.loads(data[SWITCH], object_pairs_hook=_once)
@@ -52,12 +52,12 @@ def _read(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]
             Problem(ENVIRONMENT, None, None, SWITCH, f"{str(error)!r} is named twice", "list its URLs together")
         ]
     except (KeyError, ValueError, RecursionError):
-        pass  # the model says what it should be
+        pass  # the model reports it
     return data, []
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name that stands twice, where JSON readers differ in which one counts."""
+    """Refuse duplicate names, which JSON parsers treat differently (RFC 8259 4)."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:

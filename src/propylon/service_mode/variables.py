@@ -1,7 +1,7 @@
 """The variables of service mode, and the rules between them.
 
-Rules of the file: a variable that is empty is not set. One that asks for something that is not there yet is refused
-with a word about it: whoever asked for tokens to be checked must not be served without.
+Rules of the file: an empty variable counts as unset. A variable for a missing feature is refused with a message: a
+gateway configured to check tokens must not serve without doing so.
 """
 
 import re
@@ -37,7 +37,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _NO_JSON: Final = "must be valid JSON: an object of names of services, each with a list of URLs"
 _EXAMPLE: Final = 'write {"users": ["http://127.0.0.1:3001"]}'
 
-# What variables ask for that the gateway does not have. Those of the cache only matter when CACHE_ENABLED is on.
+# Variables of features that the gateway does not have. Those of the cache only matter if CACHE_ENABLED is true.
 _NOT_YET: Final = {
     "RATE_LIMIT_MAX": "rate limits are not there yet",
     "RATE_LIMIT_WINDOW_MS": "rate limits are not there yet",
@@ -103,46 +103,46 @@ Refused = Annotated[str | None, _TEXT_SCHEMA]
 
 
 class Variables(Model):
-    """Everything that service mode is told. A variable that is empty is not set."""
+    """The variables of service mode. An empty variable counts as unset."""
 
     model_config = ConfigDict(alias_generator=str.upper)
 
     upstreams: Annotated[dict[ServiceName, Urls], BeforeValidator(_services)] = Field(
-        description="JSON: names of services, each with a list of URLs. A path in a URL stands before the request's."
+        description="JSON: names of services, each with a list of URLs. A path in a URL is prepended to the request's."
     )
     host: Annotated[str, PlainValidator(_host), _TEXT_SCHEMA] = Field(
         default="0.0.0.0",  # noqa: S104 - what the mode's users expect of a container
-        description="Where to listen; `::` for all addresses of both families.",
+        description="The address to listen at; `::` for all addresses of both families.",
     )
     port: Annotated[int, _whole_number(65535), _NUMBER_SCHEMA] = Field(
         default=8080, description="The port to listen at, 1 to 65535."
     )
     node_env: Literal["development", "test", "production"] = Field(
-        default="development", description="Only decides what AUTH_REQUIRED is by default: true in production."
+        default="development", description="Only sets the default of AUTH_REQUIRED: true in production."
     )
     log_level: Annotated[str, PlainValidator(_level), _TEXT_SCHEMA] = Field(
         default="info", description="fatal, error, warn, info, debug, trace (as debug) or silent (as fatal)."
     )
     http_proxy_timeout_ms: Milliseconds = Field(
-        default=30_000, description="How long a service may take until the head of its response; then 504."
+        default=30_000, description="Timeout of a service for the head of its response; then 504."
     )
     ws_max_buffered_bytes: Bytes = Field(
         default=2_000_000, description="Unsent bytes of a WebSocket at which both sides are closed with 1013."
     )
     ws_ping_interval_ms: Milliseconds = Field(
-        default=30_000, description="How long a side of a WebSocket may be silent until it is pinged."
+        default=30_000, description="How long a side of a WebSocket may be silent before it is pinged."
     )
     auth_required: Boolean | None = Field(
-        default=None, description="Only false for now: tokens cannot be checked yet. In production it must be said."
+        default=None, description="Only false for now: tokens cannot be checked yet. Required in production."
     )
     jwt_secret: Annotated[str, PlainValidator(_secret), _TEXT_SCHEMA] | None = Field(
-        default=None, description="32 characters or more. Of no use yet, so only accepted with AUTH_REQUIRED=false."
+        default=None, description="32 characters or more. Not used yet, so only accepted with AUTH_REQUIRED=false."
     )
     rate_limit_max: Refused = Field(default=None, description="Refused: there are no rate limits yet.")
     rate_limit_window_ms: Refused = Field(default=None, description="Refused: there are no rate limits yet.")
     cache_enabled: Boolean = Field(default=False, description="Only false for now: there is no cache yet.")
-    cache_default_ttl_ms: Milliseconds = Field(default=5_000, description="Of no use while the cache is off.")
-    cache_max_body_bytes: Bytes = Field(default=262_144, description="Of no use while the cache is off.")
+    cache_default_ttl_ms: Milliseconds = Field(default=5_000, description="Not used while the cache is off.")
+    cache_max_body_bytes: Bytes = Field(default=262_144, description="Not used while the cache is off.")
     under_pressure_max_event_loop_delay_ms: Refused = Field(
         default=None, description="Refused: requests are not shed under load yet."
     )
@@ -155,7 +155,7 @@ class Variables(Model):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """Nothing may be asked for that is not there."""
+        """Missing features are refused."""
         yield from _upstream_findings(data.get("UPSTREAMS"))
         yield from _auth_findings(data)
         for name, reason in _NOT_YET.items():
@@ -166,7 +166,7 @@ class Variables(Model):
 
 
 def _upstream_findings(services: object) -> Iterator[Finding]:
-    """A URL that stands twice would get a double share; wrong ones are reported elsewhere."""
+    """URLs must be unique, as a duplicate would get a double share; invalid ones are reported elsewhere."""
     for name, urls in services.items() if isinstance(services, Mapping) else ():
         seen: set[EndpointAddress] = set()
         for index, url in enumerate(urls if isinstance(urls, list) else ()):

@@ -1,7 +1,7 @@
-"""Where a WebSocket goes: `GET /ws/NAME?path=/chat%3Froom%3D1` is `GET /chat?room=1` at the service.
+"""The target of a WebSocket: `GET /ws/NAME?path=/chat%3Froom%3D1` is `GET /chat?room=1` at the service.
 
-Rules of the file: the value is decoded once, and what it gives is a path of the same service or a 400. It begins with
-exactly one '/', so it never is an authority (`//host/`) or a URL (`ws://host/`), and it is canonical like every path.
+Rules of the file: the value is decoded once, and must be a path of the same service, or the response is 400. It begins
+with exactly one '/', so it is never an authority (`//host/`) or a URL (`ws://host/`), and is canonical like every path.
 """
 
 import re
@@ -16,14 +16,14 @@ _TO_ESCAPE: Final = re.compile(rb"[ \x80-\xff]")
 
 
 class WebSocketPath:
-    """Takes the path and the query for the service from the parameter `path`."""
+    """Sets the path and the query for the service from the parameter `path`."""
 
     def on_request(self, x: Exchange) -> Response | None:
-        """Replace path and query; nothing else of the client's query is sent on."""
+        """Replace path and query; the rest of the client's query is dropped."""
         values = get_all(x.query, b"path")
         if len(values) > 1:
             return _refused("'path' stands twice")
-        # A decoded value may have spaces and UTF-8, which a path has escaped (RFC 3987 3.1).
+        # A decoded value may have spaces and UTF-8, which are percent-encoded in a path (RFC 3987 3.1).
         value = _TO_ESCAPE.sub(lambda byte: b"%%%02X" % ord(byte[0]), values[0] if values else b"")
         path, mark, query = (value or b"/").decode("ascii").partition("?")
         if not path.startswith("/") or path.startswith("//"):

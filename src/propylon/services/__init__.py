@@ -1,1 +1,1 @@
-"""What stands behind a route: services and their endpoints."""
+"""Services and their endpoints: balancing, health, circuit breakers, limits and discovery."""

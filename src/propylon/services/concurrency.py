@@ -1,4 +1,4 @@
-"""How many exchanges of a service are under way at the same time; the others wait for their turn, or are refused."""
+"""The concurrency limit of a service: exchanges beyond it wait in a queue, or are refused."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 START: Final = 20
-"""What a limit that moves begins with."""
+"""Initial value of an adaptive limit."""
 
 OVERLOADED: Final = frozenset((429, 503, 504))
-"""Answers by which a service says that it is too much."""
+"""Statuses by which a service signals overload."""
 
 
 SOON: Final = {"retry-after": "1"}
-"""Fields of the answer to who finds no place: nobody knows when there will be one, but it is not for long."""
+"""Fields of the response to a refused exchange; the wait is unknown, but usually short."""
 
 
 class ConcurrencyGate:
-    """The way into a service with a limit. Streams and tunnels count for as long as they last."""
+    """Admits exchanges to a service up to its limit. Streams and tunnels count until they end."""
 
     def __init__(self, name: str, settings: Concurrency, clock: Callable[[], float]) -> None:
-        """Make the way into the service `name`.
+        """Create the gate of the service `name`.
 
         Args:
-            clock: seconds, never going back.
+            clock: monotonic seconds.
         """
         self._name = name
         self._settings = settings
@@ -50,21 +50,21 @@ class ConcurrencyGate:
                 self._adaptive = AimdLimit(AimdSettings(start=start, min=settings.min, max=settings.max))
             else:
                 self._adaptive = GradientLimit(GradientSettings(start=start, min=settings.min, max=settings.max))
-        self._room = inf
-        self._inside: dict[Exchange, float] = {}  # since when
+        self._capacity = inf
+        self._entered: dict[Exchange, float] = {}  # time of entry
         self._set_limit()
 
     def __repr__(self) -> str:
         return f"<ConcurrencyGate {self._limiter!r}>"
 
     def endpoints_changed(self, count: int) -> None:
-        """Learn how many endpoints can serve: each takes only so many exchanges."""
+        """Set the number of available endpoints, for the limit `per_endpoint`."""
         per_endpoint = self._settings.per_endpoint
-        self._room = inf if per_endpoint is None else per_endpoint * max(1, count)
+        self._capacity = inf if per_endpoint is None else per_endpoint * max(1, count)
         self._set_limit()
 
     async def enter(self, x: Exchange) -> None:
-        """Take a place for an exchange, until it leaves; wait for one if there is none.
+        """Admit an exchange; wait in the queue while the limit is reached.
 
         Raises:
             GatewayError: choose.queue_full, choose.queue_timeout.
@@ -81,18 +81,18 @@ class ConcurrencyGate:
                 _wake(self._limiter.withdraw(claim))
                 raise
             x.disarm()
-        self._inside[x] = self._clock()
+        self._entered[x] = self._clock()
 
     def leave(self, x: Exchange, error: GatewayError | None = None) -> None:
-        """Give back the place of an exchange.
+        """Release an exchange, and admit the next one.
 
         Args:
-            error: why another service takes over; `None` if the exchange ends.
+            error: the failure that led to the fallback service; `None` if the exchange ends.
         """
-        since = self._inside.pop(x)
+        since = self._entered.pop(x)
         error = error or x.error
         adaptive = self._adaptive
-        if adaptive is not None and not x.is_websocket and x.lasting is None and not _never_asked(error):
+        if adaptive is not None and not x.is_websocket and x.lasting is None and not _had_no_attempt(error):
             now = self._clock()
             failed = x.status in OVERLOADED or (error is not None and error.failure.cause != "")
             adaptive.sample(now - since, self._limiter.inflight, failed, now)
@@ -101,17 +101,17 @@ class ConcurrencyGate:
 
     def _set_limit(self) -> None:
         limit = self._settings.max if self._adaptive is None else self._adaptive.limit
-        self._limiter.max = int(min(self._room, limit if limit is not None else self._room, 2**31))
+        self._limiter.max = int(min(self._capacity, limit if limit is not None else self._capacity, 2**31))
         while (claim := self._limiter.admit()) is not None:
             _wake(claim)
 
 
-def _never_asked(error: GatewayError | None) -> bool:
-    """Tell whether nobody was there to ask: that says nothing about what a service can take."""
+def _had_no_attempt(error: GatewayError | None) -> bool:
+    """Return whether no endpoint was available: that is no sample of the capacity of a service."""
     return error is not None and error.code in ("choose.broken", "choose.no_endpoint")
 
 
 def _wake(claim: Claim | None) -> None:
-    """Let an exchange go on, and not in the middle of what another one is doing."""
+    """Resume an exchange in the next turn of the event loop, not inside another exchange."""
     if claim is not None:
         asyncio.get_running_loop().call_soon(claim.exchange.notify)

@@ -1,7 +1,7 @@
-"""What outlives a snapshot: connections, and what is known about endpoints and services.
+"""State that outlives a snapshot: connections, and the state of endpoints and services.
 
-There is one directory for each worker. A new snapshot enters it and takes over what still fits; what nobody uses any
-more is given up as soon as the exchanges under way are done with it.
+There is one directory for each worker. A new snapshot reuses the state that still fits; unused state is released when
+the exchanges in flight no longer need it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Directory:
     """The services of a worker, and their endpoints.
 
     Attributes:
-        services: those of the current snapshot, by name.
-        resolver: finds the addresses of endpoints.
-        providers: find the endpoints of services that say so.
-        checks: the active health checks; they rest until somebody sweeps them.
+        services: the services of the current snapshot, by name.
+        resolver: resolves the names of endpoints.
+        providers: the providers of services with discovery.
+        checks: the active health checks; nothing runs without `checks.sweep`.
     """
 
     def __init__(self, resolver: Resolver, clock: Callable[[], float]) -> None:
@@ -50,11 +50,11 @@ class Directory:
         self._vitals: dict[str, Vitals] = {}
         self._leaving: set[Vitals] = set()
         self._ejected: set[Vitals] = set()
-        self._restless: set[Service] = set()
+        self._time_dependent: set[Service] = set()
         self.checks = HealthChecks(self._opener, self.complain, clock)
 
     def enter(self, services: Mapping[str, Service]) -> None:
-        """Let the services of a new snapshot take the place of those of the old one."""
+        """Replace the services of the old snapshot with those of a new one."""
         old, self.services = self.services, dict(services)
         started = [service for name, service in services.items() if old.get(name) is not service]
         for service in started:
@@ -62,7 +62,7 @@ class Directory:
         self.providers.enter(services.values())
         for service in set(old.values()).difference(services.values()):
             service.stop()
-            self._restless.discard(service)
+            self._time_dependent.discard(service)
             self._leaving.update(endpoint.vitals for endpoint in service.endpoints)
         current = {(service.name, endpoint.url) for service in services.values() for endpoint in service.endpoints}
         for key in self._endpoints.keys() - current:
@@ -70,9 +70,9 @@ class Directory:
             self.checks.forget(*key)
 
     def endpoint(self, service: Service, found: EndpointSpec) -> Endpoint:
-        """Return the endpoint of a service, and check its health: the one there is, if nothing of it has changed.
+        """Return an endpoint of a service, with its health check; the existing one if it is unchanged.
 
-        Raises `AddressError` for a URL that is no endpoint's.
+        Raises `AddressError` for an invalid URL.
         """
         endpoint = self._endpoint(service, found)
         self.checks.follow(service.name, endpoint, service.settings)
@@ -81,15 +81,15 @@ class Directory:
     def _endpoint(self, service: Service, found: EndpointSpec) -> Endpoint:
         settings = service.settings
         key = (service.name, found.url)
-        kept = self._endpoints.get(key)
+        existing = self._endpoints.get(key)
         use = settings.breaker
         pool = breaker = None
         if use is not None and use.endpoints:
-            breaker = kept[1].breaker if kept is not None else None
+            breaker = existing[1].breaker if existing is not None else None
             if breaker is None or breaker.settings != use.settings:
                 breaker = Breaker(use.settings, service.random)
-        if kept is not None:
-            transport, endpoint = kept
+        if existing is not None:
+            transport, endpoint = existing
             if transport != settings.transport:
                 endpoint.pool.retire()
             elif breaker is endpoint.breaker and endpoint.is_as(found, settings.host):
@@ -97,7 +97,7 @@ class Directory:
             else:
                 pool = endpoint.pool
         address = EndpointAddress.parse(found.url)
-        made = Endpoint(
+        created = Endpoint(
             found.url,
             address,
             pool or self._pool(address, settings.transport),
@@ -108,30 +108,30 @@ class Directory:
             priority=found.priority,
             zone=found.zone,
         )
-        self._endpoints[key] = (settings.transport, made)
-        return made
+        self._endpoints[key] = (settings.transport, created)
+        return created
 
     def drop(self, service: Service, endpoint: Endpoint) -> None:
-        """Give up an endpoint that is gone; exchanges under way finish."""
-        kept = self._endpoints.get((service.name, endpoint.url))
-        if kept is not None and kept[1] is endpoint:
+        """Remove an endpoint; exchanges in flight finish."""
+        existing = self._endpoints.get((service.name, endpoint.url))
+        if existing is not None and existing[1] is endpoint:
             del self._endpoints[service.name, endpoint.url]
             endpoint.pool.retire()
             self.checks.forget(service.name, endpoint.url)
             self._leaving.add(endpoint.vitals)
 
     def watch(self, service: Service) -> None:
-        """Look at a service at every sweep: something of it changes by time."""
-        self._restless.add(service)
+        """Sweep a service until its state no longer depends on time."""
+        self._time_dependent.add(service)
 
     def eject(self, vitals: Vitals) -> None:
-        """Put an address aside until its time is over."""
+        """Eject an address until its ejection time is over."""
         self._ejected.add(vitals)
         for service in tuple(vitals.users):
             service.health_changed()
 
     def complain(self, vitals: Vitals, check: object, reason: str | None) -> None:
-        """Take what a health check found: a reason to put the address aside, or `None`."""
+        """Set the result of a health check: why the address is unhealthy, or `None`."""
         if reason is not None:
             vitals.complaints[check] = reason
         elif vitals.complaints.pop(check, None) is not None and not vitals.complaints:
@@ -140,7 +140,7 @@ class Directory:
             service.health_changed()
 
     def sweep(self, now: float) -> None:
-        """Look at what time alone changes; ten times a second."""
+        """Apply changes due by time; called ten times a second."""
         if self._ejected:
             for vitals in [each for each in self._ejected if each.ejection.recover(now)]:
                 self._ejected.discard(vitals)
@@ -148,11 +148,11 @@ class Directory:
                 self._recovered(vitals)
                 for service in tuple(vitals.users):
                     service.health_changed()
-        if self._restless:
-            self._restless = {service for service in self._restless if service.sweep(now)}
+        if self._time_dependent:
+            self._time_dependent = {service for service in self._time_dependent if service.sweep(now)}
 
     def sweep_pools(self, now: float) -> None:
-        """Close connections that have rested for too long, and forget addresses that are gone; once a second."""
+        """Close connections idle for too long, and forget unused addresses; called once a second."""
         for vitals in [each for each in self._leaving if each.users or not each.inflight]:
             self._leaving.discard(vitals)
             if not vitals.users:
@@ -162,7 +162,7 @@ class Directory:
             endpoint.pool.sweep(now)
 
     def close(self) -> None:
-        """Close all connections, and check nothing any more."""
+        """Close all connections, and stop the health checks."""
         self.checks.close()
         for _, endpoint in self._endpoints.values():
             endpoint.pool.close()
@@ -183,7 +183,7 @@ class Directory:
 
     def _opener(self, address: EndpointAddress, transport: Transport) -> Opener:
         async def opener(pool: Pool, timeout: float | None) -> EndpointConnection:
-            made, connection = await connect(
+            created, connection = await connect(
                 address,
                 lambda: EndpointConnection(pool),
                 resolver=self.resolver,
@@ -191,7 +191,7 @@ class Directory:
                 server_name=transport.server_name,
                 timeout=timeout,
             )
-            made.set_write_buffer_limits(high=transport.write_buffer)
+            created.set_write_buffer_limits(high=transport.write_buffer)
             return connection
 
         return opener

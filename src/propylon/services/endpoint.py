@@ -1,4 +1,4 @@
-"""An endpoint: one address of a service, and what requests to it need."""
+"""An endpoint: one address of a service, with its connections and state."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Endpoint:
 
     Attributes:
         url: as configured or found; for logs, never for clients.
-        authority: what the Host field says by default.
-        base_path: what stands in front of every path.
+        authority: default value of the Host field.
+        base_path: prefix of every path.
         host: the service's `host:` rule: `None` for the endpoint's own name, `PRESERVE`, or a fixed value.
-        weight: its share of the requests, relative to the others; 0 for none.
+        weight: its relative share of the requests; 0 to drain.
         priority: its tier: a higher number is used only when the lower ones are not healthy enough.
-        zone: where it runs, if that is known.
+        zone: its zone, if known.
         pool: its connections.
-        vitals: what is known about its address, shared by all services that use it.
-        breaker: its circuit, if the service has breakers.
+        vitals: load, latency and health of its address, shared by all services that use it.
+        breaker: its circuit breaker, if the service has breakers.
     """
 
     __slots__ = (
@@ -61,6 +61,6 @@ class Endpoint:
         return f"<Endpoint {self.url} {self.pool!r}>"
 
     def is_as(self, found: EndpointSpec, host: bytes | None) -> bool:
-        """Tell whether it is what was found now."""
-        wanted = (found.url, found.weight, found.priority, found.zone, host)
-        return wanted == (self.url, self.weight, self.priority, self.zone, self.host)
+        """Return whether it is equal to the endpoint found."""
+        expected = (found.url, found.weight, found.priority, found.zone, host)
+        return expected == (self.url, self.weight, self.priority, self.zone, self.host)

@@ -1,10 +1,10 @@
-"""What a provider found, checked: endpoints that can be used, each once, in an order that does not depend on luck.
+"""Validates lists of endpoints from providers: usable endpoints only, without duplicates, in a stable order.
 
 Rules of the file:
 
-- One bad endpoint takes no good one away: it is left out, and a sentence says why.
+- An invalid endpoint does not affect valid ones: it is left out, with a reason.
 - The order is by tier and URL. Consul and DNS shuffle their answers, and a shuffled answer is no change.
-- Nothing that a provider says makes memory or a line of the log grow without bound.
+- Memory and log lines are bounded, whatever a provider returns.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_WEIGHT: Final = 1000
 MAX_PRIORITY: Final = 65535
 """The highest priority of an SRV record (RFC 2782)."""
 _MAX_LISTED: Final = 2 * MAX_ENDPOINTS
-"""What is looked at: addresses may be listed more than once, and a Python provider may never end."""
+"""Entries that are read: a list may have duplicates, and that of a Python provider may never end."""
 _MAX_ZONE: Final = 255
 _MAX_URL: Final = 1024
 _MAX_CHANGES: Final = 20
@@ -32,17 +32,16 @@ _MAX_SHOWN: Final = 120
 
 
 class Checker:
-    """Checks one list after the other of the same service."""
+    """Checks successive lists of one service."""
 
     def __init__(self) -> None:
         # URLs of the last list in their canonical spelling: parsing 10,000 of them takes 0.1 s, and few are new.
         self._spellings: dict[str, str] = {}
 
     def check(self, listed: Iterable[object]) -> tuple[tuple[EndpointSpec, ...], list[str]]:
-        """Return the endpoints that can be used, and a sentence for each thing that was left out.
+        """Return the usable endpoints, and a reason for each entry left out.
 
-        Of several entries for one address the one with the lowest priority counts, then the one with the highest
-        weight.
+        Of several entries for one address the one with the lowest priority is used, then the highest weight.
         """
         usable: dict[str, EndpointSpec] = {}
         problems: list[str] = []
@@ -85,20 +84,20 @@ class Checker:
 
 
 def changes(old: Sequence[EndpointSpec], new: Sequence[EndpointSpec]) -> str:
-    """Say what is different: `+http://10.0.0.3:80, -http://10.0.0.1:80, http://10.0.0.2:80 weight 1 -> 3`."""
+    """Return the differences: `+http://10.0.0.3:80, -http://10.0.0.1:80, http://10.0.0.2:80 weight 1 -> 3`."""
     before = {found.url: found for found in old}
     after = {found.url: found for found in new}
-    said = [f"+{shown(url)}" for url in after if url not in before]
-    said += [f"-{shown(url)}" for url in before if url not in after]
+    parts = [f"+{shown(url)}" for url in after if url not in before]
+    parts += [f"-{shown(url)}" for url in before if url not in after]
     for url, found in after.items():
         if url in before and found != before[url]:
-            said.append(f"{shown(url)} {_differences(before[url], found)}")
-    more = len(said) - _MAX_CHANGES
-    return ", ".join(said[:_MAX_CHANGES]) + (f" and {more} more changes" if more > 0 else "")
+            parts.append(f"{shown(url)} {_differences(before[url], found)}")
+    more = len(parts) - _MAX_CHANGES
+    return ", ".join(parts[:_MAX_CHANGES]) + (f" and {more} more changes" if more > 0 else "")
 
 
 def shown(text: str, most: int = _MAX_SHOWN) -> str:
-    """Return text of others for one line of a log: printable, without line ends, and not longer than `most`."""
+    """Return external text as one line for the log: printable, and at most `most` characters."""
     line = " ".join(text.split())
     line = "".join(mark if mark.isprintable() else "?" for mark in line[: most + 1])
     return line if len(line) <= most else line[: most - 3] + "..."

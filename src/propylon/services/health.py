@@ -1,13 +1,13 @@
-"""Active health: which addresses are checked, when, and what follows from it.
+"""Active health: schedules health checks of addresses, and applies their results.
 
 Rules of the file:
 
-- An address that several services use is checked once for each set of settings (`CheckedAddress`). It is checked as
-  long as anybody uses it, and what is known about it outlives configurations for as long.
-- Before the first result an address counts as well, and from then on it takes some results in a row to change that.
-- The worker's sweep starts what is due, at most `MAX_UNDER_WAY` at a time; there is no Task for an address that rests.
-  Without a sweep nothing is checked: a configuration that is only looked at opens no connection.
-- The log has every change once, with its reason.
+- An address used by several services is checked once for each set of settings (`CheckedAddress`), for as long as any
+  service uses it; its state outlives configurations for as long.
+- Before the first result an address counts as healthy; from then on several consecutive results change its state.
+- The worker's sweep starts due checks, at most `MAX_UNDER_WAY` at a time; there is no Task between two checks. Without
+  a sweep nothing is checked: commands that only read a configuration open no connections.
+- Each change is logged once, with its reason.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
 
 MAX_UNDER_WAY: Final = 50
 FIRST_PER_SECOND: Final = 100
-"""First checks are spread, or a thousand endpoints would all be asked in the same moment, and ever after."""
+"""First checks are spread, or a thousand endpoints would always be checked at the same time."""
 JITTER: Final = 0.1
-"""Share of the interval by which each check comes earlier or later, so that gateways do not ask in step."""
+"""Share of the interval by which each check is moved at random, so that gateways do not synchronize."""
 
 log = logging.getLogger("propylon.health")
 
 
 class HealthRecord:
-    """An address that is checked.
+    """The check state of one address.
 
     Attributes:
-        users: who uses it: service and URL.
-        good, bad: results of a kind in a row.
-        ill: what follows from them.
+        users: the endpoints that use it, as service and URL.
+        good, bad: consecutive successes and failures.
+        ill: whether the address is unhealthy.
     """
 
     __slots__ = ("bad", "checker", "good", "ill", "key", "task", "users", "vitals")
@@ -68,9 +68,9 @@ class HealthRecord:
         """The settings."""
         return self.key.check
 
-    def note(self, well: bool) -> bool:
-        """Take a result; tell whether `ill` has changed."""
-        self.good, self.bad = (self.good + 1, 0) if well else (0, self.bad + 1)
+    def note(self, passed: bool) -> bool:
+        """Record a result; return whether `ill` has changed."""
+        self.good, self.bad = (self.good + 1, 0) if passed else (0, self.bad + 1)
         changed = self.good >= self.check.healthy if self.ill else self.bad >= self.check.unhealthy
         self.ill ^= changed
         return changed
@@ -86,11 +86,11 @@ class HealthChecks:
         clock: Callable[[], float],
         random: Callable[[], float] = randomness.random,
     ) -> None:
-        """Make the list, which is empty.
+        """Create an empty list of checks.
 
         Args:
-            opener: returns what makes connections to an address.
-            complain: takes a reason why an address is ill, or `None` when it is well again.
+            opener: returns the function that connects to an address.
+            complain: called with the reason why an address is unhealthy, or `None` when it has recovered.
             clock: monotonic seconds.
             random: returns a number from 0 to 1.
         """
@@ -98,20 +98,20 @@ class HealthChecks:
         self._complain = complain
         self._clock = clock
         self._random = random
-        self._watched: dict[CheckedAddress, HealthRecord] = {}
+        self._records: dict[CheckedAddress, HealthRecord] = {}
         self._users: dict[User, HealthRecord] = {}
-        self._fresh: set[HealthRecord] = set()
-        self._due: list[tuple[float, int, HealthRecord]] = []
+        self._unchecked: set[HealthRecord] = set()
+        self._schedule: list[tuple[float, int, HealthRecord]] = []
         self._count = 0
-        self._line: deque[HealthRecord] = deque()
-        self._under_way: set[HealthRecord] = set()
+        self._queue: deque[HealthRecord] = deque()
+        self._running: set[HealthRecord] = set()
 
     def __len__(self) -> int:
-        """Return how many addresses are checked, each as often as there are different settings for it."""
-        return len(self._watched)
+        """Return the number of checks: one for each address and set of settings."""
+        return len(self._records)
 
     def follow(self, service: str, endpoint: Endpoint, settings: ServiceSettings) -> None:
-        """Check an endpoint of a service as its settings say now; nothing happens if that is done already."""
+        """Check an endpoint of a service with the given settings; no effect if they are unchanged."""
         user = (service, endpoint.url)
         known = self._users.get(user)
         key = None if settings.health is None else _key(endpoint, settings.health, settings)
@@ -120,93 +120,93 @@ class HealthChecks:
                 return
             self.forget(*user)
         if key is not None:
-            watched = self._watched.get(key) or self._begin(key, endpoint.vitals, settings.transport)
-            watched.users.add(user)
-            self._users[user] = watched
+            record = self._records.get(key) or self._begin(key, endpoint.vitals, settings.transport)
+            record.users.add(user)
+            self._users[user] = record
 
     def forget(self, service: str, url: str) -> None:
-        """Learn that an endpoint of a service is gone. Who is used by nobody is checked no more, and complained of."""
-        watched = self._users.pop((service, url), None)
-        if watched is None:
+        """Remove an endpoint of a service. Checks without users end, and their complaints are withdrawn."""
+        record = self._users.pop((service, url), None)
+        if record is None:
             return
-        watched.users.discard((service, url))
-        if not watched.users:
-            del self._watched[watched.key]
-            self._fresh.discard(watched)
-            self._stop(watched)
-            if watched.ill:
-                self._complain(watched.vitals, watched.key, None)
+        record.users.discard((service, url))
+        if not record.users:
+            del self._records[record.key]
+            self._unchecked.discard(record)
+            self._stop(record)
+            if record.ill:
+                self._complain(record.vitals, record.key, None)
 
     def sweep(self, now: float) -> None:
-        """Start what is due."""
-        while self._due and self._due[0][0] <= now:
-            self._line.append(heappop(self._due)[2])
+        """Start the checks that are due."""
+        while self._schedule and self._schedule[0][0] <= now:
+            self._queue.append(heappop(self._schedule)[2])
         self._start()
 
     def close(self) -> None:
-        """Stop everything that is under way."""
-        for watched in self._watched.values():
-            watched.users.clear()
-            self._stop(watched)
-        self._watched.clear()
+        """Stop all checks."""
+        for record in self._records.values():
+            record.users.clear()
+            self._stop(record)
+        self._records.clear()
         self._users.clear()
-        self._fresh.clear()
-        self._due.clear()
-        self._line.clear()
+        self._unchecked.clear()
+        self._schedule.clear()
+        self._queue.clear()
 
     def _begin(self, key: CheckedAddress, vitals: Vitals, transport: Transport) -> HealthRecord:
-        watched = self._watched[key] = HealthRecord(key, Checker(key, self._opener(key.address, transport)), vitals)
-        self._fresh.add(watched)
-        spread = min(key.check.interval, len(self._fresh) / FIRST_PER_SECOND)
-        self._plan(watched, self._clock() + self._random() * spread)
-        return watched
+        record = self._records[key] = HealthRecord(key, Checker(key, self._opener(key.address, transport)), vitals)
+        self._unchecked.add(record)
+        spread = min(key.check.interval, len(self._unchecked) / FIRST_PER_SECOND)
+        self._schedule_at(record, self._clock() + self._random() * spread)
+        return record
 
-    def _plan(self, watched: HealthRecord, when: float) -> None:
-        self._count += 1  # of two for the same moment the older one comes first
-        heappush(self._due, (when, self._count, watched))
+    def _schedule_at(self, record: HealthRecord, when: float) -> None:
+        self._count += 1  # of two due at the same time the older one comes first
+        heappush(self._schedule, (when, self._count, record))
 
     def _start(self) -> None:
-        while self._line and len(self._under_way) < MAX_UNDER_WAY:
-            watched = self._line.popleft()
-            if watched.users:
-                began = self._clock()
-                self._under_way.add(watched)
-                watched.task = asyncio.get_running_loop().create_task(watched.checker.run(), name="propylon health")
-                watched.task.add_done_callback(partial(self._end, watched, began))
+        while self._queue and len(self._running) < MAX_UNDER_WAY:
+            record = self._queue.popleft()
+            if record.users:
+                started = self._clock()
+                self._running.add(record)
+                record.task = asyncio.get_running_loop().create_task(record.checker.run(), name="propylon health")
+                record.task.add_done_callback(partial(self._end, record, started))
 
-    def _end(self, watched: HealthRecord, began: float, task: asyncio.Task[str | None]) -> None:
-        watched.task = None
-        self._under_way.discard(watched)
+    def _end(self, record: HealthRecord, started: float, task: asyncio.Task[str | None]) -> None:
+        record.task = None
+        self._running.discard(record)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            log.error("a health check of %s failed by a defect of the gateway", watched.key.url, exc_info=error)
-        elif watched.users and not task.cancelled():
-            self._take(watched, task.result())
-        if watched.users:
+            log.error("a health check of %s failed by a defect of the gateway", record.key.url, exc_info=error)
+        elif record.users and not task.cancelled():
+            self._apply(record, task.result())
+        if record.users:
             jitter = 1 + JITTER * (2 * self._random() - 1)
-            self._plan(watched, began + watched.check.interval * jitter)
+            self._schedule_at(record, started + record.check.interval * jitter)
         self._start()
 
-    def _stop(self, watched: HealthRecord) -> None:
-        if watched.task is not None:
-            watched.task.cancel()
+    def _stop(self, record: HealthRecord) -> None:
+        if record.task is not None:
+            record.task.cancel()
 
-    def _take(self, watched: HealthRecord, reason: str | None) -> None:
-        self._fresh.discard(watched)
-        if not watched.note(reason is None):
+    def _apply(self, record: HealthRecord, reason: str | None) -> None:
+        self._unchecked.discard(record)
+        if not record.note(reason is None):
             return
-        vitals = watched.vitals
-        self._complain(vitals, watched.key, reason)
+        vitals = record.vitals
+        self._complain(vitals, record.key, reason)
         if reason is not None:
-            often = f", {watched.bad} times in a row" if watched.bad > 1 else ""
+            often = f", {record.bad} times in a row" if record.bad > 1 else ""
             log.warning("endpoint %s is ill: %s%s", vitals.url, reason, often)
         elif vitals.complaints:
-            log.info("endpoint %s: %s works again, and another check still fails", vitals.url, watched.checker.what)
+            log.info("endpoint %s: %s works again, and another check still fails", vitals.url, record.checker.what)
         else:
             log.info("endpoint %s is well again", vitals.url)
 
 
 def _key(endpoint: Endpoint, check: HealthCheck, settings: ServiceSettings) -> CheckedAddress:
     transport = settings.transport
-    host = None if settings.host == PRESERVE else settings.host  # no client has asked for a host
+    host = None if settings.host == PRESERVE else settings.host  # a check has no client's Host to preserve
     return CheckedAddress(endpoint.vitals.url, check, transport.tls_digest, transport.server_name, host)

@@ -1,9 +1,8 @@
-"""One health check of one address: ask, and judge the answer.
+"""One health check of one address: send a request, and evaluate the response.
 
-Rules of the file: a check says a reason or nothing, and raises nothing but its own cancellation. It opens a connection
-of its own, as an endpoint that takes no further connections is not well, whatever still goes over those there are; and
-it leaves no trace in what is counted of requests. TLS and Host are as for requests. At most `MAX_BODY_BYTES` of an
-answer are looked at.
+Rules of the file: a check returns a reason or `None`, and raises nothing but its own cancellation. It opens a new
+connection, as an endpoint that accepts no connections is unhealthy even if existing ones work; and it does not count in
+the statistics of requests. TLS and Host are as for requests. At most `MAX_BODY_BYTES` of a response are read.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 64 * 1024
 USER_AGENT: Final = "propylon-health"
 HAVE_A_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
-"""Methods whose requests say that their body is empty (RFC 9110 8.6)."""
+"""Methods whose requests state that their body is empty (RFC 9110 8.6)."""
 
 _KEEP_NOTHING: Final = PoolLimits(idle=0)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedAddress:
-    """What is checked, and how: equal ones are the same check, whoever wants it.
+    """Address and settings of a check: equal ones share one check.
 
     Attributes:
-        url: the address, in its canonical spelling.
+        url: the address, in canonical form.
         check: the settings.
-        tls_digest: of the TLS settings.
-        server_name: the name to check in TLS, if it is not the endpoint's own.
+        tls_digest: digest of the TLS settings.
+        server_name: the name to verify in TLS, if not the endpoint's own.
         host: the service's `host:` rule.
     """
 
@@ -53,7 +52,7 @@ class CheckedAddress:
 
     @property
     def address(self) -> EndpointAddress:
-        """Where the check goes."""
+        """The address that is checked."""
         address, port = EndpointAddress.parse(self.url), self.check.port
         if port is None or address.unix_path is not None:
             return address
@@ -62,20 +61,20 @@ class CheckedAddress:
 
 
 class Checker:
-    """Carries out the checks of one address.
+    """Performs the checks of one address.
 
     Attributes:
-        what: what is done, for the log.
+        what: description of the check, for the log.
     """
 
     __slots__ = ("_check", "_endpoint", "_opener", "what")
 
     def __init__(self, checked: CheckedAddress, opener: Opener) -> None:
-        """`opener` makes connections to `checked.address`."""
+        """`opener` opens connections to `checked.address`."""
         address = checked.address
         self._check = check = checked.check
         self._opener = opener
-        # Of its own in all: a check is no request, and what it learns is not learned from requests.
+        # A pool and vitals of its own: a check does not count as a request.
         pool, vitals = Pool(_KEEP_NOTHING, opener), Vitals(checked.url)
         self._endpoint = Endpoint(checked.url, address, pool, vitals, host=checked.host)
         place = str(address) if check.port is not None else address.base_path.decode("ascii")
@@ -84,8 +83,8 @@ class Checker:
             self.what += f" to port {check.port}"
 
     async def run(self) -> str | None:
-        """Check once; return why the address is not well, or `None`."""
-        check, began = self._check, monotonic()
+        """Check once; return why the address is unhealthy, or `None`."""
+        check, started = self._check, monotonic()
         try:
             connection = await self._opener(self._endpoint.pool, check.timeout)
         except ConnectError as error:
@@ -93,31 +92,31 @@ class Checker:
         if check.path is None:
             connection.close()
             return None
-        own = self._request(check.path)
-        left = began + check.timeout - monotonic()
+        request = self._request(check.path)
+        left = started + check.timeout - monotonic()
         limit = MAX_BODY_BYTES if check.body else 0
         try:
-            answer = await own.ask_on(connection, self._endpoint, timeout=left, limit=limit)
+            response = await request.ask_on(connection, self._endpoint, timeout=left, limit=limit)
         except GatewayError as error:
             if error.code == "attempt.total_timeout":
                 return f"{self.what}: no answer within {check.timeout:g} s"
             return f"{self.what}: {error}"
-        return self._judge(answer)
+        return self._evaluate(response)
 
     def _request(self, target: str) -> Subrequest:
         path, mark, query = target.encode("ascii").partition(b"?")
-        own = Subrequest(self._check.method.encode("ascii"), path, query if mark else None)
-        own.headers.set("user-agent", USER_AGENT)
+        request = Subrequest(self._check.method.encode("ascii"), path, query if mark else None)
+        request.headers.set("user-agent", USER_AGENT)
         for name, value in self._check.headers:
-            own.headers.set(name, value)
+            request.headers.set(name, value)
         if self._check.method in HAVE_A_BODY:
-            own.exchange.body = b""
-        own.exchange.set_timeouts(response=None, idle=None)  # `timeout` covers everything, however long it is
-        return own
+            request.exchange.body = b""
+        request.exchange.set_timeouts(response=None, idle=None)  # `timeout` covers the whole check
+        return request
 
-    def _judge(self, answer: SubrequestResponse) -> str | None:
-        if answer.status not in self._check.statuses:
-            return f"{self.what} answered {answer.status}"
-        if self._check.body and self._check.body not in answer.body:
-            return f"{self.what} answered {answer.status} without {self._check.body.decode()!r}"
+    def _evaluate(self, response: SubrequestResponse) -> str | None:
+        if response.status not in self._check.statuses:
+            return f"{self.what} answered {response.status}"
+        if self._check.body and self._check.body not in response.body:
+            return f"{self.what} answered {response.status} without {self._check.body.decode()!r}"
         return None

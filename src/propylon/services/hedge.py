@@ -1,4 +1,4 @@
-"""After how many seconds without an answer a second endpoint is asked: as configured, or later than most answers."""
+"""The delay of hedged requests: configured, or a percentile of latencies."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class HedgeDelay:
-    """The delay of one service.
+    """The delay before a second endpoint is tried.
 
     Attributes:
-        latencies: what its answers take, if that decides.
+        latencies: of the service's responses, unless the delay is configured.
     """
 
     __slots__ = ("_fixed", "latencies")
@@ -24,10 +24,10 @@ class HedgeDelay:
         self.latencies = Percentile() if settings.delay is None else None
 
     def add(self, seconds: float) -> None:
-        """Learn what an answer has taken."""
+        """Record the latency of a response."""
         if self.latencies is not None:
             self.latencies.add(seconds)
 
     def value(self) -> float | None:
-        """Return the delay in seconds; `None` while too few answers are known."""
+        """Return the delay in seconds; `None` while there are too few samples."""
         return self._fixed if self.latencies is None else self.latencies.value()

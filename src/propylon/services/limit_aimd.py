@@ -1,11 +1,11 @@
 """A concurrency limit found by additive increase and multiplicative decrease, as TCP finds its window.
 
-It grows by one for each limit's worth of good answers, and shrinks by a tenth when one fails or takes too long. It
-wants a service that says no, or a time after which an answer is worthless; where neither is at hand, see
+It grows by one for each limit's worth of successes, and shrinks by a tenth when a request fails or takes too long. It
+needs a service that rejects requests under overload, or a latency that counts as a failure; otherwise use
 `limit_gradient`.
 
 Source: AIMDLimit of https://github.com/Netflix/concurrency-limits, with two rules of TCP (RFC 5681 3.1 and 3.2) instead
-of its own: it grows by one a round trip and not by one an answer, and failures of one round trip shrink it once, so
+of its own: it grows by one a round trip and not by one a response, and failures of one round trip shrink it once, so
 that a burst of them does not take it to its minimum.
 """
 
@@ -18,11 +18,11 @@ from math import inf
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AimdSettings:
     """Attributes:
-    start: the limit at first.
-    min: it never falls below; at least 1.
-    max: it never grows above.
-    backoff: what is left of it after a failure, as a share below 1.
-    slow: an answer that takes more seconds is a failure.
+    start: the initial limit.
+    min: its minimum; at least 1.
+    max: its maximum.
+    backoff: the factor applied after a failure, below 1.
+    slow: seconds after which a response counts as a failure.
     """
 
     start: int = 20
@@ -34,40 +34,40 @@ class AimdSettings:
 
 class AimdLimit:
     """Attributes:
-    limit: how many requests may be under way now.
+    limit: how many requests may be in flight now.
     """
 
-    __slots__ = ("_cut_at", "_exact", "_settings", "limit")
+    __slots__ = ("_reduced_at", "_settings", "_value", "limit")
 
     def __init__(self, settings: AimdSettings) -> None:
         self._settings = settings
-        self._exact = float(min(max(settings.start, settings.min), settings.max))
-        self._cut_at = -inf
-        self.limit = int(self._exact)
+        self._value = float(min(max(settings.start, settings.min), settings.max))
+        self._reduced_at = -inf
+        self.limit = int(self._value)
 
     def __repr__(self) -> str:
         return f"<AimdLimit {self.limit}>"
 
     def sample(self, seconds: float, inflight: int, failed: bool, now: float) -> None:
-        """Learn how a request went.
+        """Record the outcome of a request.
 
         Args:
-            seconds: how long it took.
-            inflight: how many were under way with it; when they are less than half the limit, it does not hold
-                anybody back, and nothing is learned from a success.
+            seconds: its duration.
+            inflight: requests in flight, this one included; below half the limit a success does not change it, since
+                the limit had no effect.
             failed: refused for overload, timed out, or broken.
             now: the time of `time.monotonic`.
         """
         settings = self._settings
-        exact = self._exact
+        value = self._value
         if failed or seconds > settings.slow:
-            if now - seconds <= self._cut_at:  # it was sent before the limit was cut, and is no news
+            if now - seconds <= self._reduced_at:  # sent before the limit was reduced
                 return
-            self._cut_at = now
-            exact = max(float(settings.min), min(exact - 1, exact * settings.backoff))
+            self._reduced_at = now
+            value = max(float(settings.min), min(value - 1, value * settings.backoff))
         elif inflight * 2 < self.limit:
             return
         else:
-            exact = min(float(settings.max), exact + 1 / exact)
-        self._exact = exact
-        self.limit = int(exact)
+            value = min(float(settings.max), value + 1 / value)
+        self._value = value
+        self.limit = int(value)

@@ -1,7 +1,7 @@
-"""A limit of concurrent requests: places, and a bounded line of those who wait for one. Every operation is O(1).
+"""A limit of concurrent requests, with a bounded FIFO queue. All operations are O(1).
 
-A place that becomes free goes to the first in line, so nobody who comes later can overtake. The limiter decides; who
-calls it wakes whom it names, by `claim.exchange.notify()`.
+A free place goes to the first claim in the queue, so later ones cannot overtake. The limiter only decides; the caller
+wakes the exchange of a granted claim by `claim.exchange.notify()`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Claim:
-    """An exchange's claim to a place.
+    """A queued exchange.
 
     Attributes:
-        exchange: whose it is.
-        granted: whether it has its place.
+        exchange: the exchange that waits.
+        granted: whether it has been given a place.
     """
 
     __slots__ = ("exchange", "granted")
@@ -29,67 +29,66 @@ class Claim:
 
 
 class Limiter:
-    """So many places at a time, and so many exchanges that wait for one.
+    """A number of places, and a queue of exchanges that wait for one.
 
-    Each True of `enter`, and each claim granted, is a place that is given back by exactly one `leave`, or by
-    `withdraw`.
+    Each True of `enter`, and each claim granted, is a place that is released by exactly one `leave` or `withdraw`.
 
     Attributes:
-        max: places. May be changed at any time, as by an adaptive limit: with fewer of them, nobody enters until
-            enough have left; with more, call `admit` until it returns `None`.
-        queue: claims that may wait.
+        max: places. May be changed at any time, as by an adaptive limit: after a decrease none is given until enough
+            are released; after an increase, call `admit` until it returns `None`.
+        queue: maximum number of waiting claims.
         inflight: places in use.
     """
 
-    __slots__ = ("_line", "inflight", "max", "queue")
+    __slots__ = ("_claims", "inflight", "max", "queue")
 
     def __init__(self, max: int, queue: int = 0) -> None:  # noqa: A002, it is called so in the configuration
         self.max = max
         self.queue = queue
         self.inflight = 0
-        self._line: OrderedDict[Claim, None] = OrderedDict()
+        self._claims: OrderedDict[Claim, None] = OrderedDict()
 
     def __repr__(self) -> str:
-        return f"<Limiter {self.inflight} of {self.max} waiting={len(self._line)}>"
+        return f"<Limiter {self.inflight} of {self.max} waiting={len(self._claims)}>"
 
     @property
     def waiting(self) -> int:
-        """Claims in line."""
-        return len(self._line)
+        """Number of waiting claims."""
+        return len(self._claims)
 
     def enter(self) -> bool:
-        """Take a place if there is one, and nobody waits for it."""
-        if self.inflight >= self.max or self._line:
+        """Take a place if one is free and no claim waits."""
+        if self.inflight >= self.max or self._claims:
             return False
         self.inflight += 1
         return True
 
     def wait(self, x: Exchange) -> Claim | None:
-        """Stand in line after `enter` returned False. Returns `None` if the line is full."""
-        if len(self._line) >= self.queue:
+        """Queue an exchange after `enter` returned False. Returns `None` if the queue is full."""
+        if len(self._claims) >= self.queue:
             return None
         claim = Claim(x)
-        self._line[claim] = None
+        self._claims[claim] = None
         return claim
 
     def leave(self) -> Claim | None:
-        """Give a place back. Returns the claim that has got it: its exchange must be notified."""
+        """Release a place. Returns the claim that it was granted to: its exchange must be notified."""
         self.inflight -= 1
         return self.admit()
 
     def withdraw(self, claim: Claim) -> Claim | None:
-        """Give a claim up, granted or not. Returns the claim that has got its place, as `leave` does."""
+        """Withdraw a claim, granted or not. Returns the claim that was granted its place, as `leave` does."""
         if claim.granted:
             claim.granted = False
             return self.leave()
-        self._line.pop(claim, None)
+        self._claims.pop(claim, None)
         return None
 
     def admit(self) -> Claim | None:
-        """Grant the first in line a place, if there is one. Returns that claim: its exchange must be notified."""
-        if not self._line or self.inflight >= self.max:
+        """Grant a free place to the first claim. Returns that claim: its exchange must be notified."""
+        if not self._claims or self.inflight >= self.max:
             return None
-        claim, _ = self._line.popitem(last=False)
+        claim, _ = self._claims.popitem(last=False)
         claim.granted = True
         self.inflight += 1
         return claim

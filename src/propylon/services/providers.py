@@ -1,4 +1,4 @@
-"""The providers at work: which one finds the endpoints of which service, across changes of the configuration."""
+"""The running providers of services, across changes of the configuration."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from propylon.services.service import Service
 
 FIRST_LIST_SECONDS: Final = 5.0
-"""How long endpoints are waited for before a service that has none yet begins to serve."""
+"""Seconds to wait for the first endpoints of a service before it starts without any."""
 
 log = logging.getLogger("propylon.discovery")
 
 
 class Search:
-    """One provider at work for one service, or for the one that takes its place."""
+    """A running provider of a service, kept when the service is replaced."""
 
     def __init__(self, service: Service) -> None:
         assert service.provider is not None
         self.service = service
-        self.watch = Watch(service.provider, self._found, name=service.name)
+        self.watch = Watch(service.provider, self._apply, name=service.name)
 
     def fits(self, service: Service) -> bool:
-        """Tell whether it finds what a service wants found."""
+        """Return whether its discovery settings are those of a service."""
         return bool(service.settings.discover == self.service.settings.discover)
 
     def serve(self, service: Service) -> None:
-        """Find endpoints for this service from now on."""
+        """Apply the endpoints found to this service from now on."""
         self.service = service
 
-    def _found(self, found: tuple[EndpointSpec, ...]) -> None:
+    def _apply(self, found: tuple[EndpointSpec, ...]) -> None:
         if self.service.started:
             self.service.apply(found, cold=bool(self.service.endpoints))
         else:
@@ -52,12 +52,12 @@ class Providers:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def prepare(self, services: Iterable[Service]) -> None:
-        """Begin to look for the endpoints of services that nobody looks for yet.
+        """Start the providers of services that have none running.
 
-        Waits until each provider has found some, `FIRST_LIST_SECONDS` at the most: then a service begins to serve with
-        what it had before, if anything, and goes on looking.
+        Waits for the first list of each provider, `FIRST_LIST_SECONDS` at most: after that a service starts with its
+        previous endpoints, if any, and discovery continues.
         """
-        self._abandon()
+        self._close_prepared()
         for service in services:
             running = self._searches.get(service.name)
             if service.provider is not None and (running is None or not running.fits(service)):
@@ -72,9 +72,9 @@ class Providers:
                 log.warning("%s: no endpoints found within %g s; the search goes on", name, FIRST_LIST_SECONDS)
 
     def enter(self, services: Iterable[Service]) -> None:
-        """Look for the endpoints of these services from now on, and no longer for those of others.
+        """Replace the services; stop the providers of all others.
 
-        A provider that stays goes on; a new one has been at work since `prepare`.
+        A provider with unchanged settings continues; a new one has been running since `prepare`.
         """
         old, self._searches = self._searches, {}
         for service in services:
@@ -85,22 +85,22 @@ class Providers:
                 search = old.pop(service.name)
             else:
                 prepared = self._prepared.pop(service.name, None)
-                if prepared is None:  # nothing runs here that could look for it
+                if prepared is None:  # `prepare` was not called, so there is no provider
                     continue
                 search = prepared
             search.serve(service)
             self._searches[service.name] = search
         for search in old.values():
             self._close(search)
-        self._abandon()
+        self._close_prepared()
 
     async def close(self) -> None:
-        """End all searches."""
+        """Stop all providers."""
         searches = [*self._searches.values(), *self._prepared.values()]
         self._searches, self._prepared = {}, {}
         await asyncio.gather(*self._closing, *(search.watch.close() for search in searches))
 
-    def _abandon(self) -> None:
+    def _close_prepared(self) -> None:
         prepared, self._prepared = self._prepared, {}
         for search in prepared.values():
             self._close(search)

@@ -1,4 +1,4 @@
-"""A service: a named group of endpoints, how one of them is chosen, and what is learned from how it did."""
+"""A service: a named group of endpoints, the choice of one, and the recording of outcomes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from propylon.services.tried import Try
 
 COLD_SHARE: Final = 0.1
-"""What an endpoint gets of its share when slow start begins, as in Envoy (`min_weight_percent`)."""
+"""Part of its share that an endpoint gets at the beginning of slow start, as in Envoy (`min_weight_percent`)."""
 
 MANY: Final = 64
-"""With more endpoints than these, what changes their health is taken up together, every `EVERY_SECONDS`.
+"""With more endpoints than this, changes of health are applied in batches, every `EVERY_SECONDS`.
 
-To find out who may be chosen takes 0.1 s for 10,000 of them in a ring, and a network that fails changes them all."""
+Computing the candidates takes 0.1 s for 10,000 endpoints in a ring, and a network failure changes them all."""
 
 EVERY_SECONDS: Final = 1.0
 
@@ -42,18 +42,18 @@ class Service:
 
     Attributes:
         name: as configured.
-        configured: its endpoints as the configuration names them.
-        found: its endpoints as the configuration or the provider names them now.
+        configured: its endpoints in the configuration.
+        found: its current endpoints, by the configuration or the provider.
         endpoints: the same with connections and health; empty before `start`.
-        provider: what finds its endpoints, if they are not configured.
-        budget: what it may spend on retries.
-        concurrency: its limit of exchanges at a time, if it has one.
-        hedge_delay: when a second endpoint is asked, if it ever is.
-        breaker: the circuit of the service as a whole, if it has one.
-        retry: when its requests are tried again.
-        breaks: whether it, or each of its endpoints, has a circuit.
-        only: the one endpoint there is to choose, if nothing else has a say in it.
-        fields: what adds lines to the answer's header section for its balancing, if anything does.
+        provider: the provider of its endpoints, if not configured.
+        budget: its retry budget.
+        concurrency: its concurrency limit, if any.
+        hedge_delay: the delay of hedged requests, if enabled.
+        breaker: the circuit breaker of the service as a whole, if any.
+        retry: when its requests are retried.
+        breaks: whether it, or each of its endpoints, has a circuit breaker.
+        only: the single candidate, if choosing needs no further checks.
+        fields: returns the balancer's response fields, if it adds any.
     """
 
     def __init__(
@@ -83,42 +83,43 @@ class Service:
         self.fields = getattr(balancer, "fields", None)
         self.random = chance.random
         self._clock = chance.clock
-        self._broken_by = use.statuses if use is not None else frozenset()
+        self._failure_statuses = use.statuses if use is not None else frozenset()
         self._passive = settings.passive
-        self._rated = settings.passive is not None and settings.passive.ejection.failure_rate is not None
+        self._has_rate = settings.passive is not None and settings.passive.ejection.failure_rate is not None
         self._directory: Directory | None = None
         self._candidates: tuple[Endpoint, ...] = ()
         self.only: Endpoint | None = None
-        self._plain = False  # nothing but the algorithm and slow start has a say in who is chosen
+        self._unrestricted = False  # only the algorithm and slow start determine the choice
         self._rules = Rules(settings.passive.share if settings.passive else 0.0, settings.panic, settings.zone)
         self._stale = False
         self._refreshed_at = -inf
         self._open: set[Endpoint] = set()
         self._probes: list[Endpoint] = []
-        self._warm: dict[Endpoint, float] = {}
+        self._warming: dict[Endpoint, float] = {}
         self._slow_start = 0.0 if getattr(balancer, "decides_alone", False) else settings.slow_start
 
     def __repr__(self) -> str:
         return f"<Service {self.name} {len(self._candidates)} of {len(self.endpoints)} endpoints>"
 
-    # its endpoints
+    # endpoints
 
     @property
     def started(self) -> bool:
-        """Whether it serves, or has served."""
+        """Whether `start` was called."""
         return self._directory is not None
 
     @property
     def current(self) -> Service | None:
-        """What has its name in the configuration of now; `None` if nothing has."""
+        """The service of its name in the current configuration, if any."""
         return self if self._directory is None else self._directory.services.get(self.name)
 
     def start(self, directory: Directory, previous: Service | None = None) -> None:
-        """Begin to serve.
+        """Start serving.
 
         Args:
-            directory: keeps what is known about endpoints.
-            previous: the service that had this name before, if any: what it has learned goes on where it still fits.
+            directory: has the endpoints and their state.
+            previous: the service of this name in the previous snapshot, if any: its state is reused where settings are
+                unchanged.
         """
         self._directory = directory
         if previous is not None:
@@ -136,42 +137,42 @@ class Service:
             if self.provider is not None and not self.found:
                 self.found = previous.found
             if previous._slow_start == self._slow_start:
-                self._warm = previous._warm
+                self._warming = previous._warming
         self.apply(self.found, cold=False)
 
     def stop(self) -> None:
-        """Stop to follow the health of endpoints; exchanges under way may go on to use it."""
+        """Stop following the health of endpoints; exchanges in flight may still use it."""
         for endpoint in self.endpoints:
             endpoint.vitals.users.discard(self)
 
     def apply(self, found: Sequence[EndpointSpec], *, cold: bool = True) -> None:
-        """Take the endpoints as they are found now. Those that stay keep their connections and all that is known.
+        """Replace the endpoints. Those that remain keep their connections and state.
 
         Args:
-            cold: new ones start slowly, if the service has a slow start.
+            cold: new ones begin with slow start, if configured.
         """
         assert self._directory is not None
-        known = set(self.endpoints)
-        urls = {each.url for each in known}  # one whose weight has changed is made anew, and is not new
-        made = tuple(self._directory.endpoint(self, each) for each in found)
-        self.found, self.endpoints = tuple(found), made
-        for gone in known.difference(made):
-            gone.vitals.users.discard(self)
-            self._directory.drop(self, gone)
+        previous = set(self.endpoints)
+        urls = {each.url for each in previous}  # one with another weight is recreated, but not new
+        created = tuple(self._directory.endpoint(self, each) for each in found)
+        self.found, self.endpoints = tuple(found), created
+        for removed in previous.difference(created):
+            removed.vitals.users.discard(self)
+            self._directory.drop(self, removed)
         now = self._clock()
-        warm = {each.url: since for each, since in self._warm.items()}
-        self._warm = {each: warm[each.url] for each in made if each.url in warm}
-        for endpoint in made:
+        warm = {each.url: since for each, since in self._warming.items()}
+        self._warming = {each: warm[each.url] for each in created if each.url in warm}
+        for endpoint in created:
             endpoint.vitals.users.add(self)
             if cold and endpoint.url not in urls:
                 self._warm_up(endpoint, now)
-        self._open = {each for each in made if each.breaker is not None and each.breaker.state != "closed"}
-        if self._open or self._warm:
+        self._open = {each for each in created if each.breaker is not None and each.breaker.state != "closed"}
+        if self._open or self._warming:
             self._directory.watch(self)
         self.refresh()
 
     def health_changed(self) -> None:
-        """Learn that the health of an endpoint has changed."""
+        """Handle a change of an endpoint's health."""
         if len(self.endpoints) <= MANY or self._directory is None:
             self.refresh()
         else:
@@ -179,7 +180,7 @@ class Service:
             self._directory.watch(self)
 
     def refresh(self) -> None:
-        """Find out anew who may be chosen: the health of an endpoint has changed, or the list of them."""
+        """Compute the candidates after a change of the endpoints or of their health."""
         self._stale = False
         self._refreshed_at = self._clock()
         self._candidates = found = candidates(self.endpoints, self._rules)
@@ -189,11 +190,11 @@ class Service:
         if self.concurrency is not None:
             self.concurrency.endpoints_changed(len(found))
         bound = self.breaker is not None or self.settings.concurrency.per_endpoint is not None
-        self._plain = not bound and bool(found) and not self._probes
-        self.only = found[0] if self._plain and len(found) == 1 else None
+        self._unrestricted = not bound and bool(found) and not self._probes
+        self.only = found[0] if self._unrestricted and len(found) == 1 else None
 
     def endpoint(self, url: str) -> Endpoint:
-        """Find an endpoint by the URL it was configured with. Raises `ValueError` if there is none."""
+        """Return an endpoint by its configured URL. Raises `ValueError` if there is none."""
         for endpoint in self.endpoints:
             if endpoint.url == url:
                 return endpoint
@@ -205,25 +206,25 @@ class Service:
         """Choose an endpoint: one of `avoid` only if there is no other.
 
         Raises:
-            GatewayError: choose.no_endpoint, choose.broken, choose.queue_full, or what an algorithm failed with.
+            GatewayError: choose.no_endpoint, choose.broken, choose.queue_full, or the error of the algorithm.
         """
-        if self._plain and not self._warm:
+        if self._unrestricted and not self._warming:
             return self.balancer.pick(x, avoid)
         return self._choose(x, avoid)
 
     def _choose(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
         now = self._clock()
         if self.breaker is not None and not self.breaker.allows(now):
-            raise self._broken(self.breaker.retry_at, now)
+            raise self._circuit_open(self.breaker.retry_at, now)
         if self._probes and (probe := self._next_probe(now, avoid)) is not None:
             return probe
         if not self._candidates:
             due = [each.breaker.retry_at for each in self._open if each.breaker is not None and each.weight > 0]
             if due:
-                raise self._broken(min(due), now)
+                raise self._circuit_open(min(due), now)
             raise GatewayError("choose.no_endpoint", log=f"service {self.name} has no endpoint that could serve")
         endpoint = self.balancer.pick(x, avoid)
-        if self._warm and self._is_cold(endpoint, now) and self.has_other((*avoid, endpoint)):
+        if self._warming and self._is_cold(endpoint, now) and self.has_other((*avoid, endpoint)):
             endpoint = self.balancer.pick(x, (*avoid, endpoint))
         limit = self.settings.concurrency.per_endpoint
         if limit is not None and endpoint.vitals.inflight >= limit:
@@ -231,8 +232,8 @@ class Service:
         return endpoint
 
     def _pick_with_room(self, x: Exchange, avoid: Collection[Endpoint], limit: int) -> Endpoint:
-        """Pick an endpoint that has less than `limit` under way: rather one of `avoid` than one that is full."""
-        full = {each for each in self._candidates if each.vitals.inflight >= limit}  # looked up once for each of them
+        """Pick an endpoint with less than `limit` in flight: one of `avoid` rather than a full one."""
+        full = {each for each in self._candidates if each.vitals.inflight >= limit}  # evaluated once per endpoint
         if len(full) == len(self._candidates):
             log_text = f"every endpoint of {self.name} has {limit} under way"
             raise GatewayError("choose.queue_full", log=log_text, headers=SOON)
@@ -240,7 +241,7 @@ class Service:
         return self.balancer.pick(x, both if self.has_other(both) else full)
 
     def has_other(self, avoid: Collection[Endpoint]) -> bool:
-        """Tell whether there is an endpoint beside those of `avoid` that may be asked now."""
+        """Return whether an endpoint not in `avoid` may be chosen now."""
         if self.breaker is not None and not self.breaker.allows(self._clock()):
             return False
         limit = self.settings.concurrency.per_endpoint
@@ -248,7 +249,7 @@ class Service:
             return any(each not in avoid for each in self._candidates)
         return any(each not in avoid and each.vitals.inflight < limit for each in self._candidates)
 
-    def _broken(self, retry_at: float, now: float) -> GatewayError:
+    def _circuit_open(self, retry_at: float, now: float) -> GatewayError:
         seconds = max(1, ceil(retry_at - now))
         return GatewayError("choose.broken", log=f"service {self.name}", headers={"retry-after": str(seconds)})
 
@@ -260,24 +261,24 @@ class Service:
         return None
 
     def _may_probe(self, endpoint: Endpoint) -> bool:
-        """Tell whether a request may be spent on it: not if it drains, or is known to be ill while others serve."""
+        """Return whether it may be probed: not if it drains, or fails a health check while others serve."""
         return endpoint.weight > 0 and not (endpoint.vitals.complaints and self._candidates)
 
     def _is_cold(self, endpoint: Endpoint, now: float) -> bool:
-        since = self._warm.get(endpoint)
+        since = self._warming.get(endpoint)
         if since is None:
             return False
         return self.random() > max(COLD_SHARE, (now - since) / self._slow_start)
 
     def _warm_up(self, endpoint: Endpoint, now: float) -> None:
         if self._slow_start and self._directory is not None:
-            self._warm[endpoint] = now
+            self._warming[endpoint] = now
             self._directory.watch(self)
 
-    # learning
+    # outcomes
 
     def begin(self, attempt: Try, now: float) -> None:
-        """Learn that an attempt begins, if there are circuits at all: it may be the probe of one."""
+        """Record the start of an attempt, if there are circuit breakers: it may be a probe."""
         endpoint = attempt.endpoint
         if endpoint.breaker is not None and endpoint.breaker.state != "closed":
             attempt.probe = endpoint.breaker.begin(now)
@@ -285,7 +286,7 @@ class Service:
             attempt.service_probe = self.breaker.begin(now)
 
     def answered(self, attempt: Try, status: int, now: float) -> None:
-        """Learn that the head of an answer has come."""
+        """Record a response's head."""
         endpoint = attempt.endpoint
         endpoint.vitals.record(now - attempt.began, now, status >= 500)
         if self.hedge_delay is not None and status < 500:
@@ -295,19 +296,19 @@ class Service:
             attempt.rows = ejection.row, breaker.row if breaker is not None else 0
         if passive is not None:
             failed = status in passive.statuses
-            if (failed or self._rated or ejection.row) and ejection.record(failed, now, passive.ejection):
+            if (failed or self._has_rate or ejection.row) and ejection.record(failed, now, passive.ejection):
                 self._ejected(endpoint, now)
         if self.breaks:
-            self._trip(attempt, status in self._broken_by, now)
+            self._record_in_breakers(attempt, status in self._failure_statuses, now)
 
     def outrun(self, attempt: Try, now: float) -> None:
-        """Learn that another endpoint has answered sooner; that this one took so long is worth knowing."""
+        """Record the latency so far of a hedged attempt that lost the race."""
         attempt.endpoint.vitals.record(now - attempt.began, now)
 
     def failed(self, attempt: Try, now: float) -> None:
-        """Learn that an endpoint has failed: that there is no answer, or only half of one.
+        """Record a failure: no response, or an incomplete one.
 
-        What breaks off has not put an end to a row of failures: its head only looked like it.
+        An incomplete response does not end a series of failures: the counts reset by its head are restored.
         """
         endpoint = attempt.endpoint
         passive, breaker = self._passive, endpoint.breaker
@@ -319,32 +320,32 @@ class Service:
         if passive is not None and endpoint.vitals.ejection.record(True, now, passive.ejection):
             self._ejected(endpoint, now)
         if self.breaks:
-            self._trip(attempt, True, now)
+            self._record_in_breakers(attempt, True, now)
 
     def inconclusive(self, attempt: Try, now: float) -> None:
-        """Learn that a probe has ended, and nobody can say whether the endpoint is well again."""
-        self._trip(attempt, None, now)
+        """Record the end of a probe without a conclusive outcome."""
+        self._record_in_breakers(attempt, None, now)
 
-    def _trip(self, attempt: Try, failed: bool | None, now: float) -> None:
-        """Tell the breakers; a probe is one only once."""
+    def _record_in_breakers(self, attempt: Try, failed: bool | None, now: float) -> None:
+        """Record an outcome in the circuit breakers; the probe flags are reset."""
         endpoint, seconds = attempt.endpoint, now - attempt.since
         probe, attempt.probe = attempt.probe, False
         if endpoint.breaker is not None and endpoint.breaker.end(probe, failed, seconds, now):
-            self._switched(endpoint, endpoint.breaker, now)
+            self._breaker_switched(endpoint, endpoint.breaker, now)
         probe, attempt.service_probe = attempt.service_probe, False
         if self.breaker is not None and self.breaker.end(probe, failed, seconds, now):
             _log_circuit(f"service {self.name}", self.breaker, now)
 
-    def _switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
+    def _breaker_switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
         _log_circuit(f"endpoint {endpoint.url} of {self.name}", breaker, now)
-        # Another list or configuration may have come meanwhile: it has the circuit in an endpoint of its own, or not.
+        # The list or configuration may have changed meanwhile: the breaker may belong to a new endpoint, or to none.
         current = self.current
         if current is not None:
             for each in [each for each in current.endpoints if each.breaker is breaker]:
                 current.circuit_switched(each, breaker, now)
 
     def circuit_switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
-        """Learn that the circuit of an endpoint has opened or closed."""
+        """Handle the opening or closing of an endpoint's circuit."""
         if breaker.state == "closed":
             self._open.discard(endpoint)
             endpoint.vitals.forget()
@@ -364,25 +365,25 @@ class Service:
             self._directory.eject(endpoint.vitals)
 
     def recovered(self, endpoint_url: str) -> None:
-        """Learn that an endpoint is well again: it starts slowly, if the service has a slow start."""
+        """Handle the recovery of an endpoint: it begins with slow start, if configured."""
         now = self._clock()
         for endpoint in self.endpoints:
             if endpoint.vitals.url == endpoint_url:
                 self._warm_up(endpoint, now)
 
     def sweep(self, now: float) -> bool:
-        """Look at what time alone changes; say whether there is anything left to look at."""
+        """Apply changes due by time; return whether further sweeps are needed."""
         if self._stale and now >= self._refreshed_at + EVERY_SECONDS:
             self.refresh()
         due = [each for each in self._open if each.breaker is not None and each.breaker.allows(now)]
         due = [each for each in due if self._may_probe(each)]
-        self._warm = {each: since for each, since in self._warm.items() if now - since < self._slow_start}
+        self._warming = {each: since for each, since in self._warming.items() if now - since < self._slow_start}
         fresh = [each for each in due if each not in self._probes]
         if fresh:
             self._probes += fresh
-            self._plain = False
+            self._unrestricted = False
             self.only = None
-        return bool(self._open or self._warm or self._stale)
+        return bool(self._open or self._warming or self._stale)
 
 
 def _log_circuit(what: str, breaker: Breaker, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What a service is told about itself: the runtime form of its part of the configuration."""
+"""Settings of a service: the runtime form of its part of the configuration."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ GATEWAY_ERRORS = frozenset((502, 503, 504))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """How connections to endpoints are made and kept. Equal ones may share connections.
+    """How connections to endpoints are opened and kept. Equal ones may share connections.
 
     Attributes:
         tls: the context for `https` endpoints.
-        tls_digest: of everything that the context is made of, as contexts cannot be compared.
-        server_name: the name to check in TLS, if it is not the endpoint's own.
+        tls_digest: digest of the inputs of the context, as contexts cannot be compared.
+        server_name: the name to verify in TLS, if not the endpoint's own.
         limits: of each endpoint's pool.
-        write_buffer: bytes that a connection holds for an endpoint that does not take them, before the client waits.
+        write_buffer: bytes buffered for an endpoint before backpressure pauses the client.
     """
 
     tls: ssl.SSLContext | None = field(default=None, compare=False)
@@ -39,12 +39,12 @@ class Transport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassiveHealth:
-    """Which answers of real requests put an endpoint aside.
+    """Ejection of endpoints by the outcomes of real requests.
 
     Attributes:
         ejection: when, and for how long.
-        statuses: the answers that count as failures, besides none at all.
-        share: how many of a service's endpoints may be put aside at the same time, 0 to 1.
+        statuses: statuses that count as failures, as a missing response does.
+        share: maximum share of a service's endpoints ejected at the same time, 0 to 1.
     """
 
     ejection: EjectionSettings = field(default_factory=EjectionSettings)
@@ -54,19 +54,19 @@ class PassiveHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:
-    """How the gateway finds out by itself whether an endpoint is well. Equal ones of one address are made once.
+    """The active health check of endpoints. Equal ones of one address share one check.
 
     Attributes:
-        path: what is asked for below the endpoint's base path, query included; `None` only opens a connection.
-        method: of the request.
-        headers: fields of the request besides those that every check has.
-        port: where it is asked, if that is not the endpoint's own port.
-        statuses: the answers that say it is well.
-        body: what the first 64 KiB of the answer must contain; empty for nothing.
-        interval: seconds from the beginning of a check to that of the next.
-        timeout: seconds a check may take.
-        healthy: good checks in a row that bring an endpoint back.
-        unhealthy: bad checks in a row that put one aside.
+        path: path below the endpoint's base path, query included; `None` only opens a connection.
+        method: method of the request.
+        headers: additional fields of the request.
+        port: port of the check, if not the endpoint's own.
+        statuses: statuses of a healthy endpoint.
+        body: required content in the first 64 KiB of the response; empty for none.
+        interval: seconds from the start of a check to that of the next.
+        timeout: maximum seconds of a check.
+        healthy: consecutive successes until an endpoint is healthy.
+        unhealthy: consecutive failures until it is unhealthy.
     """
 
     path: str | None = "/"
@@ -87,7 +87,7 @@ class BreakerUse:
 
     Attributes:
         settings: when they open, and for how long.
-        statuses: the answers that count as failures, besides none at all.
+        statuses: statuses that count as failures, as a missing response does.
         endpoints: whether each endpoint has one.
         service: whether the service as a whole has one.
     """
@@ -100,15 +100,15 @@ class BreakerUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concurrency:
-    """How many exchanges may be under way, in one worker.
+    """Limits of the exchanges in flight, in one worker.
 
     Attributes:
-        max: in the whole service; `None` for as many as come.
+        max: in the whole service; `None` for no limit.
         per_endpoint: at one endpoint.
-        queue: exchanges that may wait for their turn.
-        queue_timeout: seconds they wait at the most.
-        adaptive: what moves `max` by what it measures: `aimd`, `gradient` or nothing.
-        min: what `adaptive` never goes below.
+        queue: maximum number of waiting exchanges.
+        queue_timeout: maximum seconds they wait.
+        adaptive: algorithm that adapts the limit: `aimd`, `gradient` or `None`.
+        min: minimum of an adaptive limit.
     """
 
     max: int | None = None
@@ -121,10 +121,10 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class Hedging:
-    """When a second endpoint is asked beside the first.
+    """When a hedged request is sent to a second endpoint.
 
     Attributes:
-        delay: seconds without an answer; `None` for the 95th percentile of what answers take.
+        delay: seconds without a response; `None` for the 95th percentile of latencies.
     """
 
     delay: float | None = None
@@ -132,17 +132,17 @@ class Hedging:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """What all endpoints of a service share.
+    """Settings of a service and all its endpoints.
 
     Attributes:
         host: the `host:` rule: `None` for the endpoint's own name, `PRESERVE`, or a fixed value.
-        discover: name and settings of the provider, if one finds the endpoints.
+        discover: name and settings of the provider, if any.
         balance: name and settings of the balancing algorithm.
         panic: share of healthy endpoints below which all are used; 0 for only when none is healthy.
-        zone: the gateway's own zone, whose endpoints come first.
-        slow_start: seconds in which a new or recovered endpoint gets its share step by step.
-        health: the check that every endpoint has to pass, if any.
-        budget: retries allowed: a share of the requests, and so many a second besides.
+        zone: the gateway's own zone, which is preferred.
+        slow_start: seconds in which the share of a new or recovered endpoint rises.
+        health: the active health check, if any.
+        budget: retries allowed: a share of the requests, and a number a second.
     """
 
     host: bytes | None = None

@@ -1,4 +1,4 @@
-"""What a service sees of an attempt (`engine/attempt.py`): which of its endpoints it went to, and since when."""
+"""The part of an attempt (`engine/attempt.py`) that a service uses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class Try(Protocol):
-    """One attempt at an endpoint of the service; the attributes mean what they mean there."""
+    """One attempt at an endpoint of the service; the attributes are those of `Attempt`."""
 
     @property
     def endpoint(self) -> Endpoint:
-        """What the service has chosen."""
+        """The chosen endpoint."""
 
     since: float
     began: float

@@ -1,6 +1,6 @@
-"""What is known about an address, whoever uses it: how busy it is, how fast, and whether it is well.
+"""Load, latency and health of an address, shared by all its services.
 
-Vitals outlive configurations: an address that stays keeps what has been learned about it.
+Vitals outlive configurations, for as long as the address is used.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from propylon.services.service import Service
 
 EWMA_ALPHA: Final = 0.2
-"""Weight of a new latency in the plain average, as the Real-Time API Gateway has it."""
+"""Weight of a new latency in the plain average, as in the Real-Time API Gateway."""
 
 PEAK_DECAY_SECONDS: Final = 10.0
-"""Time constant of the peak-sensitive average, as Finagle's and Linkerd's default."""
+"""Time constant of the peak-sensitive average, the default of Finagle and Linkerd."""
 
 
 class Vitals:
-    """Of one address.
+    """Load, latency and health of one address.
 
     Attributes:
-        url: the address, in its canonical spelling.
-        inflight: exchanges under way there, streams and tunnels too.
+        url: the address, in canonical form.
+        inflight: exchanges in flight, including streams and tunnels.
         ewma: the plain moving average of seconds to the response's head; `None` before the first.
-        peak_seconds, peak_at: the peak-sensitive average of the same (Finagle's "peak EWMA"), and when it was that: it
-            jumps to a slow answer, and sinks while there is none, so that an endpoint that was slow is tried again.
-        ejection: passive health: whether real requests have failed there too often.
-        complaints: active health: why each check that fails does so.
-        users: the services that want to know when its health changes.
+        peak_seconds, peak_at: the peak-sensitive average of the same (Finagle's "peak EWMA") and its time: it rises to
+            a slow response at once, and decays while there is none, so that an endpoint that was slow is tried again.
+        ejection: passive health, by the outcomes of real requests.
+        complaints: active health: the reason of each failing check.
+        users: the services to notify of changes of its health.
     """
 
     __slots__ = ("complaints", "ejection", "ewma", "inflight", "peak_at", "peak_seconds", "url", "users")
@@ -50,9 +50,9 @@ class Vitals:
         return f"<Vitals {self.url} inflight={self.inflight}>"
 
     def record(self, seconds: float, now: float, failed: bool = False) -> None:
-        """Learn how long a response's head took; `now` is of `time.monotonic`.
+        """Record the latency of a response's head; `now` is of `time.monotonic`.
 
-        To fail may be fast, and must not look so: it never lowers the peak.
+        A failure may be fast, so it never lowers the peak.
         """
         ewma, peak = self.ewma, self.peak_seconds
         self.ewma = seconds if ewma is None else ewma + EWMA_ALPHA * (seconds - ewma)
@@ -65,6 +65,6 @@ class Vitals:
         self.peak_at = now
 
     def forget(self) -> None:
-        """Forget latencies: it was ill, and what it took then says nothing about what it takes now."""
+        """Discard latencies after a recovery: those of the outage do not predict current ones."""
         self.ewma = None
         self.peak_seconds = 0.0

@@ -1,7 +1,7 @@
-"""Counts of what happened lately: a ring of buckets, each a slice of time, as Hystrix's rolling statistics.
+"""A sliding window of outcomes: a ring of buckets, each a slice of time, like Hystrix's rolling statistics.
 
-An outcome is forgotten with its bucket, so it counts for at least `seconds` less one bucket and for less than
-`seconds`. Adding is a few operations; a gap of any length costs one turn of the ring at the most.
+An outcome is dropped with its bucket, so it counts for at least `seconds` less one bucket and for less than `seconds`.
+Adding is a few operations; a gap of any length costs at most one turn of the ring.
 
 Source: https://github.com/Netflix/Hystrix/wiki/How-it-Works, "Circuit Breaker" and its rolling buckets.
 """
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 
 class Window:
-    """Outcomes of the last `seconds`, and how many of them were failures.
+    """Counts of outcomes and failures of the last `seconds`.
 
-    Time that stands still or goes back adds to the newest bucket.
+    If time does not advance or goes back, outcomes are added to the newest bucket.
 
     Attributes:
-        seconds: how long an outcome counts at the most.
+        seconds: how long an outcome counts at most.
     """
 
     __slots__ = (
@@ -26,12 +26,12 @@ class Window:
     def __init__(self, seconds: float, buckets: int = 10) -> None:
         self.seconds = seconds
         self._per_second = buckets / seconds
-        self._slice = -1  # the number of the newest bucket's slice of time, counted from the clock's zero
+        self._slice = -1  # number of the newest slice, counted from the clock's zero
         self._ends = 0.0  # when that slice is over
-        self._at = 0  # where it is in the ring
+        self._at = 0  # its index in the ring
         self._all = [0] * buckets
         self._failed = [0] * buckets
-        self._newest = 0  # outcomes in the newest bucket, before they are put into the ring
+        self._newest = 0  # outcomes in the newest bucket, not yet in the ring
         self._all_sum = 0
         self._failed_sum = 0
 
@@ -39,9 +39,9 @@ class Window:
         return f"<Window {self._failed_sum} of {self._all_sum + self._newest} failed>"
 
     def add(self, now: float) -> None:
-        """Count one outcome that is no failure."""
+        """Count one success."""
         if now >= self._ends:
-            self._turn(now)
+            self._advance(now)
         self._newest += 1
 
     def add_failure(self, now: float) -> None:
@@ -51,25 +51,25 @@ class Window:
         self._failed_sum += 1
 
     def total(self, now: float) -> int:
-        """Return how many outcomes there were."""
+        """Return the number of outcomes."""
         if now >= self._ends:
-            self._turn(now)
+            self._advance(now)
         return self._all_sum + self._newest
 
     def failures(self, now: float) -> int:
-        """Return how many of them were failures."""
+        """Return the number of failures."""
         if now >= self._ends:
-            self._turn(now)
+            self._advance(now)
         return self._failed_sum
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all outcomes."""
         self._all = [0] * len(self._all)
         self._failed = [0] * len(self._failed)
         self._newest = self._all_sum = self._failed_sum = 0
 
-    def _turn(self, now: float) -> None:
-        """Make the slice of `now` the newest, and empty the buckets whose time is over."""
+    def _advance(self, now: float) -> None:
+        """Advance the ring to the slice of `now`, and clear expired buckets."""
         size = len(self._all)
         number = int(now * self._per_second)
         steps = number - self._slice

@@ -1,1 +1,1 @@
-"""What policies keep beside single exchanges: counters, answers, sessions."""
+"""Stores for state of policies across exchanges: counters, responses, sessions."""

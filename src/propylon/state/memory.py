@@ -1,7 +1,7 @@
 """A store in the memory of one worker.
 
-Rules of the file: entries and bytes are bounded; when there is no room, what was written longest ago goes first. An
-entry whose time is over is removed when it is looked at or makes room, so no timer is needed.
+Rules of the file: entries and bytes are bounded; a full store evicts the entry written least recently. Expired entries
+are removed on access or by eviction, so no timer is needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_ENTRIES: Final = 100_000
 MAX_BYTES: Final = 64 * 1024 * 1024
 ENTRY_BYTES: Final = 200
-"""What an entry costs besides its key and its value, in CPython."""
+"""Overhead of an entry in CPython, without key and value."""
 
 
 class _Entry(NamedTuple):
@@ -25,7 +25,7 @@ class _Entry(NamedTuple):
 
 
 class MemoryStore:
-    """Values under keys (`Store`)."""
+    """A store in memory (`Store`)."""
 
     __slots__ = ("__weakref__", "_bytes", "_clock", "_entries", "_max_bytes", "_max_entries")
 
@@ -35,19 +35,19 @@ class MemoryStore:
         """`clock` returns monotonic seconds."""
         self._clock = clock
         self._max_entries, self._max_bytes = max_entries, max_bytes
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # its first key is found at once, that of a dict not
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # O(1) access to the first key, unlike a dict
         self._bytes = 0
 
     def __repr__(self) -> str:
         return f"<MemoryStore {len(self._entries)} entries, {self._bytes} bytes>"
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value of a key; `None` if it has none, or its time is over."""
+        """Return the value of a key; `None` if there is none, or it has expired."""
         entry = self._entry(key)
         return None if entry is None else entry.value
 
     async def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
-        """Put a value in the place of what the key has; one larger than the whole store is not kept."""
+        """Set the value of a key; a value larger than the store is not kept."""
         self._put(key, _Entry(value, inf if ttl is None else self._clock() + ttl))
 
     async def delete(self, key: str) -> None:
@@ -55,7 +55,7 @@ class MemoryStore:
         self._remove(key)
 
     async def add(self, key: str, amount: int = 1, ttl: float | None = None) -> int:
-        """Add to a counter. Raises `ValueError` for a value that is none."""
+        """Add to a counter. Raises `ValueError` if the value is not a counter."""
         entry = self._entry(key)
         if entry is None:
             count, expires = amount, inf if ttl is None else self._clock() + ttl

@@ -1,7 +1,7 @@
-"""The Protocol of a store: values under keys, each for a time.
+"""The Protocol of a store: a key-value store with expiry.
 
-Rules of the file: every operation is atomic, and is awaited, since a store may be another process or another machine;
-values are bytes, so that they mean the same everywhere. A store may lose entries at any time: it is bounded.
+Rules of the file: every operation is atomic, and is awaited, since a store may be in another process or on another
+machine; values are bytes, independent of the implementation. Stores are bounded, so entries may be lost at any time.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import Protocol
 
 
 class Store(Protocol):
-    """Values under keys."""
+    """A key-value store with expiry."""
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value of a key; `None` if it has none, or its time is over."""
+        """Return the value of a key; `None` if there is none, or it has expired."""
 
     async def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
-        """Put a value in the place of what the key has.
+        """Set the value of a key.
 
         Args:
-            ttl: seconds that it is kept for; `None` without end.
+            ttl: seconds until it expires; `None` for never.
         """
 
     async def delete(self, key: str) -> None:
@@ -29,8 +29,8 @@ class Store(Protocol):
         """Add to a counter, which begins at 0, and return its new value.
 
         Args:
-            ttl: seconds that a counter is kept for from its first `add` on; later ones do not prolong it.
+            ttl: seconds until a counter expires, from its first `add`; later ones do not extend it.
 
         Raises:
-            ValueError: the key has a value that is no counter.
+            ValueError: the value of the key is not a counter.
         """

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class TestClient:
-    """Sends requests through a gateway and shows both ends. Use one within one thread.
+    """Sends requests through a gateway in memory, and records both ends. Not thread-safe.
 
-    Policies are started by the first request, or by `with` and `async with`, which close them in the end; so does
+    Policies are started by the first request, or by `with` and `async with`, which close them at the end, as does
     `close`.
     """
 
-    __test__ = False  # pytest would take it for a class of tests
+    __test__ = False  # pytest would collect it as a class of tests
 
     def __init__(
         self,
@@ -43,17 +43,17 @@ class TestClient:
         scheme: str = "http",
         client: str = "127.0.0.1",
     ) -> None:
-        """Compile the gateway; from now on its configuration is complete.
+        """Compile the gateway, which completes its configuration.
 
         Args:
-            services: what stands for each service.
-            host: the Host field of requests that bring none.
+            services: the handler of each service.
+            host: the Host field of requests without one.
             scheme: `http` or `https`, as if the listener had TLS.
-            client: the address requests come from.
+            client: the client's address.
 
         Raises:
             ConfigError, BuildError: the configuration is wrong.
-            ValueError: a service that the gateway does not have.
+            ValueError: the gateway has no such service.
         """
         snapshot = gateway.compiled()
         self._core = Core(snapshot)
@@ -67,16 +67,16 @@ class TestClient:
         """Send a request and wait for the end of its exchange, async `on_done` hooks included.
 
         Raises:
-            BuildError: a policy that cannot be started.
-            RuntimeError: an event loop runs already; use `request_async`.
+            BuildError: a policy cannot be started.
+            RuntimeError: an event loop is running; use `request_async`.
         """
-        if _a_loop_runs():
+        if _loop_is_running():
             raise RuntimeError("an event loop runs here: use `await client.request_async(...)`")
         return self._own_loop().run_until_complete(self.request_async(method, target, **options))
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()  # one for all requests: policies may keep what is bound to it
+            self._loop = asyncio.new_event_loop()  # one for all requests: policies may have objects bound to it
             weakref.finalize(self, _close, self._loop, self._core.policies)
         return self._loop
 
@@ -109,7 +109,7 @@ class TestClient:
         return self.request("OPTIONS", target, **options)
 
     async def start(self) -> None:
-        """Start the policies, unless they are at work.
+        """Start the policies, unless they are started.
 
         Raises:
             BuildError: one of them cannot be started.
@@ -121,7 +121,7 @@ class TestClient:
                 core.take(core.snapshot)
 
     def close(self) -> None:
-        """Close the policies; a further request starts them anew. Within a running event loop use `close_async`."""
+        """Close the policies; the next request starts them again. Within a running event loop use `close_async`."""
         if self._loop is not None:
             self._loop.run_until_complete(self.close_async())
 
@@ -144,10 +144,10 @@ class TestClient:
         await self.close_async()
 
     async def request_async(self, method: str, target: str, **options: Unpack[RequestOptions]) -> Answer:
-        """Send a request from within a running event loop; many may be under way at once."""
+        """Send a request from within a running event loop; many may be in flight at once."""
         await self.start()
         headers, body = _message(options, self._host)
-        self._core.directory.sweep(monotonic())  # and no health check: nothing listens at these addresses
+        self._core.directory.sweep(monotonic())  # without health checks: nothing listens at these addresses
         client = MemoryClient(options.get("client", self._client), self._scheme, options.get("client_certificate"))
         pieces: Iterable[bytes] = ()
         try:
@@ -165,7 +165,7 @@ class TestClient:
         return Answer(x.status, headers_of(client.block), bytes(client.received), client.complete, x, client.sent)
 
 
-def _a_loop_runs() -> bool:
+def _loop_is_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -174,14 +174,14 @@ def _a_loop_runs() -> bool:
 
 
 def _close(loop: asyncio.AbstractEventLoop, policies: Policies) -> None:
-    """Close what is left of a client that is gone; within another loop its tasks cannot even be told."""
-    if not _a_loop_runs():
+    """Close the loop of a collected client, and its policies unless another loop is running."""
+    if not _loop_is_running():
         loop.run_until_complete(policies.close())
     loop.close()
 
 
 def _message(options: RequestOptions, host: str) -> tuple[list[Pair], bytes | Iterable[bytes] | None]:
-    """Make the header section and the body of a request, with framing fields unless they are given."""
+    """Return the header section and the body of a request, with framing fields unless they are given."""
     given = options.get("headers", ())
     pairs = given.items() if isinstance(given, Mapping) else given
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]

@@ -1,4 +1,4 @@
-"""The client's side of an exchange, without a connection."""
+"""The client side of an exchange, in memory."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from propylon.testing.messages import ServiceRequest
 
 _PORTS = {"http": b"80", "https": b"443"}
-_DEADLINE_SECONDS = 0.02  # how late a timeout may be noticed
+_DEADLINE_SECONDS = 0.02  # maximum delay of a timeout
 
 
 class MemoryClient(Flow):
-    """The client's side of one exchange (`Client`), and the source of its body."""
+    """The client side of one exchange (`Client`), and the source of its body."""
 
     def __init__(self, address: str, scheme: str, certificate: ClientCertificate | None = None) -> None:
         super().__init__()
@@ -46,13 +46,13 @@ class MemoryClient(Flow):
         self.defect: Exception | None = None
 
     def begin(self, intake: Intake, method: str, target: str, headers: Iterable[Pair]) -> Exchange:
-        """Make an exchange as a listener does of what it has read. Raises `Refusal`."""
+        """Make an exchange, as a listener's connection does. Raises `Refusal`."""
         rules = intake.snapshot.reader.rules
         line = RequestLine.of(method.encode("latin-1"), target.encode("latin-1"), rules)
         return intake.begin(self, line, RequestFields.of(headers, rules))
 
     async def carry(self, x: Exchange, pieces: Iterable[bytes]) -> None:
-        """Carry an exchange to its end. Cancelled, it ends as if the client had gone away."""
+        """Run an exchange to its end. If cancelled, it ends as if the client had closed the connection."""
         watch = asyncio.create_task(self._watch_deadline(x))
         try:
             x.start(forward(x))
@@ -75,7 +75,7 @@ class MemoryClient(Flow):
                 return
             if piece:
                 body.feed(piece)
-            await asyncio.sleep(0)  # whoever reads it takes each piece by itself
+            await asyncio.sleep(0)  # so that the pieces are not joined
         if not x.finished:
             body.end([])
 
@@ -84,46 +84,51 @@ class MemoryClient(Flow):
             await asyncio.sleep(_DEADLINE_SECONDS)
             x.check(monotonic())
 
+    @property
+    def protocol(self) -> str:
+        """The protocol version of the request."""
+        return "HTTP/1.1"
+
     def origin(self, x: Exchange) -> Origin:
-        """Tell who the client is, as a connection from its address would."""
+        """Return the client's identity, as a connection from its address would."""
         host = x.host.text if x.host is not None else b""
         scheme = self._scheme.encode("ascii")
         return origin(x.snapshot.forwarding, self._address, scheme, host, _PORTS[self._scheme], x.fields.all)
 
     def send(self, head: Head, added: bytes, body: bytes) -> None:
-        """Take a whole response."""
+        """Record a complete response."""
         self._take(head, added)
         self.received += body
         self.complete = True
 
     def send_head(self, head: Head, added: bytes, length: int) -> None:
-        """Take the head of a response."""
+        """Record the head of a response."""
         self._take(head, added)
 
     def send_interim(self, head: Head) -> None:
-        """Services in memory send no 1xx response."""
+        """Do nothing: services in memory send no 1xx response."""
 
     def write_body(self, data: bytes) -> None:
-        """Take a piece of the body."""
+        """Record a piece of the body."""
         self.received += data
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Take the end of the body."""
+        """Record the end of the body."""
         self.complete = True
 
     def switch(self, head: Head, added: bytes) -> None:
-        """Services in memory answer no 101."""
+        """Do nothing: services in memory send no 101."""
 
     def abort(self) -> None:
-        """Remember that the response is incomplete."""
+        """Record that the response is incomplete."""
         self.complete = False
 
     def _take(self, head: Head, added: bytes) -> None:
-        """Take a header section as HTTP/1.1 would write it."""
+        """Record a header section as HTTP/1.1 would write it."""
         own = UPGRADE if head.status == 426 and not self.sent else b""
         self.block = head.block + added + own
 
     def exchange_done(self, x: Exchange) -> None:
-        """Let whoever waits for the answer have it."""
+        """Release the body's feeder, and wake `carry`."""
         self.release_all()
         self._done.set()

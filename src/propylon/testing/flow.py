@@ -1,4 +1,4 @@
-"""A source in memory that waits while somebody holds it."""
+"""Flow control of a body in memory."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ class Flow:
         self._free.set()
 
     async def flows(self) -> None:
-        """Wait until nobody holds the body."""
+        """Wait until there is no holder."""
         await self._free.wait()
 
     def hold(self, owner: object) -> None:
-        """Send no more until `owner` releases it."""
+        """Pause until `owner` releases it."""
         self._holders.add(id(owner))
         self._free.clear()
 
     def release(self, owner: object) -> None:
-        """Send again, if nobody else holds it."""
+        """Resume if there is no other holder."""
         self._holders.discard(id(owner))
         if not self._holders:
             self._free.set()
 
     def release_all(self) -> None:
-        """Let the feeder see that it is over."""
+        """Drop all holders, and resume."""
         self._holders.clear()
         self._free.set()
 
     def body_wanted(self) -> None:
-        """Bodies in memory come unasked."""
+        """Do nothing: bodies in memory need no 100 (Continue)."""

@@ -1,4 +1,4 @@
-"""What a test says for a service, and what it gets to see of both ends."""
+"""Responses that a test gives for services, and what it records of both ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ServiceDown(Exception):
-    """How a service fails instead of answering: raised or returned by a handler, or given in its place."""
+    """A failure of a service instead of a response: raised or returned by a handler, or given in place of one."""
 
     def __init__(self, code: str = "connect.refused") -> None:
         """Take a code of `connect.*`, `attempt.*` or `head.*` of the table of errors. Raises `ValueError`."""
@@ -29,11 +29,11 @@ class ServiceDown(Exception):
 
 
 class StreamedResponse(Response):
-    """A service's answer whose body comes in pieces, without a length.
+    """A service's response with a body in pieces, without a length.
 
     Attributes:
         pieces: the body.
-        truncated: the service closes the connection behind them, before the body's end.
+        truncated: whether the service closes the connection after them, before the end of the body.
     """
 
     __slots__ = ("pieces", "truncated")
@@ -53,12 +53,12 @@ class StreamedResponse(Response):
 
 @dataclass(frozen=True, slots=True)
 class ServiceRequest:
-    """A request as a service received it.
+    """A request as received by a service.
 
     Attributes:
         service: the service's name; of a `target:`, its URL.
         endpoint: the URL of the endpoint.
-        path: behind every rewrite, with the endpoint's base path.
+        path: the path after every rewrite, with the endpoint's base path.
     """
 
     service: str
@@ -70,19 +70,19 @@ class ServiceRequest:
     body: bytes
 
     def json(self) -> Any:
-        """Return the body as JSON. Raises `ValueError` if it is none."""
+        """Return the body, decoded from JSON. Raises `ValueError` if it is not JSON."""
         return orjson.loads(self.body)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back.
+    """The response to a request.
 
     Attributes:
-        status: 0 if the connection was cut before there was one.
-        complete: the body arrived whole; False if the connection was cut.
-        exchange: the exchange, which is over: its route, state, error, attempts.
-        sent: what services received for it, in order.
+        status: 0 if the connection was closed before the head.
+        complete: whether the body is complete; False if the connection was closed before its end.
+        exchange: the finished exchange: its route, state, error, attempts.
+        sent: the requests that services received for it, in order.
     """
 
     status: int
@@ -98,7 +98,7 @@ class Answer:
         return self.body.decode()
 
     def json(self) -> Any:
-        """Return the body as JSON. Raises `ValueError` if it is none."""
+        """Return the body, decoded from JSON. Raises `ValueError` if it is not JSON."""
         return orjson.loads(self.body)
 
 
@@ -107,13 +107,13 @@ Handler = Reply | Callable[[ServiceRequest], Reply | Awaitable[Reply]]
 
 
 class RequestOptions(TypedDict, total=False):
-    """What a request may have besides method and target.
+    """The options of a request besides method and target.
 
-    headers: a mapping, or pairs where a name comes twice.
+    headers: a mapping, or pairs for repeated names.
     body: bytes, text (UTF-8), or pieces that arrive one by one, without a length.
-    json: a body to be encoded, with its content type.
-    client: the address the request comes from, instead of the test client's.
-    client_certificate: what the client has shown in the TLS handshake.
+    json: a body to be encoded, with `application/json` as content type.
+    client: the client's address, instead of the test client's.
+    client_certificate: the client's certificate in the TLS handshake.
     """
 
     headers: Mapping[str, str] | Iterable[tuple[str, str]]

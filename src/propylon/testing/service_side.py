@@ -1,4 +1,4 @@
-"""The service's side of an exchange, without a connection: what stands for a service, and the way to it."""
+"""The service side of an exchange, in memory."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class MemoryUpstream(Flow):
-    """One connection to a service in memory (`Upstream`). It serves one exchange, so that each is alone in its test."""
+    """One connection to a service in memory (`Upstream`); it serves one exchange only."""
 
     fresh = True
 
-    def __init__(self, place: tuple[str, str], handler: Handler, pool: Pool) -> None:
+    def __init__(self, target: tuple[str, str], handler: Handler, pool: Pool) -> None:
         super().__init__()
-        self._place, self._handler, self._pool = place, handler, pool
+        self._target, self._handler, self._pool = target, handler, pool
         self._exchange: Exchange | None = None
         self._head_sent: tuple[bytes, bytes, bytes] = (b"", b"", b"")
         self._body_sent = bytearray()
@@ -50,28 +50,28 @@ class MemoryUpstream(Flow):
         self.idle_since = 0.0
 
     def begin(self, x: Exchange) -> None:
-        """Take on an exchange."""
+        """Begin an exchange."""
         self._exchange = x
 
     def send(
         self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, body: bytes | None
     ) -> None:
-        """Take a whole request."""
+        """Serve a complete request."""
         self.request_sent = True
         framing = b"content-length: %d\r\n" % len(body) if body is not None else b""
         self._serve(method, path, b"host: %b\r\n%b%b%b" % (authority, block, added, framing), body or b"")
 
     def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
-        """Take the head of a request."""
+        """Record the head of a request."""
         framing = b"transfer-encoding: chunked\r\n" if length == UNKNOWN else b"content-length: %d\r\n" % length
         self._head_sent = (method, path, b"host: %b\r\n%b%b%b" % (authority, block, added, framing))
 
     def write_body(self, data: bytes) -> None:
-        """Take a piece of the body."""
+        """Record a piece of the body."""
         self._body_sent += data
 
     def end_body(self, trailers: list[Pair]) -> None:
-        """Take the end of the body; only now the service sees the request."""
+        """Record the end of the body, and serve the request."""
         self.request_sent = True
         x = self._exchange
         if x is not None:
@@ -79,14 +79,14 @@ class MemoryUpstream(Flow):
         self._serve(*self._head_sent, bytes(self._body_sent))
 
     def switch(self) -> None:
-        """Services in memory answer no 101."""
+        """Do nothing: services in memory send no 101."""
 
     def progressed(self) -> bool:
-        """Everything is taken at once."""
+        """Return False: no bytes are ever unsent."""
         return False
 
     def finish(self) -> None:
-        """Give the exchange up."""
+        """End the exchange."""
         self._exchange = None
         self.close()
 
@@ -101,11 +101,11 @@ class MemoryUpstream(Flow):
     def _serve(self, method: bytes, target: bytes, block: bytes, body: bytes) -> None:
         path, mark, query = target.decode("latin-1").partition("?")
         request = ServiceRequest(
-            *self._place, method.decode("latin-1"), path, query if mark else None, headers_of(block), body
+            *self._target, method.decode("latin-1"), path, query if mark else None, headers_of(block), body
         )
         x = self._exchange
         if x is not None:
-            if isinstance(x.client, MemoryClient):  # and not a request of the gateway's own
+            if isinstance(x.client, MemoryClient):  # and not of a subrequest
                 x.client.sent.append(request)
             self._task = asyncio.create_task(self._answer(x, request), name="propylon service in memory")
 
@@ -147,7 +147,7 @@ class MemoryUpstream(Flow):
         for piece in filter(None, pieces):
             await self.flows()
             body.feed(piece)
-            await asyncio.sleep(0)  # async hooks take each piece by itself
+            await asyncio.sleep(0)  # so that the pieces are not joined
         if isinstance(response, StreamedResponse) and response.truncated:
             self.error = GatewayError("relay.truncated")
             body.fail(self.error)
@@ -157,7 +157,7 @@ class MemoryUpstream(Flow):
 
 
 def put_services(snapshot: Snapshot, services: Mapping[str, Handler]) -> None:
-    """Give every endpoint a pool whose connections lead to a handler; nobody is asked where services are."""
+    """Give every endpoint a pool of connections to its handler, without discovery of endpoints."""
     for service in snapshot.services.values():
         if not service.endpoints:
             service.apply((EndpointSpec(f"http://{_host_of(service.name)}.test"),))
@@ -183,7 +183,7 @@ def _put(endpoint: Endpoint, service: str, handler: Handler) -> None:
 
 
 def _echo(request: ServiceRequest) -> Response:
-    """Answer with what came."""
+    """Return the request as JSON."""
     return Response(
         200,
         json={

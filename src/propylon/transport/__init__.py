@@ -1,1 +1,1 @@
-"""What connections to clients and to endpoints share above asyncio's transports: what is unsent, and byte streams."""
+"""Code above asyncio's transports common to connections of clients and endpoints: flow control, byte streams."""

@@ -1,4 +1,4 @@
-"""A transport as a byte stream: what is left of a connection of HTTP/1.1 behind a 101 (`ByteStream`)."""
+"""A transport as a byte stream: an HTTP/1.1 connection after a 101 (`ByteStream`)."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 
 
 class StreamEnd(Protocol):
-    """What gets the bytes of a stream: the methods are those of `asyncio.Protocol`."""
+    """The receiver of a stream, with the methods of `asyncio.Protocol`."""
 
     def data_received(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Handle received bytes."""
 
     def eof_received(self) -> bool:
-        """Take the peer's FIN; return whether our direction stays open."""
+        """Handle the peer's FIN; return whether our direction stays open (half-close)."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Take the end of the stream."""
+        """Handle the end of the stream."""
 
     def pause_writing(self) -> None:
-        """Write no more for now: the peer does not take it."""
+        """Pause writing: the peer does not read."""
 
     def resume_writing(self) -> None:
-        """Write again."""
+        """Resume writing."""
 
 
 class TransportStream:
-    """Reads and writes a transport in place of the connection that had it before.
+    """Reads and writes a transport that a connection has handed over.
 
     Attributes:
-        write: the transport's own method, so that a message costs no call more.
-        stalled: the peer does not take what was written before.
+        write: the transport's own method, which saves one call a message.
+        stalled: the peer does not read what was written before.
         ended: the peer has sent its FIN already.
     """
 
@@ -44,7 +44,7 @@ class TransportStream:
     def __init__(
         self, transport: asyncio.Transport, owner: asyncio.Protocol, early: bytes, *, stalled: bool, ended: bool
     ) -> None:
-        """Take a transport over from `owner`; `early` has arrived behind the head."""
+        """Take over a transport from `owner`; `early` was received after the head."""
         self._transport = transport
         self._owner = owner
         self._early = early
@@ -53,8 +53,8 @@ class TransportStream:
         self.ended = ended
 
     def attach(self, end: StreamEnd, high: int | None) -> bytes:
-        """Give `end` what arrives from now on; return what has arrived before."""
-        # asyncio and uvloop take whatever has the methods of a protocol.
+        """Attach `end` as receiver; return the bytes received before."""
+        # asyncio and uvloop accept any object with the methods of a protocol.
         self._transport.set_protocol(cast("asyncio.Protocol", end))
         if high is not None:
             self._transport.set_write_buffer_limits(high=high)
@@ -63,27 +63,27 @@ class TransportStream:
         return early
 
     def lost(self, error: Exception | None) -> None:
-        """Tell the connection that had the transport."""
+        """Report the loss to the connection that owned the transport."""
         self._owner.connection_lost(error)
 
     def pause_reading(self) -> None:
-        """Read no more for now."""
+        """Pause reading."""
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Resume reading."""
         self._transport.resume_reading()
 
     def unsent(self) -> int:
-        """Return how many of the bytes written the peer has not taken."""
+        """Return the number of written bytes that the peer has not acknowledged."""
         return unsent_bytes(self._transport)
 
     def can_half_close(self) -> bool:
-        """Say whether one direction can be closed by itself; with TLS it cannot."""
+        """Return whether half-close is possible; with asyncio's TLS it is not."""
         return self._transport.can_write_eof()
 
     def half_close(self) -> None:
-        """Close our direction behind what was written."""
+        """Close our direction after everything is written."""
         self._transport.write_eof()
 
     def close(self) -> None:

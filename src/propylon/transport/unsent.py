@@ -1,4 +1,4 @@
-"""What a peer has not taken yet: bytes that wait in the transport, and those that wait in the kernel behind it."""
+"""Unsent bytes: those in the transport's buffer and those in the kernel's."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def unsent_bytes(transport: asyncio.Transport | None) -> int:
-    """Return how many bytes written to `transport` the peer's system has not acknowledged.
+    """Return the number of bytes written to `transport` that the peer's system has not acknowledged.
 
-    The kernel holds megabytes for a slow reader, and gives its buffer free in large steps: without looking there
-    (SIOCOUTQ, tcp(7); the same request as TIOCOUTQ), a peer that reads slowly would seem not to read at all.
+    The kernel buffers megabytes for a slow reader, and frees them in large steps: without its count (SIOCOUTQ, tcp(7);
+    the same request as TIOCOUTQ), a slow reader could not be distinguished from one that does not read.
     """
     if transport is None:
         return 0
@@ -24,5 +24,5 @@ def unsent_bytes(transport: asyncio.Transport | None) -> int:
         return waiting
     try:
         return waiting + int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), "little")
-    except (OSError, ValueError):  # a kind of socket that does not tell, or one that was closed meanwhile
+    except (OSError, ValueError):  # unsupported by this kind of socket, or already closed
         return waiting

@@ -63,9 +63,9 @@ class Side:
         self.end, self.across = self._made(of_client), self._made(not of_client)
         self.end.other, self.across.other = self.across, self.end
         self.transport, self.owner = FakeTransport(), Owner()
-        self.end.take_over(stream(self.transport, self.owner, early, stalled=stalled, ended=ended))
+        self.end.attach(stream(self.transport, self.owner, early, stalled=stalled, ended=ended))
         self.far = FakeTransport()
-        self.across.take_over(stream(self.far, Owner()))
+        self.across.attach(stream(self.far, Owner()))
 
     def _made(self, of_client: bool) -> End:
         return End(cast("Any", self.told), FrameReader(of_client, b"", FrameLimits()), not of_client)
@@ -127,7 +127,7 @@ def test_a_broken_frame_is_told_behind_what_was_right() -> None:
     side = Side().began()
     side.end.data_received(frame(1, b"good") + frame(3))
     assert side.far.written == frame(1, b"good")
-    assert side.told.names() == ["broken"]
+    assert side.told.names() == ["protocol_error"]
 
 
 def test_a_close_frame_is_passed_on_and_told_once() -> None:
@@ -135,7 +135,7 @@ def test_a_close_frame_is_passed_on_and_told_once() -> None:
     side.end.data_received(close_frame(1000))
     side.end.data_received(frame(1, b"late"))
     assert side.far.written == close_frame(1000)
-    assert side.told.names() == ["noticed"]
+    assert side.told.names() == ["close_event"]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_is_made_here_is_masked_towards_an_endpoint_only_and_never_twice_al
     said = []
     for _ in range(2):
         side = Side(of_client=of_client).began()
-        side.end.say(BYE)
+        side.end.send_close(BYE)
         assert side.frames() == [Frame(8, b"\x0f\xa0bye")]
         assert side.end.close_sent
         said.append(bytes(side.transport.written))
@@ -169,8 +169,8 @@ def test_what_is_made_here_is_masked_towards_an_endpoint_only_and_never_twice_al
 
 def test_it_is_said_once_and_mutes_the_other_side() -> None:
     side = Side().began()
-    side.end.say(BYE)
-    side.end.say(BYE)
+    side.end.send_close(BYE)
+    side.end.send_close(BYE)
     side.across.data_received(frame(1, b"late", mask=None))
     assert side.frames() == [Frame(8, b"\x0f\xa0bye")]
 
@@ -179,20 +179,20 @@ def test_it_waits_for_the_end_of_the_frame_under_way() -> None:
     side = Side().began()
     whole = frame(1, b"x" * 300, mask=None)
     side.across.data_received(whole[:9])
-    side.end.say(BYE)
-    side.end.say_pending()
+    side.end.send_close(BYE)
+    side.end.send_pending_close()
     assert side.transport.written == whole[:9]
     side.across.data_received(whole[9:])
-    assert side.told.names() == ["noticed"]
-    side.end.say_pending()
-    side.end.say_pending()
+    assert side.told.names() == ["close_event"]
+    side.end.send_pending_close()
+    side.end.send_pending_close()
     assert side.frames()[1:] == [Frame(8, b"\x0f\xa0bye")]
 
 
 def test_who_is_gone_is_told_nothing() -> None:
     side = Side().began()
-    side.end.leave()
-    side.end.say(BYE)
+    side.end.detach()
+    side.end.send_close(BYE)
     assert side.transport.written == b""
     assert side.transport.closing
     assert repr(side.end) == "<End client gone>"
@@ -201,8 +201,8 @@ def test_who_is_gone_is_told_nothing() -> None:
 def test_a_frame_that_can_never_end_leaves_nothing_to_say() -> None:
     side = Side().began()
     side.across.data_received(frame(1, b"x" * 300, mask=None)[:9])
-    side.across.leave()
-    side.end.say(BYE)
+    side.across.detach()
+    side.end.send_close(BYE)
     assert len(side.transport.written) == 9
     assert side.transport.closing
     assert not side.transport.aborted
@@ -213,10 +213,10 @@ def test_lingering_ends_our_direction_behind_the_close_frame() -> None:
     whole = frame(1, b"x" * 300, mask=None)
     side.across.data_received(whole[:9])
     side.end.linger()
-    side.end.say(BYE)
+    side.end.send_close(BYE)
     assert not side.transport.eof
     side.across.data_received(whole[9:])
-    side.end.say_pending()
+    side.end.send_pending_close()
     assert side.transport.eof
     assert not side.transport.closing
     side.end.write(b"would raise")
@@ -225,7 +225,7 @@ def test_lingering_ends_our_direction_behind_the_close_frame() -> None:
 def test_lingering_without_halves_is_closing() -> None:
     side = Side().began()
     side.transport.can_write_eof = lambda: False  # type: ignore[method-assign]
-    side.end.say(BYE)
+    side.end.send_close(BYE)
     side.end.linger()
     assert side.transport.closing
     assert not side.transport.eof
@@ -253,10 +253,10 @@ def test_a_ping_has_the_token_whose_pong_ends_here() -> None:
     assert side.end.silent()
     assert side.end.ping(b"12345678")
     assert side.frames() == [Frame(9, b"12345678")]
-    assert not side.end.heard()
+    assert not side.end.active()
     side.end.data_received(frame(10, b"12345678"))
     assert side.far.written == b""
-    assert side.end.heard()
+    assert side.end.active()
     assert not side.end.silent()
     assert side.end.silent()
 
@@ -294,7 +294,7 @@ def test_progress_is_what_has_left_since_it_was_asked_last() -> None:
 def test_whose_peer_is_gone_all_calls_do_nothing() -> None:
     side = Side().began()
     side.end.connection_lost(None)
-    for call in (side.end.finish, side.end.abort, side.end.linger, side.end.leave, side.end.release_all):
+    for call in (side.end.finish, side.end.abort, side.end.linger, side.end.detach, side.end.release_all):
         call()
     side.end.hold(side)
     side.end.release(side)

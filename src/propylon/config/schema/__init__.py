@@ -1,6 +1,6 @@
-"""The models of the configuration: one for each part of the file, `GatewayConfig` for the whole.
+"""The models of the configuration: one for each part of the file, `GatewayConfig` for all of it.
 
-The description of every field is its documentation: JSON Schema and the reference pages are made from it.
+The description of every field is its documentation: JSON Schema and the reference pages are generated from it.
 """
 
 from propylon.config.schema.base import Finding, Model

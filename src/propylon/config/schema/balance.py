@@ -1,8 +1,7 @@
 """`balance`: how a service chooses among its endpoints.
 
 It is the name of an algorithm, or `{name: settings}`. In Python it may also be a function, as for `python`. The
-settings are validated by the `Config` of the algorithm's own module, so that a mistake in them is reported with its
-place.
+settings are validated by the `Config` of the algorithm's module, so errors in them are reported with their position.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +26,7 @@ class BalanceEntry(Model):
 
     @classmethod
     def named(cls, name: str = DEFAULT, settings: Any = None) -> Self:
-        """Return the entry of an algorithm found by its name. Raises `ValidationError` for an unknown name."""
+        """Return the entry of the algorithm `name`. Raises `ValidationError` for an unknown name."""
         return cls.model_validate({name: settings})
 
     @classmethod

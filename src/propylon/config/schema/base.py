@@ -1,8 +1,7 @@
 """The base of every configuration model: frozen, unknown keys refused, and every problem reported at once.
 
-pydantic reports all wrong fields of a model, and runs a model's own validators only when there are none. People want
-to see everything in one go, so the rules between fields are written as `findings` over the raw data, and are
-reported together with what pydantic finds.
+pydantic reports all invalid fields of a model, but runs the model's own validators only if there are none. So that all
+problems are reported together, rules between fields are `findings` over the raw data.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,13 +14,13 @@ from propylon.config.problems import suggest
 
 Loc: TypeAlias = tuple[str | int, ...]
 
-# The type of our own errors, whose text already says everything: the value is not repeated after it.
+# The type of errors with a complete message: the value is not appended.
 COMPLETE: Final = "complete"
 UNKNOWN_KEY: Final = "unknown_key"
 
 
 class Finding(NamedTuple):
-    """One problem of a model: where in it, what is wrong, what to do."""
+    """One problem of a model: its location, a message and a hint."""
 
     loc: Loc
     message: str
@@ -38,7 +37,7 @@ class Model(BaseModel):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """Yield what is wrong between the fields of `data`, which is not validated: any value may have any type."""
+        """Yield violations of rules between the fields of `data`, which is not validated yet."""
         yield from ()
 
     @model_validator(mode="wrap")
@@ -55,17 +54,17 @@ class Model(BaseModel):
 
 
 def combined(model: type[BaseModel], found: list[InitErrorDetails]) -> ValidationError:
-    """Return one error of many; pydantic puts them in their place when it is raised in a validator."""
+    """Combine errors into one; pydantic prefixes their locations when it is raised in a validator."""
     return ValidationError.from_exception_data(model.__name__, found)
 
 
 def complete(message: str, hint: str | None = None) -> PydanticCustomError:
-    """Return an error for a field's validator, whose message already has the value."""
+    """Return an error with a complete message, for a field's validator."""
     return PydanticCustomError(COMPLETE, _literal(message), {"hint": hint} if hint else None)
 
 
 def detail(finding: Finding) -> InitErrorDetails:
-    """Return a finding in pydantic's form."""
+    """Convert a finding to pydantic's form."""
     context = {"hint": finding.hint} if finding.hint else None
     return InitErrorDetails(
         type=PydanticCustomError(finding.kind, _literal(finding.message), context), loc=finding.loc, input=None
@@ -73,7 +72,7 @@ def detail(finding: Finding) -> InitErrorDetails:
 
 
 def details(error: ValidationError, model: type[BaseModel], at: Loc = ()) -> list[InitErrorDetails]:
-    """Return the parts of an error of `model`, moved to the place `at`, with a suggestion for every unknown key."""
+    """Return the parts of an error of `model`, located below `at`, with a suggestion for every unknown key."""
     found = []
     for part in error.errors(include_url=False):
         loc, kind, message = part["loc"], part["type"], part["msg"]
@@ -87,10 +86,10 @@ def details(error: ValidationError, model: type[BaseModel], at: Loc = ()) -> lis
 
 
 def keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
-    """Return the keys that the model at `loc` inside of `model` has.
+    """Return the keys of the model at `loc` inside `model`.
 
-    A step that is no field leads to an item of a list or mapping, or is pydantic's name for a member of a union:
-    the models stay the same.
+    A step that is not a field is an item of a list or mapping, or pydantic's name for a member of a union: the models
+    stay the same.
     """
     models = [model]
     for step in loc:
@@ -108,5 +107,5 @@ def _models(kind: Any) -> Iterator[type[BaseModel]]:
 
 
 def _literal(text: str) -> Any:
-    """Return text for pydantic's `LiteralString` parameters; it is a template only when its fields are in `ctx`."""
+    """Cast a text for pydantic's `LiteralString` parameters; it is a template only if its fields are in `ctx`."""
     return text

@@ -1,4 +1,4 @@
-"""Rules between the keys of one mapping that several models have."""
+"""Rules between the keys of one mapping, shared by several models."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from propylon.config.units import parse_duration
 
 
 def of_no_use(data: Mapping[str, Any], keys: Sequence[str], without: Sequence[str]) -> Iterator[Finding]:
-    """Yield a finding for each of `keys` that is given although none of what it belongs to is."""
+    """Yield a finding for each of `keys` that is set although none of the keys in `without` is."""
     if any(data.get(other) for other in without):
         return
     for key in keys:
@@ -19,12 +19,12 @@ def of_no_use(data: Mapping[str, Any], keys: Sequence[str], without: Sequence[st
 
 
 def too_short(data: Mapping[str, Any], most: str, least: str, model: type[BaseModel]) -> Iterator[Finding]:
-    """Yield a finding if the duration `most` is below the duration `least`, as written or by default."""
+    """Yield a finding if the duration `most` is below the duration `least`, defaults included."""
     if most not in data and least not in data:
         return
     try:
         longest, shortest = (parse_duration(data.get(key, model.model_fields[key].default)) for key in (most, least))
-    except ValueError:  # reported elsewhere, or no bound at all
+    except ValueError:  # reported elsewhere, or unbounded
         return
     if longest < shortest:
         at = most if most in data else least

@@ -1,8 +1,7 @@
-"""`discover` of a service: one provider of endpoints with its settings, in place of a list of them.
+"""`discover` of a service: a provider of endpoints with its settings, instead of a list of endpoints.
 
-It is `{name: settings}` or `name`. In Python it may also be a callable, which is the provider `python`. The settings
-are validated by the `Config` of the provider's own module, so that a mistake in them is reported with its place like
-every other.
+It is `{name: settings}` or `name`. In Python it may also be a callable, which stands for the provider `python`. The
+settings are validated by the `Config` of the provider's module, so errors in them are reported with their position.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +34,7 @@ class DiscoverConfig(Model):
 
     @classmethod
     def named(cls, name: str, settings: Any, context: Any = None) -> Self:
-        """Return what a provider's name and settings stand for; the places of its errors count from the settings."""
+        """Return the entry of the provider `name`; the locations of its errors are relative to the settings."""
         config, found = configured(KIND, name, settings, context)
         if found:
             raise combined(cls, found)
@@ -43,7 +42,7 @@ class DiscoverConfig(Model):
 
     @classmethod
     def of(cls, source: Callable[..., Any]) -> Self:
-        """Return what a Python callable stands for. Raises `ValidationError` for what is none."""
+        """Return the entry of a Python callable. Raises `ValidationError` for an unsuitable one."""
         return cls.named(_PYTHON, {"source": source})
 
     @model_validator(mode="wrap")
@@ -63,13 +62,13 @@ class DiscoverConfig(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Describe what is written, `{name: settings}` with the settings of every provider, and not what it becomes."""
+        """Describe the written form, `{name: settings}` with the settings of every provider, not this model."""
         settings: dict[str, JsonSchemaValue] = {}
         for name in PROVIDERS.names():
             try:
                 model = PROVIDERS.find(name).Config
             except PluginBrokenError:
-                settings[name] = {}  # something is missing here, and may be there where the file is used
+                settings[name] = {}  # a dependency is missing here, but may be installed where the file is used
                 continue
             settings[name] = handler(model.__pydantic_core_schema__)
         named = {

@@ -1,4 +1,4 @@
-"""`tests`: requests, each with what is expected to become of it. `propylon test` runs them; `run` looks at none."""
+"""`tests`: requests with their expected results. `propylon test` runs them; `propylon run` ignores them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def _client(value: object) -> str:
 
 
 def _answer(value: Any) -> Any:
-    """Read `down` and the code of a failure as an answer that does not come."""
+    """Accept `down` or the code of a failure instead of a response."""
     if value == "down":
         return {"failure": "connect.refused"}
     return {"failure": value} if isinstance(value, str) else value
@@ -54,60 +54,60 @@ OneOrMoreTexts = Annotated[
 
 
 class ServiceAnswerConfig(Model):
-    """What services answer in a test."""
+    """The response of services in a test."""
 
     status: Status = Field(default=200, description="The status.")
     headers: dict[FieldName, str] = Field(default={}, description="Header fields.")
     body: str = Field(default="", description="The body.")
     failure: Annotated[str, PlainValidator(_failure), _TEXT_SCHEMA] | None = Field(
-        default=None, description="A code of the table of errors, as head.timeout: there is no answer."
+        default=None, description="A code of the table of errors, such as head.timeout, instead of a response."
     )
 
 
 class SentConfig(Model):
-    """What a service is expected to get."""
+    """The request that a service is expected to receive."""
 
     method: Method | None = Field(default=None, description="The method.")
     host: Text | None = Field(default=None, description="The Host field.")
     headers: FieldMatches = Field(
         default={}, description='Header fields, each with its value, "*" for any, or {regex: PATTERN}.'
     )
-    absent: tuple[FieldName, ...] = Field(default=(), description="Header fields that it does not get.")
+    absent: tuple[FieldName, ...] = Field(default=(), description="Header fields that are not sent.")
     body: str | None = Field(default=None, description="The whole body.")
 
 
 class ExpectedConfig(Model):
-    """What is expected to become of a request: every key that is given."""
+    """The expected result of a request; all given keys must hold."""
 
-    status: Status | None = Field(default=None, description="The status that the client gets.")
+    status: Status | None = Field(default=None, description="The status of the response.")
     route: Text | None = Field(
-        default=None, description="The name of the route, or the path it has; none for no route."
+        default=None, description="The name of the route, or its path if it has no name; none for no route."
     )
     service: OneOrMoreTexts | None = Field(
-        default=None, description="The service that is asked, or one of these; none if the gateway answers itself."
+        default=None, description="The service, or one of these; none if the gateway responds itself."
     )
     path: Text | None = Field(
-        default=None, description="The path that the service gets, with the query if there is a '?' in it."
+        default=None, description="The path sent to the service; with the query if it contains a '?'."
     )
     policies: tuple[Text, ...] | None = Field(default=None, description="All policies of the route, in their order.")
     headers: FieldMatches = Field(
-        default={}, description='Header fields of the answer, each with its value, "*" for any, or {regex: PATTERN}.'
+        default={}, description='Header fields of the response, each with its value, "*" for any, or {regex: PATTERN}.'
     )
-    absent: tuple[FieldName, ...] = Field(default=(), description="Header fields that the answer does not have.")
-    body: str | None = Field(default=None, description="The whole body of the answer.")
-    sent: SentConfig | None = Field(default=None, description="What the service gets besides the path.")
+    absent: tuple[FieldName, ...] = Field(default=(), description="Header fields that the response does not have.")
+    body: str | None = Field(default=None, description="The whole body of the response.")
+    sent: SentConfig | None = Field(default=None, description="The rest of the request sent to the service.")
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A test that expects nothing passes always."""
+        """At least one expectation is required, as a test without any always passes."""
         if not data:
             yield Finding((), "nothing is expected", f"give at least one of {', '.join(cls.model_fields)}")
 
 
 class RequestTestConfig(Model):
-    """One request, and what is expected to become of it."""
+    """One request and its expected result."""
 
-    name: Text | None = Field(default=None, description="What the result says; without it the request.")
+    name: Text | None = Field(default=None, description="Name in the results; by default the request.")
     request: RequestText = Field(
         description="METHOD PATH, as in GET /users/7; with a host in front of the path, also with https://."
     )
@@ -118,9 +118,9 @@ class RequestTestConfig(Model):
     answer: Annotated[
         ServiceAnswerConfig | None, BeforeValidator(_answer, json_schema_input_type=str | ServiceAnswerConfig)
     ] = Field(
-        default=None, description="What services answer: {status, headers, body}, down, or the code of a failure."
+        default=None, description="Response of services: {status, headers, body}, down, or the code of a failure."
     )
-    expect: ExpectedConfig = Field(description="What becomes of it.")
+    expect: ExpectedConfig = Field(description="The expected result.")
 
     @property
     def parts(self) -> tuple[str, Literal["http", "https"], str, str]:

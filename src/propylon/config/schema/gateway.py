@@ -53,7 +53,7 @@ ServiceName = Annotated[
 
 
 class GatewayConfig(Model):
-    """Everything that a gateway is told."""
+    """The whole configuration of a gateway."""
 
     listen: Listeners = Field(
         default_factory=lambda: (ListenerConfig(address=parse_listen_address(DEFAULT_LISTEN)),),
@@ -63,41 +63,44 @@ class GatewayConfig(Model):
         default=None, description="Pseudonym of this gateway in Via; by default derived from the host's name."
     )
     zone: Text | None = Field(
-        default=None, description="Where this gateway runs; endpoints of the same zone come first."
+        default=None, description="Zone of this gateway; endpoints of the same zone are preferred."
     )
     trusted_proxies: tuple[TrustedPeer, ...] = Field(
-        default=(), description="Networks of the proxies whose X-Forwarded-* and Forwarded fields are believed."
+        default=(), description="Networks of the proxies whose X-Forwarded-* and Forwarded fields are trusted."
     )
     forwarded: ForwardedConfig = Field(
-        default_factory=ForwardedConfig, description="Which fields tell services about the client."
+        default_factory=ForwardedConfig, description="Fields that carry information about the client to services."
     )
-    paths: PathsConfig = Field(default_factory=PathsConfig, description="What is done with ambiguous paths.")
+    paths: PathsConfig = Field(default_factory=PathsConfig, description="Handling of ambiguous paths.")
     field_names: FieldNamesConfig = Field(
-        default_factory=FieldNamesConfig, description="What is done with ambiguous header names."
+        default_factory=FieldNamesConfig, description="Handling of ambiguous header names."
     )
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much clients may send before the body.")
+    limits: LimitsConfig = Field(
+        default_factory=LimitsConfig, description="Limits of request heads, buffers and client connections."
+    )
     timeouts: TimeoutsConfig = Field(
         default_factory=TimeoutsConfig, description="How long the gateway waits for clients."
     )
     dns: DnsConfig = Field(default_factory=DnsConfig, description="How the names of endpoints are resolved.")
     errors: ErrorsConfig = Field(
-        default_factory=ErrorsConfig, description="What clients see of the gateway's own errors."
+        default_factory=ErrorsConfig, description="How the gateway's own errors are shown to clients."
     )
     services_json: ServicesJson = Field(
         default=DEFAULT_SERVICES_JSON, description="The list of services for clients: true, false, or its path."
     )
-    log: LogConfig = Field(default_factory=LogConfig, description="What the gateway writes about itself.")
+    log: LogConfig = Field(default_factory=LogConfig, description="The gateway's log.")
     policies: Policies = Field(default=(), description="Policies of every route, in the order in which they run.")
     services: dict[ServiceName, ServiceConfig] = Field(default={}, description="Services by name.")
     routes: tuple[RouteConfig, ...] = Field(default=(), description="Routes; the most specific one that matches wins.")
 
     tests: tuple[RequestTestConfig, ...] = Field(
-        default=(), description="Requests with what is expected of them, for 'propylon test'; no part of what is run."
+        default=(),
+        description="Requests with their expected results, for 'propylon test'; 'propylon run' ignores them.",
     )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """Names must lead somewhere, and be unique."""
+        """Referenced names must exist, and names must be unique."""
         yield from _listen_findings(data.get("listen"))
         routes = data.get("routes")
         routes = routes if isinstance(routes, list | tuple) else ()
@@ -142,7 +145,7 @@ def _name_findings(names: list[Any]) -> Iterator[Finding]:
 
 
 def _test_findings(tests: Any, routes: list[Any], services: list[str]) -> Iterator[Finding]:
-    """A test that expects what there is not can never pass; routes and services without a name are called otherwise."""
+    """Names that a test expects must exist, except for the default names of unnamed routes and services."""
     named = {"route": [name for name in routes if isinstance(name, str)], "service": services}
     for index, test in enumerate(tests if isinstance(tests, list | tuple) else ()):
         expected = _get(test, "expect")
@@ -153,7 +156,7 @@ def _test_findings(tests: Any, routes: list[Any], services: list[str]) -> Iterat
 
 
 def _is_unnamed(value: str) -> bool:
-    """Tell whether it is what a route without a name is called, its path, or a service of a route's own, its URL."""
+    """Return whether it is the default name of a route (its path) or of the service of a `target` (its URL)."""
     return "/" in value or value == "services_json"
 
 

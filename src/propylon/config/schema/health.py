@@ -1,4 +1,4 @@
-"""`health`: how a service finds out which of its endpoints are well."""
+"""`health`: how a service determines the health of its endpoints."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -24,27 +24,31 @@ def _path(value: str) -> str:
 
 
 class PassiveHealthConfig(Model):
-    """When failures of real requests put an endpoint aside, and for how long."""
+    """When failures of real requests eject an endpoint, and for how long."""
 
-    enabled: Bool = Field(default=True, description="Whether failing endpoints are put aside at all.")
+    enabled: Bool = Field(default=True, description="Whether failing endpoints are ejected at all.")
     consecutive: OptionalCount = Field(default=5, description="Failures in a row.")
     failure_rate: Annotated[Percent, Field(gt=0)] | None = Field(
         default=None, description="Share of failures within the window."
     )
-    minimum: Annotated[Int, Field(ge=1)] = Field(default=20, description="Requests in the window that a rate needs.")
-    window: Annotated[Duration, Field(gt=0)] = Field(default=30.0, description="How far a rate looks back.")
+    minimum: Annotated[Int, Field(ge=1)] = Field(
+        default=20, description="Requests in the window before the rate counts."
+    )
+    window: Annotated[Duration, Field(gt=0)] = Field(default=30.0, description="Time span of the rate.")
     statuses: Statuses = Field(
-        default=frozenset((502, 503, 504)), description="Answers that are failures, besides none at all."
+        default=frozenset((502, 503, 504)), description="Responses that count as failures, besides missing ones."
     )
     eject: Annotated[Duration, Field(gt=0)] = Field(
-        default=10.0, description="How long the first time; each time in a row takes that much longer."
+        default=10.0, description="Length of the first ejection; each further one in a row is longer by that much."
     )
-    max_eject: Duration = Field(default=300.0, description="The longest time.")
-    max_ejected: Percent = Field(default=0.5, description="Share of the endpoints that may be put aside together.")
+    max_eject: Duration = Field(default=300.0, description="Maximum length of an ejection.")
+    max_ejected: Percent = Field(
+        default=0.5, description="Share of the endpoints that may be ejected at the same time."
+    )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """Some settings belong to a rule, and a rule is needed."""
+        """At least one rule is required, and settings of a rule require that rule."""
         yield from of_no_use(data, ("minimum", "window"), ("failure_rate",))
         if "max_eject" in data:  # by default, it is not below 'eject'
             yield from too_short(data, "max_eject", "eject", cls)
@@ -61,32 +65,36 @@ def _passive(value: Any) -> Any:
 
 
 class HealthConfig(Model):
-    """Checks that the gateway makes itself (active), and what it learns from requests (passive)."""
+    """Health checks by requests of the gateway's own (active) and by the results of client requests (passive)."""
 
     path: Annotated[Text, AfterValidator(_path)] | None = Field(
-        default=None, description="Path that is asked for, below the endpoint's own; its answer tells the health."
+        default=None, description="Path of the check, below the endpoint's own."
     )
-    tcp: Bool = Field(default=False, description="Only open a connection, instead of asking for a path.")
+    tcp: Bool = Field(default=False, description="Only open a connection, instead of sending a request.")
     method: Method = Field(default="GET", description="Method of the check.")
     headers: dict[FieldName, FieldValue] = Field(default={}, description="Header fields of the check.")
     port: Annotated[Int, Field(ge=1, le=65535)] | None = Field(
         default=None, description="Port to check, if it is not the endpoint's own."
     )
-    statuses: Statuses = Field(default=frozenset(range(200, 400)), description="Answers that say it is well.")
-    body: Text | None = Field(default=None, description="Text that the answer's first 64 KiB must contain.")
+    statuses: Statuses = Field(default=frozenset(range(200, 400)), description="Statuses of a healthy endpoint.")
+    body: Text | None = Field(default=None, description="Text that the first 64 KiB of the response must contain.")
     interval: Annotated[Duration, Field(ge=0.1)] = Field(
-        default=10.0, description="From one check to the next; a tenth more or less."
+        default=10.0, description="Time between two checks, with 10% jitter."
     )
-    timeout: Annotated[Duration, Field(gt=0)] = Field(default=2.0, description="How long a check may take.")
-    healthy: Annotated[Int, Field(ge=1)] = Field(default=2, description="Good checks in a row that bring one back.")
-    unhealthy: Annotated[Int, Field(ge=1)] = Field(default=3, description="Bad ones in a row that put one aside.")
+    timeout: Annotated[Duration, Field(gt=0)] = Field(default=2.0, description="Maximum duration of a check.")
+    healthy: Annotated[Int, Field(ge=1)] = Field(
+        default=2, description="Successful checks in a row until an endpoint is healthy again."
+    )
+    unhealthy: Annotated[Int, Field(ge=1)] = Field(
+        default=3, description="Failed checks in a row until an endpoint is unhealthy."
+    )
     passive: Annotated[
         PassiveHealthConfig, BeforeValidator(_passive, json_schema_input_type=bool | PassiveHealthConfig)
-    ] = Field(default_factory=PassiveHealthConfig, description="What is learned from requests; false for nothing.")
+    ] = Field(default_factory=PassiveHealthConfig, description="Ejection by results of requests; false to disable it.")
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """Settings of a check need a check."""
+        """Settings of a check require a check."""
         active = [key for key in ACTIVE_KEYS if data.get(key)]
         if len(active) == 2:
             yield Finding(("tcp",), "'path' and 'tcp' exclude each other", "remove one")

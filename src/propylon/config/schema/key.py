@@ -1,4 +1,4 @@
-"""What the key of a request is made of: a header, a cookie, a query parameter, the path, the client or a function."""
+"""The source of a request's key: a header, a cookie, a query parameter, the path, the client or a function."""
 
 from collections.abc import Callable
 from inspect import iscoroutinefunction
@@ -43,18 +43,18 @@ CookieName: TypeAlias = Annotated[Text, AfterValidator(_cookie_name)]
 """The name of a cookie that the gateway may set."""
 
 PlainFunction: TypeAlias = Annotated[PythonReference, AfterValidator(_plain_function)]
-"""`module:function`, or in Python the function itself; no class and nothing async."""
+"""`module:function`, or in Python the function itself; neither a class nor async."""
 
 
 class KeyConfig(BaseModel):
-    """What the key is: one of its keys."""
+    """The source of the key: exactly one of these."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     header: ClientHeader | None = Field(default=None, description="The key is the first value of this request header.")
     cookie: Text | None = Field(default=None, description="The key is the value of this cookie.")
     query: Text | None = Field(default=None, description="The key is the first value of this query parameter.")
-    path: Literal[True] | None = Field(default=None, description="The key is the path that is asked of the service.")
+    path: Literal[True] | None = Field(default=None, description="The key is the path sent to the service.")
     client: Literal[True] | None = Field(default=None, description="The key is the address of the client.")
     python: PlainFunction | None = Field(
         default=None, description="`module:function`, called with the exchange; returns text, bytes or None."
@@ -72,7 +72,7 @@ class KeyConfig(BaseModel):
         """Return the key.
 
         Args:
-            function_of: makes of the value of `python` what is called; what it raises is passed on.
+            function_of: returns the function to call for the value of `python`; its exceptions are passed on.
         """
         if self.header is not None:
             return by_header(self.header)

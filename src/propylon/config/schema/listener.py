@@ -29,24 +29,25 @@ class CertificateConfig(Model):
 
 
 class ClientCertificatesConfig(Model):
-    """What clients are asked to show, whatever name they ask for."""
+    """Client certificates, for all server names."""
 
-    ca: ExistingFile = Field(description="PEM file of the authorities whose client certificates are good.")
+    ca: ExistingFile = Field(description="PEM file of the authorities for client certificates.")
     mode: Literal["required", "optional"] = Field(
-        default="required", description="Without a certificate: refuse the connection, or let it in."
+        default="required", description="Whether connections without a certificate are refused."
     )
     headers: Bool = Field(
-        default=False, description="Tell services about the certificate, in X-Client-Cert-Subject, -San and others."
+        default=False,
+        description="Send the certificate's fields to services, as X-Client-Cert-Subject, -San and others.",
     )
 
 
 def _version(value: Any) -> Any:
-    """Accept 1.2 and 1.3 as YAML reads them."""
+    """Accept 1.2 and 1.3 as the floats that YAML reads."""
     return str(value) if isinstance(value, float) else value
 
 
 class ListenerTlsConfig(Model):
-    """TLS of one listener: its certificates, and what is asked of clients."""
+    """TLS of one listener: its certificates and its requirements of clients."""
 
     certificate: ExistingFile | None = Field(
         default=None, description="PEM file of the certificate and its chain: short for 'certificates' with one."
@@ -55,16 +56,16 @@ class ListenerTlsConfig(Model):
         default=None, description="PEM file of its private key, if the certificate's file does not have it."
     )
     certificates: tuple[CertificateConfig, ...] = Field(
-        default=(), description="Certificates, chosen by the name a client asks for; the first is for all others."
+        default=(), description="Certificates, chosen by server name (SNI); the first is the default."
     )
     strict_sni: Bool = Field(
-        default=False, description="Refuse clients that ask for no name or for one that no certificate has."
+        default=False, description="Refuse clients without a server name, or with one that no certificate has."
     )
     min_version: Annotated[Literal["1.2", "1.3"], BeforeValidator(_version)] = Field(
-        default="1.2", description="The oldest version of TLS that is spoken."
+        default="1.2", description="The minimum version of TLS."
     )
     client_certificates: ClientCertificatesConfig | None = Field(
-        default=None, description="Ask clients for a certificate."
+        default=None, description="Request certificates of clients."
     )
 
     @property
@@ -76,7 +77,7 @@ class ListenerTlsConfig(Model):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """There is one certificate at least, and one way to say so."""
+        """At least one certificate is required, in one of the two forms."""
         short = data.get("certificate") is not None
         if short and data.get("certificates"):
             yield Finding(("certificates",), "'certificate' and 'certificates' exclude each other", "list all of them")
@@ -111,18 +112,18 @@ class ListenerConfig(Model):
     proxy_protocol: ProxyProtocolConfig | None = Field(
         default=None, description="Take the client's address from the PROXY protocol header that these peers send."
     )
-    tls: ListenerTlsConfig | None = Field(default=None, description="Speak TLS: clients use https.")
+    tls: ListenerTlsConfig | None = Field(default=None, description="TLS: clients use https.")
     backlog: Annotated[Int, Field(ge=1, le=65535)] = Field(
-        default=1024, description="How many connections the system may hold until they are accepted."
+        default=1024, description="Length of the system's queue of connections to accept."
     )
 
     redirect_https: RedirectPort = Field(
-        default=None, description="Answer everything with a redirect to https: true, or the port to redirect to."
+        default=None, description="Redirect all requests to https: true, or the port to redirect to."
     )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """What already is https is not redirected there."""
+        """A listener with TLS cannot redirect to https."""
         if data.get("tls") is not None and data.get("redirect_https"):
             yield Finding(("redirect_https",), "'tls' and 'redirect_https' exclude each other", "use two listeners")
 

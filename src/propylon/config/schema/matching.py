@@ -1,6 +1,6 @@
-"""What routes and conditions match: methods, hosts, paths, header fields, query parameters.
+"""Matchers of routes and conditions: methods, hosts, paths, header fields, query parameters.
 
-The rules of patterns are the router's; here a wrong one is turned into a problem with its place.
+Patterns are parsed by the router; here its errors become problems with their position.
 """
 
 import re
@@ -58,7 +58,7 @@ def _host_pattern(value: object) -> str:
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """Turn the router's error, which names the pattern, into a problem that does not repeat it."""
+    """Convert the router's error, which names the pattern, to a problem that does not repeat it."""
     try:
         yield
     except RuleError as error:
@@ -93,16 +93,16 @@ Regex = Annotated[str, PlainValidator(_regex), WithJsonSchema({"type": "string",
 """A regular expression of Python's `re`."""
 
 Path = Annotated[str, PlainValidator(_path_pattern), _TEXT_SCHEMA]
-"""A path with `{name}` for a segment and a final `*` for the rest."""
+"""A path with `{name}` for a segment and a final `*` for the path rest."""
 
 Host = Annotated[str, PlainValidator(_host_pattern), _TEXT_SCHEMA]
-"""A host name; `*.` at its beginning stands for one label or more."""
+"""A host name; a leading `*.` stands for one or more labels."""
 
 FieldName = Annotated[str, Strict(), Field(pattern=TOKEN_PATTERN)]
 """The name of a header field."""
 
 FieldValue = Annotated[str, Strict(), Field(pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
-"""The value of a header field: no control characters, as one could end the line (RFC 9110 5.5)."""
+"""The value of a header field, without control characters, which could end the line (RFC 9110 5.5)."""
 
 PythonReference = Annotated[str | Callable[..., Any], PlainValidator(_python_reference), _TEXT_SCHEMA, REFERENCE]
 """`module:function`, or in Python the function itself."""

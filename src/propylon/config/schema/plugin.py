@@ -1,7 +1,6 @@
-"""What names a module of its own in the configuration: policies, balancing algorithms, providers.
+"""Entries that name a module: policies, balancing algorithms, providers.
 
-The settings are validated by the `Config` of the module itself, so that a mistake in them is reported with its place
-like every other.
+The settings are validated by the `Config` of the module, so errors in them are reported with their position.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,13 +15,13 @@ from propylon.plugins import PluginBrokenError, PluginNotFoundError, Plugins
 
 
 class Kind(NamedTuple):
-    """One kind of modules.
+    """One kind of module.
 
     Attributes:
-        plugins: all of the kind.
-        word: what one is called.
-        place: where one is written, as `a service`.
-        advice: how several in one place are told apart.
+        plugins: the modules of the kind.
+        word: the noun for one of them in messages.
+        place: the part of the configuration that has one, such as `a service`.
+        advice: the hint for an entry with several names.
     """
 
     plugins: Plugins
@@ -34,11 +33,11 @@ class Kind(NamedTuple):
 def split(
     model: type[Model], kind: Kind, data: str | Mapping[str, Any], beside: Iterable[str] = ()
 ) -> tuple[str, Any, Loc]:
-    """Return the name, the settings and where the settings are, of `name` or `{name: settings}`.
+    """Return the name, the settings and the location of the settings, of `name` or `{name: settings}`.
 
     Args:
-        model: whose errors are raised.
-        beside: keys that may stand beside the name.
+        model: the model to raise errors for.
+        beside: keys that are allowed beside the name.
 
     Raises:
         ValidationError: there is no name, or more than one.
@@ -56,7 +55,7 @@ def split(
 
 
 def configured(kind: Kind, name: str, settings: Any, context: Any, at: Loc = ()) -> tuple[Any, list[InitErrorDetails]]:
-    """Return the validated settings of a module, and what is wrong with them, at the place `at`."""
+    """Return the validated settings of a module, and their errors, located at `at`."""
     try:
         config_model = kind.plugins.find(name).Config
     except PluginNotFoundError:
@@ -71,5 +70,5 @@ def configured(kind: Kind, name: str, settings: Any, context: Any, at: Loc = ())
         return config_model.model_validate({} if settings is None else settings, context=context), []
     except ValidationError as error:
         return None, details(error, config_model, at)
-    except Exception as error:  # a third party's validator may raise anything
+    except Exception as error:  # validators of other packages may raise anything
         return None, [detail(Finding(at, f"the {kind.word} {name!r} failed: {type(error).__name__}: {error}"))]

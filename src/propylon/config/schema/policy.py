@@ -1,8 +1,8 @@
-"""`policies`: entries of a list, each one policy with its settings, and the conditions when it runs.
+"""`policies`: a list of entries, each a policy with its settings and conditions.
 
 An entry is `name`, or `{name: settings}` with `when` and `unless` beside the name. In Python it may also be a callable
-or an object with policy methods. The settings are validated by the `Config` of the policy's own module, so that a
-mistake in them is reported with its place like every other.
+or an object with policy methods. The settings are validated by the `Config` of the policy's module, so errors in them
+are reported with their position.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +24,7 @@ KIND: Final = Kind(
 
 
 class Condition(Model):
-    """What must hold of a request: every key that is given."""
+    """A condition on a request; all given keys must match."""
 
     methods: tuple[Method, ...] | None = Field(default=None, min_length=1, description="One of these methods.")
     paths: tuple[Path, ...] | None = Field(default=None, min_length=1, description="A path that one of these matches.")
@@ -38,7 +38,7 @@ class Condition(Model):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A condition of nothing would hold for everything."""
+        """At least one key is required, as an empty condition always holds."""
         if not data:
             yield Finding((), "an empty condition", f"give at least one of {', '.join(cls.model_fields)}")
 
@@ -57,7 +57,7 @@ Conditions = Annotated[
 
 
 def check_policy(policy: object) -> None:
-    """Raise `ValueError` for what is no policy, and for a class in place of its instance."""
+    """Raise `ValueError` unless the object is a policy; a class instead of an instance is not."""
     if isinstance(policy, type):
         raise ValueError(f"{policy.__name__} is a class: give an instance, {policy.__name__}(...)")
     if not callable(policy) and not any(hasattr(policy, hook) for hook in PHASES):
@@ -65,19 +65,19 @@ def check_policy(policy: object) -> None:
 
 
 class PolicyEntry(Model):
-    """One policy of a list: `config` for a named policy, `instance` for a Python callable or object."""
+    """One policy of a list: `config` is set for a named policy, `instance` for a Python callable or object."""
 
     name: str = Field(description="Name of the policy, or of the callable.")
     config: Any = Field(default=None, description="The settings, an instance of the policy's Config.")
     when: Conditions = Field(default=None, description="Run the policy when one of these conditions holds.")
     unless: Conditions = Field(default=None, description="Do not run the policy when one of these conditions holds.")
-    instance: Any = Field(default=None, description="The callable or object itself, when it comes from Python.")
+    instance: Any = Field(default=None, description="The callable or object, if given in Python.")
 
     @classmethod
     def of(cls, policy: Callable[..., Any] | object) -> Self:
         """Return the entry of a callable, which is an `on_request` policy, or of an object with policy methods.
 
-        Raises `ValueError` for anything else, and for a class in place of its instance.
+        Raises `ValueError` for anything else, and for a class instead of an instance.
         """
         check_policy(policy)
         name = getattr(policy, "__name__", type(policy).__name__)
@@ -85,7 +85,7 @@ class PolicyEntry(Model):
 
     @classmethod
     def named(cls, name: str, settings: Any, context: Any = None) -> Self:
-        """Return the entry of a policy found by its name; the places of its errors count from the settings."""
+        """Return the entry of the policy `name`; the locations of its errors are relative to the settings."""
         config, found = configured(KIND, name, settings, context)
         if found:
             raise combined(cls, found)

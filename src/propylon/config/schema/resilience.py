@@ -1,4 +1,4 @@
-"""`breaker`, `retry`, `hedge`, `concurrency`: what a service does when its endpoints fail, or cannot keep up."""
+"""`breaker`, `retry`, `hedge`, `concurrency`: how a service handles failing or overloaded endpoints."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -14,30 +14,36 @@ _RULES = ("failure_rate", "consecutive", "failures")
 
 
 class BreakerConfig(Model):
-    """When a circuit opens, so that nobody is sent to who fails anyway, and how it is tried again."""
+    """When a circuit opens, which stops requests to a failing endpoint or service, and when it is probed."""
 
-    per: Literal["endpoint", "service", "both"] = Field(default="endpoint", description="What has a circuit.")
+    per: Literal["endpoint", "service", "both"] = Field(default="endpoint", description="The scope of a circuit.")
     failure_rate: Annotated[Percent, Field(gt=0)] | None = Field(
-        default=None, description="Opens at this share of failures in the window."
+        default=None, description="Share of failures in the window that opens the circuit."
     )
-    minimum: Annotated[Int, Field(ge=1)] = Field(default=20, description="Requests in the window that a rate needs.")
-    window: Annotated[Duration, Field(gt=0)] = Field(default=10.0, description="How far the rules look back.")
-    consecutive: Annotated[Int, Field(ge=1)] | None = Field(default=None, description="Opens at so many in a row.")
+    minimum: Annotated[Int, Field(ge=1)] = Field(
+        default=20, description="Requests in the window before the rate counts."
+    )
+    window: Annotated[Duration, Field(gt=0)] = Field(default=10.0, description="Time span of the rules.")
+    consecutive: Annotated[Int, Field(ge=1)] | None = Field(
+        default=None, description="Failures in a row that open the circuit."
+    )
     failures: Annotated[Int, Field(ge=1)] | None = Field(
-        default=None, description="Opens at so many in the window, whatever succeeds between them."
+        default=None, description="Failures in the window that open the circuit, with any number of successes."
     )
-    slow: Annotated[Duration, Field(gt=0)] | None = Field(default=None, description="A slower answer is a failure too.")
+    slow: Annotated[Duration, Field(gt=0)] | None = Field(
+        default=None, description="Time after which a response counts as a failure."
+    )
     statuses: Statuses = Field(
-        default=frozenset(range(500, 600)), description="Answers that are failures, besides none at all."
+        default=frozenset(range(500, 600)), description="Responses that count as failures, besides missing ones."
     )
     open: Annotated[Duration, Field(gt=0)] = Field(default=15.0, description="Time until the first probe.")
     max_open: Annotated[Duration, Field(gt=0)] | None = Field(
-        default=None, description="To which that time doubles with each failed probe; by default 8 times."
+        default=None, description="Maximum of 'open', which doubles with each failed probe; by default 8 times."
     )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """Without a rule no circuit would ever open, and some settings belong to a rule."""
+        """At least one rule is required, and settings of a rule require that rule."""
         if all(data.get(rule) is None for rule in _RULES):
             yield Finding((), f"a breaker needs a rule: {', '.join(_RULES)}", "write 'consecutive: 5'")
         else:
@@ -56,51 +62,51 @@ Breaker = Annotated[BreakerConfig, BeforeValidator(_breaker, json_schema_input_t
 
 
 class RetryBudgetConfig(Model):
-    """How much retries may add to the load of a service."""
+    """The load that retries may add to a service."""
 
     ratio: Percent = Field(default=0.2, description="Share of the requests.")
     per_second: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
-        default=3.0, description="So many a second besides, so that a service with few requests has some too."
+        default=3.0, description="Retries per second in addition, for services with few requests."
     )
 
 
 class RetryConfig(Model):
-    """When a request is sent to another endpoint, because one has failed."""
+    """When a failed attempt is retried at another endpoint."""
 
     attempts: Annotated[Int, Field(ge=1, le=20)] = Field(default=3, description="Tries in all; 1 for no retries.")
     on: tuple[Literal["connect", "busy", "reset", "timeout"], ...] = Field(
         default=("connect", "busy", "reset"),
-        description="Causes: no connection, no place in its queue, closed before an answer, no answer in time.",
+        description="Causes: no connection, queue full or timed out, closed before a response, no response in time.",
     )
-    statuses: Statuses = Field(default=frozenset(), description="Answers that are not passed on while tries are left.")
+    statuses: Statuses = Field(default=frozenset(), description="Responses to retry while attempts are left.")
     methods: tuple[Method, ...] = Field(
         default=("GET", "HEAD", "OPTIONS", "PUT", "DELETE"),
-        description="Methods of requests that may be sent twice; what never left may always be sent again.",
+        description="Methods of requests that may be sent twice; requests not sent yet are always retried.",
     )
-    same_endpoint: Bool = Field(default=False, description="Ask an endpoint that failed again, if there is no other.")
-    backoff: Duration = Field(default=0.025, description="Longest first wait; it doubles with every further one.")
-    max_backoff: Duration = Field(default=0.25, description="Longest wait, and longest Retry-After that is waited for.")
-    per_try: OptionalDuration = Field(default=None, description="Time for each answer.")
+    same_endpoint: Bool = Field(default=False, description="Retry at the same endpoint if there is no other.")
+    backoff: Duration = Field(default=0.025, description="Maximum of the first wait; it doubles with each retry.")
+    max_backoff: Duration = Field(default=0.25, description="Maximum wait, also for Retry-After.")
+    per_try: OptionalDuration = Field(default=None, description="Time limit for the response of each attempt.")
     body_buffer: Size = Field(
-        default=64 * 1024, description="Bytes of a body that are kept for another try; larger ones are sent once."
+        default=64 * 1024, description="Bytes of a body that are kept for a retry; larger bodies are sent only once."
     )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """The longest wait bounds the first one."""
+        """The maximum wait must not be below the first one."""
         yield from too_short(data, "max_backoff", "backoff", cls)
 
 
 class ServiceRetryConfig(RetryConfig):
-    """When a request is sent to another endpoint, because one has failed, and how often that may happen."""
+    """When a failed attempt is retried at another endpoint, and how often."""
 
     budget: RetryBudgetConfig = Field(
-        default_factory=RetryBudgetConfig, description="Bound of all retries and hedges of the service."
+        default_factory=RetryBudgetConfig, description="Bound on all retries and hedges of the service."
     )
 
 
 def _retry(value: Any) -> Any:
-    """Accept the number of tries alone, or false and none."""
+    """Accept the number of attempts alone, or false and none."""
     if value is False or value == "none":
         return {"attempts": 1}
     if isinstance(value, Mapping | RetryConfig):
@@ -111,7 +117,7 @@ def _retry(value: Any) -> Any:
 
 
 def _route_retry(value: Any) -> Any:
-    """Refuse a budget with a better reason than that the key is unknown."""
+    """Refuse a budget with a message that says where it belongs."""
     if isinstance(value, Mapping) and "budget" in value:
         raise ValueError("the budget is one for all routes of a service: write it in the service")
     return _retry(value)
@@ -125,10 +131,10 @@ ServiceRetry = Annotated[
 
 
 class HedgeConfig(Model):
-    """When a second endpoint is asked beside the first: its budget is that of retries."""
+    """When a second attempt is started beside the first, within the budget of retries."""
 
     delay: Annotated[Duration, Field(gt=0)] | Literal["p95"] = Field(
-        default="p95", description="Time without an answer: fixed, or what 95 of 100 answers take at the most."
+        default="p95", description="Time without a response: fixed, or the 95th percentile of response times."
     )
 
 
@@ -141,20 +147,20 @@ Hedge = Annotated[HedgeConfig, BeforeValidator(_hedge, json_schema_input_type=st
 
 
 class ConcurrencyConfig(Model):
-    """How many requests may be under way at the same time, in one worker."""
+    """Limits of concurrent requests, in one worker."""
 
-    max: Annotated[Int, Field(ge=1)] | None = Field(default=None, description="In the service.")
-    per_endpoint: Annotated[Int, Field(ge=1)] | None = Field(default=None, description="At one endpoint.")
-    queue: Annotated[Int, Field(ge=0)] = Field(default=0, description="Requests that may wait for their turn.")
-    queue_timeout: Duration = Field(default=5.0, description="How long a request waits at the most.")
+    max: Annotated[Int, Field(ge=1)] | None = Field(default=None, description="Limit for the service.")
+    per_endpoint: Annotated[Int, Field(ge=1)] | None = Field(default=None, description="Limit for each endpoint.")
+    queue: Annotated[Int, Field(ge=0)] = Field(default=0, description="Requests that may wait in the queue.")
+    queue_timeout: Duration = Field(default=5.0, description="Maximum time in the queue.")
     adaptive: Literal["aimd", "gradient"] | None = Field(
-        default=None, description="Move 'max' down when answers slow down or fail, and up again."
+        default=None, description="Lower the limit when responses slow down or fail, and raise it again up to 'max'."
     )
-    min: Annotated[Int, Field(ge=1)] = Field(default=4, description="What 'adaptive' never goes below.")
+    min: Annotated[Int, Field(ge=1)] = Field(default=4, description="Lower bound of 'adaptive'.")
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A limit that moves needs bounds, and a queue something to wait for."""
+        """An adaptive limit requires bounds, and a queue requires a limit."""
         if data.get("adaptive") is not None and data.get("max") is None:
             yield Finding(("adaptive",), "'adaptive' needs 'max'", "write the largest limit it may move to")
         if data.get("queue") and data.get("max") is None and data.get("per_endpoint") is None:

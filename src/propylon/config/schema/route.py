@@ -1,4 +1,4 @@
-"""`routes`: what a route matches, where it goes, and what changes on the way."""
+"""`routes`: matchers, destination and changes of requests."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -15,21 +15,23 @@ from propylon.routing import rewrite
 from propylon.routing.match import Rule, captures
 
 DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond")
-# Keys that change what is sent to a service, and would do nothing without one.
+# Keys that change requests to a service, and have no effect without one.
 _FOR_SERVICES: Final = ("strip", "rewrite", "query_edit", "retry", "fallback")
 
 
 class RewriteConfig(Model):
     """A new path: from a template, by replacing a prefix, or by a regular expression."""
 
-    template: Text | None = Field(default=None, description="The path, with {name} for what the route's path matched.")
-    prefix: Text | None = Field(default=None, description="The beginning to replace with 'to'.")
-    regex: Regex | None = Field(default=None, description="What to replace with 'to', which may refer to groups: \\1.")
-    to: str | None = Field(default=None, description="What replaces the prefix or the match.")
+    template: Text | None = Field(default=None, description="The path, with {name} for parameters of the route's path.")
+    prefix: Text | None = Field(default=None, description="The prefix to replace with 'to'.")
+    regex: Regex | None = Field(
+        default=None, description="The pattern to replace with 'to', which may refer to groups: \\1."
+    )
+    to: str | None = Field(default=None, description="The replacement of the prefix or match.")
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """There is one way to make the path; `to` belongs to two of them."""
+        """Exactly one form is required; `prefix` and `regex` require `to`."""
         ways = [way for way in ("template", "prefix", "regex") if data.get(way) is not None]
         if len(ways) != 1:
             yield Finding((), "a rewrite is a template, {prefix, to} or {regex, to}", "give one of them")
@@ -54,13 +56,13 @@ Rewrite = Annotated[RewriteConfig, BeforeValidator(_rewrite, json_schema_input_t
 class QueryEditConfig(Model):
     """Changes of the query before it is sent to the service, in this order: remove, set, add."""
 
-    set: dict[Text, str] = Field(default={}, description="Parameters with their only value.")
-    add: dict[Text, str] = Field(default={}, description="Parameters that are added to those of the same name.")
+    set: dict[Text, str] = Field(default={}, description="Parameters to set, each to its only value.")
+    add: dict[Text, str] = Field(default={}, description="Parameters to add, beside those of the same name.")
     remove: tuple[Text, ...] = Field(default=(), description="Names of parameters to remove.")
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A parameter is removed or given a value, not both."""
+        """A parameter cannot be removed and given a value."""
         removed = data.get("remove")
         for index, name in enumerate(removed if isinstance(removed, list | tuple) else ()):
             if any(isinstance(given := data.get(key), Mapping) and name in given for key in ("set", "add")):
@@ -84,16 +86,16 @@ _ANY_SCHEMA: Final = WithJsonSchema({"type": ["object", "string", "integer"]})
 
 
 class FallbackConfig(Model):
-    """What takes over when a service has no answer: nobody is there, its circuit is open, it takes too long."""
+    """The fallback for a service that fails: no available endpoint, an open circuit, a timeout."""
 
     service: Text | None = Field(default=None, description="Name of another service.")
     respond: Annotated[PolicyEntry | None, _action("respond"), _ANY_SCHEMA] = Field(
-        default=None, description="A fixed answer: the settings of the policy 'respond'."
+        default=None, description="A fixed response: the settings of the policy 'respond'."
     )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """There is one way out."""
+        """Exactly one fallback is required."""
         if sum(data.get(way) is not None for way in ("service", "respond")) != 1:
             yield Finding((), "a fallback is {service} or {respond}", "give one of them")
 
@@ -108,11 +110,11 @@ Fallback = Annotated[FallbackConfig, BeforeValidator(_fallback, json_schema_inpu
 
 
 class RouteConfig(Model):
-    """What a request must look like, and where it goes."""
+    """Matchers of requests and their destination."""
 
     name: Text | None = Field(default=None, description="Name in logs and metrics; unique.")
     host: OneOrMoreHosts | None = Field(
-        default=None, description="Host names; *.app.example for all below app.example."
+        default=None, description="Host names; *.app.example for all subdomains of app.example."
     )
     path: OneOrMorePaths | None = Field(
         default=None, description="Paths; {name} is one segment, a final * is the rest."
@@ -121,44 +123,42 @@ class RouteConfig(Model):
         default=None, description="A regular expression for the whole path, instead of 'path'."
     )
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] | None = Field(
-        default=None, description="Methods; without it all of them."
+        default=None, description="Methods; all by default."
     )
     headers: FieldMatches = Field(
         default={}, description='Headers, each with a value, "*" for any value, or {regex: PATTERN}.'
     )
-    query: FieldMatches = Field(default={}, description="Query parameters, in the same way.")
-    clients: tuple[Cidr, ...] = Field(default=(), description="Networks of the clients; without it all of them.")
+    query: FieldMatches = Field(default={}, description="Query parameters, in the same form.")
+    clients: tuple[Cidr, ...] = Field(default=(), description="Networks of the clients; all by default.")
     websocket: Literal["allow", "only", "refuse"] = Field(
         default="allow",
-        description="WebSockets pass (allow), nothing else matches (only), or they are answered with 403 (refuse).",
+        description="WebSockets are allowed, the only requests that match (only), or refused with 403 (refuse).",
     )
-    priority: Int = Field(
-        default=0, description="Routes of a higher priority are tried first, before the more specific ones."
-    )
+    priority: Int = Field(default=0, description="Routes of a higher priority take precedence over more specific ones.")
     service: Text | None = Field(default=None, description="Name of the service to send requests to.")
     split: SplitConfig | None = Field(
-        default=None, description="Several services, each with its share of the requests, instead of 'service'."
+        default=None, description="Several services, each with a share of the requests, instead of 'service'."
     )
     target: ServiceUrl | None = Field(
-        default=None, description="Short for a service of its own with this one endpoint."
+        default=None, description="URL of an endpoint; short for a service with this endpoint only."
     )
     redirect: Annotated[PolicyEntry | None, _action("redirect"), _ANY_SCHEMA] = Field(
-        default=None, description="Answer with a redirect: the settings of the policy 'redirect'."
+        default=None, description="Respond with a redirect: the settings of the policy 'redirect'."
     )
     respond: Annotated[PolicyEntry | None, _action("respond"), _ANY_SCHEMA] = Field(
-        default=None, description="Answer right here: the settings of the policy 'respond'."
+        default=None, description="A response of the gateway: the settings of the policy 'respond'."
     )
-    strip: Text | None = Field(default=None, description="Beginning of the path to take away before it is sent.")
+    strip: Text | None = Field(default=None, description="Prefix to remove from the path before it is sent.")
     rewrite: Rewrite | None = Field(
         default=None,
         description="New path: a template such as /v2/{id}, {prefix, to}, or {regex, to}.",
     )
     query_edit: QueryEditConfig | None = Field(default=None, description="Changes of the query before it is sent.")
     retry: Retry | None = Field(
-        default=None, description="When requests of this route are tried again, instead of the service's 'retry'."
+        default=None, description="Retries of requests of this route, instead of the service's 'retry'."
     )
     fallback: Fallback | None = Field(
-        default=None, description="What takes over when the service has no answer: {service} or {respond}."
+        default=None, description="Fallback for a failing service: {service} or {respond}."
     )
     docs: Any = Field(default=None, description="Anything; shown to clients in /services.json.")
     policies: Policies = Field(
@@ -167,7 +167,7 @@ class RouteConfig(Model):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A route matches by one kind of path and has one destination."""
+        """A route requires one kind of path and one destination."""
         yield from _destination_findings(data)
         yield from _resilience_findings(data)
         paths = [key for key in ("path", "path_regex") if data.get(key) is not None]
@@ -201,7 +201,7 @@ def _resilience_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _strip_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """Taking away what the path does not begin with is a mistake in one of the two."""
+    """A prefix to strip must be a prefix of every path."""
     prefix, paths = data.get("strip"), data.get("path")
     if not isinstance(prefix, str):
         return
@@ -216,7 +216,7 @@ def _strip_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _rewrite_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the engine would refuse to compile; parts that are wrong by themselves are reported elsewhere."""
+    """Yield what the engine would refuse to compile; invalid parts are reported elsewhere."""
     try:
         change, paths = RewriteConfig.model_validate(_rewrite(data["rewrite"])), one_or_more(data.get("path") or ())
         names, rest = captures(Rule(route=None, paths=paths, path_regex=data.get("path_regex")))

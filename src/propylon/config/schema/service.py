@@ -1,4 +1,4 @@
-"""`services`: named groups of endpoints, and how connections to them are made and kept."""
+"""`services`: named groups of endpoints, and their connections."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -30,15 +30,17 @@ class EndpointConfig(Model):
     """One address of a service."""
 
     url: ServiceUrl = Field(
-        description="http://HOST:PORT, https://HOST:PORT or unix:/path; a path in it is put before the request's."
+        description="http://HOST:PORT, https://HOST:PORT or unix:/path; a path in it is prepended to the request's."
     )
     weight: Annotated[Int, Field(ge=0, le=MAX_WEIGHT)] = Field(
-        default=1, description="Share of the requests, in proportion to the other endpoints; 0 for none."
+        default=1, description="Share of the requests, relative to the other endpoints; 0 for none."
     )
     priority: Annotated[Int, Field(ge=0, le=100)] = Field(
-        default=0, description="Its tier: a higher number is used only when the lower ones are not well."
+        default=0, description="Tier: endpoints with a higher number are used only if the lower ones are unhealthy."
     )
-    zone: Text | None = Field(default=None, description="Where it runs; those in the gateway's own zone come first.")
+    zone: Text | None = Field(
+        default=None, description="Zone of the endpoint; endpoints in the gateway's own zone are preferred."
+    )
 
 
 def _endpoint(value: Any) -> Any:
@@ -54,23 +56,21 @@ Endpoint = Annotated[EndpointConfig, BeforeValidator(_endpoint, json_schema_inpu
 
 
 class ServiceTlsConfig(Model):
-    """TLS towards the endpoints whose URL begins with https."""
+    """TLS to endpoints with an https URL."""
 
-    verify: Bool = Field(default=True, description="Check the endpoint's certificate. False is for tests only.")
+    verify: Bool = Field(default=True, description="Verify the endpoint's certificate. False is for tests only.")
     ca: ExistingFile | None = Field(
         default=None, description="PEM file of the authorities to trust, instead of the system's."
     )
-    certificate: ExistingFile | None = Field(
-        default=None, description="PEM file of the certificate to show to the endpoint."
-    )
+    certificate: ExistingFile | None = Field(default=None, description="PEM file of the client certificate.")
     key: ExistingFile | None = Field(default=None, description="PEM file of the certificate's private key.")
     server_name: Text | None = Field(
-        default=None, description="Name to ask for and to verify, instead of the endpoint's host."
+        default=None, description="Server name (SNI) to send and verify, instead of the endpoint's host."
     )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A certificate needs its key, and an authority is of no use when nothing is verified."""
+        """A certificate requires its key, and `ca` requires verification."""
         for one, other in (("certificate", "key"), ("key", "certificate")):
             if data.get(one) is not None and data.get(other) is None:
                 yield Finding((one,), f"{one!r} is of no use without {other!r}")
@@ -79,9 +79,9 @@ class ServiceTlsConfig(Model):
 
 
 class ServiceConnectionsConfig(Model):
-    """Connections of one worker to one endpoint of the service, and who waits for them."""
+    """Connections of one worker to one endpoint of the service, and the queue for them."""
 
-    max: Annotated[Int, Field(ge=1)] = Field(default=4096, description="Connections open at the same time.")
+    max: Annotated[Int, Field(ge=1)] = Field(default=4096, description="Maximum number of open connections.")
     idle: Annotated[Int, Field(ge=0)] = Field(default=256, description="Idle connections that are kept for reuse.")
     idle_timeout: OptionalDuration = Field(default=55.0, description="How long an idle connection is kept.")
     queue: Annotated[Int, Field(ge=0)] = Field(default=1024, description="Requests that may wait for a connection.")
@@ -101,37 +101,35 @@ class ServiceConfig(Model):
     """A named group of endpoints."""
 
     endpoints: tuple[Endpoint, ...] = Field(
-        default=(), description="Where the service runs: URLs, or mappings of url, weight, priority and zone."
+        default=(), description="Endpoints: URLs, or mappings of url, weight, priority and zone."
     )
     discover: DiscoverConfig | None = Field(
-        default=None, description="What finds the endpoints, instead of 'endpoints': a provider and its settings."
+        default=None, description="Provider of endpoints with its settings, instead of 'endpoints'."
     )
     balance: BalanceEntry = Field(
-        default_factory=BalanceEntry.named, description="How an endpoint is chosen: an algorithm, with its settings."
+        default_factory=BalanceEntry.named, description="Load balancing: an algorithm, with its settings."
     )
-    health: Health = Field(
-        default_factory=HealthConfig, description="How it is found out which endpoints are well: a path, or settings."
-    )
-    breaker: Breaker | None = Field(default=None, description="When nobody is sent to an endpoint that fails.")
+    health: Health = Field(default_factory=HealthConfig, description="Health checks: a path, or settings.")
+    breaker: Breaker | None = Field(default=None, description="Circuit breaker of failing endpoints.")
     retry: ServiceRetry = Field(
         default_factory=ServiceRetryConfig,
-        description="When another endpoint is tried: a number of tries, or settings.",
+        description="Retries at other endpoints: a number of attempts, or settings.",
     )
-    hedge: Hedge | None = Field(default=None, description="Ask a second endpoint when the first one is slow.")
+    hedge: Hedge | None = Field(default=None, description="Start a second attempt when the first one is slow.")
     concurrency: Concurrency = Field(
-        default_factory=ConcurrencyConfig, description="How many requests may be under way: a number, or settings."
+        default_factory=ConcurrencyConfig, description="Limit of concurrent requests: a number, or settings."
     )
     slow_start: Duration = Field(
-        default=0.0, description="Time in which a new or recovered endpoint gets its share step by step."
+        default=0.0, description="Time over which the share of a new or recovered endpoint is raised."
     )
     panic: Percent = Field(
-        default=0.0, description="Share of healthy endpoints below which all are used; 0% for when none is healthy."
+        default=0.0, description="Share of healthy endpoints below which all are used; at 0%, if none is healthy."
     )
     host: HostField = Field(
         default="endpoint",
-        description="The Host field sent: of the endpoint's URL (endpoint), of the client (preserve), or this value.",
+        description="Host field to send: of the endpoint's URL (endpoint), of the client (preserve), or this value.",
     )
-    tls: ServiceTlsConfig = Field(default_factory=ServiceTlsConfig, description="TLS towards the endpoints.")
+    tls: ServiceTlsConfig = Field(default_factory=ServiceTlsConfig, description="TLS to the endpoints.")
     connections: ServiceConnectionsConfig = Field(
         default_factory=ServiceConnectionsConfig, description="Limits of the connections to each endpoint."
     )
@@ -139,7 +137,7 @@ class ServiceConfig(Model):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """An endpoint counts once; TLS settings without an https endpoint would protect nothing."""
+        """Endpoints must be unique, and TLS settings require an https endpoint."""
         if data.get("discover") is not None and data.get("endpoints"):
             yield Finding(("discover",), "'endpoints' and 'discover' exclude each other", "remove one")
         elif data.get("discover") is None and not data.get("endpoints"):
@@ -164,7 +162,7 @@ class ServiceConfig(Model):
 
 
 def _algorithm(balance: Any) -> str | None:
-    """Return the name of an algorithm as it is written; `None` for none, or one that is reported as wrong elsewhere."""
+    """Return the name of an algorithm as written; `None` for none, or for errors that are reported elsewhere."""
     if isinstance(balance, BalanceEntry):
         return balance.name
     if isinstance(balance, Mapping) and len(balance) == 1:
@@ -180,7 +178,7 @@ def _decides_alone(algorithm: str) -> bool:
 
 
 def _urls(endpoints: Any) -> list[EndpointAddress | None]:
-    """Return the address of every endpoint, `None` for one that is reported as wrong elsewhere."""
+    """Return the address of every endpoint, `None` for an invalid one, which is reported elsewhere."""
     found: list[EndpointAddress | None] = []
     for endpoint in endpoints if isinstance(endpoints, list | tuple) else ():
         url = endpoint.get("url") if isinstance(endpoint, Mapping) else getattr(endpoint, "url", endpoint)

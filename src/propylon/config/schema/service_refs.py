@@ -1,8 +1,7 @@
-"""The services that policies name in their settings: every field of a `Config` that is a `ServiceRef`.
+"""The services that settings of policies refer to: every field of a `Config` that is a `ServiceRef`.
 
-Rules of the file: settings may be as they were written, or in Python ready objects; those that were written are read by
-the policy's own `Config`, so that short forms and defaults are what it makes of them. Where something else is wrong
-with them they are looked at as they are, so that all problems come together.
+Rules of the file: settings are raw data, or in Python ready objects; raw data is parsed by the policy's own `Config`,
+with its short forms and defaults. If that fails, the raw data is searched, so that all problems are reported together.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,13 +19,13 @@ from propylon.plugins import POLICIES, PluginBrokenError, PluginNotFoundError
 
 
 def policy_services(policies: Any, context: Any) -> Iterator[tuple[Loc, str]]:
-    """Yield the services that a list of policies names, each with its place in the list.
+    """Yield the services that a list of policies refers to, each with its location in the list.
 
-    What is wrong with a policy itself is reported elsewhere, and yields nothing.
+    Errors of a policy itself are reported elsewhere.
 
     Args:
-        policies: what stands under the key `policies`, not validated.
-        context: that of the validation.
+        policies: the value of the key `policies`, not validated.
+        context: the validation context.
     """
     for index, entry in enumerate(policies if isinstance(policies, list | tuple) else ()):
         if isinstance(entry, PolicyEntry):
@@ -44,7 +43,7 @@ def policy_services(policies: Any, context: Any) -> Iterator[tuple[Loc, str]]:
 
 
 def _model_with_services(policy: str) -> type[BaseModel] | None:
-    """Return the model of a policy's settings if they may name services: those of few policies may."""
+    """Return the model of a policy's settings if it can refer to services."""
     try:
         model = POLICIES.find(policy).Config
     except (PluginNotFoundError, PluginBrokenError):
@@ -61,7 +60,7 @@ def _has_services(model: type[BaseModel]) -> bool:
         if SERVICE in getattr(kind, "__metadata__", ()):
             return True
         if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in seen:
-            seen.append(kind)  # a model may have itself below it
+            seen.append(kind)  # models may be recursive
             if any(SERVICE in field.metadata for field in kind.model_fields.values()):
                 return True
             todo += [field.annotation for field in kind.model_fields.values()]
@@ -70,7 +69,7 @@ def _has_services(model: type[BaseModel]) -> bool:
 
 
 def services_of(settings: object, model: type[BaseModel]) -> Iterator[tuple[Loc, str]]:
-    """Yield the services that settings of a model name, themselves or below them, each with its place.
+    """Yield the services that settings of a model refer to at any depth, each with its location.
 
     Args:
         settings: an instance of the model, or a mapping of its keys.

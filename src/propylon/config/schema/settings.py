@@ -1,4 +1,4 @@
-"""The settings of the gateway itself: what it accepts, for how long, and what it tells services and people."""
+"""Settings of the gateway itself: limits, timeouts, forwarding fields, DNS, errors and log."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ DEFAULT_SERVICES_JSON = "/services.json"
 
 
 class ForwardedConfig(Model):
-    """Which fields tell a service about the client."""
+    """Fields that carry information about the client to services."""
 
     x_forwarded: Bool = Field(default=True, description="Send X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host.")
     standard: Bool = Field(default=False, description="Send Forwarded (RFC 7239).")
@@ -22,7 +22,7 @@ class ForwardedConfig(Model):
 
 
 class PathsConfig(Model):
-    """What is done with ambiguous paths."""
+    """Handling of ambiguous paths."""
 
     encoded_slashes: Literal["refuse", "keep"] = Field(
         default="refuse", description="A path with %2F: refuse it with 400, or keep it encoded."
@@ -33,7 +33,7 @@ class PathsConfig(Model):
 
 
 class FieldNamesConfig(Model):
-    """What is done with header names that some services cannot tell apart from others."""
+    """Handling of header names that some services confuse with others."""
 
     underscores: Literal["refuse", "drop", "keep"] = Field(
         default="refuse",
@@ -42,7 +42,7 @@ class FieldNamesConfig(Model):
 
 
 class LimitsConfig(Model):
-    """How much a client may send before the body, how much is held, and how many may connect."""
+    """Limits of request heads, buffers and client connections."""
 
     request_line: Size = Field(default=8 * 1024, description="Size of the request line; more is answered with 414.")
     header_block: Size = Field(
@@ -52,11 +52,11 @@ class LimitsConfig(Model):
         default=100, description="Number of headers; more is answered with 431."
     )
     pipeline_buffer: Size = Field(
-        default=64 * 1024, description="Bytes of further requests that are held while one is being answered."
+        default=64 * 1024, description="Bytes of pipelined requests that are buffered during an exchange."
     )
     write_buffer: Size = Field(
         default=256 * 1024,
-        description="Bytes written to a connection that its peer has not taken yet; beyond it, the source is not read.",
+        description="Unsent bytes buffered for a connection; above it, the source is not read (backpressure).",
     )
     connections: OptionalCount = Field(
         default=None, description="Client connections of a worker, or none for no limit."
@@ -64,32 +64,32 @@ class LimitsConfig(Model):
 
 
 class TimeoutsConfig(Model):
-    """How long the gateway waits for a client. What it waits for a service is set by the policy `timeout`."""
+    """How long the gateway waits for clients. Timeouts of services are set by the policy `timeout`."""
 
     header: OptionalDuration = Field(default=10.0, description="For a request's head, from its first byte to its last.")
     keep_alive: OptionalDuration = Field(default=75.0, description="For the next request on an idle connection.")
     write: OptionalDuration = Field(default=60.0, description="For a client that reads nothing of its response.")
     body: OptionalDuration = Field(default=60.0, description="For the next bytes of a request's body.")
-    linger: OptionalDuration = Field(default=5.0, description="For what a client still sends after its last response.")
-    drain: OptionalDuration = Field(default=30.0, description="For open exchanges when the gateway stops.")
+    linger: OptionalDuration = Field(
+        default=5.0, description="For data that a client still sends after its last response."
+    )
+    drain: OptionalDuration = Field(default=30.0, description="For exchanges in flight when the gateway stops.")
 
 
 class DnsConfig(Model):
     """How the names of endpoints are resolved."""
 
-    servers: tuple[DnsServer, ...] = Field(
-        default=(), description="DNS servers to ask; the system's when there are none."
-    )
-    min_ttl: Duration = Field(default=1.0, description="An answer is used at least this long.")
-    max_ttl: Duration = Field(default=300.0, description="An answer is used at most this long.")
+    servers: tuple[DnsServer, ...] = Field(default=(), description="DNS servers; by default those of the system.")
+    min_ttl: Duration = Field(default=1.0, description="Minimum time that an answer is used.")
+    max_ttl: Duration = Field(default=300.0, description="Maximum time that an answer is used.")
     refuse_private: Bool = Field(
         default=False,
-        description="Leave out private, loopback, link-local and other addresses that are not public.",
+        description="Ignore private, loopback, link-local and other non-public addresses.",
     )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A minimum above the maximum is a mistake, not an order."""
+        """The minimum must not exceed the maximum."""
         try:
             low, high = (units.parse_duration(data.get(key, cls.model_fields[key].default)) for key in _TTLS)
         except ValueError:
@@ -112,19 +112,19 @@ ErrorStatus = Annotated[str, AfterValidator(_error_status)]
 
 
 class ErrorsConfig(Model):
-    """What clients see of the gateway's own errors."""
+    """How the gateway's own errors are shown to clients."""
 
     pages: dict[ErrorStatus, ExistingFile] = Field(
         default={},
-        description='Files to answer with, by status ("404") or class ("5xx"); a status wins over its class.',
+        description='Files to respond with, by status ("404") or class ("5xx"); a status takes precedence.',
     )
 
 
 class LogConfig(Model):
-    """What the gateway writes about itself."""
+    """The gateway's log."""
 
     level: Literal["debug", "info", "warning", "error", "critical"] = Field(
-        default="info", description="The least important messages that are written."
+        default="info", description="Minimum level of the messages that are written."
     )
 
 

@@ -1,1 +1,1 @@
-"""WebSockets: the upgrade of an exchange, and the tunnel behind it (RFC 6455)."""
+"""WebSockets: the upgrade of an exchange, and the tunnel after it (RFC 6455)."""

@@ -1,6 +1,6 @@
-"""One side of a tunnel: what reads and writes a byte stream that carries WebSocket frames and no HTTP any more.
+"""One side of a tunnel: reads and writes a byte stream of WebSocket frames.
 
-It decides nothing: what it sees it tells the `Tunnel`, and what it is told it writes where a frame may begin.
+It decides nothing: it reports events to the `Tunnel`, and writes the tunnel's own frames between those passed on.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class End(FlowControl):
-    """Reads what its peer sends, and writes what the other end has read.
+    """Reads from its peer, and writes what the other end has read.
 
     Attributes:
-        other: the other side.
-        reader: follows the peer's frames.
+        other: the other end.
+        reader: parses the peer's frames.
         write: writes to the peer; does nothing once it is gone.
-        close_sent: the peer has been sent a Close frame, ours or the other side's.
-        gone: its connection is closed, or cannot be used any more.
-        masks: frames made here are masked, as those of a client must be (RFC 6455 5.1).
-        stall_at: when a peer that takes nothing is given up (`time.monotonic`); `inf` while it does.
+        close_sent: a Close frame was sent to the peer, the gateway's or the other peer's.
+        gone: its connection is closed, or not used any more.
+        masks: the gateway's frames are masked, as those of a client must be (RFC 6455 5.1).
+        stall_at: deadline of a peer that does not read (`time.monotonic`); `inf` while it reads.
     """
 
     __slots__ = (
@@ -59,16 +59,16 @@ class End(FlowControl):
         side = "endpoint" if self.masks else "client"
         return f"<End {side} {'gone' if self.gone else 'closing' if self.close_sent else 'open'}>"
 
-    def take_over(self, stream: ByteStream | None) -> None:
-        """Read and write `stream` from now on; `None` if its connection is closed already."""
+    def attach(self, stream: ByteStream | None) -> None:
+        """Attach `stream`; `None` if its connection is closed already."""
         self._stream = stream
         if stream is not None:
             self._stalled, self._ended = stream.stalled, stream.ended
             self.write = stream.write
-            self._early = stream.attach(self, self._tunnel.settings.max_buffered)  # it may stall at once
+            self._early = stream.attach(self, self._tunnel.settings.max_buffered)  # it may pause writing at once
 
     def begin(self) -> None:
-        """Take what happened before both sides were handed over."""
+        """Process the events since `attach`: both ends are attached now."""
         self._begun = True
         if self._stream is None:
             self._tunnel.lost(self)
@@ -81,27 +81,27 @@ class End(FlowControl):
         if self._ended:
             self._tunnel.lost(self)
 
-    # the stream's side
+    # called by the stream
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what has arrived."""
+        """Parse frames, and pass them on."""
         reader = self.reader
         try:
             passed = reader.feed(data)
         except WebSocketError as error:
             self.other.write(error.passed)
-            self._tunnel.broken(self, error)
+            self._tunnel.protocol_error(self, error)
             return
         if passed:
             self.other.write(passed)
         if reader.event:
             reader.event = False
-            self._tunnel.noticed(self)
+            self._tunnel.close_event(self)
 
     def eof_received(self) -> bool:
-        """A WebSocket is not half-closed; only a peer that has said Close may still wait for the answer to it.
+        """End the connection: a WebSocket has no half-close, except for a peer that waits for the answer to its Close.
 
-        With TLS there is no half: the connection is closed whatever is returned.
+        With TLS there is no half-close: the connection is closed in any case.
         """
         if self.reader.close is not None and not self.close_sent and self._may_half_close():
             return True
@@ -109,7 +109,7 @@ class End(FlowControl):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell the connection that was here before, and the tunnel."""
+        """Report the end to the stream and the tunnel."""
         stream, self._stream = self._stream, None
         self.write = _drop
         if stream is not None:
@@ -125,7 +125,7 @@ class End(FlowControl):
         del self._tunnel
 
     def pause_writing(self) -> None:
-        """The peer does not take what is written."""
+        """Report that the peer does not read."""
         if not self._begun:
             self._stalled = True
             return
@@ -133,15 +133,15 @@ class End(FlowControl):
         self._tunnel.stalled(self)
 
     def resume_writing(self) -> None:
-        """The peer takes it again."""
+        """Release the other end: the peer reads again."""
         self._stalled = False
         self.stall_at = inf
         self.other.release(self)
 
-    # the tunnel's side
+    # called by the tunnel
 
-    def say(self, close: Close) -> None:
-        """Send a Close frame, as soon as the frame under way has ended; nothing is sent behind it."""
+    def send_close(self, close: Close) -> None:
+        """Send a Close frame, once the current frame has ended; nothing is sent after it."""
         if self.gone or self.close_sent:
             return
         self.other.reader.mute()
@@ -151,27 +151,27 @@ class End(FlowControl):
             self.write(self._frame(ws.CLOSE, ws.close_payload(close)))
             if self._lingers:
                 self._close_half()
-        elif self.other.gone:  # the frame will never end
+        elif self.other.gone:  # the frame will never be complete
             self.finish()
         else:
             self._pending = close
 
-    def say_pending(self) -> None:
-        """Say what had to wait for the end of a frame."""
+    def send_pending_close(self) -> None:
+        """Send a Close frame that waits for the end of a frame."""
         if self._pending is not None:
-            self.say(self._pending)
+            self.send_close(self._pending)
 
     def silent(self) -> bool:
-        """Tell whether nothing has come from the peer since this was asked last."""
+        """Return whether the peer has sent nothing since the last call."""
         before, self._seen = self._seen, self.reader.bytes
         return self._seen == before
 
-    def heard(self) -> bool:
-        """Tell whether anything has come since `silent` was asked."""
+    def active(self) -> bool:
+        """Return whether the peer has sent anything since the last call of `silent`."""
         return self.reader.bytes != self._seen
 
     def ping(self, token: bytes) -> bool:
-        """Ping the peer, if a frame may begin now, and it is read and written at all; say whether it was pinged."""
+        """Ping the peer, if no frame is incomplete and there is no backpressure; return whether it was pinged."""
         if self.held or self.stall_at < inf or not self.other.between_frames:
             return False
         self.reader.token = token
@@ -180,42 +180,42 @@ class End(FlowControl):
 
     @property
     def between_frames(self) -> bool:
-        """Whether what the other side has got of this peer ends with a frame."""
+        """Whether the last frame passed on from this peer is complete."""
         return self.reader.between_frames
 
     @property
     def between_messages(self) -> bool:
-        """Whether what the other side has got of this peer ends with a message."""
+        """Whether the last message passed on from this peer is complete."""
         return self.reader.between_messages
 
     def finish(self) -> None:
-        """Close the connection once everything is written."""
+        """Close the connection once all is written."""
         if self._stream is not None:
             self._stream.close()
 
     def linger(self) -> None:
-        """Close our direction behind the Close frame, and go on reading until the peer closes too.
+        """Half-close after the Close frame, and read on until the peer closes.
 
-        Bytes that nobody reads would turn what was said into a reset (RFC 6455 7.1.1).
+        Unread bytes would cause a reset, and the peer could lose the Close frame (RFC 6455 7.1.1).
         """
         self._lingers = True
         if self.close_sent:
             self._close_half()
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Close the connection at once."""
         if self._stream is not None:
             self._stream.abort()
 
-    def leave(self) -> None:
-        """Take nothing more from the peer and send nothing more to it."""
+    def detach(self) -> None:
+        """Stop reading and writing, and close the connection."""
         self.gone = True
         self.write = _drop
         self.stall_at = inf
         self.finish()
 
     def skip_message(self) -> None:
-        """Pass on nothing more of a message that is under way: whoever had its beginning is gone."""
+        """Drop the rest of an incomplete message: the endpoint that got its beginning is gone."""
         self.reader.skip_message()
 
     def _line(self) -> ByteStream | None:
@@ -240,4 +240,4 @@ class End(FlowControl):
 
 
 def _drop(data: bytes) -> None:
-    """What a peer would get that is gone, or to which everything has been said."""
+    """Drop data for a peer that is gone, or was sent a Close frame."""

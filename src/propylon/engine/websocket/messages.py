@@ -1,8 +1,8 @@
-"""Messages of a tunnel as policies see them: whole, unmasked and inflated (`on_message`).
+"""Messages of a tunnel for `on_message` hooks: complete, unmasked and inflated.
 
-Only routes whose policies ask for it pay for this. Frames are checked and followed as everywhere (`http/frames.py`);
-what passes is put together here by the websockets library, shown to the hooks in order, and sent on as one frame. An
-async hook makes the messages behind it wait, and their sender with them.
+Only for routes with such hooks. Frames are checked as for every tunnel (`http/frames.py`); then the websockets library
+assembles them to messages, which pass the hooks in order and are sent as one frame each. During an async hook the
+following messages wait, and the sender is held.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from propylon.engine.websocket.tunnel import Tunnel
     from propylon.http.frames import FrameReader
 
-DEFAULT_MAX_BYTES: Final = 1024 * 1024  # of a message, inflated, unless `max_message` says otherwise
-TURN_BYTES: Final = 256 * 1024  # of messages, inflated, that pass in one go; then other connections get their turn
-MESSAGE_COST: Final = 1024  # what a message costs of that besides its content
-MIN_DEFLATE_BYTES: Final = 64  # shorter messages hardly shrink
-_WINDOW_BITS: Final = 15  # RFC 7692 7.1.2: unless less was agreed on
+DEFAULT_MAX_BYTES: Final = 1024 * 1024  # of an inflated message, unless `max_message` is set
+TURN_BYTES: Final = 256 * 1024  # of inflated messages in one turn of the event loop
+MESSAGE_COST: Final = 1024  # bytes of a turn that a message counts besides its content
+MIN_DEFLATE_BYTES: Final = 64  # shorter messages hardly compress
+_WINDOW_BITS: Final = 15  # RFC 7692 7.1.2: unless less is negotiated
 _BITS: Final = frozenset(str(bits) for bits in range(8, 16))
 _ZLIB_WINDOW_BITS: Final = 9  # zlib cannot compress with less, though RFC 7692 allows 8
 _OWN_WINDOW_BITS: Final = 12  # at the most: with the memory level below, 32 KiB a side and not 256
@@ -43,13 +43,13 @@ _MEMORY_LEVEL: Final = 5
 
 
 class Deflate:
-    """What client and endpoint have agreed on about compression (RFC 7692 7.1), for the sides of both."""
+    """The parameters of permessage-deflate negotiated by client and endpoint (RFC 7692 7.1)."""
 
     def __init__(self, parameters: dict[str, str | None]) -> None:
         self._parameters = parameters
 
     def side(self, *, of_client: bool) -> PerMessageDeflate:
-        """Return what reads from a peer and writes to it."""
+        """Return the codec for the frames from and to a peer."""
         remote, local = ("client", "server") if of_client else ("server", "client")
         return PerMessageDeflate(
             f"{remote}_no_context_takeover" in self._parameters,
@@ -60,7 +60,7 @@ class Deflate:
         )
 
     def may_compress(self, *, for_client: bool) -> bool:
-        """Say whether zlib can write for the window that this peer has."""
+        """Return whether zlib can compress for the window of this peer."""
         return self._bits("server" if for_client else "client") >= _ZLIB_WINDOW_BITS
 
     def _bits(self, side: str) -> int:
@@ -69,7 +69,7 @@ class Deflate:
 
 
 def agreed(extensions: bytes) -> Deflate | None:
-    """Read a Sec-WebSocket-Extensions that only permessage-deflate can stand in (RFC 6455 9.1)."""
+    """Parse a Sec-WebSocket-Extensions with at most permessage-deflate (RFC 6455 9.1)."""
     name, *parameters = (part.strip() for part in extensions.decode("latin-1").lower().split(";"))
     if name != "permessage-deflate":
         return None
@@ -78,10 +78,9 @@ def agreed(extensions: bytes) -> Deflate | None:
 
 
 class MessageReader:
-    """Puts frames together to messages, one at a time; control frames come out between them.
+    """Assembles frames to messages, one at a time, with control frames in between.
 
-    What has not been asked for stays as it came: a read of compressed messages can be a thousand times as large
-    inflated.
+    Only requested messages are inflated: compressed messages can be a thousand times as large when inflated.
     """
 
     def __init__(self, masked: bool, deflate: PerMessageDeflate | None, max_bytes: int) -> None:
@@ -89,16 +88,16 @@ class MessageReader:
         self._masked = masked
         self._extensions: Sequence[PerMessageDeflate] = () if deflate is None else (deflate,)
         self._max = max_bytes
-        self._whole = bytearray()  # and no list of pieces: of empty fragments there may be any number
+        self._content = bytearray()  # not a list of pieces: the number of empty fragments is unbounded
         self._text = False
         self._work = self._parse()
 
     def feed(self, data: bytes) -> None:
-        """Take frames, or parts of them."""
+        """Add frames, or parts of them."""
         self._stream.feed_data(data)
 
     def next(self) -> Message | Frame | None:
-        """Return what comes next, once it is whole. Raises `WebSocketError`; nothing comes behind that."""
+        """Return the next message or control frame; `None` if it is incomplete. Raises `WebSocketError`, once."""
         try:
             return next(self._work)
         except ProtocolError:
@@ -109,12 +108,12 @@ class MessageReader:
             raise WebSocketError(ws.INVALID_DATA, "text is not UTF-8") from None
 
     def _parse(self) -> Generator[Message | Frame | None, None, None]:
-        whole = self._whole
+        content = self._content
         while True:
             frame = yield from Frame.parse(
                 self._stream.read_exact,
                 mask=self._masked,
-                max_size=max(self._max - len(whole), ws.MAX_CONTROL_BYTES),
+                max_size=max(self._max - len(content), ws.MAX_CONTROL_BYTES),
                 extensions=self._extensions,
             )
             if frame.opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG):
@@ -122,17 +121,17 @@ class MessageReader:
                 continue
             if frame.opcode is not Opcode.CONT:
                 self._text = frame.opcode is Opcode.TEXT
-            whole += frame.data
-            if len(whole) > self._max:
-                raise PayloadTooBig(len(whole), self._max)
+            content += frame.data
+            if len(content) > self._max:
+                raise PayloadTooBig(len(content), self._max)
             if frame.fin:
-                message = Message(whole.decode() if self._text else bytes(whole))
-                whole.clear()
+                message = Message(content.decode() if self._text else bytes(content))
+                content.clear()
                 yield message
 
 
 class InspectedEnd(End):
-    """An end whose messages go through hooks."""
+    """An end with `on_message` hooks."""
 
     __slots__ = ("_deflate", "_direction", "_exchange", "_hooks", "_messages", "_task")
 
@@ -150,25 +149,25 @@ class InspectedEnd(End):
 
     @property
     def between_frames(self) -> bool:
-        """What is passed on is whole messages, whatever is under way here."""
+        """True: only complete messages are passed on."""
         return True
 
     between_messages = between_frames
 
     def data_received(self, data: bytes) -> None:
-        """Put messages together and let the hooks have them."""
+        """Assemble messages, and run the hooks on them."""
         try:
             passed = self.reader.feed(data)
         except WebSocketError as error:
             self._take(error.passed)
-            self._tunnel.broken(self, error)
+            self._tunnel.protocol_error(self, error)
         else:
             self._take(passed)
 
     def _released(self) -> None:
-        """Read the peer again, and pass on what has waited."""
+        """Resume reading, and process messages that have waited."""
         super()._released()
-        self._go_on()
+        self._process()
 
     def send(self, message: Message) -> None:
         """Write a message to the peer, as one frame."""
@@ -179,11 +178,11 @@ class InspectedEnd(End):
         self.write(Frame(opcode, content).serialize(mask=self.masks, extensions=extensions))
 
     def skip_message(self) -> None:
-        """Pass on all of it: nobody had its beginning."""
+        """Do nothing: no part of an incomplete message has been passed on."""
 
-    def leave(self) -> None:
-        """End an async hook with its side."""
-        super().leave()
+    def detach(self) -> None:
+        """Detach, and cancel an async hook."""
+        super().detach()
         self._exchange.disarm_policy(self)
         if self._task is not None:
             self._task.cancel()
@@ -195,12 +194,12 @@ class InspectedEnd(End):
         self.reader.event = False  # a turn that is still to come must find nothing to tell
 
     def _take(self, data: bytes) -> None:
-        if not self.reader.muted:  # the frame under way need not end: nothing of it has been passed on
+        if not self.reader.muted:  # an incomplete frame can be dropped: no part of it has been passed on
             self._messages.feed(data)
-        self._go_on()
+        self._process()
 
-    def _go_on(self) -> None:
-        """Let message after message pass, until one waits for an async hook, for the other side, or for its turn."""
+    def _process(self) -> None:
+        """Process messages, until one waits for an async hook, for backpressure, or for the next turn."""
         left = TURN_BYTES
         while not (self.held or self.reader.muted or self.gone):
             if left <= 0:
@@ -209,31 +208,31 @@ class InspectedEnd(End):
             try:
                 found = self._messages.next()
             except WebSocketError as error:
-                self._tunnel.broken(self, error)
+                self._tunnel.protocol_error(self, error)
                 return
             if found is None:
                 break
             left -= MESSAGE_COST + len(found.data)
             if isinstance(found, Message):
-                self._show(found, 0)
+                self._run_hooks(found, 0)
             else:
                 self.other.write(found.serialize(mask=self.other.masks))
                 if found.opcode is Opcode.CLOSE:
-                    self._notice()
+                    self._report_close()
         if self.reader.muted and self.reader.event:
-            self._notice()
+            self._report_close()
 
     def _wait_for_turn(self) -> None:
-        """Go on in the next round of the loop: a read may hold thousands of messages, or hundreds of MiB inflated."""
+        """Continue in the next turn: a read may hold thousands of messages, or hundreds of MiB inflated."""
         self.hold(self._messages)
         asyncio.get_running_loop().call_soon(self.release, self._messages)
 
-    def _notice(self) -> None:
+    def _report_close(self) -> None:
         self.reader.event = False
-        self._tunnel.noticed(self)
+        self._tunnel.close_event(self)
 
-    def _show(self, message: Message, number: int) -> None:
-        """Let the hooks from `number` on have a message, and send on what they make of it."""
+    def _run_hooks(self, message: Message, number: int) -> None:
+        """Run the hooks from `number` on, and send the resulting message."""
         for hook, name in self._hooks[number:]:
             number += 1
             begun = monotonic()
@@ -254,7 +253,7 @@ class InspectedEnd(End):
         other.send(message)
 
     def _wait(self, work: Awaitable[Any], name: str, message: Message, number: int) -> None:
-        """Let an async hook have its time; nothing behind `message` passes meanwhile, and no more is read."""
+        """Wait for an async hook; until then the following messages wait, and reading stops."""
         self.hold(self)
         self._exchange.arm_policy(self)
         self._task = start_task(work, name)
@@ -269,7 +268,7 @@ class InspectedEnd(End):
         if error is not None:
             self._fail(name, error)
         elif not (message.dropped or self.reader.muted):
-            self._show(message, number)
+            self._run_hooks(message, number)
         if self._task is None:
             self.release(self)
 

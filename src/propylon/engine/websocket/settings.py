@@ -1,4 +1,4 @@
-"""How a tunnel is watched, and what its two sides are told when the gateway ends it (RFC 6455 7.4)."""
+"""Settings of a tunnel, and the Close frames that the gateway sends (RFC 6455 7.4)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ RESTARTED: Final = Close(ws.SERVICE_RESTART, "service_restart")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconnect:
-    """How often another endpoint is tried when one has gone away.
+    """Attempts to reconnect to another endpoint when one is lost.
 
     Attributes:
-        attempts: tries in a row; the first one at once.
+        attempts: consecutive attempts; the first one at once.
         interval: seconds before the second one.
-        decay: what the pause before each further one is multiplied with.
+        decay: factor of the pause for each further one.
     """
 
     attempts: int = 5
@@ -35,16 +35,16 @@ class Reconnect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelSettings:
-    """How a tunnel is watched; times in seconds, sizes in bytes.
+    """Settings of a tunnel; times in seconds, sizes in bytes.
 
     Attributes:
-        ping: a peer that has sent nothing for this long, and for twice as long at the most, is pinged; `None`: never.
-        pong_timeout: it is given up if nothing has come this long after the ping.
+        ping: a peer is pinged after it was idle for this long, and at most twice as long; `None`: never.
+        pong_timeout: the tunnel is aborted if nothing has arrived this long after the ping.
         limits: of a frame and of a message.
-        max_buffered: unsent bytes to one side at which both are closed with 1013; `None` lets the other side wait.
-        max_age: the tunnel is closed when it is this old; `None`: never.
-        write: a peer that takes nothing for this long is closed with 1013.
-        reconnect: what is done when the endpoint goes away without a Close frame; `None`: the client is told.
+        max_buffered: unsent bytes to one side at which both are closed with 1013; `None`: backpressure instead.
+        max_age: the tunnel is closed at this age; `None`: never.
+        write: both sides are closed with 1013 if a peer reads nothing for this long.
+        reconnect: for an endpoint lost without a Close frame; `None`: the client is closed.
     """
 
     ping: float | None = 30.0

@@ -1,16 +1,16 @@
-"""A WebSocket on its way through the gateway: what carries an exchange in step 7 behind a 101.
+"""The tunnel of a WebSocket: it carries an exchange in step 7 after a 101.
 
-Both byte streams are handed over to an `End` each, which passes on what its peer sends, frame by frame, without holding
-it back (`http/frames.py`). A tunnel knows where frames end, so it can speak itself in between: it pings who has been
-silent, and tells both sides by a Close frame why it ends. 1006 is never sent: it is what a peer notes for itself when
-no Close frame came, and that happens only in the middle of a frame that can no longer become whole.
+Each byte stream has an `End`, which passes its peer's frames on without holding them back (`http/frames.py`). The
+tunnel sends frames of its own in between: pings to idle peers, and Close frames with the reason of its end. 1006 is
+never sent: it is for a peer's own use when no Close frame arrives (RFC 6455 7.4.1), which happens only in the middle of
+a frame that can no longer be completed.
 
-How it ends, whoever begins:
+How it ends:
 
-* A peer's Close frame is passed on like any other frame, code and reason included, and so is the answer to it. Both
-  connections are closed then.
-* A peer that goes away without one: the other side is told 1001 (the client has gone) or 1011 (the endpoint has).
-* The gateway itself (`close`): both sides are told, and have a few seconds to answer.
+* A peer's Close frame is passed on like any other frame, with code and reason, and so is the answer to it. Then both
+  connections are closed.
+* A peer is lost without one: the other side is closed with 1001 (client lost) or 1011 (endpoint lost).
+* The gateway closes (`close`): both sides are sent a Close frame, and have a few seconds to answer.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
     from propylon.engine.timing import Ending
     from propylon.engine.websocket.settings import TunnelSettings
 
-CLOSE_SECONDS: Final = 5.0  # for a peer to answer a Close frame, and to take what was written before it
-STEADY_SECONDS: Final = 10.0  # an endpoint that is lost before counts as one more failed try, or it would be for ever
-TOKEN_BYTES: Final = 8  # of the gateway's own pings: two gateways in a row must not take each other's pongs
+CLOSE_SECONDS: Final = 5.0  # for a peer to read what was written, and to answer the Close frame
+STEADY_SECONDS: Final = 10.0  # an endpoint lost earlier counts as a failed attempt, which bounds reconnecting
+TOKEN_BYTES: Final = 8  # of the gateway's pings, so that a chain of gateways does not confuse their pongs
 
-_FAILED = frozenset(("tunnel.policy_failed", "request.policy_timeout"))  # of which no peer is told more than 1011
+_FAILED = frozenset(("tunnel.policy_failed", "request.policy_timeout"))  # closed with 1011, without details
 
 
 class Traffic(NamedTuple):
-    """What has come from one side: data messages that have begun, and bytes with all their framing."""
+    """Counts of one side: data messages started, and bytes with framing."""
 
     messages: int
     bytes: int
 
 
 class Tunnel:
-    """Two ends, and what is between them.
+    """Two ends, with the events and deadlines of both.
 
     Attributes:
-        client: the end where the client is.
-        endpoint: the end where the endpoint is.
-        settings: how it is watched.
-        deadline: when `check` has to look at it (`time.monotonic`).
-        error: why it ended, unless a Close frame of a peer or of a policy ended it.
-        wants_endpoint: the endpoint has gone, and another one is to take its place.
+        client: the end of the client.
+        endpoint: the end of the endpoint.
+        settings: its settings.
+        deadline: when `check` must be called (`time.monotonic`).
+        error: why it failed; `None` if a peer or a policy closed it.
+        wants_endpoint: the endpoint is lost, and another one is to be connected.
     """
 
     __slots__ = (
@@ -82,7 +82,7 @@ class Tunnel:
     )  # fmt: skip
 
     def __init__(self, x: Exchange, settings: TunnelSettings, extensions: bytes) -> None:
-        """`extensions` are those that client and endpoint have agreed on (RFC 6455 9.1)."""
+        """`extensions` are those negotiated by client and endpoint (RFC 6455 9.1)."""
         self._exchange = x
         self.settings = settings
         self._extensions = extensions
@@ -107,7 +107,7 @@ class Tunnel:
         reader = FrameReader(of_client, self._extensions, self.settings.limits)
         if not self._exchange.route.pipeline.on_message:
             return End(self, reader, masks=not of_client)
-        # It imports the websockets library, and few routes look into messages.
+        # It imports the websockets library, and few routes have on_message hooks.
         from propylon.engine.websocket.messages import InspectedEnd
 
         return InspectedEnd(self, reader, not of_client, self._exchange, self._extensions)
@@ -119,33 +119,33 @@ class Tunnel:
 
     @property
     def ending(self) -> bool:
-        """Whether a side has closed, or was told to."""
+        """Whether a Close frame was sent or received, or a connection was lost."""
         return self._cut_at < inf
 
     def begin(self, client: ByteStream | None, endpoint: ByteStream | None) -> None:
-        """Carry what comes from the two streams; `None` is one whose connection is closed already."""
-        self.client.take_over(client)
-        self.endpoint.take_over(endpoint)
+        """Start to relay between two streams; `None` for one whose connection is closed already."""
+        self.client.attach(client)
+        self.endpoint.attach(endpoint)
         self.client.begin()
         self.endpoint.begin()
 
-    # what policies and the worker use
+    # for policies and the worker
 
     @property
     def from_client(self) -> Traffic:
-        """What has come from the client so far."""
+        """What the client has sent so far."""
         return Traffic(self.client.reader.messages, self.client.reader.bytes)
 
     @property
     def from_service(self) -> Traffic:
-        """What has come from the service so far, whichever endpoint it was."""
+        """What the service has sent so far, over all its endpoints."""
         return Traffic(self.endpoint.reader.messages, self.endpoint.reader.bytes)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close both sides; nothing happens if that has begun.
+        """Close both sides; does nothing if the gateway has closed them before.
 
         Raises:
-            ValueError: a code that no Close frame may have (RFC 6455 7.4), or a reason that UTF-8 cannot say.
+            ValueError: a code that no Close frame may have (RFC 6455 7.4), or a reason that UTF-8 cannot encode.
         """
         if not ws.may_be_sent(code):
             raise ValueError(f"{code} is no code of a Close frame: it has 1000, 1001, ... or 3000 to 4999")
@@ -153,26 +153,26 @@ class Tunnel:
         self._close(Close(code, reason), Close(code, reason))
 
     def close_at(self, moment: float, close: Close) -> None:
-        """Close both sides at `moment` (`time.monotonic`), if they are still open then."""
+        """Close both sides at `moment` (`time.monotonic`) or earlier."""
         if moment < self._close_at:
             self._close_at = moment
             self._reason = close
             self._rearm()
 
     def end_by(self, ending: Ending) -> None:
-        """Close both sides as a gateway does that stops."""
+        """Close both sides by `ending`."""
         self.close_at(*ending)
 
-    def tell(self, error: GatewayError) -> bool:
-        """A tunnel that has failed has told both sides by itself, as far as they could still be told."""
+    def send_error(self, error: GatewayError) -> bool:
+        """Return `False`: a failed tunnel has sent its Close frames itself."""
         return False
 
     def comment(self) -> bool:
-        """A tunnel pings."""
+        """Return `False`: a tunnel sends pings itself."""
         return False
 
     def abort(self) -> None:
-        """Cut both connections."""
+        """Close both connections at once."""
         self.client.abort()
         self.endpoint.abort()
 
@@ -194,12 +194,12 @@ class Tunnel:
             self._check_pings(now)
         self._rearm()
 
-    # what the ends tell
+    # events of the ends
 
-    def noticed(self, end: End) -> None:
-        """A Close frame has come from `end`, or its last frame has ended."""
+    def close_event(self, end: End) -> None:
+        """Handle a Close frame of `end`, or the end of its last frame."""
         other = end.other
-        other.say_pending()
+        other.send_pending_close()
         if end.reader.close is None:
             return
         if not end.reader.muted:  # so it was passed on
@@ -207,10 +207,10 @@ class Tunnel:
         self._end_soon()
 
     def lost(self, end: End) -> None:
-        """The connection of `end` has ended; the other side is told."""
+        """Handle the loss of the connection of `end`: reconnect, or close the other side."""
         if end.gone:
             return
-        end.leave()
+        end.detach()
         other = end.other
         if end is self.endpoint and self._may_reconnect():
             if monotonic() >= self._resumed_at + STEADY_SECONDS:
@@ -222,51 +222,51 @@ class Tunnel:
         if other.gone:
             if self.ending:
                 self._exchange.notify()
-            else:  # there is nobody left to find another endpoint for
+            else:  # no client to reconnect for
                 self._exchange.fail(error)
             return
-        other.reader.mute()  # nobody is left to get it, so no policy need see it
+        other.reader.mute()  # it cannot be delivered, so no hook runs on it
         if other.reader.close is not None:
-            other.say(other.reader.close)  # it waits for an answer that will not come
+            other.send_close(other.reader.close)  # it waits for an answer, which will not arrive
         elif not other.close_sent:
             if not self._closing and self.error is None:
                 self.error = error
-            other.say(CLIENT_GONE if end is self.client else ENDPOINT_GONE)
+            other.send_close(CLIENT_GONE if end is self.client else ENDPOINT_GONE)
         self._end_soon()
 
-    def broken(self, end: End, error: WebSocketError) -> None:
-        """What `end` sent breaks the protocol or a limit: it is told which, and the other side that it is gone."""
+    def protocol_error(self, end: End, error: WebSocketError) -> None:
+        """Handle a violation of the protocol or a limit: close `end` with the reason, and the other side as lost."""
         if self.error is None:
             code = "tunnel.client_broke" if end is self.client else "tunnel.endpoint_broke"
             self.error = GatewayError(code, log=f"{error.code} {error.detail}")
-        told, gone = Close(error.code, error.detail), CLIENT_GONE if end is self.client else ENDPOINT_GONE
-        self._close(*((told, gone) if end is self.client else (gone, told)))
+        violation, gone = Close(error.code, error.detail), CLIENT_GONE if end is self.client else ENDPOINT_GONE
+        self._close(*((violation, gone) if end is self.client else (gone, violation)))
         end.reader.ignore()
-        end.other.say_pending()
+        end.other.send_pending_close()
         end.release_all()
         end.linger()
 
     def refuse(self, error: GatewayError) -> None:
-        """A policy does not accept a message, or failed on it, or took too long over it."""
+        """Close both sides: a policy refused a message, failed or timed out."""
         self.error = self.error or error
         close = POLICY_FAILED if error.code in _FAILED else Close(ws.POLICY_VIOLATION, error.code)
         self._close(close, close)
 
     def stalled(self, end: End) -> None:
-        """The peer of `end` does not take what is written to it."""
-        if end.close_sent:  # nothing more of the other side goes there
+        """Handle backpressure: the peer of `end` does not read."""
+        if end.close_sent:  # nothing more is written to it
             return
         end.other.hold(end)
         if self.settings.max_buffered is not None:
-            self._give_up()
+            self._close_stalled()
             return
         end.stall_at = monotonic() + self.settings.write
         self._rearm()
 
-    # another endpoint
+    # reconnecting
 
     def _may_reconnect(self) -> bool:
-        """Say whether a client would not notice: nothing is half said to it, and nobody has begun to close."""
+        """Return whether a reconnect is transparent to the client: no incomplete message, and no close under way."""
         return (
             self.settings.reconnect is not None
             and not self.ending
@@ -275,10 +275,10 @@ class Tunnel:
         )
 
     def retry(self, error: GatewayError) -> None:
-        """Learn that the endpoint has gone, or that no other one could be had: try later, or give up."""
+        """Handle a lost endpoint, or a failed reconnect: schedule the next attempt, or close."""
         reconnect = self.settings.reconnect
         self.wants_endpoint = False
-        if error.code in _FAILED:  # of on_message perhaps, and then it would never end
+        if error.code in _FAILED:  # by an on_message hook perhaps, which would fail again each time
             self.refuse(error)
             return
         if reconnect is None or self.ending or self.client.gone or self._tries >= reconnect.attempts:
@@ -295,14 +295,14 @@ class Tunnel:
         self._exchange.notify()
 
     def replace_endpoint(self, stream: ByteStream | None) -> None:
-        """Go on with another endpoint; what the last one did not get of a message is lost."""
+        """Continue with another endpoint; the rest of an incomplete message is dropped."""
         self.wants_endpoint = False
         before = self.endpoint.reader
         self.client.skip_message()
         made = self.endpoint = self._end(of_client=False)
         made.reader.messages, made.reader.bytes = before.messages, before.bytes
         made.other, self.client.other = self.client, made
-        made.take_over(stream)
+        made.attach(stream)
         self._resumed_at = monotonic()
         self.error = None
         if self.client.stall_at < inf:
@@ -317,18 +317,18 @@ class Tunnel:
         if self._closing:
             return
         self._closing = True
-        self.client.say(to_client)
-        self.endpoint.say(to_endpoint)
+        self.client.send_close(to_client)
+        self.endpoint.send_close(to_endpoint)
         self._end_soon()
         self._retry_at = inf
         if self.wants_endpoint:
             self._exchange.fail(GatewayError("tunnel.endpoint_lost"))
 
     def _end_soon(self) -> None:
-        """Close what is said and answered; the rest has a few seconds.
+        """Close the ends with a complete closing handshake; set the deadline of the rest.
 
-        An end of which nothing is passed on any more is read, whoever holds it: its answer may come. One whose last
-        frame is still under way waits for the other side, as ever.
+        An end of which nothing more is passed on is released from all holds, so that its answer is read. One with an
+        incomplete last frame is still subject to backpressure.
         """
         self._cut_at = min(self._cut_at, monotonic() + CLOSE_SECONDS)
         for end in (self.client, self.endpoint):
@@ -338,7 +338,7 @@ class Tunnel:
                 end.finish()
         self._rearm()
 
-    def _give_up(self) -> None:
+    def _close_stalled(self) -> None:
         if self.error is None:
             self.error = GatewayError("tunnel.backpressure")
         self._close(BACKPRESSURE, BACKPRESSURE)
@@ -359,7 +359,7 @@ class Tunnel:
                     end.stall_at = now + self.settings.write
                 else:
                     end.stall_at = inf
-                    self._give_up()
+                    self._close_stalled()
 
     def _check_pings(self, now: float) -> None:
         if self._ping_at > now or self.settings.ping is None:
@@ -368,7 +368,7 @@ class Tunnel:
             self._ping_at = inf
             return
         if self._pong_at < inf:
-            self._ping_at = self._pong_at  # one question at a time
+            self._ping_at = self._pong_at  # one ping at a time
             return
         self._token = self._token or os.urandom(TOKEN_BYTES)
         ends = (self.client, self.endpoint)
@@ -381,7 +381,7 @@ class Tunnel:
             return
         self._pong_at = inf
         for end in self._pinged:
-            if not end.heard() and not end.held and not end.gone and end.stall_at == inf:
+            if not end.active() and not end.held and not end.gone and end.stall_at == inf:
                 code = "tunnel.client_silent" if end is self.client else "tunnel.endpoint_silent"
                 self.error = self.error or GatewayError(code)
                 end.abort()

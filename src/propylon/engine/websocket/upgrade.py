@@ -1,6 +1,6 @@
-"""The opening handshake of a WebSocket: an ordinary request until the endpoint has answered it with 101 (RFC 6455 4).
+"""The opening handshake of a WebSocket: an ordinary request until the endpoint responds with 101 (RFC 6455 4).
 
-Before that, every failure is an HTTP response; behind it, the exchange is carried by a `Tunnel`.
+Before that, a failure is an HTTP response; after it, a `Tunnel` carries the exchange.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _AGREED = (b"sec-websocket-extensions", b"sec-websocket-protocol")
 
 
 def check_handshake(method: bytes, fields: RequestFields) -> None:
-    """Check a request that asks for a WebSocket (RFC 6455 4.2.1); that it is HTTP/1.1 has been seen before.
+    """Check a request that asks for a WebSocket (RFC 6455 4.2.1); that it is HTTP/1.1 was checked before.
 
     Raises:
         GatewayError: upgrade.bad_handshake, upgrade.version.
@@ -51,10 +51,10 @@ def check_handshake(method: bytes, fields: RequestFields) -> None:
 
 
 def limit_offer(x: Exchange) -> None:
-    """Offer the endpoint no extension that the gateway could not carry.
+    """Offer the endpoint only extensions that the gateway supports.
 
-    Policies that look into messages understand permessage-deflate and nothing else. Where another endpoint may take
-    over, there is none at all: what it would compress or inflate refers to messages that the first one had.
+    With on_message hooks, that is permessage-deflate. With reconnects it is none: the compression context of the first
+    endpoint would be missing at the next one.
     """
     settings = x.tunnel_settings
     none = settings is not None and settings.reconnect is not None
@@ -69,10 +69,10 @@ def limit_offer(x: Exchange) -> None:
 
 
 async def tunnel(x: Exchange, upstream: Upstream) -> None:
-    """Pass the 101 on, and what follows, until both sides have closed (steps 6 and 7).
+    """Pass the 101 on, and relay until both sides have closed (steps 6 and 7).
 
     Raises:
-        GatewayError: tunnel.* for an end that was nobody's wish, response.policy_failed.
+        GatewayError: tunnel.* if the tunnel failed, response.policy_failed.
     """
     x.disarm()
     first = upstream.head
@@ -88,7 +88,7 @@ async def tunnel(x: Exchange, upstream: Upstream) -> None:
             return
         head = OwnHead(101, head_block(response), first.reason)
     made = Tunnel(x, _settings(x), _field(first, b"sec-websocket-extensions"))
-    x.last(made)
+    x.set_lasting(made)
     x.status = 101
     made.begin(x.client.switch(head, added_fields(x, first.has_date)), upstream.switch())
     while not made.ended:
@@ -99,30 +99,32 @@ async def tunnel(x: Exchange, upstream: Upstream) -> None:
             await x.pause()
         except GatewayError as error:
             made.refuse(error)
+    x.bytes_in += made.from_client.bytes
+    x.bytes_out += made.from_service.bytes
     if made.error is not None:
         raise made.error
 
 
 def _settings(x: Exchange) -> TunnelSettings:
-    """The policy's settings; how long a peer may take nothing is the listener's (`timeouts.write`)."""
+    """Return the policy's settings, with the client's write timeout (`timeouts.write`)."""
     return replace(x.tunnel_settings or _DEFAULTS, write=x.snapshot.client_timeouts.write)
 
 
 async def _refuse(x: Exchange, response: Response) -> None:
-    """Answer what a policy has put in the place of a 101."""
+    """Send the response that a policy has set in place of a 101."""
     x.end_attempt()
     send(x, response)
     await sent(x)
 
 
 async def _reconnect(x: Exchange, tunnel: Tunnel, first: ResponseHead) -> None:
-    """Let another endpoint take over, if it opens the same WebSocket as the first one did."""
+    """Connect another endpoint, if it accepts the WebSocket with the same extensions and subprotocol."""
     lost = x.endpoint
     if x.attempt is not None:
         x.attempt.blame(GatewayError("tunnel.endpoint_lost"))
         x.attempt.settle()
-        x.attempt.previous = None  # a tunnel may change its endpoint for days
-    if x.service is not None:  # the one of now: a tunnel may be older than the configuration by days
+        x.attempt.previous = None  # a tunnel may reconnect for days; bound the list
+    if x.service is not None:  # of the current snapshot: a tunnel may outlive its own by days
         x.service = x.service.current or x.service
     try:
         upstream = (await ask(x, lost)).upstream

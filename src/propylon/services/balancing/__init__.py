@@ -1,8 +1,8 @@
-"""How a service chooses among its endpoints: one file is one algorithm and one name in YAML.
+"""Balancing algorithms of services: one file is one algorithm and one name in YAML.
 
 An algorithm is a module with `Config`, a frozen pydantic model that refuses unknown keys, and `Balancer`, a class made
-with one `Config` and a `Chance`. Modules here that are no algorithm begin with an underscore. Other packages add
-theirs by entry points of the group `propylon.balancing`.
+with a `Config` and a `Chance`. Names of other modules here begin with an underscore. Other packages add algorithms
+by entry points of the group `propylon.balancing`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """Time and luck, as an algorithm gets them.
+    """Clock and randomness of an algorithm.
 
     Attributes:
-        clock: seconds, never going back.
+        clock: monotonic seconds.
         random: a float of [0, 1).
     """
 
@@ -31,29 +31,29 @@ class Chance:
 
 
 class Balancer(Protocol):
-    """One algorithm at work for one service. It decides and does no I/O.
+    """The algorithm of one service. It decides and does no I/O.
 
     Attributes:
-        decides_alone: true if its choice has a reason, which slow start must not overrule. Others leave it out.
+        decides_alone: true if slow start must not overrule its choice, as with affinity. Others omit it.
     """
 
     decides_alone: bool
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Choose among `endpoints` from now on.
+        """Replace the endpoints to choose from.
 
-        Called when endpoints come and go, fall ill or recover, so what is known about those that stay should be kept.
+        Called when endpoints are added, removed, ejected or recover; keep the state of those that remain.
         There is at least one, each with a weight of at least 1, in the order of the configuration.
         """
 
     def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
-        """Choose an endpoint for an exchange: one of `avoid` only if there is no other.
+        """Return an endpoint for an exchange: one of `avoid` only if there is no other.
 
-        `avoid` is empty but for retries and endpoints that have no room.
+        `avoid` is empty except for retries and endpoints at their concurrency limit.
         """
 
     def fields(self, x: Exchange, endpoint: Endpoint) -> bytes:
-        """Return lines for the header section of the client's answer from `endpoint`, each with its CRLF.
+        """Return field lines to add to the response from `endpoint`, each with its CRLF.
 
-        Algorithms that need none leave this method out.
+        Algorithms without such fields omit this method.
         """

@@ -1,4 +1,4 @@
-"""A function of somebody else's that a balancing algorithm asks: how it is found and called."""
+"""User functions called by balancing algorithms: import, call and errors."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class Function:
-    """A function that answers at once, and whose mistakes end one exchange and nothing else."""
+    """A synchronous user function; an exception in it fails one exchange only."""
 
     __slots__ = ("_call", "_name")
 
     def __init__(self, function: str | Callable[..., Any]) -> None:
-        """Import what is named.
+        """Import the function.
 
         Raises:
-            ImportError, AttributeError: there is no such module, or nothing of that name in it.
-            TypeError: it is no function, or async.
+            ImportError, AttributeError: the module, or the name in it, does not exist.
+            TypeError: it is not a function, or async.
         """
         self._call: Any = import_object(function) if isinstance(function, str) else function
         self._name = f"balance: {getattr(self._call, '__name__', function)}"
@@ -37,25 +37,25 @@ class Function:
         if iscoroutinefunction(self._call):
             raise TypeError(f"{function}: {NO_ASYNC}")
 
-    def ask(self, x: Exchange, *rest: object) -> Any:
-        """Return its answer.
+    def call(self, x: Exchange, *arguments: object) -> Any:
+        """Return the result of the function.
 
         Raises:
             GatewayError: request.policy_failed if it raises anything but a `GatewayError`.
         """
-        begun = monotonic()
+        started = monotonic()
         try:
-            answer = self._call(x, *rest)
+            result = self._call(x, *arguments)
         except GatewayError:
             raise
-        except Exception as error:  # it is code of others
+        except Exception as error:  # user code
             raise failed(x, self._name, "request.policy_failed", error) from error
-        if (took := monotonic() - begun) > BLOCKING_SECONDS:
-            blocked(self._name, took)
-        return answer
+        if (seconds := monotonic() - started) > BLOCKING_SECONDS:
+            blocked(self._name, seconds)
+        return result
 
-    def wrong(self, answer: object, expected: str) -> GatewayError:
-        """Return the error for an answer that is of no use."""
-        if iscoroutine(answer):
-            answer.close()  # nobody will await it
-        return GatewayError("request.policy_failed", log=f"{self._name} returned {answer!r} instead of {expected}")
+    def invalid(self, result: object, expected: str) -> GatewayError:
+        """Return the error for an invalid result."""
+        if iscoroutine(result):
+            result.close()  # avoids the warning that it was never awaited
+        return GatewayError("request.policy_failed", log=f"{self._name} returned {result!r} instead of {expected}")

@@ -1,4 +1,4 @@
-"""What two endpoints may be expected to take, so that they can be compared."""
+"""Expected latencies of two endpoints, for comparison."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ if TYPE_CHECKING:
 
 
 def latencies(one: Vitals, other: Vitals, now: float) -> tuple[float, float]:
-    """Return the seconds that `one` and `other` are expected to take; 0 for both if one was never measured.
+    """Return the expected latencies of `one` and `other` in seconds; 0 for both if either has no sample.
 
-    It is the peak-sensitive average, with a floor. That average sinks while nothing is measured, so that an endpoint
-    that was slow is tried again. One that nobody asked for a while would seem infinitely fast and get everything in a
-    burst. So it may sink to what the other one takes, but below that only to the endpoint's own plain average.
+    This is the peak-sensitive average, with a floor. It decays while there are no samples, so that an endpoint that
+    was slow is tried again. Without a floor, an endpoint idle for a while would seem infinitely fast and get a burst
+    of all requests. So it decays to the value of the other one, and below that only to the endpoint's own plain
+    average.
 
     Args:
         now: seconds of the clock that the vitals are recorded with.
     """
-    usual, usual_other = one.ewma, other.ewma
-    if usual is None or usual_other is None:
+    average, average_other = one.ewma, other.ewma
+    if average is None or average_other is None:
         return 0.0, 0.0
-    # Written out: calls of a method, max() and min() would cost half of a pick.
+    # Inline: calls of a method, max() and min() would take half the time of a pick.
     expected = one.peak_seconds * exp((one.peak_at - now) / PEAK_DECAY_SECONDS)
     expected_other = other.peak_seconds * exp((other.peak_at - now) / PEAK_DECAY_SECONDS)
     if expected < expected_other:
-        if expected < usual:
-            expected = usual if usual < expected_other else expected_other  # noqa: FURB136
-    elif expected_other < usual_other:
-        expected_other = usual_other if usual_other < expected else expected  # noqa: FURB136
+        if expected < average:
+            expected = average if average < expected_other else expected_other  # noqa: FURB136
+    elif expected_other < average_other:
+        expected_other = average_other if average_other < expected else expected  # noqa: FURB136
     return expected, expected_other

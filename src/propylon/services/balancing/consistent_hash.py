@@ -1,4 +1,4 @@
-"""The same key to the same endpoint: for caches, sessions and shards.
+"""Consistent hashing: sends the same key to the same endpoint, for caches, sessions and shards.
 
     balance: {consistent_hash: {header: x-user}}
     balance: {consistent_hash: {cookie: session}}
@@ -7,13 +7,12 @@
     balance: {consistent_hash: {client: true, bound: none}}              # the client's address
     balance: {consistent_hash: {python: my_balancing:key, bound: 1.5}}   # a function, called with the exchange
 
-Every gateway and worker gives a key to the same endpoint, without telling the others. When an endpoint comes or goes,
-about its share of the keys moves and no other. A request whose key is missing or empty goes to an endpoint drawn by
-chance.
+All gateways and workers map a key to the same endpoint, without coordination. When an endpoint is added or removed,
+only about its share of the keys moves. A request with a missing or empty key goes to a random endpoint.
 
-Popular keys do not overload their endpoint: what would bring it above `bound` times its part of everything under way
-goes on to the next endpoint of the ring (V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent Hashing with Bounded
-Loads", 2016). `bound: none` lets a key stay whatever it costs. A pick is O(log n).
+Popular keys do not overload their endpoint: a request that would bring it above `bound` times its share of all requests
+in flight goes to the next endpoint of the ring (V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent Hashing with
+Bounded Loads", 2016). `bound: none` sets no such limit. A pick is O(log n).
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ if TYPE_CHECKING:
     from propylon.services.endpoint import Endpoint
 
 _STEPS: Final = 64
-"""Points of the ring that are tried; more are needed only if nearly everything is full or to be avoided."""
+"""Points of the ring that are tried; more are needed only if nearly all endpoints are full or to be avoided."""
 _RECOUNT: Final = 8
-"""What is under way is counted anew when an eighth of the endpoints has been picked, so it costs O(1) a pick."""
+"""Requests in flight are counted again after picks of an eighth of the number of endpoints: amortized O(1) a pick."""
 
 
 def _none(value: object) -> object:
@@ -53,10 +52,10 @@ Bound = Annotated[
 
 
 class Config(KeyConfig):
-    """What the key is, and how unequal loads may be."""
+    """The key, and how unequal loads may be."""
 
     bound: Bound = Field(
-        default=1.25, description="Load that an endpoint may have, as a multiple of its part of it all; or none."
+        default=1.25, description="Maximum load of an endpoint, as a multiple of its share of the total; or none."
     )
 
 
@@ -69,8 +68,8 @@ class Balancer:
     _sampler: Sampler
 
     def __init__(self, config: Config, chance: Chance) -> None:
-        """Prepare to read the key. Raises what `Function` raises."""
-        self._key = config.key(_asking).read
+        """Prepare to read the key. Raises the exceptions of `Function`."""
+        self._key = config.key(_key_function).read
         self._bound = config.bound
         self._random = chance.random
         self._ring = Ring()
@@ -79,32 +78,32 @@ class Balancer:
         self._until_count = 0
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Choose among `endpoints` from now on; keys of those that stay stay."""
+        """Replace the endpoints; the keys of those that remain do not move."""
         self._endpoints = endpoints
         self._sampler = Sampler(endpoints, self._random)
         self._ring.update(endpoints)
         self._until_count = 0
 
     def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
-        """Return the endpoint of the request's key, or the next that may take it.
+        """Return the endpoint of the request's key, or the next one on the ring below its bound.
 
         Raises:
-            GatewayError: request.policy_failed if the function that makes the key fails.
+            GatewayError: request.policy_failed if the key function fails.
         """
         if len(self._endpoints) == 1:
             return self._endpoints[0]
         key = self._key(x)
         if not key:
             return self._sampler.one_but(avoid)
-        most = self._most()
+        bound = self._inflight_bound()
         for endpoint in islice(self._ring.walk(key), _STEPS):
-            if endpoint.vitals.inflight < most * endpoint.weight and endpoint not in avoid:
+            if endpoint.vitals.inflight < bound * endpoint.weight and endpoint not in avoid:
                 return endpoint
-        left = self._sampler.without(avoid).endpoints
-        return min(left, key=lambda endpoint: endpoint.vitals.inflight / endpoint.weight)
+        remaining = self._sampler.without(avoid).endpoints
+        return min(remaining, key=lambda endpoint: endpoint.vitals.inflight / endpoint.weight)
 
-    def _most(self) -> float:
-        """Return what each unit of weight may have under way, this request included."""
+    def _inflight_bound(self) -> float:
+        """Return the maximum number of requests in flight per unit of weight, this one included."""
         if self._bound is None:
             return float("inf")
         if self._until_count <= 0:
@@ -115,16 +114,16 @@ class Balancer:
         return self._bound * (self._count + 1) / self._sampler.total
 
 
-def _asking(reference: str | Callable[..., Any]) -> Callable[[Exchange], bytes | None]:
-    """Return what asks a function for the key. Raises what `Function` raises."""
+def _key_function(reference: str | Callable[..., Any]) -> Callable[[Exchange], bytes | None]:
+    """Return a reader of keys that calls a function. Raises the exceptions of `Function`."""
     function = Function(reference)
 
     def key(x: Exchange) -> bytes | None:
-        answer: Any = function.ask(x)
-        if isinstance(answer, str):
-            return answer.encode("utf-8", "surrogatepass")
-        if answer is None or isinstance(answer, bytes):
-            return answer
-        raise function.wrong(answer, "text, bytes or None")
+        result: Any = function.call(x)
+        if isinstance(result, str):
+            return result.encode("utf-8", "surrogatepass")
+        if result is None or isinstance(result, bytes):
+            return result
+        raise function.invalid(result, "text, bytes or None")
 
     return key

@@ -1,12 +1,12 @@
-"""The faster of two endpoints drawn by chance.
+"""The faster of two random endpoints.
 
     balance: ewma
 
-Fast is who has the lower peak-sensitive average of the time to a response's head: it jumps to a slow answer and sinks
-by and by (10 s). What is under way does not count, which is right where a request costs an endpoint little and the way
-to it is what differs, as between zones; in all other cases `p2c` is better. Two are compared and not all, as in
-ingress-nginx's `ewma`, since otherwise everything would go to the one that happens to be the fastest. An endpoint
-without a measurement counts as being as fast as the other one. Weights say how often an endpoint is drawn.
+Endpoints are compared by the peak-sensitive average of the time to a response's head: it rises to a slow response at
+once and decays slowly (10 s). Requests in flight do not count, which is right where a request costs an endpoint little
+and the network path is what differs, as between zones; in all other cases `p2c` is better. Two are compared and not
+all, as in ingress-nginx's `ewma`, since otherwise everything would go to the endpoint that happens to be the fastest.
+An endpoint without a sample counts as equally fast. Weights determine how often an endpoint is drawn.
 
 A pick is O(1), O(log n) with unequal weights.
 """
@@ -47,12 +47,12 @@ class Balancer:
         self._only: Endpoint | None = None
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Choose among `endpoints` from now on. What is known about them is in their vitals."""
+        """Replace the endpoints to choose from. Their latencies are in their vitals."""
         self._sampler = Sampler(endpoints, self._random)
         self._only = endpoints[0] if len(endpoints) == 1 else None
 
     def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
-        """Choose the faster one of two."""
+        """Return the faster of two."""
         if self._only is not None:
             return self._only
         first, second = self._sampler.two_but(avoid) if avoid else self._sampler.two()

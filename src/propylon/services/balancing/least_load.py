@@ -1,13 +1,13 @@
-"""The endpoint with the lowest load, reckoned as the Real-Time API Gateway does.
+"""The endpoint with the lowest load, computed as in the Real-Time API Gateway.
 
     balance: least_load
 
-The load is what is under way (requests, event streams and WebSockets) times 1000, and the average milliseconds to a
-response's head on top; no measurement counts as 0 ms. So one request more weighs as much as a second of latency.
-The lowest load of all is chosen, and equals take turns. Weights do not count.
+The load is the number in flight (requests, event streams and WebSockets) times 1000, plus the average milliseconds to
+a response's head; no sample counts as 0 ms. So one more request weighs as much as a second of latency. The lowest load
+of all is chosen, and ties take turns. Weights are ignored.
 
-All endpoints are looked at for each request, so a pick is O(n), and the best one attracts everybody at the same moment:
-with more than some dozens of endpoints take `p2c`.
+A pick compares all endpoints, so it is O(n), and all gateways choose the best one at the same time: with more than some
+dozens of endpoints use `p2c`.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Balancer:
         self._turn = 0
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Choose among `endpoints` from now on."""
+        """Replace the endpoints to choose from."""
         self._endpoints = tuple(endpoints)
 
     def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
-        """Choose the least loaded one; equals take turns."""
+        """Return the endpoint with the least load; ties take turns."""
         endpoints = self._endpoints
         if avoid:
             endpoints = [endpoint for endpoint in endpoints if endpoint not in avoid] or endpoints

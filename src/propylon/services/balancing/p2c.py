@@ -1,13 +1,13 @@
-"""Two endpoints drawn by chance, and of them the less loaded and faster one. The default.
+"""Power of two choices: the less loaded and faster of two random endpoints. The default.
 
     balance: p2c
 
-The load of an endpoint is what is under way there in proportion to its weight, and the request that would come on top,
-times its peak-sensitive average latency. So a slow or failing endpoint gets next to nothing while it is slow, and every
-gateway and worker finds that out by itself, without the herd that always runs to the single best one. Where neither
-load nor latency speaks for the other endpoint, the one drawn first is taken, and those are drawn by their weights.
+The load of an endpoint is the number of requests in flight divided by its weight, plus the new request, times its
+peak-sensitive average latency. So a slow or failing endpoint gets very few requests while it is slow, in every gateway
+and worker on its own, and without a herd that all goes to the single best one. In a tie the endpoint drawn first is
+taken, and endpoints are drawn by their weights.
 
-An endpoint without a measurement is compared by its load alone: it is asked at once, and gets no more than others have.
+An endpoint without a sample is compared by its load alone: it gets requests at once, and no more than the others.
 
 Sources: M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (IEEE TPDS 12(10), 2001); "peak EWMA"
 of Finagle (`com.twitter.finagle.loadbalancer`).
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from propylon.services.endpoint import Endpoint
 
 ALIKE: Final = 1.5
-"""Latencies that differ by no more than this factor count as the same: it may be luck, and weights are a wish."""
+"""Latencies that differ by no more than this factor count as equal: noise must not override weights."""
 
 
 class Config(BaseModel):
@@ -53,19 +53,19 @@ class Balancer:
         self._idle = 1.0
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Choose among `endpoints` from now on. What is known about them is in their vitals."""
+        """Replace the endpoints to choose from. Their loads and latencies are in their vitals."""
         self._sampler = Sampler(endpoints, self._random)
         self._two = self._sampler.two
         self._only = endpoints[0] if len(endpoints) == 1 else None
         self._idle = len(endpoints) / self._sampler.total
 
     def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
-        """Choose the better one of two."""
+        """Return the better of two."""
         if self._only is not None:
             return self._only
         first, second = self._sampler.two_but(avoid) if avoid else self._two()
         one, other = first.vitals, second.vitals
-        # A request on top counts the same for everybody, so that idle endpoints are equal whatever their weights.
+        # The new request counts the same for all, so that idle endpoints are equal whatever their weights.
         load = one.inflight / first.weight + self._idle
         load_other = other.inflight / second.weight + self._idle
         seconds, seconds_other = latencies(one, other, self._clock())

@@ -1,11 +1,11 @@
-"""A function of your own.
+"""A custom function.
 
     balance: {python: my_balancing:by_tenant}      # short for {python: {function: …}}
 
-It is called with the exchange and the tuple of endpoints that can take it, in the order of the configuration, and
-returns one of them, or its `url`; with a single endpoint there is nothing to ask. It must be a plain `def` and quick,
-since everything waits for it. In a Python program the function itself can be given. What it does wrong is answered with
-500 (`request.policy_failed`), and the log says it.
+It is called with the exchange and the tuple of available endpoints, in the order of the configuration, and returns one
+of them, or its `url`; it is not called for a single endpoint. It must be a plain `def` and fast, since it blocks the
+event loop. A Python program can pass the function itself. If it fails, the response is 500 (`request.policy_failed`),
+and the log has the cause.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class Config(BaseModel):
-    """What is called."""
+    """The function."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
-    function: PlainFunction = Field(description="`module:function`. In a Python program also the function itself.")
+    function: PlainFunction = Field(description="`module:function`; in a Python program also the function itself.")
 
     @model_validator(mode="before")
     @classmethod
@@ -41,34 +41,34 @@ class Config(BaseModel):
 
 
 class Balancer:
-    """Asks a function."""
+    """Choice by a function."""
 
     __slots__ = ("_endpoints", "_function")
 
     decides_alone = True
 
     def __init__(self, config: Config, chance: Chance) -> None:
-        """Import what is named. Raises what `Function` raises."""
+        """Import the function. Raises the exceptions of `Function`."""
         self._function = Function(config.function)
         self._endpoints: tuple[Endpoint, ...] = ()
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Offer `endpoints` from now on."""
+        """Replace the endpoints to choose from."""
         self._endpoints = tuple(endpoints)
 
     def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
-        """Ask the function, with the endpoints that are not to be avoided.
+        """Call the function with the endpoints that are not in `avoid`.
 
         Raises:
-            GatewayError: request.policy_failed if it raises, or returns none of them.
+            GatewayError: request.policy_failed if it raises, or does not return one of them.
         """
-        offered = self._endpoints
+        available = self._endpoints
         if avoid:
-            offered = tuple(endpoint for endpoint in offered if endpoint not in avoid) or offered
-        if len(offered) == 1:
-            return offered[0]
-        answer = self._function.ask(x, offered)
-        for endpoint in offered:
-            if endpoint is answer or endpoint.url == answer:
+            available = tuple(endpoint for endpoint in available if endpoint not in avoid) or available
+        if len(available) == 1:
+            return available[0]
+        result = self._function.call(x, available)
+        for endpoint in available:
+            if endpoint is result or endpoint.url == result:
                 return endpoint
-        raise self._function.wrong(answer, "one of the endpoints it was given")
+        raise self._function.invalid(result, "one of the endpoints it was given")

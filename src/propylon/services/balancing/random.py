@@ -1,9 +1,9 @@
-"""By chance, in proportion to the weights.
+"""Random, in proportion to the weights.
 
     balance: random
 
-It has no memory, so many gateways in front of the same endpoints do not fall into step. A pick is O(1), and O(log n)
-with unequal weights.
+It keeps no state, so gateways in front of the same endpoints do not synchronize. A pick is O(1), and O(log n) with
+unequal weights.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Balancer:
         self._random = chance.random
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Choose among `endpoints` from now on."""
+        """Replace the endpoints to choose from."""
         self._sampler = Sampler(endpoints, self._random)
 
     def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
-        """Draw one."""
+        """Return a random endpoint."""
         return self._sampler.one_but(avoid) if avoid else self._sampler.one()

@@ -1,14 +1,14 @@
-"""In turns: each endpoint gets its exact share, spread evenly.
+"""Smooth weighted round robin: each endpoint gets its exact share, spread evenly.
 
     balance: round_robin
 
 Endpoints of the same weight take turns in the order of the configuration. Groups of different weights are merged by
 deadlines: the n-th turn of a group is due at (n - 1/2) / (the weight of the whole group), and the earliest comes next.
 That is the divisor method of Webster and Sainte-Laguë: in every round (the sum of the weights) each endpoint is chosen
-exactly as often as its weight says, and no heavy one gets its turns in a burst. A pick is O(1) for equal weights, and
-O(log k) for k different ones, however many endpoints there are.
+exactly as often as its weight, and none gets its turns in a burst. A pick is O(1) for equal weights, and O(log k) for k
+different ones, whatever the number of endpoints.
 
-When endpoints come and go, those that stay keep their places. One that comes waits for a whole turn of its group.
+When the list changes, endpoints that remain keep their positions. A new one waits for a whole turn of its group.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Config(BaseModel):
 
 
 class Group:
-    """Endpoints of one weight, which take turns.
+    """Endpoints of one weight.
 
     Attributes:
         members: in the order of their turns.
-        next: index of the member whose turn is next.
+        next: index of the next member.
         weight: of each member.
         step: virtual time between two turns of the group.
     """
@@ -54,58 +54,58 @@ class Group:
         self.step = 0
 
     def take(self) -> Endpoint:
-        """Return the member whose turn it is."""
+        """Return the next member, and advance."""
         members, at = self.members, self.next
         self.next = at + 1 if at + 1 < len(members) else 0
         return members[at]
 
     def in_turn(self) -> list[Endpoint]:
-        """Return the members, beginning with the one whose turn is next."""
+        """Return the members, beginning with the next one."""
         return self.members[self.next :] + self.members[: self.next]
 
 
 class Balancer:
     """Smooth weighted round robin."""
 
-    __slots__ = ("_due", "_endpoints", "_groups", "_only", "_random")
+    __slots__ = ("_due", "_endpoints", "_groups", "_random", "_single_group")
 
     def __init__(self, config: Config, chance: Chance) -> None:
         self._random = chance.random
         self._endpoints: Sequence[Endpoint] = ()
         self._groups: dict[int, Group] = {}  # by weight
-        self._only: Group | None = None
+        self._single_group: Group | None = None
         self._due: list[tuple[int, int, Group]] = []
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Choose among `endpoints` from now on; those that stay keep their places."""
+        """Replace the endpoints; those that remain keep their positions."""
         self._endpoints = endpoints
         by_weight: dict[int, list[Endpoint]] = {}
         for endpoint in endpoints:
             by_weight.setdefault(endpoint.weight, []).append(endpoint)
         # Ties of deadlines go to the heavier group, which would wait the longest in proportion.
         groups = [
-            Group(weight, _places(by_weight[weight], self._groups.get(weight)))
+            Group(weight, _turn_order(by_weight[weight], self._groups.get(weight)))
             for weight in sorted(by_weight, reverse=True)
         ]
-        # Deadlines are whole numbers, so that shares stay exact; the factor 2 makes half a step one too.
+        # Deadlines are integers, so that shares stay exact; with the factor 2 half a step is an integer too.
         period = lcm(*(2 * group.weight * len(group.members) for group in groups))
-        begun = self._due[0][0] if self._due else 0
-        waits = {group.weight: (due - begun, group.step) for due, _, group in self._due}
+        now = self._due[0][0] if self._due else 0
+        waits = {group.weight: (due - now, group.step) for due, _, group in self._due}
         self._due = []
         for order, group in enumerate(groups):
             group.step = period // (group.weight * len(group.members))
-            waited, of = waits.get(group.weight, (1, 2))
-            self._due.append((group.step * waited // of, order, group))
+            wait, step = waits.get(group.weight, (1, 2))
+            self._due.append((group.step * wait // step, order, group))
         heapify(self._due)
         self._groups = {group.weight: group for group in groups}
-        self._only = groups[0] if len(groups) == 1 else None
+        self._single_group = groups[0] if len(groups) == 1 else None
 
     def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
-        """Choose whose turn it is; who is avoided loses its turn."""
+        """Return the next endpoint; those in `avoid` lose their turn."""
         if not avoid:
-            return self._only.take() if self._only is not None else self._take()
+            return self._single_group.take() if self._single_group is not None else self._take()
         for _ in range(TRIES):
-            endpoint = self._only.take() if self._only is not None else self._take()
+            endpoint = self._single_group.take() if self._single_group is not None else self._take()
             if endpoint not in avoid:
                 return endpoint
         return Sampler(self._endpoints, self._random).without(avoid).one()
@@ -116,11 +116,11 @@ class Balancer:
         return group.take()
 
 
-def _places(members: list[Endpoint], before: Group | None) -> list[Endpoint]:
-    """Put members in the order of their turns: those that were there as they stood, then those that are new."""
+def _turn_order(members: list[Endpoint], before: Group | None) -> list[Endpoint]:
+    """Return the members in the order of their turns: those of `before` in their order, then the new ones."""
     if before is None:
         return members
-    now = dict.fromkeys(members)
-    stayed = [endpoint for endpoint in before.in_turn() if endpoint in now]
-    known = set(stayed)
-    return [*stayed, *(endpoint for endpoint in members if endpoint not in known)]
+    current = dict.fromkeys(members)
+    kept = [endpoint for endpoint in before.in_turn() if endpoint in current]
+    known = set(kept)
+    return [*kept, *(endpoint for endpoint in members if endpoint not in known)]

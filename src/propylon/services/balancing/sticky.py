@@ -1,18 +1,18 @@
-"""A client stays with its endpoint, by a cookie.
+"""Session affinity: a cookie keeps a client on its endpoint.
 
     balance: sticky
     balance: {sticky: {cookie: stay, secret: "${STICKY_SECRET}", max_age: 1d, same_site: strict}}
 
-The first endpoint is chosen as by `p2c`, and the cookie names it by a code from which neither its address can be read
-nor another one's made: the first 128 bits of HMAC-SHA256 of its URL (RFC 2104). Whoever has no cookie, a wrong one, or
-one of an endpoint that is gone, ill or full, is given another endpoint and another cookie. A client that has the right
-one is not sent it again, so `max_age` counts from the first answer. Two services that a browser knows by the same host
-need different names or paths of their cookies.
+The first endpoint is chosen as by `p2c`, and the cookie identifies it by a code that does not disclose the address and
+cannot be forged: the first 128 bits of HMAC-SHA256 of its URL (RFC 2104). A client without a valid cookie, or with that
+of an endpoint that is removed, unhealthy or full, gets another endpoint and another cookie. A valid cookie is not sent
+again, so `max_age` counts from the first response. Two services under the same host need cookies of different names or
+paths.
 
-Without `secret` each worker makes a key of its own when it starts: then a restart forgets all clients, and several
-workers or gateways do not know each other's cookies. Give them the same secret.
+Without `secret` each worker generates a key when it starts: a restart then invalidates all cookies, and workers and
+gateways do not accept each other's. Configure the same secret for all of them.
 
-The cookie is always HttpOnly, and Secure if the request came by https, unless `secure` says otherwise.
+The cookie is always HttpOnly, and Secure if the request used https, unless `secure` is set.
 """
 
 from __future__ import annotations
@@ -61,24 +61,24 @@ class Config(BaseModel):
     cookie: CookieName = Field(default="propylon_sticky", description="Name of the cookie.")
     secret: Annotated[Text, AfterValidator(_long_secret)] | None = Field(
         default=None,
-        description="Key of the codes, the same wherever the cookie should count; without it each worker has its own.",
+        description="Key of the codes, the same in all workers and gateways; without it each worker has its own.",
         repr=False,
     )
     max_age: OptionalDuration = Field(
-        default=None, description="How long the client keeps the cookie; until it is closed if not given."
+        default=None, description="How long the client keeps the cookie; by default until the browser is closed."
     )
     path: Annotated[Text, AfterValidator(_cookie_path)] = Field(
-        default="/", description="Path below which the client sends the cookie."
+        default="/", description="Path prefix for which the client sends the cookie."
     )
     secure: Bool | None = Field(
-        default=None, description="Let the client send the cookie by https only; by default if its request came so."
+        default=None, description="Send the cookie over https only; by default if the request used https."
     )
     same_site: Literal["strict", "lax", "none"] = Field(
-        default="lax", description="Whether requests that other sites start carry the cookie."
+        default="lax", description="Whether cross-site requests carry the cookie."
     )
 
     @model_validator(mode="after")
-    def _browsers_accept_it(self) -> Self:
+    def _check_cookie_rules(self) -> Self:
         if self.same_site == "none" and not self.secure:
             raise ValueError("browsers refuse a cookie with 'same_site: none' unless it has 'secure: true'")
         if self.max_age is not None and self.max_age < 1:
@@ -91,44 +91,44 @@ class Config(BaseModel):
 
 
 class Balancer:
-    """Follows a cookie, and p2c where there is none."""
+    """Affinity by cookie; p2c for clients without one."""
 
-    __slots__ = ("_attributes", "_by_code", "_choice", "_codes", "_name", "_secret", "_secure", "_sent")
+    __slots__ = ("_attributes", "_by_code", "_codes", "_fallback", "_name", "_read_cookie", "_secret", "_secure")
 
     decides_alone = True
 
     def __init__(self, config: Config, chance: Chance) -> None:
         self._name = config.cookie.encode("ascii")
-        self._sent = by_cookie(config.cookie).read
+        self._read_cookie = by_cookie(config.cookie).read
         self._secret = token_bytes(sha256().block_size) if config.secret is None else config.secret.encode("utf-8")
         self._secure = config.secure
         age = b"" if config.max_age is None else b"; Max-Age=%d" % config.max_age
         site = config.same_site.capitalize().encode("ascii")
         self._attributes = b"%b; Path=%b; HttpOnly; SameSite=%b" % (age, config.path.encode("ascii"), site)
-        self._choice = p2c.Balancer(p2c.Config(), chance)
+        self._fallback = p2c.Balancer(p2c.Config(), chance)
         self._codes: dict[Endpoint, bytes] = {}
         self._by_code: dict[bytes, Endpoint] = {}
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Choose among `endpoints` from now on."""
+        """Replace the endpoints to choose from."""
         known = self._codes
         self._codes = {endpoint: known.get(endpoint) or self._code(endpoint) for endpoint in endpoints}
         self._by_code = {code: endpoint for endpoint, code in self._codes.items()}
-        self._choice.update(endpoints)
+        self._fallback.update(endpoints)
 
     def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
-        """Return the client's endpoint, or choose one."""
-        code = self._sent(x)
+        """Return the endpoint of the cookie, or choose one."""
+        code = self._read_cookie(x)
         if code is not None:
             endpoint = self._by_code.get(code)
             if endpoint is not None and (endpoint not in avoid or len(self._codes) == 1):
                 return endpoint
-        return self._choice.pick(x, avoid)
+        return self._fallback.pick(x, avoid)
 
     def fields(self, x: Exchange, endpoint: Endpoint) -> bytes:
-        """Return the Set-Cookie field, unless the client has the right cookie already."""
+        """Return the Set-Cookie field, or nothing if the client has the cookie already."""
         code = self._codes.get(endpoint) or self._code(endpoint)
-        if self._sent(x) == code:
+        if self._read_cookie(x) == code:
             return b""
         secure = x.origin.scheme == b"https" if self._secure is None else self._secure
         return b"set-cookie: %b=%b%b%b\r\n" % (self._name, code, self._attributes, b"; Secure" if secure else b"")

@@ -1,8 +1,8 @@
-"""Where the endpoints of a service come from: one file is one provider and one name in YAML.
+"""Providers of the endpoints of services: one file is one provider and one name in YAML.
 
 A provider is a module with `Config`, a frozen pydantic model that refuses unknown keys, and `Provider`, a class made
-with one `Config` and a `ProviderContext`. Modules here that are no provider begin with an underscore. Other packages
-add theirs by entry points of the group `propylon.discovery`.
+with a `Config` and a `ProviderContext`. Names of other modules here begin with an underscore. Other packages add
+providers by entry points of the group `propylon.discovery`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class EndpointSpec:
 
     Attributes:
         url: `http://host:port`, `https://…` or `unix:…`, as in the configuration.
-        weight: its share; 0 for one that is to get no new requests (it drains).
+        weight: its relative share; 0 to drain it (no new requests).
         priority: its tier; a higher number is used only when the lower ones are not healthy enough.
-        zone: where it runs, if that is known.
+        zone: its zone, if known.
     """
 
     url: str
@@ -34,7 +34,7 @@ class EndpointSpec:
 
 @dataclass(frozen=True, slots=True)
 class ProviderContext:
-    """What a provider is told about where it works.
+    """The context of a provider.
 
     Attributes:
         service: the name of the service.
@@ -46,17 +46,17 @@ class ProviderContext:
 
 
 class DiscoveryError(Exception):
-    """The endpoints cannot be found now; the message, which may name addresses, is for the operator's log."""
+    """Discovery has failed; the message is for the operator's log, and may name addresses."""
 
 
 class Provider(Protocol):
-    """One source of endpoints. It has no loop of retries of its own: who watches it starts it again."""
+    """One source of endpoints. It has no retry loop: the caller restarts it."""
 
     def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
-        """Yield all endpoints of the service, and again all of them whenever they have changed.
+        """Yield the whole list of endpoints of the service, initially and after each change.
 
-        An empty list says that there are none; whatever keeps the provider from knowing raises.
+        An empty list means that there are none; if the list cannot be determined, raise.
 
         Raises:
-            DiscoveryError: it cannot go on; it will be called again after a while.
+            DiscoveryError: discovery failed; `watch` is called again after a delay.
         """

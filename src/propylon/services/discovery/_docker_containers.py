@@ -1,7 +1,7 @@
-"""Containers as the Docker Engine lists them, as endpoints of one service. No I/O.
+"""Converts the container list of a Docker Engine to the endpoints of one service. No I/O.
 
 Source: Docker Engine API, operation ContainerList (`GET /containers/json`): the fields used here have had the same
-meaning from version 1.24 on.
+meaning since version 1.24.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ NETWORK: Final = "propylon.network"
 COMPOSE_SERVICE: Final = "com.docker.compose.service"
 """Docker Compose, "Specification": the label that Compose puts on each container."""
 _NUMBER: Final = re.compile(r"[0-9]{1,5}")
-_WORDS: Final = {"true": True, "false": False}
+_BOOLEANS: Final = {"true": True, "false": False}
 
 
 class Selection(NamedTuple):
-    """Which containers belong to a service, and how they are reached.
+    """Which containers belong to a service, and how to connect to them.
 
     Attributes:
         service: its name, compared with the labels.
-        require_label: whether only containers with `propylon.enable=true` are taken.
-        port: inside of the container, where its label does not say; None for the lowest TCP port it exposes.
-        scheme: where a container's label does not say.
-        network: the network to reach them in, where the label does not say; None for the first by name.
-        published: whether they are reached by the ports that the host publishes.
-        host: the address of the host, for published ports and for containers in its network.
+        require_label: whether only containers with `propylon.enable=true` are used.
+        port: port in the container unless labelled; None for the lowest TCP port it exposes.
+        scheme: scheme unless labelled.
+        network: network to connect in unless labelled; None for the first by name.
+        published: whether to connect to ports published on the host.
+        host: address of the host, for published ports and for containers in the host network.
     """
 
     service: str
@@ -51,7 +51,7 @@ class Selection(NamedTuple):
 
 
 def endpoints(containers: Sequence[Any], selection: Selection) -> tuple[list[EndpointSpec], list[str]]:
-    """Return the endpoints of the service, by URL, and a sentence for each of its containers that cannot be used."""
+    """Return the endpoints of the service, sorted by URL, and the problem of each unusable container."""
     by_id = {container["Id"]: container for container in containers}
     found, problems = [], []
     for container in containers:
@@ -65,10 +65,10 @@ def endpoints(containers: Sequence[Any], selection: Selection) -> tuple[list[End
 
 
 def _belongs(container: Any, labels: Mapping[str, str], selection: Selection) -> bool:
-    """Tell whether somebody has said that the container is for this service.
+    """Return whether the container is labelled as part of this service.
 
-    Names of Compose and of containers are chosen without a gateway in mind, and another project may use the same:
-    they count only for containers that are enabled in so many words.
+    Names of Compose services and of containers are not unique across projects: they count only for containers that are
+    enabled explicitly.
     """
     name = labels.get(SERVICE) or labels.get(COMPOSE_SERVICE) or _name(container)
     if name != selection.service:
@@ -76,9 +76,9 @@ def _belongs(container: Any, labels: Mapping[str, str], selection: Selection) ->
     text = labels.get(ENABLE)
     if text is None:
         return SERVICE in labels and not selection.require_label
-    if text.strip().lower() not in _WORDS:
+    if text.strip().lower() not in _BOOLEANS:
         raise ValueError(f"its label {ENABLE}={shown(text)} is neither true nor false")
-    return _WORDS[text.strip().lower()]
+    return _BOOLEANS[text.strip().lower()]
 
 
 def _endpoint(
@@ -88,11 +88,11 @@ def _endpoint(
     if scheme not in ("http", "https"):
         raise ValueError(f"its label {SCHEME}={shown(scheme)} is neither http nor https")
     weight = _number(labels, WEIGHT, 0, MAX_WEIGHT)
-    host, port = _place(container, labels, selection, by_id)
+    host, port = _host_and_port(container, labels, selection, by_id)
     return EndpointSpec(f"{scheme}://{_in_url(host)}:{port}", 1 if weight is None else weight)
 
 
-def _place(
+def _host_and_port(
     container: Any, labels: Mapping[str, str], selection: Selection, by_id: Mapping[str, Any]
 ) -> tuple[str, int]:
     port = _number(labels, PORT, 1, 65535) or selection.port
@@ -113,11 +113,11 @@ def _place(
     return _address(owner, labels.get(NETWORK, selection.network)), port
 
 
-def _address(container: Any, wanted: str | None) -> str:
+def _address(container: Any, network: str | None) -> str:
     networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
-    if wanted is not None and wanted not in networks:
-        raise ValueError(f"it is not in the network {shown(wanted)}, but in {shown(', '.join(networks)) or 'none'}")
-    for name in [wanted] if wanted is not None else sorted(networks):
+    if network is not None and network not in networks:
+        raise ValueError(f"it is not in the network {shown(network)}, but in {shown(', '.join(networks)) or 'none'}")
+    for name in [network] if network is not None else sorted(networks):
         address = networks[name].get("IPAddress") or networks[name].get("GlobalIPv6Address")
         if address:
             return str(address)
@@ -132,7 +132,7 @@ def _published(container: Any, private: int, host: str) -> tuple[str, int]:
 
 
 def _ports(container: Any) -> Iterator[tuple[int, int | None, str | None]]:
-    """Yield the TCP ports: inside, on the host, and the host's address that it is published at."""
+    """Yield the TCP ports: in the container, on the host, and the address they are published at."""
     for port in container.get("Ports") or ():
         if port.get("Type") == "tcp":
             yield int(port["PrivatePort"]), port.get("PublicPort"), port.get("IP") or None
@@ -149,7 +149,7 @@ def _number(labels: Mapping[str, str], name: str, least: int, most: int) -> int 
 
 
 def _name(container: Any) -> str:
-    """Return the container's own name; the names that others have for it by links contain a further slash."""
+    """Return the container's own name; names by links contain another slash."""
     names = [str(name).lstrip("/") for name in container.get("Names") or ()]
     return next((name for name in names if "/" not in name), str(container["Id"])[:12])
 

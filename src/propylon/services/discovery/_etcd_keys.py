@@ -1,4 +1,4 @@
-"""The keys of etcd below a prefix as endpoints, kept up to date by what a watch says. No I/O.
+"""Endpoints from the etcd keys below a prefix, updated by watch events. No I/O.
 
 Source of the messages: etcd's pages "API" (sections "Range", "Watch API") and "Why gRPC gateway": 64-bit numbers are
 strings in JSON, keys and values base64, and fields with their default value are left out.
@@ -32,10 +32,10 @@ def prefix_end(prefix: bytes) -> bytes:
 
 
 def parse_value(value: bytes) -> EndpointSpec:
-    """Return the endpoint of a key's value: a URL, or JSON `{"url": …, "weight": …, "priority": …, "zone": …}`.
+    """Parse the value of a key: a URL, or JSON `{"url": …, "weight": …, "priority": …, "zone": …}`.
 
     Raises:
-        ValueError: it is neither; what the parts are is checked by who watches the provider.
+        ValueError: it is neither; the parts are validated later, by the watch.
     """
     text = value.strip()
     if not text.startswith(b"{"):
@@ -61,27 +61,27 @@ class _Entry(NamedTuple):
 
 
 class Keys:
-    """What is known of the keys below a prefix.
+    """The keys below a prefix.
 
     Attributes:
-        revision: the revision of the store up to which all changes are known.
+        revision: the revision of the store up to which all changes are applied.
     """
 
     def __init__(self) -> None:
         self.revision = 0
         self._entries: dict[bytes, _Entry] = {}
 
-    def replace(self, answer: Any) -> None:
-        """Take the answer to a range of all keys. Raises `DiscoveryError` for one that has not all of them."""
-        if answer.get("more") or int(answer.get("count", 0)) > MAX_KEYS:
+    def replace(self, response: Any) -> None:
+        """Replace the keys by a range response. Raises `DiscoveryError` if it is incomplete."""
+        if response.get("more") or int(response.get("count", 0)) > MAX_KEYS:
             raise DiscoveryError(f"more than {MAX_KEYS} keys begin with the prefix")
         before, self._entries = self._entries, {}
-        for pair in answer.get("kvs") or ():
+        for pair in response.get("kvs") or ():
             self._put(pair, before)
-        self.revision = int(answer["header"]["revision"])
+        self.revision = int(response["header"]["revision"])
 
     def apply(self, result: Any) -> bool:
-        """Take one message of a watch, and return whether it has changes."""
+        """Apply one message of a watch, and return whether it has changes."""
         events = result.get("events") or ()
         for event in events:
             pair = event["kv"]
@@ -92,15 +92,15 @@ class Keys:
             self.revision = int(pair["mod_revision"])
         if len(self._entries) > MAX_KEYS:
             raise DiscoveryError(f"more than {MAX_KEYS} keys begin with the prefix")
-        if not events and not result.get("created"):  # a notice of progress: all changes up to this one have been sent
+        if not events and not result.get("created"):  # progress notification: all changes up to it were sent
             self.revision = max(self.revision, int(result["header"]["revision"]))
         return bool(events)
 
     def found(self) -> tuple[EndpointSpec, ...]:
-        """Return the endpoints by the order of their keys.
+        """Return the endpoints in the order of their keys.
 
         Raises:
-            DiscoveryError: there are keys, and none is an endpoint; that is somebody's mistake, and not "no endpoints".
+            DiscoveryError: there are keys, but no valid endpoint; that is an error, and not "no endpoints".
         """
         found = tuple(entry.found for _, entry in sorted(self._entries.items()) if entry.found is not None)
         if self._entries and not found:

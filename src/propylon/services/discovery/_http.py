@@ -1,9 +1,9 @@
-"""What providers that ask over HTTP share: a session with one server, JSON with bounds, and errors in words.
+"""HTTP client of providers: a session with one server, bounded JSON responses, and error messages.
 
 Rules of the file:
 
-- Every answer is bounded in size and every wait in time; a redirect is an error, so that no token follows one.
-- What goes wrong is a `DiscoveryError` that names the server and the path, never a query, a header or a token.
+- Every response is bounded in size and every wait in time; a redirect is an error, so that no token is sent elsewhere.
+- A failure is a `DiscoveryError` that names the server and the path, never a query, a header or a token.
 - The HTTP library is an extra and is imported with the first session.
 """
 
@@ -31,27 +31,25 @@ if TYPE_CHECKING:
     Params = Mapping[str, str] | list[tuple[str, str]]
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of one JSON document; 10,000 endpoints of Consul have about 10 MB."""
+"""Maximum bytes of one JSON document; 10,000 endpoints of Consul have about 10 MB."""
 CONNECT_TIMEOUT_S: Final = 5.0
 """Seconds to connect, TLS included."""
 _MAX_SHOWN: Final = 200
 
 
 class TlsConfig(BaseModel):
-    """TLS towards the server that is asked."""
+    """TLS with the server of a provider."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verify: Bool = Field(default=True, description="Check the server's certificate. False is for tests only.")
     ca: ExistingFile | None = Field(
-        default=None, description="PEM file of the authorities to trust, instead of the system's."
+        default=None, description="PEM file of the trusted CA certificates, instead of the system's."
     )
-    certificate: ExistingFile | None = Field(
-        default=None, description="PEM file of the certificate to show to the server."
-    )
-    key: ExistingFile | None = Field(default=None, description="PEM file of the certificate's private key.")
+    certificate: ExistingFile | None = Field(default=None, description="PEM file of the client certificate.")
+    key: ExistingFile | None = Field(default=None, description="PEM file of the private key of the client certificate.")
     server_name: Text | None = Field(
-        default=None, description="Name to ask for and to verify, instead of the server's host."
+        default=None, description="Name for SNI and verification, instead of the server's host."
     )
 
     @model_validator(mode="after")
@@ -63,13 +61,13 @@ class TlsConfig(BaseModel):
         return self
 
     def context(self) -> ssl.SSLContext:
-        """Read the files and return the context. Raises `TlsError`."""
+        """Read the files and return the TLS context. Raises `TlsError`."""
         ca, certificate, key = (str(file) if file else None for file in (self.ca, self.certificate, self.key))
         return client_context(self.verify, ca, certificate, key)
 
 
 class ApiResponse(NamedTuple):
-    """A JSON document and the header fields it came with."""
+    """A JSON document and the header fields of its response."""
 
     data: Any
     headers: Mapping[str, str]
@@ -87,11 +85,11 @@ class Session:
 
     @property
     def server(self) -> str:
-        """The server as messages name it."""
+        """Name of the server in messages."""
         return f"unix:{self._unix_path}" if self._unix_path else self._base
 
     async def __aenter__(self) -> Self:
-        library = _library()
+        library = _import_aiohttp()
         connector = await self._connector(library)
         self._http = library.ClientSession(
             connector=connector, headers=self._headers, cookie_jar=library.DummyCookieJar(), auto_decompress=False
@@ -106,21 +104,21 @@ class Session:
     async def request(
         self, path: str, *, params: Params | None = None, total: float | None, idle: float | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a GET and give its response with a status of 2xx, the body not yet read.
+        """Send a GET and yield its 2xx response before the body is read.
 
         Args:
             path: begins with `/` and is percent-encoded already.
             params: the query.
-            total: seconds for everything, the reading of the body in the block included; None for a stream.
+            total: seconds for the whole exchange, including reading the body in the block; None for a stream.
             idle: seconds between two reads.
 
         Raises:
-            DiscoveryError: for another status, and for what fails until the end of the block.
+            DiscoveryError: for another status, and for failures until the end of the block.
         """
         from yarl import URL
 
         assert self._http is not None, "a session is entered first"
-        library = _library()
+        library = _import_aiohttp()
         timeout = library.ClientTimeout(total=total, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle)
         url = URL(self._base + path, encoded=True).extend_query(params or {})
         try:
@@ -128,7 +126,7 @@ class Session:
                 url, timeout=timeout, allow_redirects=False, server_hostname=self._tls.server_name
             ) as response:
                 if not 200 <= response.status < 300:
-                    raise DiscoveryError(f"{self.server} answered {path} with {await _refusal(response)}")
+                    raise DiscoveryError(f"{self.server} answered {path} with {await _status_and_text(response)}")
                 yield response
         except TimeoutError:
             raise DiscoveryError(f"{self.server} did not answer {path} in time") from None
@@ -142,11 +140,11 @@ class Session:
 
         Args:
             path, params: as for `request`.
-            timeout: seconds for everything.
-            limit: bytes of the document at the most.
+            timeout: seconds for the whole exchange.
+            limit: maximum bytes of the document.
 
         Raises:
-            DiscoveryError: there is no such document.
+            DiscoveryError: the request failed, or the response is no such document.
         """
         async with self.request(path, params=params, total=timeout) as response:
             body = bytearray()
@@ -167,8 +165,8 @@ class Session:
             return connector
         plain = self._base.lower().startswith("http:")
         try:
-            # Reading the system's authorities takes tens of milliseconds, in which requests would stand still.
-            context = False if plain else await asyncio.to_thread(self._tls.context)  # False verifies nobody
+            # Loading the system's CA certificates takes tens of milliseconds, which would block the event loop.
+            context = False if plain else await asyncio.to_thread(self._tls.context)  # False disables verification
         except TlsError as error:
             raise DiscoveryError(f"TLS with {self.server}: {error}") from None
         connector = library.TCPConnector(ssl=context)
@@ -181,15 +179,15 @@ def open_session(
     """Return a session; entering it imports the library and reads the TLS files, and both may raise `DiscoveryError`.
 
     Args:
-        base: `http://host:port` or `https://host:port`, and at most a path; before every path that is asked for.
-        tls: for https.
-        headers: sent with every request, tokens for example.
-        unix_path: the Unix socket to use in place of the address in `base`.
+        base: `http://host:port` or `https://host:port`, with an optional path; prefix of all paths.
+        tls: settings for https.
+        headers: sent with every request, for example a token.
+        unix_path: Unix socket to connect to instead of the address in `base`.
     """
     return Session(base, tls or TlsConfig(), headers or {}, unix_path)
 
 
-def _library() -> ModuleType:
+def _import_aiohttp() -> ModuleType:
     try:
         import aiohttp
     except ImportError:
@@ -199,8 +197,8 @@ def _library() -> ModuleType:
     return aiohttp
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> str:
-    """Return the status and the beginning of what the server says about it."""
+async def _status_and_text(response: aiohttp.ClientResponse) -> str:
+    """Return the status and the beginning of the body."""
     raw = await response.content.read(4 * _MAX_SHOWN)
     text = " ".join(raw.decode("utf-8", "replace").split())
     shown = "".join(mark for mark in text if mark.isprintable())[:_MAX_SHOWN]

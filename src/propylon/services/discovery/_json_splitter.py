@@ -1,7 +1,7 @@
-"""Cuts an endless stream of bytes into JSON objects. No I/O.
+"""Splits an endless stream of bytes into JSON objects. No I/O.
 
-The objects follow one another, with or without line ends between them, cut anywhere by the network: etcd and Kubernetes
-write one a line, Docker promises only that they follow each other. One object has a greatest size.
+The objects are concatenated, with or without line ends, and split anywhere by the network: etcd and Kubernetes send one
+a line, Docker guarantees no separator. The size of an object is bounded.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, Final
 import orjson
 
 MAX_OBJECT_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of one object; etcd and the Kubernetes API take no request above 1.5 MiB, and JSON adds some to that."""
-# The next brace outside of strings, or the beginning of a string whose end has not come yet. One match for each brace,
-# and no byte is looked at more than twice: the quantifiers are possessive.
+"""Maximum bytes of one object; etcd and the Kubernetes API limit requests to 1.5 MiB, and JSON adds overhead."""
+# The next brace outside of strings, or the beginning of an incomplete string. One match for each brace, and no byte is
+# read more than twice: the quantifiers are possessive.
 _OUTSIDE: Final = re.compile(rb'(?:[^"{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+(["{}])', re.DOTALL)
-# Inside of a string, its end or what a backslash escapes.
+# Inside a string: its end, or an escape sequence.
 _INSIDE: Final = re.compile(rb'[^"\\]*+("|\\.?)', re.DOTALL)
 _BLANK: Final = b" \t\r\n"
 
@@ -26,43 +26,43 @@ class StreamError(ValueError):
 
 
 class Splitter:
-    """Cuts a stream of bytes into JSON objects.
+    """Splits a stream of bytes into JSON objects.
 
     Attributes:
-        limit: bytes of one object at the most.
+        limit: maximum bytes of one object.
     """
 
     def __init__(self, limit: int = MAX_OBJECT_BYTES) -> None:
         self.limit = limit
-        self._held = bytearray()
+        self._buffer = bytearray()
         self._scanned = 0
         self._depth = 0
         self._in_string = False
 
     @property
     def empty(self) -> bool:
-        """Whether nothing of a further object has come yet."""
-        return not self._held.strip(_BLANK)
+        """Whether no incomplete object is buffered."""
+        return not self._buffer.strip(_BLANK)
 
     def feed(self, data: bytes) -> list[Any]:
-        """Return the objects that are whole with these bytes. Raises `StreamError`."""
-        self._held += data
+        """Return the objects completed by `data`. Raises `StreamError`."""
+        self._buffer += data
         found = []
         while (end := self._end_of_object()) is not None:
-            found.append(_parse(bytes(self._held[:end])))
-            del self._held[:end]
+            found.append(_parse(bytes(self._buffer[:end])))
+            del self._buffer[:end]
             self._scanned = 0
-        if len(self._held) > self.limit:
+        if len(self._buffer) > self.limit:
             raise StreamError(f"an object of more than {self.limit} bytes")
         return found
 
     def _end_of_object(self) -> int | None:
-        """Go on where the last call ended, and return the place behind the first whole object."""
+        """Continue scanning, and return the end of the first complete object."""
         if self._depth == 0:
             self._check_beginning()
-        while mark := (_INSIDE if self._in_string else _OUTSIDE).match(self._held, self._scanned):
+        while mark := (_INSIDE if self._in_string else _OUTSIDE).match(self._buffer, self._scanned):
             token = mark[1]
-            if token == b"\\":  # what it escapes has not come yet
+            if token == b"\\":  # the escaped character is still missing
                 self._scanned = mark.start(1)
                 return None
             self._scanned = mark.end()
@@ -74,14 +74,14 @@ class Splitter:
                 self._depth -= 1
                 if self._depth == 0:
                     return self._scanned
-        self._scanned = len(self._held)
+        self._scanned = len(self._buffer)
         return None
 
     def _check_beginning(self) -> None:
-        start = self._held.lstrip(_BLANK)
+        start = self._buffer.lstrip(_BLANK)
         if start and not start.startswith(b"{"):
             raise StreamError(f"{bytes(start[:20])!r} where a JSON object begins")
-        self._held[:] = start
+        self._buffer[:] = start
 
 
 def _parse(raw: bytes) -> Any:

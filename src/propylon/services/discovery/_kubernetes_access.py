@@ -1,8 +1,8 @@
-"""How a Kubernetes API server is reached: as a pod of its cluster, or by a kubeconfig file.
+"""Access to a Kubernetes API server: from a pod of its cluster, or by a kubeconfig file.
 
 Source: Kubernetes' pages "Accessing the Kubernetes API from a Pod" (section "Directly accessing the REST API"),
 "Organizing Cluster Access Using kubeconfig Files", and "kubeconfig (v1)" of the configuration reference: inline data
-counts before a file, `tokenFile` before `token`, and relative paths begin at the folder of the file.
+takes precedence over a file, `tokenFile` over `token`, and paths are relative to the folder of the file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from propylon.services.discovery._http import TlsConfig
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
-_REFUSED: Final = {
+_UNSUPPORTED: Final = {
     "exec": "runs a program for its credentials (exec)",
     "auth-provider": "uses an auth-provider",
     "username": "uses a password, which API servers no longer take",
@@ -31,7 +31,7 @@ _REFUSED: Final = {
 
 
 class AccessError(ValueError):
-    """The API server cannot be reached like this; the message says what to change."""
+    """The API server cannot be reached with these settings; the message names the remedy."""
 
 
 class Pem(NamedTuple):
@@ -41,7 +41,7 @@ class Pem(NamedTuple):
     data: bytes | None = None
 
     def file(self, folder: Path, name: str) -> Path | None:
-        """Return it as a file, for data a new one in `folder`."""
+        """Return the path of the file; data is written to a new one in `folder`."""
         if self.data is None:
             return self.path
         path = folder / name
@@ -50,17 +50,17 @@ class Pem(NamedTuple):
 
 
 class Access(NamedTuple):
-    """A server and what is shown to it.
+    """An API server and the credentials for it.
 
     Attributes:
         server: its URL.
-        namespace: the one that is meant where none is written; None if none is known.
-        verify: whether its certificate is checked.
-        server_name: the name in its certificate, if it is not the host's.
-        ca: whom to trust.
+        namespace: the default namespace, if known.
+        verify: whether its certificate is verified.
+        server_name: the name in its certificate, if not the host's.
+        ca: trusted CA certificates.
         certificate, key: a client certificate.
         token: a bearer token.
-        token_file: where a newer one is.
+        token_file: file with the current token.
     """
 
     server: str
@@ -74,7 +74,7 @@ class Access(NamedTuple):
     token_file: Path | None = None
 
     def tls(self, folder: Path) -> TlsConfig:
-        """Return the settings of TLS; what is inline is written to `folder`, which is needed until they are used."""
+        """Return the TLS settings; inline data is written to `folder`, which must exist until they are loaded."""
         try:
             return TlsConfig(
                 verify=self.verify,
@@ -87,13 +87,13 @@ class Access(NamedTuple):
             raise AccessError("; ".join(each["msg"] for each in error.errors())) from None
 
     def headers(self) -> dict[str, str]:
-        """Return the header with the token, read anew each time because Kubernetes replaces it every hour."""
+        """Return the header with the token, read each time since Kubernetes rotates it every hour."""
         token = self.token
         if self.token_file is not None:
             try:
                 token = self.token_file.read_text().strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise AccessError(f"the token cannot be read: {_why(error)} ({self.token_file})") from None
+                raise AccessError(f"the token cannot be read: {_cause(error)} ({self.token_file})") from None
         if not token:
             return {}
         if not (token.isascii() and token.isprintable()):
@@ -102,7 +102,7 @@ class Access(NamedTuple):
 
 
 def in_cluster() -> Access:
-    """Return the access that every pod has by its service account. Raises `AccessError` outside of a cluster."""
+    """Return the access of a pod's service account. Raises `AccessError` outside a cluster."""
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
     if not host or not port:
         raise AccessError(
@@ -119,13 +119,13 @@ def in_cluster() -> Access:
 
 
 def from_kubeconfig(path: Path, context: str | None) -> Access:
-    """Return the access of a context, the current one unless it is named. Raises `AccessError`."""
+    """Return the access of a context, by default the current one. Raises `AccessError`."""
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise AccessError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
         data = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except (OSError, yaml.YAMLError, ValueError) as error:
-        raise AccessError(f"{path} cannot be read: {_why(error)}") from None
+        raise AccessError(f"{path} cannot be read: {_cause(error)}") from None
     if not isinstance(data, Mapping):
         raise AccessError(f"{path} is no kubeconfig: it has no keys")
     name = context or data.get("current-context")
@@ -134,7 +134,7 @@ def from_kubeconfig(path: Path, context: str | None) -> Access:
     chosen = _named(data, "contexts", "context", name, path)
     cluster = _named(data, "clusters", "cluster", chosen.get("cluster"), path)
     user = _named(data, "users", "user", chosen["user"], path) if chosen.get("user") else {}
-    for key, what in _REFUSED.items():
+    for key, what in _UNSUPPORTED.items():
         if user.get(key):
             raise AccessError(f"the user of context {name!r} {what}: give a token, a tokenFile or a client certificate")
     if cluster.get("proxy-url"):
@@ -179,8 +179,8 @@ def _pem(data: Mapping[str, Any], key: str, path: Path) -> Pem:
     return Pem(path.parent / str(file)) if file else Pem()
 
 
-def _why(error: Exception) -> str:
-    """Return what is wrong without the text around it, which may have secrets in it."""
+def _cause(error: Exception) -> str:
+    """Return the cause without the surrounding text, which may contain secrets."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     mark = getattr(error, "problem_mark", None)

@@ -1,4 +1,4 @@
-"""The EndpointSlices of one Kubernetes service as endpoints, kept up to date by what a watch says. No I/O.
+"""Endpoints from the EndpointSlices of one Kubernetes service, updated by watch events. No I/O.
 
 Source: Kubernetes' pages "EndpointSlices" (sections "Address types", "Conditions", "Topology information", "Duplicate
 endpoints"), "EndpointSlice v1" of the API reference (what a missing value of a condition means), and "Kubernetes API
@@ -20,16 +20,16 @@ _FAMILIES: Final = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 
 class ExpiredError(Exception):
-    """The server has forgotten the changes since our version: everything has to be listed again."""
+    """The changes since our resourceVersion have expired: the slices must be listed again."""
 
 
 class Wanted(NamedTuple):
-    """What is taken of the slices.
+    """Which addresses and ports of the slices are used.
 
     Attributes:
         port: name or number of the port; None for the only one.
-        scheme: `http` or `https`; None to go by the port's `appProtocol`.
-        family: which address of a pod is used when it has both.
+        scheme: `http` or `https`; None for that of the port's `appProtocol`.
+        family: address family of dual-stack pods.
     """
 
     port: str | int | None
@@ -38,7 +38,7 @@ class Wanted(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """An endpoint of a slice; `pod` is what it shares with the pod's address of the other family."""
+    """An endpoint of a slice; `pod` identifies the pod across address families."""
 
     url: str
     pod: str
@@ -48,10 +48,10 @@ class _Candidate(NamedTuple):
 
 
 class Slices:
-    """What is known of the slices of a service.
+    """The slices of a service.
 
     Attributes:
-        version: the resourceVersion up to which all changes are known; opaque, and only ever sent back.
+        version: the resourceVersion up to which all changes are applied; opaque, only sent back.
     """
 
     def __init__(self) -> None:
@@ -62,17 +62,17 @@ class Slices:
         return len(self._slices)
 
     def replace(self, items: Sequence[Any], version: str) -> None:
-        """Take a whole list."""
+        """Replace the slices by a complete list."""
         if len(items) > MAX_SLICES:
             raise DiscoveryError(f"the service has more than {MAX_SLICES} EndpointSlices")
         self._slices = {item["metadata"]["name"]: item for item in items}
         self.version = version
 
     def apply(self, event: Any) -> bool:
-        """Take one event of a watch, and return whether a slice has changed.
+        """Apply one event of a watch, and return whether a slice has changed.
 
         Raises:
-            ExpiredError: the watch began too far in the past.
+            ExpiredError: the resourceVersion of the watch is too old.
             DiscoveryError: the server reports another failure.
         """
         kind, item = event["type"], event["object"]
@@ -91,13 +91,13 @@ class Slices:
         return bool(kind != "BOOKMARK")
 
     def found(self, wanted: Wanted) -> tuple[EndpointSpec, ...]:
-        """Return the endpoints, by URL.
+        """Return the endpoints, sorted by URL.
 
-        An endpoint that terminates and still serves gets weight 0, so that it drains; if no other is ready, they all
-        get requests nevertheless, as from kube-proxy (KEP-1669).
+        An endpoint that is terminating but serving gets weight 0, so that it drains; if none is ready, all of them get
+        requests, as with kube-proxy (KEP-1669).
 
         Raises:
-            DiscoveryError: there are endpoints, and the port cannot be told.
+            DiscoveryError: there are endpoints, but the port is ambiguous or missing.
         """
         chosen: dict[str, _Candidate] = {}
         for each in _one_of_each_pod(self._candidates(wanted), _FAMILIES[wanted.family]):
@@ -128,15 +128,15 @@ class Slices:
 
 
 def _one_of_each_pod(candidates: Sequence[_Candidate], preferred: str) -> Iterator[_Candidate]:
-    """Leave the address of the other family out for pods that have one of the preferred family."""
+    """Return the candidates without the other family of pods that have an address of the preferred one."""
     pods = {each.pod for each in candidates if each.family == preferred}
     return (each for each in candidates if each.family == preferred or each.pod not in pods)
 
 
 def _ready(endpoint: Any) -> bool | None:
-    """Return whether it is ready; False for one that terminates and still serves, None for one that is of no use.
+    """Return whether an endpoint is ready; False if terminating but serving, None if it does not serve.
 
-    A missing `ready` means true, a missing `serving` what `ready` says, a missing `terminating` false.
+    A missing `ready` means true, a missing `serving` the value of `ready`, a missing `terminating` false.
     """
     conditions = endpoint.get("conditions") or {}
     ready = conditions.get("ready") is not False
@@ -147,7 +147,7 @@ def _ready(endpoint: Any) -> bool | None:
 
 
 def _candidate(family: str, endpoint: Any, ready: bool, scheme: str, port: int) -> _Candidate:
-    address = str(endpoint["addresses"][0])  # all of one endpoint are the same to clients, says the reference
+    address = str(endpoint["addresses"][0])  # the addresses of one endpoint are equivalent (API reference)
     url = f"{scheme}://{f'[{address}]' if family == 'IPv6' else address}:{port}"
     pod = (endpoint.get("targetRef") or {}).get("uid") or url
     hints = [hint["name"] for hint in (endpoint.get("hints") or {}).get("forZones") or ()]
@@ -164,7 +164,7 @@ def _port(ports: Sequence[Any], wanted: Wanted) -> tuple[int, str]:
         key = "port" if isinstance(wanted.port, int) else "name"
         matching = [port for port in tcp if (port.get(key) or "") == wanted.port]
         if not matching and isinstance(wanted.port, int) and (not ports or any(not port.get("port") for port in tcp)):
-            matching = [{"port": wanted.port}]  # a slice without ports, or a port without number, stands for all
+            matching = [{"port": wanted.port}]  # a slice without ports, or a port without number, means all
     numbers = {port["port"] for port in matching if port.get("port")}
     if len(numbers) != 1:
         names = ", ".join(f"{port.get('name') or 'without name'} ({port.get('port')})" for port in tcp) or "none"

@@ -1,7 +1,7 @@
-"""What providers that watch over HTTP share: requests of any kind, and streams of JSON objects that never end.
+"""HTTP client of providers with watches: requests with bodies, and endless streams of JSON objects.
 
-Whoever waits for an object says for how long. A stream that is lost after it had begun well is told apart from a server
-that cannot be asked.
+Each wait for an object has a timeout. A stream that breaks after a successful start is distinguished from a server that
+cannot be reached.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 REQUEST_TIMEOUT_S: Final = 10.0
-"""Seconds for a request with a whole answer, and for the head of a stream."""
+"""Seconds for a complete response, and for the head of a stream."""
 STEADY_S: Final = 5.0
-"""Seconds after which a stream that is lost counts as one that has ended: proxies cut those that were silent for long.
-One that is lost sooner is a failure."""
+"""Seconds after which a broken stream counts as ended, since proxies close idle ones; before, it is a failure."""
 _GAP_S: Final = 0.01
 _BATCH_S: Final = 0.1
 _MAX_BATCH: Final = 1000
@@ -35,7 +34,7 @@ _MAX_SHOWN: Final = 200
 
 
 class JsonStream:
-    """The objects of one response, as they come."""
+    """The JSON objects of one response, as they arrive."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._content = response.content
@@ -43,15 +42,15 @@ class JsonStream:
         self._ready: deque[Any] = deque()
 
     async def next(self, seconds: float) -> Any:
-        """Return the next object, or None when the server has ended the stream.
+        """Return the next object, or None at the end of the stream.
 
         Args:
-            seconds: how long to wait for a whole object; what has come of one is kept.
+            seconds: how long to wait for a complete object; an incomplete one is kept.
 
         Raises:
-            TimeoutError: none came in this time; the stream may be read further.
+            TimeoutError: none arrived in time; reading may continue.
             LostError: the stream ended within an object.
-            DiscoveryError: what comes is no stream of objects.
+            DiscoveryError: the data is no stream of objects.
         """
         async with asyncio.timeout(seconds):
             while not self._ready:
@@ -67,16 +66,16 @@ class JsonStream:
         return self._ready.popleft()
 
     async def batch(self, seconds: float) -> list[Any]:
-        """Return the next objects, those together that come one behind the other; none when the server has ended it.
+        """Return the next objects, batching those in quick succession; an empty list at the end of the stream.
 
-        A deployment is hundreds of changes within a second, and each list of endpoints costs more than a change.
+        A deployment is hundreds of changes within a second, and a list of endpoints costs more than a change.
 
         Args:
             seconds: how long to wait for the first one.
 
         Raises:
-            TimeoutError: none came in this time; the stream may be read further.
-            DiscoveryError: what comes is no stream of objects.
+            TimeoutError: none arrived in time; reading may continue.
+            DiscoveryError: the data is no stream of objects.
         """
         each = await self.next(seconds)
         found = []
@@ -93,7 +92,7 @@ class JsonStream:
 
 
 class LostError(DiscoveryError):
-    """The connection broke in the body of a response that had begun well."""
+    """The connection broke in the body of a 2xx response."""
 
 
 class RefusedError(DiscoveryError):
@@ -101,7 +100,7 @@ class RefusedError(DiscoveryError):
 
     Attributes:
         status: the status.
-        text: what the server says about it, in one line.
+        text: the body, in one line.
     """
 
     def __init__(self, message: str, status: int, text: str) -> None:
@@ -111,7 +110,7 @@ class RefusedError(DiscoveryError):
 
 
 class WatchSession(Session):
-    """A session whose requests may have a body and headers of their own, and whose refusals can be told apart."""
+    """A session with bodies and header fields for each request, and distinct errors for refusals."""
 
     @asynccontextmanager
     async def ask(
@@ -122,18 +121,18 @@ class WatchSession(Session):
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request and give its response once the head is there; nothing limits how long the body may take.
+        """Send a request and yield its response after the head; the body has no time limit.
 
         Args:
             path: begins with `/` and is percent-encoded already.
             params: the query.
             body: sent as JSON by POST; None sends a GET.
-            headers: besides those of the session.
+            headers: in addition to those of the session.
 
         Raises:
             RefusedError: for a status that is not 2xx.
-            LostError: for what fails in the block.
-            DiscoveryError: for what fails before.
+            LostError: for failures in the block.
+            DiscoveryError: for failures before it.
         """
         import aiohttp
         from yarl import URL
@@ -167,7 +166,7 @@ class WatchSession(Session):
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Return the JSON document that answers a request; the parameters are those of `ask`."""
+        """Return the JSON document of a response; the parameters are those of `ask`."""
         async with self.ask(path, params=params, body=body, headers=headers) as response:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 raw = await _bounded(response, MAX_ANSWER_BYTES)
@@ -189,7 +188,7 @@ class WatchSession(Session):
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Return the body, and of a longer one something more than `limit` bytes."""
+    """Return the body; a longer one is cut after more than `limit` bytes."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk

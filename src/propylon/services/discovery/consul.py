@@ -1,4 +1,4 @@
-"""Endpoints from Consul: the instances of a service that are healthy, as soon as that changes.
+"""Endpoints from Consul: the healthy instances of a service, updated at once.
 
     discover:
       consul: users                                     # short for {service: users}
@@ -6,14 +6,14 @@
     discover:
       consul:
         service: users
-        tags: [v2]                                      # instances that have all of them
+        tags: [v2]                                      # all of them are required
         address: https://consul.internal:8501
         token: ${CONSUL_TOKEN}
         tls: {ca: consul-ca.pem}
 
-Consul holds each question until the answer has changed (a blocking query), so a change arrives within milliseconds
-and nothing is asked in between. That no instance is healthy is believed. What keeps Consul from knowing (no leader, a
-refused or too weak token, no connection) changes nothing: the last endpoints stay. The extra `discovery` is needed:
+Consul holds each request until its result changes (a blocking query), so a change arrives within milliseconds without
+polling. An empty result (no healthy instance) is applied. On a failure (no leader, a refused token or one without the
+required rights, no connection) the last endpoints are kept. Requires the extra `discovery`:
 `pip install 'propylon[discovery]'`.
 
 Source: Consul's documentation, "Health HTTP API", "Blocking Queries".
@@ -40,9 +40,9 @@ from propylon.services.endpoint_list import MAX_WEIGHT
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8500"
 MARGIN_S: Final = 10.0
-"""Seconds for an answer beyond those that Consul may hold it."""
+"""Seconds for a response in addition to the time that Consul may hold it."""
 MIN_INTERVAL_S: Final = 1.0
-"""Seconds between two questions when the first brought nothing new; Consul's documentation asks for a limit."""
+"""Seconds between two requests when the first had no change; Consul's documentation requires a limit."""
 _MAX_WAIT_S: Final = 600.0
 _INDEX: Final = "X-Consul-Index"
 _FILTERED: Final = "X-Consul-Results-Filtered-By-ACLs"
@@ -58,33 +58,34 @@ _Token = Annotated[str, PlainValidator(_token), WithJsonSchema({"type": "string"
 
 
 class Config(BaseModel):
-    """Which service, and how Consul is asked."""
+    """Which service, and how to query Consul."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     service: Text = Field(description="Name of the service in Consul.")
     tags: Annotated[tuple[Text, ...], BeforeValidator(one_or_more, json_schema_input_type=str | list[str])] = Field(
-        default=(), description="Tags that an instance must have, all of them."
+        default=(), description="Tags that an instance must have (all of them)."
     )
     passing_only: Bool = Field(
-        default=True, description="Only instances whose checks all pass; false takes those that warn or fail as well."
+        default=True,
+        description="Use only instances with all checks passing; false also uses those in warning or critical state.",
     )
     address: ServiceUrl | None = Field(
-        default=None, description=f"Where Consul is; CONSUL_HTTP_ADDR of the environment, or {DEFAULT_ADDRESS}."
+        default=None, description=f"URL of Consul; by default that of CONSUL_HTTP_ADDR, or {DEFAULT_ADDRESS}."
     )
     token: _Token | None = Field(
-        default=None, repr=False, description="Token of Consul's ACLs; CONSUL_HTTP_TOKEN of the environment if none."
+        default=None, repr=False, description="ACL token; by default that of CONSUL_HTTP_TOKEN."
     )
-    datacenter: Text | None = Field(default=None, description="Data centre to ask about; that of the agent if none.")
+    datacenter: Text | None = Field(default=None, description="Data centre; by default that of the agent.")
     namespace: Text | None = Field(default=None, description="Namespace of the service (Consul Enterprise).")
     scheme: Literal["http", "https"] = Field(default="http", description="Scheme of the endpoints.")
     zone_meta: Text | None = Field(
-        default=None, description="Key of the metadata of the instance, or else of its node, that has the zone."
+        default=None, description="Metadata key of the zone, in the instance or else in its node."
     )
     wait: Annotated[Duration, Field(ge=1, le=_MAX_WAIT_S)] = Field(
-        default=60.0, description="How long Consul may hold a question while nothing changes."
+        default=60.0, description="Maximum time of a blocking query."
     )
-    tls: TlsConfig = Field(default_factory=TlsConfig, description="TLS towards Consul.")
+    tls: TlsConfig = Field(default_factory=TlsConfig, description="TLS with Consul.")
 
     @model_validator(mode="before")
     @classmethod
@@ -93,7 +94,7 @@ class Config(BaseModel):
 
 
 class Provider:
-    """Asks Consul with blocking queries."""
+    """Discovery by blocking queries to Consul."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
         self._config = config
@@ -107,19 +108,19 @@ class Provider:
         self._params += [(key, value) for key, value in optional if value is not None]
 
     async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
-        """Yield the instances, and again whenever Consul knows something new."""
+        """Yield the instances, initially and after each change."""
         async with self._session() as session:
             index, last = 0, None
             while True:
-                asked = time.monotonic()
-                answer = await self._ask(session, index)
-                found = self._found(answer.data)
+                sent_at = time.monotonic()
+                response = await self._query(session, index)
+                found = self._parse(response.data)
                 if found != last:
                     yield found
                     last = found
                 else:
-                    await asyncio.sleep(self._pause(asked))
-                index = next_index(index, answer.headers.get(_INDEX))
+                    await asyncio.sleep(self._pause(sent_at))
+                index = next_index(index, response.headers.get(_INDEX))
 
     def _session(self) -> Session:
         token = self._config.token or os.environ.get("CONSUL_HTTP_TOKEN")
@@ -129,19 +130,19 @@ class Provider:
             return open_session("http://localhost", headers=headers, unix_path=address.unix_path)
         return open_session(str(address), tls=self._config.tls, headers=headers)
 
-    async def _ask(self, session: Session, index: int) -> ApiResponse:
+    async def _query(self, session: Session, index: int) -> ApiResponse:
         wait = self._config.wait
         params, timeout = self._params, MARGIN_S
         if index:
-            # Consul adds up to a sixteenth of the time, so that not all who wait come back at once.
+            # Consul adds a random time of up to a sixteenth, so that waiting clients do not return at once.
             params, timeout = [*params, ("index", str(index)), ("wait", f"{wait:g}s")], wait + wait / 16 + MARGIN_S
-        answer = await session.get_json(self._path, params=params, timeout=timeout)
-        if answer.headers.get(_FILTERED, "").lower() == "true":
-            # The answer lacks what the token may not see, and looks like one of a service without instances.
+        response = await session.get_json(self._path, params=params, timeout=timeout)
+        if response.headers.get(_FILTERED, "").lower() == "true":
+            # The result omits what the token may not read, and may look like that of a service without instances.
             raise DiscoveryError(f"{session.server}: the token may not read all of the service and its nodes")
-        return answer
+        return response
 
-    def _found(self, data: object) -> list[EndpointSpec]:
+    def _parse(self, data: object) -> list[EndpointSpec]:
         if not isinstance(data, list):
             raise DiscoveryError(f"Consul's answer about {self._config.service} is no list")
         try:
@@ -166,27 +167,27 @@ class Provider:
             zone = next((meta[self._config.zone_meta] for meta in metas if meta.get(self._config.zone_meta)), None)
         return EndpointSpec(f"{self._config.scheme}://{host}:{int(service['Port'])}", weight, zone=zone)
 
-    def _pause(self, asked: float) -> float:
-        """Return seconds until Consul is asked again, 0.5 to 1.5 since the last time: none if it has held that one."""
-        held = time.monotonic() - asked
-        return max(0.0, MIN_INTERVAL_S * (0.5 + random.random()) - held)  # noqa: S311 - no secret is made of it
+    def _pause(self, sent_at: float) -> float:
+        """Return seconds until the next request, 0.5 to 1.5 after the last one; 0 if Consul held that one longer."""
+        held = time.monotonic() - sent_at
+        return max(0.0, MIN_INTERVAL_S * (0.5 + random.random()) - held)  # noqa: S311 - not used as a secret
 
 
-def next_index(last: int, told: str | None) -> int:
-    """Return the index to wait for, by the rules of Consul's documentation on blocking queries.
+def next_index(last: int, header: str | None) -> int:
+    """Return the index of the next query, by the rules of Consul's documentation on blocking queries.
 
-    An index that goes backwards means that Consul's state was restored: everything is asked for anew, by index 0.
-    One that is not positive is a defect of some versions, and would not block: it is read as 1.
+    An index that goes backwards means that Consul's state was restored: the query restarts with index 0. One that is
+    not positive is a defect of some versions, and would not block: it is replaced by 1.
     """
     try:
-        index = max(1, int(told or ""))
+        index = max(1, int(header or ""))
     except ValueError:
         index = 1
     return index if index >= last else 0
 
 
 def _address(configured: str | None) -> EndpointAddress:
-    """Return where Consul is: configured, of the environment in the forms that Consul's own tools know, or default."""
+    """Return the address of Consul: configured, of the environment in the forms of Consul's tools, or the default."""
     text = configured or os.environ.get("CONSUL_HTTP_ADDR") or DEFAULT_ADDRESS
     if text.startswith("unix://"):
         text = f"unix:{text.removeprefix('unix://')}"
@@ -199,7 +200,7 @@ def _address(configured: str | None) -> EndpointAddress:
 
 
 def _scaled(instances: list[EndpointSpec]) -> list[EndpointSpec]:
-    """Bring weights, which go up to 65535 in Consul, into our range; one that is not 0 stays so."""
+    """Scale weights, up to 65535 in Consul, to our range; a weight above 0 stays above 0."""
     heaviest = max((found.weight for found in instances), default=0)
     if heaviest <= MAX_WEIGHT:
         return instances

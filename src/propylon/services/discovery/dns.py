@@ -1,18 +1,17 @@
-"""Endpoints from DNS: every address of a name, or the targets of its SRV records.
+"""Endpoints from DNS: all addresses of a name, or the targets of its SRV records.
 
     discover:
       dns: {name: users.internal, port: 8080}                              # A and AAAA records
       dns: {name: _http._tcp.users.service.consul, resolver: "127.0.0.1:8600"}   # SRV records have their ports
 
-A name is asked for again when the TTL of the answer ends, but not sooner than `min_ttl` and not later than `max_ttl`.
-SRV records (RFC 2782) give each endpoint its tier and its weight; their targets are resolved to addresses, unless
-`resolve: false` asks to connect by their names. Whatever is not a good answer (no such name, no record, a server that
-fails or is silent) changes nothing: the last endpoints stay. Only an SRV record with the target "." says that there
-are none. `refuse_private` leaves out addresses that are not public, so that a name that others control cannot point
-at your own network.
+A name is resolved again when the TTL of the answer ends, but not before `min_ttl` and not after `max_ttl`. The priority
+and weight of an SRV record (RFC 2782) are those of its endpoints; targets are resolved to addresses, or used as names
+with `resolve: false`. On any failure (no such name, no record, a server error or timeout) the last endpoints are kept.
+Only an SRV record with the target "." means that there are none. `refuse_private` leaves out addresses that are not
+public, so that a name under external control cannot point into your own network.
 
-With https the endpoints' certificates are checked for their addresses: name them by `tls: {server_name: ...}` of the
-service, or use `resolve: false` when each target has a certificate of its own.
+With https, certificates are verified for the addresses of the endpoints: set `tls: {server_name: ...}` of the service,
+or use `resolve: false` if each target has its own certificate.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("propylon.discovery")
 
 MAX_RECORDS: Final = 1000
-"""Addresses and targets of one name that are used; an answer over TCP may have four times as many."""
+"""Maximum number of addresses or targets used of one name; an answer over TCP may have four times as many."""
 ROUND_TIMEOUT_S: Final = 30.0
-"""Seconds for all the queries of one round; a target is asked for like a name, 64 of them at the same time."""
-_TARGETS_AT_ONCE: Final = 64
+"""Seconds for all queries of one round, including those of the targets, 64 at the same time."""
+_MAX_CONCURRENT_TARGETS: Final = 64
 _MAX_NAME: Final = 253
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
 
@@ -59,36 +58,35 @@ def _name(value: object) -> str:
 
 
 class Config(BaseModel):
-    """Which records are asked for, where and how often, and what is made of them."""
+    """Which records are queried, where and how often, and how they are used."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, PlainValidator(_name), WithJsonSchema({"type": "string", "examples": ["users.internal"]})] = (
-        Field(description="The name to ask for.")
+        Field(description="The name to resolve.")
     )
     type: Literal["address", "srv"] | None = Field(
-        default=None, description="A and AAAA records (address) or SRV records; srv when the name begins with '_'."
+        default=None,
+        description="A and AAAA records (address) or SRV records; by default srv if the name begins with '_'.",
     )
     port: Annotated[Int, Field(ge=1, le=65535)] | None = Field(
         default=None, description="Port of every address; SRV records have their own."
     )
     scheme: Literal["http", "https"] = Field(default="http", description="Scheme of the endpoints.")
     family: Literal["any", "ipv4", "ipv6"] = Field(
-        default="any", description="Which addresses are used; any takes a machine with both for two endpoints."
+        default="any", description="Address family; with any, a dual-stack host is two endpoints."
     )
-    resolver: DnsServer | None = Field(default=None, description="DNS server to ask, IP[:PORT]; the system's if none.")
-    resolve: Bool = Field(
-        default=True, description="Resolve the targets of SRV records; false connects to them by their names."
-    )
+    resolver: DnsServer | None = Field(default=None, description="DNS server, IP[:PORT]; by default the system's.")
+    resolve: Bool = Field(default=True, description="Resolve the targets of SRV records; false uses their names.")
     refuse_private: Bool = Field(
-        default=False, description="Leave out private, loopback, link-local and other addresses that are not public."
+        default=False, description="Leave out private, loopback, link-local and other non-public addresses."
     )
-    min_ttl: Annotated[Duration, Field(ge=0.1)] = Field(default=1.0, description="An answer is used at least so long.")
-    max_ttl: Annotated[Duration, Field(ge=0.1)] = Field(default=300.0, description="An answer is used at most so long.")
+    min_ttl: Annotated[Duration, Field(ge=0.1)] = Field(default=1.0, description="Minimum time an answer is used.")
+    max_ttl: Annotated[Duration, Field(ge=0.1)] = Field(default=300.0, description="Maximum time an answer is used.")
 
     @property
     def is_srv(self) -> bool:
-        """Whether SRV records are asked for."""
+        """Whether SRV records are queried."""
         return self.type == "srv" or (self.type is None and self.name.startswith("_"))
 
     @model_validator(mode="after")
@@ -114,33 +112,33 @@ class _Addresses(NamedTuple):
 
 
 class Provider:
-    """Asks for one name again and again."""
+    """Discovery by repeated queries for one name."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
         self._config = config
         self._service = context.service
-        self._was_too_long = False
+        self._truncated = False
 
     async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
-        """Yield what each answer says, in the rhythm of its TTL."""
+        """Yield the endpoints of each answer; the next query is sent at the end of its TTL."""
         while True:
             try:
                 async with asyncio.timeout(ROUND_TIMEOUT_S):
-                    found, ttl = await self._ask()
+                    found, ttl = await self._query()
             except TimeoutError:
                 raise DiscoveryError(f"{self._config.name}: no complete answer within {ROUND_TIMEOUT_S:g} s") from None
             yield found
             await asyncio.sleep(min(max(ttl, self._config.min_ttl), self._config.max_ttl))
 
-    async def _ask(self) -> tuple[list[EndpointSpec], float]:
-        # c-ares keeps answers until their TTL ends, which may be later than max_ttl; a channel of its own has none.
+    async def _query(self) -> tuple[list[EndpointSpec], float]:
+        # c-ares caches answers until their TTL ends, which may be after max_ttl; a new channel has an empty cache.
         channel = self._channel()
         try:
             if self._config.is_srv:
                 return await self._services(channel)
             addresses, ttl = await self._addresses(channel, self._config.name)
-            self._refuse_nothing(addresses, self._config.name)
-            return [self._found(ip, self._config.port or 0) for ip in self._bounded(addresses)], ttl
+            self._require_addresses(addresses, self._config.name)
+            return [self._endpoint(ip, self._config.port or 0) for ip in self._truncate(addresses)], ttl
         finally:
             await channel.close()
 
@@ -157,9 +155,9 @@ class Provider:
     # addresses
 
     async def _addresses(self, channel: DNSResolver, name: str) -> _Addresses:
-        """Return the addresses of a name, none if it has none; every other failure is a `DiscoveryError`.
+        """Return the addresses of a name, possibly none; other failures raise `DiscoveryError`.
 
-        The families are asked for one by one: in a common answer, the failure of one looks as if it had no address.
+        The families are queried separately: in a common answer, a failure of one looks like a lack of addresses.
         """
         families = {"any": (socket.AF_INET, socket.AF_INET6), "ipv4": (socket.AF_INET,), "ipv6": (socket.AF_INET6,)}
         answers = await asyncio.gather(*(_lookup(channel, name, each) for each in families[self._config.family]))
@@ -171,23 +169,23 @@ class Provider:
             found = public
         return _Addresses(tuple(found), min(answer.ttl for answer in answers))
 
-    def _refuse_nothing(self, found: Sequence[object], name: str) -> None:
+    def _require_addresses(self, found: Sequence[object], name: str) -> None:
         if not found:
             raise DiscoveryError(f"{name}: no such name, or it has no address of the family {self._config.family}")
 
-    def _found(self, ip: _Ip, port: int, weight: int = 1, priority: int = 0) -> EndpointSpec:
+    def _endpoint(self, ip: _Ip, port: int, weight: int = 1, priority: int = 0) -> EndpointSpec:
         host = f"[{ip}]" if ip.version == 6 else str(ip)
         return EndpointSpec(f"{self._config.scheme}://{host}:{port}", weight, priority)
 
-    def _bounded(self, records: Sequence[Any]) -> Sequence[Any]:
-        """Return at most `MAX_RECORDS`, always the same ones of the same records."""
-        too_long = len(records) > MAX_RECORDS
-        if too_long and not self._was_too_long:
+    def _truncate(self, records: Sequence[Any]) -> Sequence[Any]:
+        """Return at most `MAX_RECORDS` records, chosen deterministically."""
+        truncated = len(records) > MAX_RECORDS
+        if truncated and not self._truncated:
             log.warning(
                 "%s: %s has %d records, only %d are used", self._service, self._config.name, len(records), MAX_RECORDS
             )
-        self._was_too_long = too_long
-        return sorted(records, key=str)[:MAX_RECORDS] if too_long else records
+        self._truncated = truncated
+        return sorted(records, key=str)[:MAX_RECORDS] if truncated else records
 
     # SRV records
 
@@ -198,7 +196,7 @@ class Provider:
         if not records:
             raise DiscoveryError(f"{name}: it has no SRV records")
         ttl = min(record.ttl for record in records)
-        services = self._bounded([record.data for record in records if record.data.target not in ("", ".")])
+        services = self._truncate([record.data for record in records if record.data.target not in ("", ".")])
         if not services:
             return [], ttl  # RFC 2782: the service is decidedly not available at this domain
         heaviest = max(service.weight for service in services)
@@ -210,26 +208,26 @@ class Provider:
             ], ttl
         targets = await self._targets(channel, sorted({service.target for service in services}))
         found = [
-            self._found(ip, each.port, _weight(each.weight, heaviest), each.priority)
+            self._endpoint(ip, each.port, _weight(each.weight, heaviest), each.priority)
             for each in services
             for ip in targets[each.target].addresses
         ]
-        self._refuse_nothing(found, f"{name}: its targets")
+        self._require_addresses(found, f"{name}: its targets")
         return found, min(ttl, *(target.ttl for target in targets.values()))
 
     async def _targets(self, channel: DNSResolver, names: Sequence[str]) -> dict[str, _Addresses]:
-        """Resolve all targets; one that does not exist has no addresses, one that fails otherwise fails them all."""
-        at_once = asyncio.Semaphore(_TARGETS_AT_ONCE)
+        """Resolve all targets; a target that does not exist has no addresses, any other failure is raised."""
+        limit = asyncio.Semaphore(_MAX_CONCURRENT_TARGETS)
 
         async def resolve(name: str) -> _Addresses:
-            async with at_once:
+            async with limit:
                 return await self._addresses(channel, name)
 
         return dict(zip(names, await asyncio.gather(*map(resolve, names)), strict=True))
 
 
 async def _lookup(channel: DNSResolver, name: str, family: socket.AddressFamily) -> _Addresses:
-    """Ask for one family, in the hosts file and in DNS; search domains count, as for the names of endpoints."""
+    """Resolve one family, by the hosts file and DNS; search domains apply, as for the names of endpoints."""
     from aiodns.error import ARES_ENODATA, ARES_ENOTFOUND, DNSError
 
     try:
@@ -255,5 +253,5 @@ async def _srv_records(channel: DNSResolver, name: str) -> list[Any]:
 
 
 def _weight(weight: int, heaviest: int) -> int:
-    """Return a weight of 1 to `MAX_WEIGHT` for one of SRV, which may be 0 ("a very small chance") to 65535."""
+    """Scale an SRV weight of 0 ("a very small chance") to 65535 to the range of 1 to `MAX_WEIGHT`."""
     return max(1, weight * MAX_WEIGHT // heaviest if heaviest > MAX_WEIGHT else weight)

@@ -1,15 +1,15 @@
-"""Find the containers of a service on one Docker Engine, by their labels.
+"""Endpoints from Docker: the containers of a service on one Docker Engine, by their labels.
 
     discover:
       docker: {network: backend}
 
-A container belongs to the service that its label `propylon.service` names. Without that label but with
-`propylon.enable=true`, its service in Docker Compose counts, or else its own name. `propylon.enable=false` leaves it
-out, and with `require_label` only `propylon.enable=true` takes it in. Further labels: `propylon.port`,
-`propylon.weight`, `propylon.scheme`, `propylon.network`. A container must run, and its health check, if it has one,
-must have found it healthy.
+A container belongs to the service named by its label `propylon.service`. Without that label but with
+`propylon.enable=true`, its Docker Compose service is used, or else its own name. `propylon.enable=false` excludes it,
+and with `require_label` only containers with `propylon.enable=true` are used. Further labels: `propylon.port`,
+`propylon.weight`, `propylon.scheme`, `propylon.network`. A container must be running, and healthy if it has a health
+check.
 
-The containers are listed anew after each event that may change them, and every `refresh` whatever happens.
+The containers are listed after each event that may change them, and at least every `refresh`.
 
 Source: Docker Engine API, operations SystemPing, ContainerList and SystemEvents.
 """
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("propylon.discovery")
 
 DEBOUNCE_S: Final = 0.25
-"""Seconds from the first event to the new list: a deployment starts and stops many containers at once."""
+"""Seconds from the first event to the new list: a deployment starts and stops many containers."""
 _VERSION: Final = re.compile(r"1\.([0-9]{1,4})")
 _OLDEST: Final = 24
 _MIN_REFRESH_S: Final = 1.0
@@ -53,7 +53,7 @@ _EVENTS: Final = {
 
 
 class Engine(NamedTuple):
-    """Where the engine is: a base URL, or the path of a Unix socket; `host` is the machine it runs on."""
+    """Address of the engine: a base URL, or the path of a Unix socket; `host` is its machine."""
 
     base: str
     unix_path: str | None
@@ -61,32 +61,33 @@ class Engine(NamedTuple):
 
 
 class Config(BaseModel):
-    """Where the engine is, and how its containers are reached."""
+    """Address of the engine, and how to connect to its containers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: Text = Field(
-        default="unix:/var/run/docker.sock", description="The engine: `unix:/path/to.sock` or `tcp://host:port`."
+        default="unix:/var/run/docker.sock",
+        description="Address of the engine: `unix:/path/to.sock` or `tcp://host:port`.",
     )
-    tls: TlsConfig | None = Field(default=None, description="TLS with an engine at `tcp://`; without it, none is used.")
-    service: Text | None = Field(default=None, description="Name to look for in place of the service's own.")
-    require_label: Bool = Field(
-        default=False, description="Take only containers with the label `propylon.enable=true`."
-    )
+    tls: TlsConfig | None = Field(default=None, description="TLS with an engine at `tcp://`; by default none.")
+    service: Text | None = Field(default=None, description="Name of the service in labels; by default its own.")
+    require_label: Bool = Field(default=False, description="Use only containers with the label `propylon.enable=true`.")
     port: Int | None = Field(
-        default=None, ge=1, le=65535, description="Port inside of containers without `propylon.port`; "
-        "not set, the lowest TCP port that a container exposes.",
+        default=None, ge=1, le=65535, description="Port in containers without `propylon.port`; "
+        "by default the lowest TCP port that a container exposes.",
     )  # fmt: skip
-    scheme: Literal["http", "https"] = Field(default="http", description="For containers without `propylon.scheme`.")
-    network: Text | None = Field(
-        default=None, description="Network to reach the containers in; not set, the first of each by name."
+    scheme: Literal["http", "https"] = Field(
+        default="http", description="Scheme of containers without `propylon.scheme`."
     )
-    published: Bool = Field(default=False, description="Reach the containers by the ports that the host publishes.")
+    network: Text | None = Field(
+        default=None, description="Network to connect in; by default the first of each container by name."
+    )
+    published: Bool = Field(default=False, description="Connect to the ports published on the host.")
     host: Text | None = Field(
-        default=None, description="Address of the engine's machine, for published ports and containers in its network; "
-        "not set, the host of `address`, and 127.0.0.1 for a Unix socket.",
+        default=None, description="Address of the engine's machine, for published ports and the host network; "
+        "by default the host of `address`, or 127.0.0.1 for a Unix socket.",
     )  # fmt: skip
-    refresh: Duration = Field(default=30.0, description="Time between two lists when nothing happens, 1s at the least.")
+    refresh: Duration = Field(default=30.0, description="Time between two lists without events, at least 1s.")
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -99,7 +100,7 @@ class Config(BaseModel):
 
 
 def parse_address(address: str, tls: bool) -> Engine:
-    """Return where the engine is; raises `ValueError`."""
+    """Parse the address of an engine. Raises `ValueError`."""
     scheme, _, rest = address.partition(":")
     if scheme == "unix":
         path = "/" + rest.lstrip("/")
@@ -116,7 +117,7 @@ def parse_address(address: str, tls: bool) -> Engine:
 
 
 class Provider:
-    """Watches the containers of one service."""
+    """Discovery of the containers of one service."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
         self._engine = parse_address(config.address, config.tls is not None)
@@ -129,7 +130,7 @@ class Provider:
         self._problems: frozenset[str] = frozenset()
 
     async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
-        """Yield the endpoints of the containers whenever they have changed."""
+        """Yield the endpoints of the containers, initially and after each change."""
         loop = asyncio.get_running_loop()
         last: list[EndpointSpec] | None = None
         async with WatchSession(self._engine.base, self._tls, {}, self._engine.unix_path) as session:
@@ -146,10 +147,10 @@ class Provider:
                         raise
 
     async def _follow(self, session: WatchSession) -> AsyncGenerator[list[EndpointSpec]]:
-        """Yield lists for as long as the stream of events lasts."""
+        """Yield lists until the stream of events ends."""
         version, since = await _ping(session)
         yield await self._list(session, version)
-        # From before the list on, so that nothing is missed between the two; what comes twice does no harm.
+        # Events since a time before the list, so that none is missed; duplicates have no effect.
         params = {"filters": orjson.dumps(_EVENTS).decode(), **since}
         async with session.ask(f"{version}/events", params=params) as response:
             stream = JsonStream(response)
@@ -176,7 +177,7 @@ class Provider:
         return found
 
     async def _wait(self, stream: JsonStream) -> None:
-        """Wait for an event and what comes with it, or until it is time for a new list."""
+        """Wait for an event and those that follow shortly, or for the refresh interval."""
         try:
             event = await stream.next(self._refresh_s)
             async with asyncio.timeout(DEBOUNCE_S):
@@ -188,10 +189,9 @@ class Provider:
 
 
 async def _ping(session: WatchSession) -> tuple[str, dict[str, str]]:
-    """Return the prefix of all paths, and the engine's time as a parameter of its events.
+    """Return the prefix of all paths, and the engine's time as a parameter of the events request.
 
-    The engine's own version of the API is spoken: newer engines refuse old versions, and what is read here has not
-    changed.
+    The engine's own API version is used: newer engines refuse old versions, and the fields read here have not changed.
     """
     async with session.ask("/_ping") as response:
         headers: Any = response.headers

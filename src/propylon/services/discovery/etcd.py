@@ -1,15 +1,15 @@
-"""Find endpoints in etcd 3.4 or newer: each key below a prefix is one endpoint.
+"""Endpoints from etcd 3.4 or newer: each key below a prefix is one endpoint.
 
     discover:
       etcd:
         endpoints: [http://10.0.0.1:2379, http://10.0.0.2:2379]
         prefix: /services/users/
 
-A value is a URL, or JSON: `{"url": "http://10.0.0.3:80", "weight": 2, "priority": 0, "zone": "a"}`. Keys under a lease
-disappear with it, so an instance that keeps its lease alive is found as long as it lives.
+A value is a URL, or JSON: `{"url": "http://10.0.0.3:80", "weight": 2, "priority": 0, "zone": "a"}`. Keys with a lease
+expire with it, so an instance is found as long as it keeps its lease alive.
 
-The keys are read once, and watched from the next revision, so no change is missed. When etcd has forgotten that
-revision (compaction), they are read again. A member that fails, or has lost its leader, is replaced by the next one.
+The keys are read once, and watched from the next revision, so no change is missed. If that revision has been compacted,
+they are read again. If a member fails, or loses its leader, the next one is used.
 
 Source: etcd's pages "Why gRPC gateway" (the JSON form of the API), "API" (Range, Watch), and "Authentication".
 """
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from propylon.services.discovery import EndpointSpec, ProviderContext
 
 IDLE_S: Final = 60.0
-"""Seconds without a message until the watch is opened again: a connection that died silently is noticed by that."""
-_PAUSE_S: Final = 0.5  # before a watch that was refused is tried again, so that no server makes this a busy loop
-# What etcd says when a token has expired, when etcd was started anew, and when users were changed.
-_OLD_TOKEN: Final = ("invalid auth token", "auth store is old", "user name is empty")
-# Asks that a watch ends when the member loses its leader, and its keys may be old (clientv3: WithRequireLeader).
+"""Seconds without a message until the watch is reopened, to detect dead connections."""
+_PAUSE_S: Final = 0.5  # delay before a refused watch is retried, to avoid a busy loop
+# Error messages of etcd for an expired token, after a restart, and after a change of users.
+_STALE_TOKEN: Final = ("invalid auth token", "auth store is old", "user name is empty")
+# Ends a watch when the member loses its leader, as its keys may be stale (clientv3: WithRequireLeader).
 _REQUIRE_LEADER: Final = {"grpc-metadata-hasleader": "true"}
 
 
@@ -55,18 +55,16 @@ def _member_url(value: str) -> str:
 
 
 class Config(BaseModel):
-    """Where etcd is, and what to read there."""
+    """Addresses of etcd, and the keys to read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     endpoints: tuple[Annotated[Text, AfterValidator(_member_url)], ...] = Field(
         default=("http://127.0.0.1:2379",), min_length=1, max_length=16,
-        description="URLs of the cluster's members; the next one is asked when one fails.",
+        description="URLs of the cluster's members; if one fails, the next one is used.",
     )  # fmt: skip
-    prefix: Text = Field(
-        description="How the keys begin; end it with `/`, or `users` is also the beginning of `users2`."
-    )
-    user: Text | None = Field(default=None, description="Name of an etcd user, when authentication is on.")
+    prefix: Text = Field(description="Prefix of the keys; end it with `/`, since `users` also matches `users2`.")
+    user: Text | None = Field(default=None, description="Name of an etcd user, if authentication is enabled.")
     password: Text | None = Field(default=None, repr=False, description="The user's password.")
     tls: TlsConfig = Field(default=TlsConfig(), description="TLS with the members.")
 
@@ -80,19 +78,19 @@ class Config(BaseModel):
 
 
 class Provider:
-    """Watches the keys below one prefix."""
+    """Discovery by the keys below one prefix."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
         self._config = config
-        self._turn = 0
+        self._member_index = 0
         self._keys = Keys()
 
     async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
-        """Yield the endpoints at each change; ends with an error when each member has failed once."""
+        """Yield the endpoints, initially and after each change; raises when each member has failed once."""
         last: tuple[EndpointSpec, ...] | None = None
         failures = []
         for _ in self._config.endpoints:
-            member = self._config.endpoints[self._turn % len(self._config.endpoints)]
+            member = self._config.endpoints[self._member_index % len(self._config.endpoints)]
             try:
                 async with aclosing(self._follow(member)) as lists:
                     async for found in lists:
@@ -101,7 +99,7 @@ class Provider:
                             yield found
             except DiscoveryError as error:
                 failures.append(str(error))
-                self._turn += 1
+                self._member_index += 1
         raise DiscoveryError("; ".join(failures))
 
     async def _follow(self, member: str) -> AsyncGenerator[tuple[EndpointSpec, ...]]:
@@ -120,7 +118,7 @@ class Provider:
 
 
 class _Member:
-    """One member of the cluster, with a token for it."""
+    """A member of the cluster, with its token."""
 
     def __init__(self, session: WatchSession, config: Config) -> None:
         self._session = session
@@ -130,35 +128,35 @@ class _Member:
         self._keys = {"key": _base64(key), "range_end": _base64(prefix_end(key))}
 
     async def range(self) -> Any:
-        """Return all keys and the revision they are of."""
+        """Return all keys and their revision."""
         if self._token is None:
             await self._log_in()
         body = {**self._keys, "limit": MAX_KEYS}
         return await self._session.ask_json("/v3/kv/range", body=body, headers=self._headers())
 
     async def changes(self, keys: Keys) -> AsyncGenerator[None]:
-        """Apply changes to `keys` as they come, and tell of them; ends when etcd has forgotten some (compaction)."""
+        """Apply changes to `keys`, and yield after each batch; ends when the revision has been compacted."""
         loop = asyncio.get_running_loop()
         logged_in = False
         while True:
-            refusal, begun = None, loop.time()
+            cancellation, begun = None, loop.time()
             try:
                 async with self._watch(keys.revision + 1) as stream:
-                    while refusal is None and (results := await self._next(stream)):
-                        refusal = next((each for each in results if each.get("canceled")), None)
-                        logged_in = logged_in and refusal is not None
-                        applied = [keys.apply(each) for each in results if each is not refusal]
+                    while cancellation is None and (results := await self._next(stream)):
+                        cancellation = next((each for each in results if each.get("canceled")), None)
+                        logged_in = logged_in and cancellation is not None
+                        applied = [keys.apply(each) for each in results if each is not cancellation]
                         if any(applied):
                             yield
             except LostError:
                 if loop.time() - begun < STEADY_S:
                     raise
-            if refusal is None:
+            if cancellation is None:
                 continue
-            if int(refusal.get("compact_revision", 0)):
+            if int(cancellation.get("compact_revision", 0)):
                 return
-            reason = str(refusal.get("cancel_reason", "it gives no reason"))
-            if logged_in or not self._is_old_token(reason):
+            reason = str(cancellation.get("cancel_reason", "it gives no reason"))
+            if logged_in or not self._is_stale_token(reason):
                 raise DiscoveryError(f"{self._session.server} ended the watch: {reason}")
             await asyncio.sleep(_PAUSE_S)
             await self._log_in()
@@ -172,7 +170,7 @@ class _Member:
             yield JsonStream(response)
 
     async def _next(self, stream: JsonStream) -> list[Any]:
-        """Return the next messages, none when there were none for a while."""
+        """Return the next messages; an empty list if none arrived for `IDLE_S`."""
         try:
             messages = await stream.batch(IDLE_S)
         except TimeoutError:
@@ -192,8 +190,8 @@ class _Member:
     def _headers(self) -> dict[str, str]:
         return {"authorization": self._token} if self._token else {}
 
-    def _is_old_token(self, reason: str) -> bool:
-        return self._config.user is not None and any(text in reason for text in _OLD_TOKEN)
+    def _is_stale_token(self, reason: str) -> bool:
+        return self._config.user is not None and any(text in reason for text in _STALE_TOKEN)
 
 
 def _base64(data: bytes) -> str:

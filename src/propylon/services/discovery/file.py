@@ -1,4 +1,4 @@
-"""Endpoints from a file that somebody else writes: YAML or JSON, read again when it changes.
+"""Endpoints from a file in YAML or JSON, reread when it changes.
 
     discover:
       file: users.yaml                   # beside the configuration file; short for {path: users.yaml}
@@ -6,11 +6,11 @@
     - http://10.0.0.1:8080               # the file: URLs, or mappings
     - {url: "http://10.0.0.2:8080", weight: 3, priority: 1, zone: eu-1a}
 
-The file is looked at every second, by its content. Notifications of the system (inotify) would save that second and
-tell nothing about NFS and some container mounts, and they watch the wrong file after a rename over it or after
-Kubernetes has turned the symbolic link of a ConfigMap. A content is taken when two looks in a row have found the same,
-so that half of a list that is being written is not believed. A file with any mistake changes nothing: the last good
-endpoints stay, and the log says what is wrong, once. `[]` says that there are no endpoints; an empty file is a mistake.
+The content of the file is read every second. Notifications of the system (inotify) would be faster, but do not work
+with NFS and some container mounts, and watch the wrong file after a rename over it or after Kubernetes has switched the
+symbolic link of a ConfigMap. A content is used when two consecutive reads are equal, to ignore partly written lists. If
+a file has any error, the last valid endpoints are kept, and the error is logged once. `[]` means that there are no
+endpoints; an empty file is an error.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderCo
 from propylon.services.endpoint_list import MAX_PRIORITY, MAX_WEIGHT
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
-"""10,000 endpoints with all their keys have about 1 MB."""
+"""10,000 endpoints with all keys have about 1 MB."""
 SETTLE_S: Final = 0.1
-"""Seconds between the two looks that must agree."""
+"""Seconds between the two reads that must be equal."""
 _MAX_PROBLEMS: Final = 3
 
 
 class Config(BaseModel):
-    """Which file, and how often it is looked at."""
+    """Which file, and how often it is read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
-    path: Text = Field(description="The file; a relative path is found beside the configuration file.")
+    path: Text = Field(description="Path of the file, relative to the folder of the configuration file.")
     interval: Annotated[Duration, Field(ge=0.1, le=3600)] = Field(
-        default=1.0, description="How often the file is looked at."
+        default=1.0, description="How often the file is read."
     )
 
     @model_validator(mode="before")
@@ -75,32 +75,32 @@ _ENTRIES: Final = TypeAdapter(list[Annotated[_Entry, BeforeValidator(_entry)]])
 
 
 class Provider:
-    """Looks at a file again and again."""
+    """Discovery by polling a file."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
         self._path = Path(context.base_dir, config.path)
         self._interval = config.interval
-        self._refused: bytes | str | None = None
+        self._rejected: bytes | str | None = None
 
     async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
-        """Yield the endpoints of the file, and again when its content has changed."""
+        """Yield the endpoints of the file, initially and after each change of its content."""
         last: bytes | None = None
         while True:
-            content = await self._settled(last)
-            # What was refused is not reported again. A run that waits here sees a repaired file within the interval;
-            # one that raised would leave that to the growing time between retries.
-            if content != last and content != self._refused:
+            content = await self._stable_content(last)
+            # A rejected content is not reported again. Waiting here detects a corrected file within the interval;
+            # raising again would wait for the growing retry delay.
+            if content != last and content != self._rejected:
                 yield await self._read(content)
-                self._refused = None
+                self._rejected = None
                 last = content if isinstance(content, bytes) else None
             await asyncio.sleep(self._interval)
 
-    async def _settled(self, last: bytes | None) -> bytes | str:
-        """Return the content when two looks have found the same, or why there is none."""
-        content = await asyncio.to_thread(_look, self._path)
+    async def _stable_content(self, last: bytes | None) -> bytes | str:
+        """Return the content when two reads are equal, or why it cannot be read."""
+        content = await asyncio.to_thread(_read_bytes, self._path)
         while content != last:
             await asyncio.sleep(SETTLE_S)
-            before, content = content, await asyncio.to_thread(_look, self._path)
+            before, content = content, await asyncio.to_thread(_read_bytes, self._path)
             if content == before:
                 break
         return content
@@ -111,32 +111,32 @@ class Provider:
                 raise DiscoveryError(f"{self._path}: {content}")
             return await asyncio.to_thread(endpoints_of, content, str(self._path))
         except DiscoveryError:
-            self._refused = content
+            self._rejected = content
             raise
 
 
 def endpoints_of(content: bytes, name: str) -> list[EndpointSpec]:
-    """Return the endpoints that a file lists.
+    """Return the endpoints of a file.
 
     Args:
-        content: the file, YAML or JSON.
-        name: the file, as messages name it.
+        content: YAML or JSON.
+        name: name of the file in messages.
 
     Raises:
-        DiscoveryError: with the place of the first mistakes.
+        DiscoveryError: with the places of the first errors.
     """
     try:
         source = _source(content, name)
         entries = _ENTRIES.validate_python(source.data)
     except ConfigError as error:
-        raise DiscoveryError(_in_words(error.problems)) from None
+        raise DiscoveryError(_summary(error.problems)) from None
     except ValidationError as error:
-        raise DiscoveryError(_in_words(from_validation(error, source))) from None
+        raise DiscoveryError(_summary(from_validation(error, source))) from None
     return [EndpointSpec(entry.url, entry.weight, entry.priority, entry.zone) for entry in entries]
 
 
 def _source(content: bytes, name: str) -> ConfigSource:
-    """Read YAML, which JSON is nearly always. Raises `ConfigError`."""
+    """Parse YAML, which includes nearly all JSON. Raises `ConfigError`."""
     try:
         root = parse(decode(content, name), name)
     except ConfigError:
@@ -155,8 +155,8 @@ def _source(content: bytes, name: str) -> ConfigSource:
     return source
 
 
-def _look(path: Path) -> bytes | str:
-    """Return what the file has, or in words why it cannot be read."""
+def _read_bytes(path: Path) -> bytes | str:
+    """Return the content of the file, or a message why it cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -167,6 +167,6 @@ def _look(path: Path) -> bytes | str:
     return content
 
 
-def _in_words(problems: Sequence[Problem]) -> str:
+def _summary(problems: Sequence[Problem]) -> str:
     more = len(problems) - _MAX_PROBLEMS
     return "; ".join(map(str, problems[:_MAX_PROBLEMS])) + (f"; and {more} more" if more > 0 else "")

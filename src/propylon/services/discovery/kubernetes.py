@@ -1,13 +1,14 @@
-"""Find the ready pods of a Kubernetes service by its EndpointSlices.
+"""Endpoints from Kubernetes: the ready pods of a service, by its EndpointSlices.
 
     discover:
       kubernetes: {namespace: shop, service: users, port: http}
 
-Requests go to the pods themselves, so the gateway balances them, and not the cluster. In a pod the service account is
-used; it may `list` and `watch` `endpointslices` of the group `discovery.k8s.io`. Elsewhere `kubeconfig` says how.
+Requests go directly to the pods, so they are balanced by the gateway and not by the cluster. In a pod the service
+account is used; it needs the verbs `list` and `watch` for `endpointslices` of the group `discovery.k8s.io`. Elsewhere
+set `kubeconfig`.
 
-The slices are listed once and watched from there on; a watch that ends continues where it was, and when the server has
-forgotten that place (410 Gone), they are listed again. A pod that terminates and still serves gets no new requests.
+The slices are listed once and then watched; a watch that ends is resumed, and if its resourceVersion has expired (410
+Gone), the slices are listed again. A pod that is terminating but serving gets no new requests.
 
 Source: Kubernetes' pages "EndpointSlices", "Kubernetes API Concepts" (sections "Efficient detection of changes",
 "Watch bookmarks", "Retrieving large results sets in chunks").
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("propylon.discovery")
 
 PAGE: Final = 500
-"""Slices of one answer to a list."""
+"""Slices per page of a list."""
 WATCH_S: Final = 120
-"""Seconds after which the server is asked to end a watch; up to as many are added by chance, so that not all gateways
-come back in the same moment."""
+"""Seconds after which the server ends a watch, plus a random time of up to as many, so that gateways do not
+synchronize."""
 MIN_INTERVAL_S: Final = 1.0
-"""Seconds from the beginning of one watch to the next one."""
+"""Minimum seconds from the start of one watch to the next one."""
 _GRACE_S: Final = 15.0
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -71,25 +72,27 @@ Port = Annotated[
 
 
 class Config(BaseModel):
-    """Which service, and how its cluster is reached."""
+    """Which service, and how to connect to its cluster."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     service: Name | None = Field(
-        default=None, description="Name of the Kubernetes service; not set, the service's own."
+        default=None, description="Name of the Kubernetes service; by default the service's own."
     )
     namespace: Name | None = Field(
-        default=None, description="Namespace of the service; not set, that of the pod or of the kubeconfig's context."
+        default=None, description="Namespace of the service; by default that of the pod or of the kubeconfig's context."
     )
     port: Port | None = Field(
-        default=None, description="Name of the service's port, or number of the pods' port; not set, the only one."
+        default=None, description="Name of the service's port, or number of the pods' port; by default the only one."
     )
     scheme: Literal["http", "https"] | None = Field(
-        default=None, description="Not set, `https` for a port whose `appProtocol` is https, `http` for others."
+        default=None, description="By default `https` for a port with `appProtocol: https`, `http` for others."
     )
-    family: Literal["ipv4", "ipv6"] = Field(default="ipv4", description="Address used of pods that have both.")
-    kubeconfig: ExistingFile | None = Field(default=None, description="Path of a kubeconfig; not set, this is a pod.")
-    context: Text | None = Field(default=None, description="Context of the kubeconfig in place of its current one.")
+    family: Literal["ipv4", "ipv6"] = Field(default="ipv4", description="Address family of dual-stack pods.")
+    kubeconfig: ExistingFile | None = Field(
+        default=None, description="Path of a kubeconfig; by default the service account of the pod."
+    )
+    context: Text | None = Field(default=None, description="Context of the kubeconfig; by default its current one.")
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> Self:
@@ -101,7 +104,7 @@ class Config(BaseModel):
 
 
 class Provider:
-    """Watches the EndpointSlices of one service."""
+    """Discovery by the EndpointSlices of one service."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
         self._config = config
@@ -110,7 +113,7 @@ class Provider:
         self._slices = Slices()
 
     async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
-        """Yield the endpoints whenever they have changed."""
+        """Yield the endpoints, initially and after each change."""
         if not _NAME.fullmatch(self._service):
             raise DiscoveryError(f"{self._service!r} is no name of a Kubernetes service: give 'service'")
         last: tuple[EndpointSpec, ...] | None = None
@@ -141,11 +144,11 @@ class Provider:
         return _Api(session, access, self._config.namespace or access.namespace or "default", self._service)
 
     async def _changes(self, api: _Api) -> AsyncGenerator[None]:
-        """Tell of each change to the slices, first that they are known."""
+        """Yield after the initial list of slices, and after each change."""
         loop = asyncio.get_running_loop()
         listed = False
         while True:
-            begun = loop.time()
+            started = loop.time()
             try:
                 if not listed:
                     self._slices.replace(*await api.all())
@@ -161,15 +164,15 @@ class Provider:
             except ExpiredError:
                 listed = False
             except LostError:
-                if not listed or loop.time() - begun < STEADY_S:
+                if not listed or loop.time() - started < STEADY_S:
                     raise
             except (KeyError, TypeError, AttributeError) as error:
                 raise DiscoveryError(f"the API server answers in another form than it should: {error!r}") from None
-            await asyncio.sleep(max(0.0, begun + MIN_INTERVAL_S - loop.time()))
+            await asyncio.sleep(max(0.0, started + MIN_INTERVAL_S - loop.time()))
 
 
 class _Api:
-    """The requests for the slices of one service."""
+    """API requests for the slices of one service."""
 
     def __init__(self, session: WatchSession, access: Access, namespace: str, service: str) -> None:
         self._session = session
@@ -179,10 +182,10 @@ class _Api:
         self.what = f"of a service {service} in the namespace {namespace}"
 
     async def all(self) -> tuple[list[Any], str]:
-        """Return all slices, and the version they are of.
+        """Return all slices, and their resourceVersion.
 
         Raises:
-            ExpiredError: a further page was asked for too late.
+            ExpiredError: the continue token of a page has expired.
         """
         items: list[Any] = []
         token = ""
@@ -191,17 +194,17 @@ class _Api:
             try:
                 page = await self._session.ask_json(self._path, params=params, headers=self._headers())
             except RefusedError as error:
-                raise _explained(error) from None
+                raise _discovery_error(error) from None
             items += page.get("items") or ()
             token = page["metadata"].get("continue") or ""
             if not token or len(items) > MAX_SLICES:
                 return items, page["metadata"]["resourceVersion"]
 
     async def events(self, version: str) -> AsyncGenerator[list[Any]]:
-        """Yield the events of one watch until the server ends it, as it is asked to after a while.
+        """Yield the events of one watch until the server ends it, after `WATCH_S` to twice as long.
 
         Raises:
-            ExpiredError: the server does not know the version any more.
+            ExpiredError: the resourceVersion has expired.
         """
         seconds = WATCH_S + random.randrange(WATCH_S)  # noqa: S311
         params = {
@@ -214,7 +217,7 @@ class _Api:
                 while events := await stream.batch(seconds + _GRACE_S):
                     yield events
         except RefusedError as error:
-            raise _explained(error) from None
+            raise _discovery_error(error) from None
 
     def _headers(self) -> dict[str, str]:
         try:
@@ -223,7 +226,7 @@ class _Api:
             raise DiscoveryError(str(error)) from None
 
 
-def _explained(error: RefusedError) -> Exception:
+def _discovery_error(error: RefusedError) -> Exception:
     if error.status == 410:
         return ExpiredError()
     if error.status == 403:

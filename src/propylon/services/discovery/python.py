@@ -1,17 +1,16 @@
-"""Endpoints from a Python function of yours: an async generator that yields all of them whenever they have changed.
+"""Endpoints from a Python function: an async generator that yields the whole list after each change.
 
     discover:
       python: my_registry:users          # module:function
 
-    async def users(context):              # or without arguments; context.service is the name of the service
+    async def users(context):              # or without arguments; context.service is the service's name
         while True:
             yield ["http://10.0.0.1:8080", {"url": "http://10.0.0.2:8080", "weight": 3}]
             await asyncio.sleep(10)
 
-An item is a URL, a mapping of url, weight, priority and zone, or an `EndpointSpec`. What the function raises is logged,
-the last endpoints stay, and it is called again after a while; so it is when it ends. The module is looked for where
-Python looks for modules, the folder of the configuration file included. In a Python program the function itself may be
-given.
+An item is a URL, a mapping of url, weight, priority and zone, or an `EndpointSpec`. When the function raises or ends,
+that is logged, the last endpoints are kept, and it is called again after a delay. The module is imported from Python's
+module path, which includes the folder of the configuration file. A Python program can pass the function itself.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ _KEYS = tuple(field.name for field in fields(EndpointSpec))
 
 
 class Config(BaseModel):
-    """Which function is called."""
+    """The function."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     source: PythonReference = Field(
-        description="`module:function` of an async generator. In a Python program also the function itself."
+        description="`module:function` of an async generator; in a Python program also the function itself."
     )
 
     @model_validator(mode="before")
@@ -48,23 +47,23 @@ class Config(BaseModel):
 
 
 class Provider:
-    """Passes on what a Python function yields."""
+    """Discovery by a Python function."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
         """Import the function.
 
         Raises:
-            ImportError, AttributeError: there is no such module, or nothing of that name in it.
-            TypeError: it cannot be called, or wants other arguments than the context.
+            ImportError, AttributeError: the module, or the name in it, does not exist.
+            TypeError: it is not callable, or requires arguments other than the context.
         """
         source: Any = import_object(config.source) if isinstance(config.source, str) else config.source
         if not callable(source):
             raise TypeError(f"{config.source} cannot be called: name an async generator function")
         self._source: Callable[..., object] = source
-        self._arguments = (context,) if _wants_context(source) else ()
+        self._arguments = (context,) if _takes_context(source) else ()
 
     async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
-        """Yield what the function yields."""
+        """Yield the lists of the function."""
         lists: Any = self._source(*self._arguments)
         if not hasattr(lists, "__aiter__"):
             if inspect.iscoroutine(lists):
@@ -74,15 +73,15 @@ class Provider:
             )
         if not hasattr(lists, "aclose"):
             async for listed in lists:
-                yield _all_found(listed)
+                yield _parse_list(listed)
             return
         async with aclosing(lists):
             async for listed in lists:
-                yield _all_found(listed)
+                yield _parse_list(listed)
 
 
-def _wants_context(source: Callable[..., object]) -> bool:
-    """Return whether a function takes the place; raises `TypeError` when it takes neither that nor nothing."""
+def _takes_context(source: Callable[..., object]) -> bool:
+    """Return whether a function takes the context; raises `TypeError` if it requires other arguments."""
     signature = inspect.signature(source)
     for arguments in ((object(),), ()):
         try:
@@ -93,13 +92,13 @@ def _wants_context(source: Callable[..., object]) -> bool:
     raise TypeError(f"{_name(source)} is called with the place or without arguments, and takes {signature}")
 
 
-def _all_found(listed: object) -> list[EndpointSpec]:
+def _parse_list(listed: object) -> list[EndpointSpec]:
     if isinstance(listed, str | bytes | Mapping) or not isinstance(listed, Iterable):
         raise DiscoveryError(f"yield a list of all endpoints, not {type(listed).__name__}")
-    return [_found(item) for item in listed]
+    return [_parse_item(item) for item in listed]
 
 
-def _found(item: object) -> EndpointSpec:
+def _parse_item(item: object) -> EndpointSpec:
     if isinstance(item, EndpointSpec):
         return item
     if isinstance(item, str):

@@ -9,9 +9,9 @@ from typing import Any, cast
 from propylon.engine.body import Body
 from propylon.engine.sides import UNKNOWN
 from propylon.http.request_head import HeadRules, RequestFields
-from propylon.outbound import http1_states as states
+from propylon.outbound import http1_state as states
 from propylon.outbound.http1 import EndpointConnection
-from propylon.outbound.http1_states import TRANSITIONS, State
+from propylon.outbound.http1_state import TRANSITIONS, State
 from tests.support.endpoint_wire import CHUNKED, LENGTH, OK, Pool
 from tests.support.fakes import FakeClient, FakeTransport, exchange
 from tests.support.frames import SWITCH, handshake
