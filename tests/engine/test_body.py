@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from hypothesis import given
@@ -142,6 +143,15 @@ async def test_of_a_body_that_has_ended_before_it_is_detached_all_can_be_read() 
     assert source.reading
     assert len(await body.read()) == HIGH_WATER_BYTES + 1
     assert await body.read() == b""
+
+
+def test_a_body_that_was_handed_on_does_not_keep_its_sink_once_it_is_detached() -> None:
+    """A sink leads to the exchange, and the exchange to the body: a circle would have to wait for the collector."""
+    body, sink = Body(Source()), Sink()
+    body.pipe(sink)
+    body.end([])
+    body.detach()
+    assert not any(each is sink for each in gc.get_referents(body))
 
 
 async def test_reading_waits_for_a_piece_and_then_for_the_end() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -147,6 +148,18 @@ async def test_the_total_time_ends_with_the_head() -> None:
     await pieces.give(None)
     assert x.error is None
     assert client.names[-1] == "end_body"
+
+
+@pytest.mark.parametrize("end", [None, KeyError("secret")])
+async def test_the_garbage_collector_has_nothing_to_do_for_it(end: object) -> None:
+    pieces = Pieces()
+    x, _ = await answered(pieces)
+    await pieces.give(b"one", end)
+    assert x.finished
+    assert x.response is not None
+    content = x.response.content
+    assert isinstance(content, Body)
+    assert not any(each is x for each in gc.get_referents(content, content.source))
 
 
 async def test_a_tap_is_told_that_the_client_has_gone() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,7 +14,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.message import Response
-from tests.support.deadline import settle
+from tests.support.deadline import settle, until
 from tests.support.fakes import FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 
 HERE: ContextVar[str] = ContextVar("here", default="outside")
@@ -133,3 +135,27 @@ async def test_a_result_that_comes_before_the_tasks_turn_is_not_lost() -> None:
     asyncio.get_running_loop().call_soon(waiting.set_result, 201)
     await settle()
     assert x.status == 201
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_what_raises_leaves_nothing_to_the_garbage_collector(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exchange holds its snapshot, and a policy that a reload has removed is closed when that is freed."""
+
+    class Raised(Exception):
+        """One of this test alone."""
+
+    async def raises(x: Exchange) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        raise Raised
+
+    monkeypatch.setattr(logging.getLogger("propylon.policies"), "disabled", True)  # pytest keeps what is logged
+    gc.disable()
+    try:
+        x, _ = begun(raises)
+        await until(lambda: x.finished)
+        assert x.status == 500
+        await settle()
+        assert not any(isinstance(each, Raised) for each in gc.get_objects())
+    finally:
+        gc.enable()

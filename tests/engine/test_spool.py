@@ -93,6 +93,7 @@ async def test_a_file_waits_while_anybody_holds_it() -> None:
         source.release(sink)
         assert sink.names == ["write_body"] * taken
         source.release(other)
+    await settle()
     assert sink.names[-1] == "end_body"
     file.discard()
 
@@ -101,9 +102,27 @@ async def test_a_file_nobody_takes_is_read_no_further_than_the_bound() -> None:
     file = holding(b"x" * 10 * PIECE_BYTES)
     source = FileSource(file, 10 * PIECE_BYTES)
     source.release(None)
+    await settle()
+    assert source.body.size
     assert len(source.body.held()) <= HIGH_WATER_BYTES + PIECE_BYTES
     assert not source.body.ended
     file.discard()
+
+
+async def test_no_more_is_read_for_an_endpoint_that_is_given_up_while_it_is_full() -> None:
+    """It lets go of what it held: that is no reason to write the rest to it."""
+    x = with_body(b"x" * 10 * PIECE_BYTES)
+    file, sink = await spool(x, 10 * PIECE_BYTES), FakeClient()
+    source = body_of(x).source
+    sink.on_write = lambda data: source.hold(sink)
+    body_of(x).pipe(sink)
+    await settle()
+    sink.on_write = lambda data: None
+    source.release(sink)
+    x.settle()
+    await settle()
+    assert len(sink.body) == PIECE_BYTES
+    assert file.closed
 
 
 async def test_an_endpoint_that_is_full_holds_the_file() -> None:

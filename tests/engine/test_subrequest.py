@@ -229,9 +229,9 @@ async def test_nothing_is_left_of_one_that_is_over() -> None:
     assert own._timer is None
     assert own.exchange.body is None
     del own, task
-    gc.collect()
+    await settle()
     left = [each for each in gc.get_objects() if isinstance(each, Subrequest)]
-    assert b"/nothing-is-left" not in [each.exchange.path for each in left]
+    assert b"/nothing-is-left" not in [each.exchange.path for each in left], "the garbage collector is not needed"
 
 
 async def test_on_a_connection_of_its_own_nothing_is_counted_and_nothing_is_tried_twice() -> None:

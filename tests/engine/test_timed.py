@@ -17,7 +17,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.timing import Ending
 from propylon.engine.websocket.settings import DRAINED
-from tests.support.fakes import Clock, FakeClient, exchange
+from tests.support.fakes import Clock, FakeClient, FakeUpstream, exchange
 
 
 def started(way: Callable[[Exchange], Coroutine[Any, Any, None]]) -> tuple[Exchange, FakeClient]:
@@ -46,6 +46,18 @@ def test_a_deadline_is_armed_anew_and_disarmed(monkeypatch: pytest.MonkeyPatch) 
     x.arm(1.0, "head.timeout")
     x.disarm()
     assert x.deadline == inf
+
+
+def test_the_time_between_two_reads_does_not_count_while_a_client_is_slow() -> None:
+    """Also where something else happens meanwhile that would begin it: the request's end, or the head going out."""
+    x, upstream = exchange(), FakeUpstream()
+    upstream.request_sent = True
+    upstream.hold(x.client)
+    x.arm_relay(upstream)
+    assert x.deadline == inf
+    upstream.release(x.client)
+    x.arm_relay(upstream)
+    assert (x.deadline < inf, x.expiry) == (True, "relay.idle_timeout")
 
 
 def test_the_total_time_wins_where_it_is_nearer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
@@ -153,6 +154,30 @@ async def test_a_reload_that_fails_starts_and_closes_nothing(site: Site) -> None
                 await gateway.reload()
         await settle()
         assert site.seen == "start a;"
+        assert await body(client) == "#2"
+
+
+async def test_clients_that_came_by_an_address_of_a_reload_that_failed_are_let_go(site: Site) -> None:
+    """New addresses are open while policies start."""
+    starts = "    async def start(self):\n        import count_gate\n        self.write('starts')\n"
+    fails = "        await count_gate.GATE.wait()\n        raise ValueError\n"
+    site.module("count_gate", "import asyncio\nGATE = asyncio.Event()\n")
+    site.write("a")
+    async with Gateway.load(site.file) as gateway, RawClient(gateway.port) as client:
+        site.module("count_policy", f"{COUNT}\n{starts}{fails}")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        site.write("b", listen=f"[127.0.0.1:0, 127.0.0.1:{port}]")
+        reload = asyncio.create_task(gateway.reload())
+        await until(lambda: "starts" in site.seen, "the policy starts")
+        import count_gate
+
+        async with RawClient(port) as other:
+            assert await body(other) == "#1"
+            count_gate.GATE.set()
+            with pytest.raises(BuildError):
+                await reload
+            await other.assert_closed()
         assert await body(client) == "#2"
 
 

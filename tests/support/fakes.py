@@ -286,9 +286,11 @@ class FakeUpstream:
         self.transport = None
 
     @property
-    def paused(self) -> bool:
+    def held(self) -> bool:
         """Whether somebody holds it."""
         return bool(self.holds)
+
+    paused = held
 
     def hold(self, owner: object) -> None:
         self.holds.add(owner)

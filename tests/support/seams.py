@@ -56,7 +56,7 @@ class Stream:
     """One exchange's part of a shared connection: all that the engine sees of it."""
 
     fresh = True
-    stalled = False
+    stalled = held = False
 
     def __init__(self, connection: SharedConnection, number: int) -> None:
         self.connection = connection

@@ -162,11 +162,18 @@ class Body:
     def detach(self) -> None:
         """Discard what follows, and what is held of a body that has not ended; one that has can still be read."""
         if not self.ended:
-            self._sink = _DISCARD
             self._fail_taps(GatewayError("relay.client_gone"))
+        if not self.ended or self._sink is not None:
+            self._sink = _DISCARD
             self._held.clear()
             self._held_bytes = 0
         self._release()
+
+    def free(self) -> None:
+        """Discard what follows, and drop the references to its source and exchange, which refer back to it."""
+        self.detach()
+        self.source = _COMPLETE
+        self.watcher = None
 
     async def read(self) -> bytes:
         """Return the next piece; empty at the end. For async policies only: it waits on a Future, within a Task.

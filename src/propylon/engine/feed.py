@@ -62,7 +62,7 @@ class IteratorFeed:
         """Cancel the iterator, and fail the taps of a body that has not ended."""
         if self._task is not None:
             self._task.cancel()
-        self.body.detach()
+        self.body.free()
 
     async def _run(self) -> None:
         x, body = self._exchange, self.body

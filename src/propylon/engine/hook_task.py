@@ -56,7 +56,10 @@ async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
         x.disarm_policy(task)
     if task.cancelled():
         raise RuntimeError(f"policy {name} cancelled itself")
-    return task.result()
+    try:
+        return task.result()
+    finally:
+        del task  # as in `HookSteps.result`
 
 
 def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
@@ -100,8 +103,12 @@ class HookSteps(Coroutine[Any, Any, Any]):
 
     def result(self) -> Any:
         """Return the result of the first step, or raise its exception."""
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # its traceback refers to this frame: a cycle that only the collector would free
         return self._value
 
     def send(self, value: Any) -> Any:

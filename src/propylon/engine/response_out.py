@@ -53,10 +53,14 @@ async def sent(x: Exchange) -> None:
         GatewayError: the failure of the body's source, or the one that ended the exchange.
     """
     content = x.response.content if x.response is not None else b""
-    while not _is_sent(x, content):
-        if isinstance(content, Body) and content.error is not None:
-            raise content.error
-        await x.pause()
+    try:
+        while not _is_sent(x, content):
+            if isinstance(content, Body) and content.error is not None:
+                raise content.error
+            await x.pause()
+    finally:
+        if isinstance(content, Body):
+            content.watcher = None  # a cycle that only the collector would free
 
 
 def _is_sent(x: Exchange, content: bytes | Body) -> bool:

@@ -165,6 +165,10 @@ class Upstream(Protocol):
     heard: bool
 
     @property
+    def held(self) -> bool:
+        """Whether its response is not read for now."""
+
+    @property
     def stalled(self) -> bool:
         """See above."""
 

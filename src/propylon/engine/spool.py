@@ -73,14 +73,15 @@ class FileSource:
     def release(self, owner: object) -> None:
         """Resume feeding the body, if no other owner holds it."""
         self._holds.discard(owner)
-        self._feed()
+        if not self._holds:  # in the next turn: the caller may be about to end the attempt
+            asyncio.get_running_loop().call_soon(self._feed)
 
     def _feed(self) -> None:
         if self._running or self._file.closed:
             return
         self._running = True
         try:
-            while not self._holds and not self.body.ended:
+            while not self._holds and not self.body.ended and not self._file.closed:
                 self._file.seek(self._offset)  # a policy may have moved the position
                 data = self._file.read(PIECE_BYTES)
                 self._offset += len(data)

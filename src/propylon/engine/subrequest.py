@@ -89,7 +89,7 @@ class SubrequestResponse(NamedTuple):
 class Subrequest(SubrequestClient):
     """One request of the gateway's own. It can be sent once."""
 
-    __slots__ = ("_depth",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -106,11 +106,11 @@ class Subrequest(SubrequestClient):
             parent: the exchange for which it is made, if any: it has the same snapshot, and the same client in its
                 forwarding fields.
         """
-        super().__init__(NO_CLIENT if parent is None else parent.origin)
+        above = None if parent is None else parent.client
+        depth = above.depth + 1 if isinstance(above, SubrequestClient) else 1
+        super().__init__(NO_CLIENT if parent is None else parent.origin, depth)
         self.exchange = Exchange(self, NO_GATEWAY if parent is None else parent.snapshot, method, path, query)
         self.exchange.id = _new_id()
-        above = None if parent is None else parent.client
-        self._depth: int = above._depth + 1 if isinstance(above, Subrequest) else 1
 
     @classmethod
     def of(cls, x: Exchange) -> Self:
@@ -195,7 +195,7 @@ class Subrequest(SubrequestClient):
             GatewayError: attempt.total_timeout; relay.truncated if it ended without a response; admit.loop for one
                 nested deeper than `MAX_DEPTH`.
         """
-        if self._depth > MAX_DEPTH:
+        if self.depth > MAX_DEPTH:
             raise GatewayError("admit.loop", log=f"{self!r} is made for itself")
         x = self.exchange
         if x.changed_request is not None:

@@ -38,15 +38,17 @@ class SubrequestClient:
 
     Attributes:
         exchange: of the subrequest; body, route and path parameters may be set before it is sent.
+        depth: the number of nested subrequests, this one included.
     """
 
-    __slots__ = ("_answer", "_body", "_due", "_origin", "_timer", "exchange")
+    __slots__ = ("_answer", "_body", "_due", "_origin", "_timer", "depth", "exchange")
 
     exchange: Exchange
 
-    def __init__(self, origin: Origin) -> None:
+    def __init__(self, origin: Origin, depth: int) -> None:
         """`origin`: the client in the forwarding fields."""
         self._origin = origin
+        self.depth = depth
         self._due = inf
         self._timer: asyncio.TimerHandle | None = None
         self._answer: asyncio.Future[OpenResponse] | None = None
@@ -137,6 +139,26 @@ class SubrequestClient:
             self._answer.set_exception(x.error or GatewayError("relay.truncated"))
         else:
             self.abort()
+        x.client = PastClient(self._origin, self.depth)
+
+
+class PastClient(SubrequestClient):
+    """Takes the place of a subrequest at its exchange when that is over.
+
+    They would hold each other, and the exchange its snapshot, until the garbage collector comes: policies that a reload
+    has removed would not be closed before.
+    """
+
+    __slots__ = ()
+
+    @property
+    def due(self) -> float:
+        """Nothing has to be checked any more."""
+        return inf
+
+    @due.setter
+    def due(self, when: float) -> None:
+        """Take a deadline of what has just been given up."""
 
 
 class ResponseSource:

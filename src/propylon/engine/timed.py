@@ -85,8 +85,11 @@ class Timed(Stepped):
             self.client.due = self.deadline
 
     def arm_relay(self, upstream: Upstream) -> None:
-        """Set the deadline for the response's next bytes by `timeouts.idle`, once the whole request was sent."""
-        if upstream.request_sent and not upstream.complete:
+        """Set the deadline for the response's next bytes by `timeouts.idle`.
+
+        Only once the whole request was sent, and while nothing holds the response back.
+        """
+        if upstream.request_sent and not upstream.complete and not upstream.held:
             seconds = self.timeouts.idle
             if upstream.head is not None and upstream.head.event_stream:
                 seconds = self.timeouts.event_stream

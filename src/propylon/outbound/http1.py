@@ -171,7 +171,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
                 reader.pour(data, body)
                 if reader.done:
                     self._end_body(reader, body)
-                elif not self._holders:
+                else:
                     x.arm_relay(self)
             elif state is WAITING or state is SENDING:
                 self.heard = True

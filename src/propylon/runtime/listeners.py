@@ -187,8 +187,10 @@ class Listeners:
         return error
 
     def abandon(self, plan: Plan) -> None:
-        """Close the listeners opened for an abandoned plan."""
-        _close([step.entrance for step in plan.steps if step.entrance not in self._entrances])
+        """Close the listeners opened for an abandoned plan, and drain their connections."""
+        new = [step.entrance for step in plan.steps if step.entrance not in self._entrances]
+        _close(new)
+        self._drain(new)
 
     def commit(self, plan: Plan) -> None:
         """Apply a plan whose addresses are open to new connections, and close removed listeners."""
@@ -201,7 +203,10 @@ class Listeners:
         gone = [each for each in self._entrances if each not in kept]
         self._entrances = kept
         _close(gone)
-        for connection in [each for each in self._connections.open if each.listener in gone]:
+        self._drain(gone)
+
+    def _drain(self, entrances: Sequence[Entrance]) -> None:
+        for connection in [each for each in self._connections.open if each.listener in entrances]:
             connection.drain(None)
 
     def close(self) -> None:
