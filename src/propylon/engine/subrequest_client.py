@@ -143,10 +143,10 @@ class SubrequestClient:
 
 
 class PastClient(SubrequestClient):
-    """Takes the place of a subrequest at its exchange when that is over.
+    """Replaces a subrequest as the client of its exchange when that is over.
 
-    They would hold each other, and the exchange its snapshot, until the garbage collector comes: policies that a reload
-    has removed would not be closed before.
+    Otherwise the two form a reference cycle, which keeps the snapshot until the garbage collector runs: policies that a
+    reload has removed would be closed no earlier.
     """
 
     __slots__ = ()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -142,6 +144,19 @@ def test_a_peer_that_is_gone_is_told_to_the_other(how: str, side: int, close: tu
     assert not relay.done
     other.send(close_by(other, 1000))
     assert (relay.done, relay.error) == (True, error)
+
+
+@pytest.mark.parametrize("policies", [(), (SimpleNamespace(on_message=lambda x, direction, message: None),)])
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_garbage_collector_has_nothing_to_do_for_one_that_is_over(side: int, policies: tuple[object, ...]) -> None:
+    """Its exchange holds a snapshot, and policies that a reload has removed are closed when that is freed."""
+    relay = Relay(*policies)
+    gone, other = both(relay)[side]
+    gone.reset()
+    other.send(close_by(other, 1000))
+    assert relay.done
+    for end in (relay.tunnel.client, relay.tunnel.endpoint):
+        assert not any(each is relay.tunnel or each is relay.x for each in gc.get_referents(end))
 
 
 @pytest.mark.parametrize("side", [0, 1])

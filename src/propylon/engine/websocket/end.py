@@ -114,7 +114,15 @@ class End(FlowControl):
         self.write = _drop
         if stream is not None:
             stream.lost(error)
-        self._tunnel.lost(self)
+        tunnel = self._tunnel
+        tunnel.lost(self)
+        if tunnel.ended and self.other._stream is None:
+            for end in (self, self.other):
+                end.free()
+
+    def free(self) -> None:
+        """Let go of the tunnel, behind the last event of both sides: a circle would have to wait for the collector."""
+        del self._tunnel
 
     def pause_writing(self) -> None:
         """Report that the peer does not read."""

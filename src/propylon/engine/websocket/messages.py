@@ -187,6 +187,12 @@ class InspectedEnd(End):
         if self._task is not None:
             self._task.cancel()
 
+    def free(self) -> None:
+        """Let go of the exchange too."""
+        super().free()
+        del self._exchange
+        self.reader.event = False  # a turn that is still to come must find nothing to tell
+
     def _take(self, data: bytes) -> None:
         if not self.reader.muted:  # an incomplete frame can be dropped: no part of it has been passed on
             self._messages.feed(data)
@@ -255,10 +261,10 @@ class InspectedEnd(End):
 
     def _resume(self, task: asyncio.Task[Any], name: str, message: Message, number: int) -> None:
         self._task = None
-        self._exchange.disarm_policy(self)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if self.gone:
             return
+        self._exchange.disarm_policy(self)
         if error is not None:
             self._fail(name, error)
         elif not (message.dropped or self.reader.muted):
