@@ -170,7 +170,7 @@ class Body:
         self._release()
 
     def free(self) -> None:
-        """Detach it, and drop the references to its source and exchange, which refer to it."""
+        """Discard what follows, and drop the references to its source and exchange, which refer back to it."""
         self.detach()
         self.source = _COMPLETE
         self.watcher = None

@@ -108,7 +108,7 @@ class HookSteps(Coroutine[Any, Any, Any]):
             try:
                 raise error
             finally:
-                del error  # its traceback refers to this frame: a reference cycle
+                del error  # its traceback refers to this frame: a cycle that only the collector would free
         return self._value
 
     def send(self, value: Any) -> Any:

@@ -60,7 +60,7 @@ async def sent(x: Exchange) -> None:
             await x.pause()
     finally:
         if isinstance(content, Body):
-            content.watcher = None  # a reference cycle
+            content.watcher = None  # a cycle that only the collector would free
 
 
 def _is_sent(x: Exchange, content: bytes | Body) -> bool:

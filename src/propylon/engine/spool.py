@@ -73,7 +73,7 @@ class FileSource:
     def release(self, owner: object) -> None:
         """Resume feeding the body, if no other owner holds it."""
         self._holds.discard(owner)
-        if not self._holds:  # in the next turn: the owner may be ending the attempt
+        if not self._holds:  # in the next turn: the caller may be about to end the attempt
             asyncio.get_running_loop().call_soon(self._feed)
 
     def _feed(self) -> None:

@@ -38,7 +38,7 @@ class SubrequestClient:
 
     Attributes:
         exchange: of the subrequest; body, route and path parameters may be set before it is sent.
-        depth: the number of nested subrequests, itself included.
+        depth: the number of nested subrequests, this one included.
     """
 
     __slots__ = ("_answer", "_body", "_due", "_origin", "_timer", "depth", "exchange")

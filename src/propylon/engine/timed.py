@@ -85,7 +85,10 @@ class Timed(Stepped):
             self.client.due = self.deadline
 
     def arm_relay(self, upstream: Upstream) -> None:
-        """Set the deadline for the next bytes of the response by `timeouts.idle`: none while it is held."""
+        """Set the deadline for the response's next bytes by `timeouts.idle`.
+
+        Only once the whole request was sent, and while nothing holds the response back.
+        """
         if upstream.request_sent and not upstream.complete and not upstream.held:
             seconds = self.timeouts.idle
             if upstream.head is not None and upstream.head.event_stream:
