@@ -13,6 +13,11 @@ class Flow:
         self._free = asyncio.Event()
         self._free.set()
 
+    @property
+    def held(self) -> bool:
+        """Whether there is a holder."""
+        return bool(self._holders)
+
     async def flows(self) -> None:
         """Wait until there is no holder."""
         await self._free.wait()
