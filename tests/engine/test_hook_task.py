@@ -159,3 +159,81 @@ async def test_what_raises_leaves_nothing_to_the_garbage_collector(turns: int, m
         assert not any(isinstance(each, Raised) for each in gc.get_objects())
     finally:
         gc.enable()
+
+
+async def test_hooks_that_wait_for_nothing_share_one_parked_task() -> None:
+    seen: set[asyncio.Task[Any] | None] = set()
+
+    async def plain(x: Exchange) -> None:
+        seen.add(asyncio.current_task())
+
+    before = asyncio.all_tasks()
+    for _ in range(20):
+        begun(plain)
+        await one_turn()
+    assert len(seen) == 1
+    assert asyncio.all_tasks() - before <= seen
+
+
+async def test_a_task_that_a_hook_has_cancelled_is_not_used_again() -> None:
+    seen: list[asyncio.Task[Any]] = []
+
+    async def cancels(x: Exchange) -> Response:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        seen.append(task)
+        return Response(204)
+
+    for _ in range(3):
+        x, _ = begun(cancels)
+        await settle()
+        assert x.status == 204
+    assert len(set(seen)) == 3
+    assert all(task.cancelled() for task in seen)
+
+
+async def test_a_hook_that_cancels_itself_and_waits_is_cancelled() -> None:
+    async def hook(x: Exchange) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.get_running_loop().create_future()
+
+    x, _ = begun(hook)
+    await settle()
+    assert x.status == 500
+
+
+async def test_a_hook_within_a_hook_of_another_exchange_is_apart() -> None:
+    """A hook's first step may itself begin or step another exchange, as when it gives back a place."""
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def inner(x: Exchange) -> Response:
+        tasks.append(asyncio.current_task())
+        return Response(201)
+
+    async def outer(x: Exchange) -> Response:
+        tasks.append(asyncio.current_task())
+        other = exchange(snapshot(inner), client=FakeClient())
+        other.start(forward(other))
+        assert asyncio.current_task() is tasks[0]
+        await settle()
+        assert other.status == 201
+        return Response(202)
+
+    x, _ = begun(outer)
+    await until(lambda: x.status == 202, "the outer exchange is answered")
+    assert tasks[0] is not tasks[1]
+
+
+def test_each_event_loop_has_a_task_of_its_own() -> None:
+    async def plain(x: Exchange) -> Response:
+        return Response(204)
+
+    async def once() -> int:
+        x, _ = begun(plain)
+        await settle()
+        return x.status
+
+    assert [asyncio.run(once()) for _ in range(3)] == [204, 204, 204]

@@ -1,8 +1,9 @@
-"""Async hooks: each runs as an asyncio Task of its own, so that every asyncio library works in it.
+"""Async hooks: each runs as an asyncio Task, so that every library of asyncio works in it.
 
-Most hooks end without waiting for anything, and a Task costs two turns of the event loop. So the first step is made at
-once, as that Task (with its `asyncio.current_task` and context variables), and the exchange continues if the hook has
-ended. Python 3.12 has the same as eager Tasks; here the Task still gets its turn, and only returns the result.
+Most of them end without having waited for anything, and a Task of their own would cost turns of the event loop. So the
+first step is made at once, as a spare Task that is parked (`asyncio.current_task` returns it, and the context variables
+are the hook's own). A hook that has ended with it leaves the Task parked for the next one. A hook that waits keeps it:
+the Task drives all further steps, and the next hook gets another one. Python 3.12 has eager Tasks for this purpose.
 """
 
 from __future__ import annotations
@@ -37,13 +38,10 @@ async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
     Raises the hook's exception, or the failure that ends the exchange; then the hook is cancelled.
     """
     loop = asyncio.get_running_loop()
-    context = copy_context()
-    steps = HookSteps(_coroutine(work), name, context)
-    task = loop.create_task(steps, context=context)
-    if asyncio.current_task(loop) is None:  # within another Task, that would have to be left first
-        steps.begin(loop, task)
-        if steps.done:
-            return steps.result()
+    steps = HookSteps(_coroutine(work), name, copy_context())
+    task = _first_step(steps, loop)
+    if task is None:
+        return steps.result()
     task.add_done_callback(x.wake)
     x.arm_policy(task)
     try:
@@ -62,16 +60,31 @@ async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
         del task  # as in `HookSteps.result`
 
 
+def _first_step(steps: HookSteps, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any] | None:
+    """Make the first step of a hook, and return the Task that makes the others; `None` if there are none."""
+    global _spare
+    if asyncio.current_task(loop) is not None:  # it would have to be left first
+        return loop.create_task(steps)
+    spare = _spare
+    if spare is None or not spare.usable(loop):
+        spare = _spare = SpareTask(loop)
+    steps.begin(loop, spare.task)
+    if steps.done:
+        return None
+    _spare = None
+    return spare.run(steps)
+
+
 def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
     """Run an async hook's awaitable as a Task, from the next turn of the event loop on."""
-    context = copy_context()
-    return asyncio.get_running_loop().create_task(HookSteps(_coroutine(work), name, context), context=context)
+    return asyncio.get_running_loop().create_task(HookSteps(_coroutine(work), name, copy_context()))
 
 
 class HookSteps(Coroutine[Any, Any, Any]):
     """The coroutine of a hook, whose first step may be made before its Task has its turn.
 
-    Its steps are timed, so that a hook that blocks the loop after an `await` is logged too.
+    All steps run in the context of the hook, whichever Task makes them. They are timed, so that a hook that blocks the
+    loop after an `await` is logged too.
 
     Attributes:
         done: it ended in the first step.
@@ -89,11 +102,11 @@ class HookSteps(Coroutine[Any, Any, Any]):
         self._error: BaseException | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
-        """Make the first step as `task`, which must not have been stepped."""
+        """Make the first step as `task`."""
         self._begun = True
         _enter_task(loop, task)
         try:
-            self._awaited = self._context.run(self._step, None)
+            self._awaited = self._step(None)
         except StopIteration as stop:
             self.done, self._value = True, stop.value
         except BaseException as error:
@@ -115,8 +128,6 @@ class HookSteps(Coroutine[Any, Any, Any]):
         """Step the coroutine, or return what the first step yielded."""
         if self._begun:
             self._begun = False
-            if self.done:
-                raise StopIteration
             return self._awaited
         return self._step(value)
 
@@ -124,11 +135,9 @@ class HookSteps(Coroutine[Any, Any, Any]):
         """Step the coroutine with an exception."""
         if self._begun:
             self._begun = False
-            if self.done:
-                raise StopIteration
             if isinstance(self._awaited, asyncio.Future):
                 self._awaited.cancel()  # the Task has no reference to it yet
-        return self._work.throw(*error)
+        return self._context.run(self._work.throw, *error)
 
     def close(self) -> None:
         """Close the coroutine."""
@@ -140,10 +149,77 @@ class HookSteps(Coroutine[Any, Any, Any]):
     def _step(self, value: Any) -> Any:
         begun = monotonic()
         try:
-            return self._work.send(value)
+            return self._context.run(self._work.send, value)
         finally:
             if (seconds := monotonic() - begun) > BLOCKING_SECONDS:
                 blocked(self._name, seconds)
+
+
+class SpareTask:
+    """A Task that is parked until a hook needs it.
+
+    Attributes:
+        task: the Task.
+    """
+
+    __slots__ = ("_loop", "_parking", "task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._parking = _Parking(loop.create_future())
+        self.task: asyncio.Task[Any] = loop.create_task(self._parking)
+        self.task._log_destroy_pending = False  # type: ignore[attr-defined]  # one that is parked may go with its loop
+
+    def usable(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Return whether it is parked in `loop`, and nothing has cancelled it."""
+        return self._loop is loop and not self.task.done() and not self.task.cancelling()
+
+    def run(self, steps: HookSteps) -> asyncio.Task[Any]:
+        """Let the Task drive the hook whose first step it has made, and return it."""
+        self.task._log_destroy_pending = True  # type: ignore[attr-defined]
+        self._parking.leave(steps)
+        return self.task
+
+
+class _Parking(Coroutine[Any, Any, Any]):
+    """The coroutine of a spare Task: it waits for a future, and then is the coroutine of a hook."""
+
+    __slots__ = ("_future", "_steps")
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self._future: asyncio.Future[None] | None = future
+        self._steps: HookSteps | None = None
+
+    def leave(self, steps: HookSteps) -> None:
+        """Become the coroutine of a hook."""
+        self._steps = steps
+        future, self._future = self._future, None
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    def send(self, value: Any) -> Any:
+        """Park in the first turn; then step the hook."""
+        if self._steps is not None:
+            return self._steps.send(value)
+        assert self._future is not None
+        return next(iter(self._future))
+
+    def throw(self, *error: Any) -> Any:
+        """Step the hook with an exception; without one, end."""
+        if self._steps is not None:
+            return self._steps.throw(*error)
+        raise error[0]
+
+    def close(self) -> None:
+        """Close the hook's coroutine."""
+        if self._steps is not None:
+            self._steps.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        raise NotImplementedError
+
+
+_spare: SpareTask | None = None
 
 
 def _coroutine(work: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
