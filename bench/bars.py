@@ -94,6 +94,7 @@ BARS = (
     Bar("5,000 routes beside one, CPU", "routes", "cpu_us", 1.1, propylon.ONE_ROUTE, propylon.MANY_ROUTES),
     Bar("five plain policies beside none, CPU", "policies", "cpu_us", 1.1, propylon.NO_POLICY, propylon.PLAIN_POLICIES),
     Bar("one async policy beside none, CPU", "policies", "cpu_us", 1.25, propylon.NO_POLICY, propylon.ASYNC_POLICY),
+    Bar("the same that never waits, CPU", "policies", "cpu_us", 1.25, propylon.NO_POLICY, propylon.READY_POLICY),
     Bar("two endpoints beside one, CPU", "endpoints", "cpu_us", 1.1, propylon.ONE_ENDPOINT, propylon.TWO_ENDPOINTS),
     Bar("1,000 endpoints beside one, CPU", "endpoints", "cpu_us", 1.1, propylon.ONE_ENDPOINT, propylon.MANY_ENDPOINTS),
     Bar(

@@ -32,6 +32,9 @@ async def waits(exchange):
     await asyncio.sleep(0)
 
 
+async def ready(exchange): return None
+
+
 gateway = Gateway(listen="127.0.0.1:{port}")
 gateway.route("/service/*", target="{upstream}", policies=[{policies}])
 """
@@ -116,6 +119,7 @@ MANY_ROUTES = Peer("5,000 routes", install, partial(from_file, MANY))
 NO_POLICY = Peer("no policy", install, partial(from_program, ""))
 PLAIN_POLICIES = Peer("five plain policies", install, partial(from_program, "one, two, three, four, five"))
 ASYNC_POLICY = Peer("one async policy", install, partial(from_program, "waits"))
+READY_POLICY = Peer("one async policy that never waits", install, partial(from_program, "ready"))
 ONE_ENDPOINT = Peer("one endpoint", install, partial(from_service, ADDRESSES[:1], ""))
 TWO_ENDPOINTS = Peer("two endpoints, all on", install, partial(from_service, ADDRESSES[:2], EVERYTHING))
 MANY_ENDPOINTS = Peer("1,000 endpoints, all on", install, partial(from_service, ADDRESSES, EVERYTHING))

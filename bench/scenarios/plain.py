@@ -143,7 +143,7 @@ SCENARIOS = (
     Scenario(
         "policies",
         "Propylon: policies beside none",
-        (propylon.NO_POLICY, propylon.PLAIN_POLICIES, propylon.ASYNC_POLICY),
+        (propylon.NO_POLICY, propylon.PLAIN_POLICIES, propylon.ASYNC_POLICY, propylon.READY_POLICY),
         partial(requests, SMALL),
         LOAD_COLUMNS,
         "cpu_us",

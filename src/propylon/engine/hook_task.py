@@ -12,7 +12,7 @@ import asyncio
 import logging
 from asyncio.tasks import _enter_task, _leave_task  # for other implementations of Tasks ("Extending asyncio")
 from collections.abc import Awaitable, Coroutine
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
@@ -38,10 +38,14 @@ async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
     Raises the hook's exception, or the failure that ends the exchange; then the hook is cancelled.
     """
     loop = asyncio.get_running_loop()
-    steps = HookSteps(_coroutine(work), name, copy_context())
-    task = _first_step(steps, loop)
-    if task is None:
-        return steps.result()
+    if asyncio.current_task(loop) is None:  # within another Task, that would have to be left first
+        result = _first_step(loop, _coroutine(work), name)
+        if not isinstance(result, HookTask):
+            return result
+        task = result.leave()
+        del result
+    else:
+        task = start_task(work, name)
     task.add_done_callback(x.wake)
     x.arm_policy(task)
     try:
@@ -57,169 +61,125 @@ async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
     try:
         return task.result()
     finally:
-        del task  # as in `HookSteps.result`
+        del task  # its exception refers to this frame: a cycle that only the collector would free
 
 
-def _first_step(steps: HookSteps, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any] | None:
-    """Make the first step of a hook, and return the Task that makes the others; `None` if there are none."""
+def _first_step(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], name: str) -> Any:
+    """Make the first step of a hook as the spare Task: return its result, or what makes the other steps."""
     global _spare
-    if asyncio.current_task(loop) is not None:  # it would have to be left first
-        return loop.create_task(steps)
     spare = _spare
     if spare is None or not spare.usable(loop):
-        spare = _spare = SpareTask(loop)
-    steps.begin(loop, spare.task)
-    if steps.done:
-        return None
+        spare = _spare = HookTask(loop)
+    try:
+        spare.begin(loop, work, name)
+    except StopIteration as stop:
+        return stop.value
     _spare = None
-    return spare.run(steps)
+    return spare
 
 
 def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
     """Run an async hook's awaitable as a Task, from the next turn of the event loop on."""
-    return asyncio.get_running_loop().create_task(HookSteps(_coroutine(work), name, copy_context()))
+    made = HookTask(asyncio.get_running_loop())
+    made.assign(_coroutine(work), name)
+    return made.leave()
 
 
-class HookSteps(Coroutine[Any, Any, Any]):
-    """The coroutine of a hook, whose first step may be made before its Task has its turn.
+class HookTask(Coroutine[Any, Any, Any]):
+    """A Task that makes the steps of hooks, and its coroutine: parked, until a hook waits for something.
 
-    All steps run in the context of the hook, whichever Task makes them. They are timed, so that a hook that blocks the
-    loop after an `await` is logged too.
-
-    Attributes:
-        done: it ended in the first step.
+    All steps run in the context of the hook. They are timed, so that a hook that blocks the loop after an `await` is
+    logged too.
     """
 
-    __slots__ = ("_awaited", "_begun", "_context", "_error", "_name", "_value", "_work", "done")
+    __slots__ = ("_awaited", "_context", "_loop", "_name", "_parked", "_stepped", "_task", "_work")
 
-    def __init__(self, work: Coroutine[Any, Any, Any], name: str, context: Context) -> None:
-        self._work = work
-        self._name = name
-        self._context = context
-        self._begun = self.done = False
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._work: Coroutine[Any, Any, Any] | None = None
+        self._parked: asyncio.Future[None] | None = None
+        self._stepped = False  # a first step was made before the Task had its turn
         self._awaited: Any = None
-        self._value: Any = None
-        self._error: BaseException | None = None
+        self._task: asyncio.Task[Any] | None = loop.create_task(self)
 
-    def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
-        """Make the first step as `task`."""
-        self._begun = True
+    def usable(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Return whether its Task is parked in `loop`, and nothing has cancelled it."""
+        task = self._task
+        return self._loop is loop and task is not None and not task.done() and not task.cancelling()
+
+    def assign(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        """Let the Task drive a hook from its first step on."""
+        self._work, self._name, self._context = work, name, copy_context()
+
+    def begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], name: str) -> None:
+        """Make the first step of a hook as this Task; if the hook waits, the Task will drive it.
+
+        Raises what the step raises: `StopIteration` with the result of a hook that has ended.
+        """
+        self._name, self._context = name, copy_context()
+        task = self._task
+        assert task is not None
         _enter_task(loop, task)
         try:
-            self._awaited = self._step(None)
-        except StopIteration as stop:
-            self.done, self._value = True, stop.value
-        except BaseException as error:
-            self.done, self._error = True, error
+            self._awaited = self._step(work, None)
         finally:
             _leave_task(loop, task)
+        self._work, self._stepped = work, True
 
-    def result(self) -> Any:
-        """Return the result of the first step, or raise its exception."""
-        error, self._error = self._error, None
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error  # its traceback refers to this frame: a cycle that only the collector would free
-        return self._value
+    def leave(self) -> asyncio.Task[Any]:
+        """Return the Task, which is not parked any longer."""
+        task, self._task = self._task, None  # a Task refers to its coroutine: no cycle is left
+        assert task is not None
+        if self._parked is not None:
+            _log_if_destroyed(task, True)
+            if not self._parked.done():
+                self._parked.set_result(None)
+            self._parked = None
+        return task
 
     def send(self, value: Any) -> Any:
-        """Step the coroutine, or return what the first step yielded."""
-        if self._begun:
-            self._begun = False
-            return self._awaited
-        return self._step(value)
+        """Park in the first turn; step the hook in others."""
+        work = self._work
+        if work is None:
+            _log_if_destroyed(self._task, False)  # a parked Task may end with its loop
+            self._parked = self._loop.create_future()
+            return next(iter(self._parked))
+        if self._stepped:
+            self._stepped = False
+            if self._awaited is not None:
+                return self._awaited
+            # A bare yield, as of asyncio.sleep(0), asked for a turn of the event loop: this is it.
+        return self._step(work, value)
 
     def throw(self, *error: Any) -> Any:
-        """Step the coroutine with an exception."""
-        if self._begun:
-            self._begun = False
+        """Step the hook with an exception; without a hook, end."""
+        if self._work is None:
+            raise error[0]
+        if self._stepped:
+            self._stepped = False
             if isinstance(self._awaited, asyncio.Future):
                 self._awaited.cancel()  # the Task has no reference to it yet
         return self._context.run(self._work.throw, *error)
 
     def close(self) -> None:
-        """Close the coroutine."""
-        self._work.close()
+        """Close the hook's coroutine."""
+        if self._work is not None:
+            self._work.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self._work.__await__()
+        raise NotImplementedError
 
-    def _step(self, value: Any) -> Any:
+    def _step(self, work: Coroutine[Any, Any, Any], value: Any) -> Any:
         begun = monotonic()
         try:
-            return self._context.run(self._work.send, value)
+            return self._context.run(work.send, value)
         finally:
             if (seconds := monotonic() - begun) > BLOCKING_SECONDS:
                 blocked(self._name, seconds)
 
 
-class SpareTask:
-    """A Task that is parked until a hook needs it.
-
-    Attributes:
-        task: the Task.
-    """
-
-    __slots__ = ("_loop", "_parking", "task")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._parking = _Parking(loop.create_future())
-        self.task: asyncio.Task[Any] = loop.create_task(self._parking)
-        self.task._log_destroy_pending = False  # type: ignore[attr-defined]  # one that is parked may go with its loop
-
-    def usable(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Return whether it is parked in `loop`, and nothing has cancelled it."""
-        return self._loop is loop and not self.task.done() and not self.task.cancelling()
-
-    def run(self, steps: HookSteps) -> asyncio.Task[Any]:
-        """Let the Task drive the hook whose first step it has made, and return it."""
-        self.task._log_destroy_pending = True  # type: ignore[attr-defined]
-        self._parking.leave(steps)
-        return self.task
-
-
-class _Parking(Coroutine[Any, Any, Any]):
-    """The coroutine of a spare Task: it waits for a future, and then is the coroutine of a hook."""
-
-    __slots__ = ("_future", "_steps")
-
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self._future: asyncio.Future[None] | None = future
-        self._steps: HookSteps | None = None
-
-    def leave(self, steps: HookSteps) -> None:
-        """Become the coroutine of a hook."""
-        self._steps = steps
-        future, self._future = self._future, None
-        if future is not None and not future.done():
-            future.set_result(None)
-
-    def send(self, value: Any) -> Any:
-        """Park in the first turn; then step the hook."""
-        if self._steps is not None:
-            return self._steps.send(value)
-        assert self._future is not None
-        return next(iter(self._future))
-
-    def throw(self, *error: Any) -> Any:
-        """Step the hook with an exception; without one, end."""
-        if self._steps is not None:
-            return self._steps.throw(*error)
-        raise error[0]
-
-    def close(self) -> None:
-        """Close the hook's coroutine."""
-        if self._steps is not None:
-            self._steps.close()
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        raise NotImplementedError
-
-
-_spare: SpareTask | None = None
+def _log_if_destroyed(task: Any, log_it: bool) -> None:
+    task._log_destroy_pending = log_it
 
 
 def _coroutine(work: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
@@ -233,3 +193,6 @@ async def _awaited(work: Awaitable[Any]) -> Any:
 def blocked(name: str, seconds: float) -> None:
     """Log a policy that blocked the event loop."""
     log.warning("policy %s blocked the event loop for %.0f ms: nothing else moved meanwhile", name, seconds * 1000)
+
+
+_spare: HookTask | None = None
