@@ -63,9 +63,9 @@ def test_what_an_attempt_changes_stays_with_the_attempt() -> None:
         return Attempt(x, fake_service(endpoint), cast("Any", endpoint))
 
     first = attempt()
-    assert first.changed_headers is None  # so nothing has to be rendered anew
+    assert first._headers is None  # so nothing has to be rendered anew
     first.headers.set("x-a", "2")
-    assert first.changed_headers is first.headers
+    assert first._headers is first.headers
     assert attempt().headers["x-a"] == "1"
     x.request.headers.set("x-b", "3")
     third = attempt()

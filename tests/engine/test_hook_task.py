@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import weakref
 from contextvars import ContextVar
 from typing import Any
 
@@ -237,3 +238,21 @@ def test_each_event_loop_has_a_task_of_its_own() -> None:
         return x.status
 
     assert [asyncio.run(once()) for _ in range(3)] == [204, 204, 204]
+
+
+async def test_a_parked_task_keeps_nothing_that_a_hook_has_put_into_its_context() -> None:
+    class Big:
+        """Something that a context variable refers to."""
+
+    alive: list[weakref.ref[Big]] = []
+    variable: ContextVar[Big] = ContextVar("big")
+
+    async def plain(x: Exchange) -> Response:
+        big = Big()
+        alive.append(weakref.ref(big))
+        variable.set(big)
+        return Response(204)
+
+    x, _ = begun(plain)
+    await until(lambda: x.finished, "the exchange ends")
+    assert alive[0]() is None

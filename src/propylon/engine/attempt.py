@@ -95,11 +95,6 @@ class Attempt:
             self._headers = Headers(tuple(request.headers.raw) if request is not None else x.fields.visible)
         return self._headers
 
-    @property
-    def changed_headers(self) -> Headers | None:
-        """The header section if any policy has read it for this attempt, and so may have changed it."""
-        return self._headers
-
     # transitions
 
     def advance(self) -> bool:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from asyncio.tasks import _enter_task, _leave_task  # for other implementations of Tasks ("Extending asyncio")
 from collections.abc import Awaitable, Coroutine
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
@@ -116,15 +116,15 @@ class HookTask(Coroutine[Any, Any, Any]):
 
         Raises what the step raises: `StopIteration` with the result of a hook that has ended.
         """
-        self._name, self._context = name, copy_context()
+        self._name, context = name, copy_context()  # a parked Task keeps no context, nor what it refers to
         task = self._task
         assert task is not None
         _enter_task(loop, task)
         try:
-            self._awaited = self._step(work, None)
+            self._awaited = self._step(context, work, None)
         finally:
             _leave_task(loop, task)
-        self._work, self._stepped = work, True
+        self._work, self._context, self._stepped = work, context, True
 
     def leave(self) -> asyncio.Task[Any]:
         """Return the Task, which is not parked any longer."""
@@ -149,7 +149,7 @@ class HookTask(Coroutine[Any, Any, Any]):
             if self._awaited is not None:
                 return self._awaited
             # A bare yield, as of asyncio.sleep(0), asked for a turn of the event loop: this is it.
-        return self._step(work, value)
+        return self._step(self._context, work, value)
 
     def throw(self, *error: Any) -> Any:
         """Step the hook with an exception; without a hook, end."""
@@ -169,10 +169,10 @@ class HookTask(Coroutine[Any, Any, Any]):
     def __await__(self) -> Generator[Any, Any, Any]:
         raise NotImplementedError
 
-    def _step(self, work: Coroutine[Any, Any, Any], value: Any) -> Any:
+    def _step(self, context: Context, work: Coroutine[Any, Any, Any], value: Any) -> Any:
         begun = monotonic()
         try:
-            return self._context.run(work.send, value)
+            return context.run(work.send, value)
         finally:
             if (seconds := monotonic() - begun) > BLOCKING_SECONDS:
                 blocked(self._name, seconds)
