@@ -44,8 +44,10 @@ from propylon.http.request_head import HeadRules
 from propylon.http.request_reader import RequestReader
 from propylon.http.target import PathRules
 from propylon.inbound.tls import Identities
-from propylon.routing.rewrite import QueryEdit, replace_prefix, replace_regex, strip, template
-from propylon.routing.router import Router, Rule, captures
+from propylon.routing.captures import captures_of
+from propylon.routing.query_edit import QueryEdit
+from propylon.routing.rewrite import replace_prefix, replace_regex, strip, template
+from propylon.routing.router import Router, Rule
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from propylon.build.policies_at_work import PoliciesAtWork
     from propylon.config.schema import GatewayConfig, RouteConfig
     from propylon.engine.exchange import Exchange
+    from propylon.routing.captures import Captures
     from propylon.routing.rewrite import Rewrite
     from propylon.services.service import Service
 
@@ -243,10 +246,13 @@ def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[Comp
 def _compiled(route: RouteConfig, fallback: Fallback | None) -> CompiledRoute:
     """Compile a route without policies and service."""
     edit = route.query_edit
+    hosts, paths = route.host or (), route.path or ()
+    captures = captures_of(Rule(route=None, hosts=hosts, paths=paths, path_regex=route.path_regex))
     return CompiledRoute(
         name=route.name or " ".join(route.path or (route.path_regex or "",)),
-        rewrite=_rewrite(route),
-        query_edit=QueryEdit(edit.set, edit.add, edit.remove) if edit is not None else None,
+        captures=captures,
+        rewrite=_rewrite(route, captures),
+        query_edit=None if edit is None else QueryEdit(edit.set, edit.add, edit.remove, edit.keep, captures),
         entry=_entries(route),
         refuses_websockets=route.websocket == "refuse",
         retry=retry_settings(route.retry) if route.retry is not None else None,
@@ -254,15 +260,14 @@ def _compiled(route: RouteConfig, fallback: Fallback | None) -> CompiledRoute:
     )
 
 
-def _rewrite(route: RouteConfig) -> Rewrite | None:
+def _rewrite(route: RouteConfig, captures: Captures) -> Rewrite | None:
     change = route.rewrite
     if route.strip is not None:
         return strip(route.strip)
     if change is None:
         return None
     if change.template is not None:
-        names, rest = captures(Rule(route=None, paths=route.path or (), path_regex=route.path_regex))
-        return template(change.template, names, rest)
+        return template(change.template, captures)
     if change.prefix is not None:
         return replace_prefix(change.prefix, change.to or "")
     return replace_regex(change.regex or "", change.to or "")

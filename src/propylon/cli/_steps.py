@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from propylon.cli._choice import rule_lines
 from propylon.cli._view import RouteView, route_view
 from propylon.engine.errors import GatewayError
+from propylon.engine.snapshot import CompiledRoute
 from propylon.engine.websocket.upgrade import check_handshake
 from propylon.failures import FAILURES
-from propylon.http.forwarded import GATEWAY_OWNED
+from propylon.http.forwarded import GATEWAY_OWNED, Origin
 from propylon.http.host import Host, HostError, parse_host
 from propylon.http.refusal import Refusal
 from propylon.http.request_head import HeadRules, RequestFields, RequestLine
@@ -21,7 +22,7 @@ from propylon.routing.rewrite import join
 from propylon.routing.router import RouteMatch, WrongMethod
 
 if TYPE_CHECKING:
-    from propylon.engine.snapshot import CompiledRoute, Snapshot
+    from propylon.engine.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,12 @@ class ParsedRequest:
         self.path = line.path
         self.query = line.query
         self.client_address = question.client.encode()
+        self.client_method = line.method
+        self.id = b"REQUEST-ID"
+        self.origin = Origin(self.client_address, b"http", self.host.text, b"")
+        self.route = CompiledRoute("-")
+        self.path_params: dict[str, bytes] = {}
+        self.path_rest = b""
         self.is_websocket = self.fields.websocket
 
     def check_handshake(self) -> None:
@@ -118,7 +125,8 @@ def _matched(snapshot: "Snapshot", request: ParsedRequest, steps: list[Step]) ->
     if winner.rule.route.refuses_websockets and request.is_websocket:
         steps[-1].outcome += ": WebSockets are answered with 403"
         return Explanation([*steps, _done(view)], 403, view.name)
-    steps += [*_forwarded(route, view, found, request), _done(view)]
+    request.route, request.path_params, request.path_rest = route, found.params, found.rest
+    steps += [*_forwarded(route, view, request), _done(view)]
     return Explanation(steps, None, view.name)
 
 
@@ -138,9 +146,7 @@ def _variant(route: "CompiledRoute", request: ParsedRequest) -> "tuple[CompiledR
     return share.route, [shares, f"the service is found by chance; the next steps are those of {share.name}"]
 
 
-def _forwarded(
-    route: "CompiledRoute", view: RouteView, found: "RouteMatch[CompiledRoute]", request: ParsedRequest
-) -> list[Step]:
+def _forwarded(route: "CompiledRoute", view: RouteView, request: ParsedRequest) -> list[Step]:
     """Return steps 3 to 8."""
     steps = [_policies(3, "request", view, "on_request")]
     if view.service is None:
@@ -150,7 +156,7 @@ def _forwarded(
     steps.append(Step(4, "choose", f"service {view.service.name}: {view.service.choice}"))
     steps[-1].details += [*view.service.lines, *rule_lines(route, request.method)]
     try:
-        outcome = f"sends {request.method.decode()} {_rewritten(route, view, found, request)}"
+        outcome = f"sends {request.method.decode()} {_rewritten(route, view, request)}"
     except TargetError as error:
         outcome = f"refused with 400: the rewritten path is not canonical: {error.detail}"
     sent = _policies(5, "attempt", view, "on_attempt", "on_request_chunk")
@@ -166,11 +172,9 @@ def _forwarded(
     return steps
 
 
-def _rewritten(
-    route: "CompiledRoute", view: RouteView, found: "RouteMatch[CompiledRoute]", request: ParsedRequest
-) -> str:
-    path = request.path if route.rewrite is None else route.rewrite.apply(request.path, found.params, found.rest)
-    query = request.query if route.query_edit is None else route.query_edit.apply(request.query)
+def _rewritten(route: "CompiledRoute", view: RouteView, request: ParsedRequest) -> str:
+    path = request.path if route.rewrite is None else route.rewrite.apply(request.path, request)
+    query = request.query if route.query_edit is None else route.query_edit.apply(request.query, request)
     bases = {endpoint.base_path for endpoint in view.service.endpoints} if view.service else set()
     if len(bases) == 1:
         path = join(bases.pop(), path)

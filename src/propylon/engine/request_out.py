@@ -39,7 +39,7 @@ def send_request(
     """
     route = x.route
     path = x.path if route.rewrite is None or x.rewritten else _rewritten(x, route.rewrite)
-    query = x.query if route.query_edit is None else route.query_edit.apply(x.query)
+    query = x.query if route.query_edit is None else route.query_edit.apply(x.query, x)
     path = endpoint.base_path + path if query is None else b"%b%b?%b" % (endpoint.base_path, path, query)
     authority = endpoint.authority if endpoint.host is None else _host(x, endpoint)
     request = x.changed_request
@@ -64,7 +64,7 @@ def send_request(
 
 def _rewritten(x: Exchange, rewrite: Rewrite) -> bytes:
     try:
-        return rewrite.apply(x.path, x.path_params, x.path_rest)
+        return rewrite.apply(x.path, x)
     except TargetError as error:
         raise GatewayError("read.bad_target", error.detail) from None
 

@@ -13,6 +13,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.pipeline import Pipeline
 from propylon.engine.timing import Timeouts
 from propylon.http.request_head import RequestFields
+from propylon.routing.captures import NO_CAPTURES
 from propylon.routing.router import RouteMatch, Router, WrongMethod
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
     from propylon.http.request_reader import RequestReader
-    from propylon.routing.rewrite import QueryEdit, Rewrite
+    from propylon.routing.captures import Captures
+    from propylon.routing.query_edit import QueryEdit
+    from propylon.routing.rewrite import Rewrite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,7 @@ class CompiledRoute:
         policies: the same policies as a list, for `explain`.
         service: of the route; `None` if a policy answers, or the route is split.
         split: picks the variant of the route for an exchange, each with its service and policies.
+        captures: what its patterns capture.
         rewrite: of the path for the service.
         query_edit: of the query for the service.
         entry: of the route in `/services.json`.
@@ -106,6 +110,7 @@ class CompiledRoute:
     policies: tuple[PolicyUse, ...] = ()
     service: Service | None = None
     split: Split | None = None
+    captures: Captures = NO_CAPTURES
     rewrite: Rewrite | None = None
     query_edit: QueryEdit | None = None
     entry: tuple[dict[str, Any], ...] = ()

@@ -18,6 +18,7 @@ import re
 
 from propylon.http.host import HostError, parse_host
 from propylon.http.target import KEEP_ALL, TargetError, canonical_path
+from propylon.routing.foreign import foreign_pattern
 from propylon.routing.safe_regex import UnsafeRegex, compile_regex
 
 EXACT, WILDCARD, ANY = 0, 1, 2
@@ -94,6 +95,8 @@ class PathPattern:
             self._parse(text)
 
     def _parse(self, text: str) -> None:
+        if (problem := foreign_pattern(text)) is not None:
+            raise RuleError(f"path {text!r} {problem}")
         if not text.startswith("/"):
             raise RuleError(f"path {text!r} must begin with '/'")
         parts = text[1:].split("/")

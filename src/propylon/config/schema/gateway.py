@@ -12,7 +12,7 @@ from propylon.config.problems import suggest
 from propylon.config.schema.base import Finding, Loc, Model
 from propylon.config.schema.expectation import RequestTestConfig
 from propylon.config.schema.listener import ListenerConfig, Listeners
-from propylon.config.schema.matching import TOKEN_PATTERN
+from propylon.config.schema.matching import TOKEN_PATTERN, one_or_more
 from propylon.config.schema.policy import Policies
 from propylon.config.schema.route import RouteConfig
 from propylon.config.schema.service import ServiceConfig
@@ -29,7 +29,9 @@ from propylon.config.schema.settings import (
     ServicesJson,
     TimeoutsConfig,
 )
+from propylon.config.schema.templates import list_findings
 from propylon.config.types import Text, TrustedPeer
+from propylon.routing.captures import NOT_IN_ROUTE
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 MAX_SERVICE_NAME = 100
@@ -119,6 +121,7 @@ class GatewayConfig(Model):
             yield from _policy_findings(("services", name, "policies"), policies, known, info.context)
         for index, route in enumerate(routes):
             yield from _policy_findings(("routes", index, "policies"), _get(route, "policies"), known, info.context)
+            yield from _refused_path_findings(index, route, data.get("paths"))
         names = [_get(route, "name") for route in routes]
         yield from _name_findings(names)
         yield from _test_findings(data.get("tests"), names, known)
@@ -133,6 +136,26 @@ def _service_finding(loc: Loc, service: Any, known: list[str]) -> Iterator[Findi
 def _policy_findings(loc: Loc, policies: Any, known: list[str], context: Any) -> Iterator[Finding]:
     for at, service in policy_services(policies, context):
         yield from _service_finding((*loc, *at), service, known)
+    if loc[0] != "routes":  # a route reports its own, as it knows what it captures
+        for finding in list_findings(policies, NOT_IN_ROUTE, context):
+            yield Finding((*loc, *finding.loc), *finding[1:])
+
+
+def _refused_path_findings(index: int, route: Any, rules: Any) -> Iterator[Finding]:
+    """A path that requests may not have can never match."""
+    paths = one_or_more(_get(route, "path"))
+    for number, path in enumerate(paths if isinstance(paths, list | tuple) else ()):
+        for key, pattern, what in _REFUSED_IN_PATHS:
+            kept = "keep" in (_get(rules, key), _get(_get(route, "paths"), key))
+            if isinstance(path, str) and not kept and (found := pattern.search(path)) is not None:
+                message = f"no request has this path: {what} such as {found[0]!r} are refused with 400"
+                yield Finding(("routes", index, "path", number), message, f"set 'paths: {{{key}: keep}}' to match it")
+
+
+_REFUSED_IN_PATHS = (
+    ("encoded_slashes", re.compile(r"%2[Ff]"), "escapes of slashes"),
+    ("semicolons", re.compile(r";"), "semicolons"),
+)
 
 
 def _name_findings(names: list[Any]) -> Iterator[Finding]:

@@ -10,9 +10,11 @@ from propylon.config.schema.matching import FieldMatches, Method, OneOrMoreHosts
 from propylon.config.schema.policy import Policies, PolicyEntry
 from propylon.config.schema.resilience import Retry
 from propylon.config.schema.split import SplitConfig
+from propylon.config.schema.templates import list_findings, policy_findings, route_captures
 from propylon.config.types import Cidr, Int, ServiceUrl, Text
 from propylon.routing import rewrite
-from propylon.routing.match import Rule, captures
+from propylon.routing.captures import Captures
+from propylon.routing.query_edit import QueryEdit
 
 DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond")
 # Keys that change requests to a service, and have no effect without one.
@@ -54,10 +56,17 @@ Rewrite = Annotated[RewriteConfig, BeforeValidator(_rewrite, json_schema_input_t
 
 
 class QueryEditConfig(Model):
-    """Changes of the query before it is sent to the service, in this order: remove, set, add."""
+    """Changes of the query before it is sent to the service, in this order: keep, remove, set, add."""
 
-    set: dict[Text, str] = Field(default={}, description="Parameters to set, each to its only value.")
-    add: dict[Text, str] = Field(default={}, description="Parameters to add, beside those of the same name.")
+    keep: tuple[Text, ...] | None = Field(
+        default=None, description="Names of the only parameters that are sent; all by default, [] for none."
+    )
+    set: dict[Text, str] = Field(
+        default={}, description="Parameters to set, each to its only value; {name} inserts a part of the request."
+    )
+    add: dict[Text, str] = Field(
+        default={}, description="Parameters to add, beside those of the same name; {name} as in 'set'."
+    )
     remove: tuple[Text, ...] = Field(default=(), description="Names of parameters to remove.")
 
     @classmethod
@@ -178,7 +187,11 @@ class RouteConfig(Model):
         if data.get("strip") is not None and data.get("rewrite") is not None:
             yield Finding(("strip",), "'strip' and 'rewrite' exclude each other", "let the rewrite do it")
         yield from _strip_findings(data)
-        yield from _rewrite_findings(data)
+        captures = route_captures(data)
+        if captures is not None:
+            yield from _rewrite_findings(data, captures)
+            yield from _query_findings(data.get("query_edit"), captures)
+            yield from _name_findings(data, captures, info.context)
 
 
 def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -215,19 +228,43 @@ def _strip_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(("strip",), f"the path {path!r} does not begin with {prefix!r}")
 
 
-def _rewrite_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+def _rewrite_findings(data: Mapping[str, Any], captures: Captures) -> Iterator[Finding]:
     """Yield what the engine would refuse to compile; invalid parts are reported elsewhere."""
     try:
-        change, paths = RewriteConfig.model_validate(_rewrite(data["rewrite"])), one_or_more(data.get("path") or ())
-        names, rest = captures(Rule(route=None, paths=paths, path_regex=data.get("path_regex")))
+        change = RewriteConfig.model_validate(_rewrite(data["rewrite"]))
     except (KeyError, TypeError, AttributeError, ValueError):
         return
     try:
         if change.template is not None:
-            rewrite.template(change.template, names, rest)
+            rewrite.template(change.template, captures)
         elif change.prefix is not None:
             rewrite.replace_prefix(change.prefix, change.to or "")
         else:
             rewrite.replace_regex(change.regex or "", change.to or "")
     except rewrite.RewriteError as error:
         yield Finding(("rewrite",), str(error))
+
+
+def _query_findings(edit: Any, captures: Captures) -> Iterator[Finding]:
+    """Yield the values of a query edit that are no templates."""
+    for key in ("set", "add"):
+        values = edit.get(key) if isinstance(edit, Mapping) else getattr(edit, key, None)
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            try:
+                if name and isinstance(name, str) and isinstance(value, str):
+                    QueryEdit({name: value}, {}, (), captures=captures)
+            except rewrite.RewriteError as error:
+                yield Finding(("query_edit", key, name), str(error))
+
+
+def _name_findings(data: Mapping[str, Any], captures: Captures, context: Any) -> Iterator[Finding]:
+    """Yield the unknown names in the templates of policies."""
+    for finding in list_findings(data.get("policies"), captures, context):
+        yield Finding(("policies", *finding.loc), *finding[1:])
+    fallback = data.get("fallback")
+    respond = fallback.get("respond") if isinstance(fallback, Mapping) else None
+    answers = ((("redirect",), data.get("redirect")), (("respond",), data.get("respond")))
+    for loc, settings in (*answers, (("fallback", "respond"), respond)):
+        if settings is not None:
+            for finding in policy_findings(loc[-1], settings, captures, context):
+                yield Finding((*loc, *finding.loc), *finding[1:])

@@ -27,6 +27,15 @@ def policy_services(policies: Any, context: Any) -> Iterator[tuple[Loc, str]]:
         policies: the value of the key `policies`, not validated.
         context: the validation context.
     """
+    for index, name, settings in named_policies(policies):
+        if (model := _model_with_services(name)) is not None:
+            config, _ = configured(KIND, name, settings, context)
+            for loc, service in services_of(settings if config is None else config, model):
+                yield (index, name, *loc), service
+
+
+def named_policies(policies: Any) -> Iterator[tuple[int, str, Any]]:
+    """Yield the index, the name and the settings of every policy in a list that is not validated."""
     for index, entry in enumerate(policies if isinstance(policies, list | tuple) else ()):
         if isinstance(entry, PolicyEntry):
             name, settings = entry.name, entry.config
@@ -36,10 +45,8 @@ def policy_services(policies: Any, context: Any) -> Iterator[tuple[Loc, str]]:
             name, settings = names[0], entry[names[0]]
         else:
             continue
-        if isinstance(name, str) and (model := _model_with_services(name)) is not None:
-            config, _ = configured(KIND, name, settings, context)
-            for loc, service in services_of(settings if config is None else config, model):
-                yield (index, name, *loc), service
+        if isinstance(name, str):
+            yield index, name, settings
 
 
 def _model_with_services(policy: str) -> type[BaseModel] | None:
