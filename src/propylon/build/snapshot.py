@@ -30,6 +30,7 @@ from propylon.build.service import (
 from propylon.build.split import build_split
 from propylon.engine.message import Response
 from propylon.engine.pipeline import Pipeline, PolicyUse, compile_pipeline
+from propylon.engine.public_urls import PublicUrls
 from propylon.engine.snapshot import (
     ClientLimits,
     ClientTimeouts,
@@ -83,7 +84,7 @@ def build_snapshot(
     services = {name: build_service(name, service, context) for name, service in config.services.items()}
     policies = build_policies(config, at_work)
     targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), context)
-    parts = _Parts(services, targets, policies)
+    parts = _Parts(services, targets, policies, {name: each.redirects for name, each in config.services.items()})
     rules = [_rule(route, number, parts.route(route, number)) for number, route in enumerate(config.routes)]
     routes = tuple(rule.route for rule in rules)
     if config.services_json is not None:
@@ -109,6 +110,7 @@ def build_snapshot(
         ),
         pseudonym=pseudonym,
         policies=policies.placed,
+        title_case=config.field_names.case == "title",
         limits=ClientLimits(
             pipeline_buffer=config.limits.pipeline_buffer,
             write_buffer=config.limits.write_buffer,
@@ -178,6 +180,7 @@ class _Parts:
     """The parts of routes.
 
     Attributes:
+        redirects: the key `redirects` of each service.
         pipelines: the pipelines so far: thousands of routes mostly have the same policies, and a shared pipeline stays
             in the processor's cache.
     """
@@ -185,19 +188,18 @@ class _Parts:
     services: Mapping[str, Service]
     targets: Mapping[str, Service]
     policies: BuiltPolicies
+    redirects: Mapping[str, str | Mapping[str, str]]
     pipelines: dict[tuple[int, ...], Pipeline] = field(default_factory=dict)
 
     def route(self, route: RouteConfig, number: int) -> CompiledRoute:
         """Compile a route; a split route gets a variant for each of its services."""
-        where = f"routes.{number}"
-        own = self.policies.routes[number]
         bare = _compiled(route, self._fallback(route, number))
         if route.split is not None:
-            variants = {name: self._through(bare, own, self.services[name], where) for name in route.split.services}
-            return replace(self._through(bare, own, None, where), split=build_split(route.split, variants))
+            variants = {name: self._through(bare, route, number, self.services[name]) for name in route.split.services}
+            return replace(self._through(bare, route, number, None), split=build_split(route.split, variants))
         if route.service is not None:
-            return self._through(bare, own, self.services[route.service], where)
-        return self._through(bare, own, self.targets.get(route.target or ""), where)
+            return self._through(bare, route, number, self.services[route.service])
+        return self._through(bare, route, number, self.targets.get(route.target or ""))
 
     def _fallback(self, route: RouteConfig, number: int) -> Fallback | None:
         if route.fallback is None:
@@ -207,14 +209,26 @@ class _Parts:
             return Fallback(respond=policy.on_request)
         return Fallback(self.services[route.fallback.service or ""])
 
-    def _through(self, bare: CompiledRoute, own: list[PolicyUse], service: Service | None, where: str) -> CompiledRoute:
+    def _through(self, bare: CompiledRoute, route: RouteConfig, number: int, service: Service | None) -> CompiledRoute:
         """Return the route with a service and the pipeline of its policies."""
-        of_service = self.policies.services.get(service.name, ()) if service is not None else ()
-        uses = [*self.policies.gateway, *of_service, *own]
+        if service is None:
+            uses, urls = [*self.policies.gateway, *self.policies.routes[number]], None
+        else:
+            of_service = self.policies.services.get(service.name, ())
+            uses = [*self.policies.gateway, *of_service, *self.policies.routes[number]]
+            urls = public_urls(route.redirects or self.redirects.get(service.name, "default"))
         pipeline = self.pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
         if pipeline.on_message:
-            _check_messages(where)
-        return replace(bare, pipeline=pipeline, policies=tuple(uses), service=service)
+            _check_messages(f"routes.{number}")
+        return replace(bare, pipeline=pipeline, policies=tuple(uses), service=service, public_urls=urls)
+
+
+def public_urls(redirects: str | Mapping[str, str]) -> PublicUrls | None:
+    """Return the rules of `redirects`; `None` for those that change nothing."""
+    if redirects == "off":
+        return None
+    replacements = {} if isinstance(redirects, str) else redirects
+    return PublicUrls({begin.encode("ascii"): instead.encode("ascii") for begin, instead in replacements.items()})
 
 
 def _check_messages(where: str) -> None:
@@ -248,10 +262,12 @@ def _compiled(route: RouteConfig, fallback: Fallback | None) -> CompiledRoute:
     edit = route.query_edit
     hosts, paths = route.host or (), route.path or ()
     captures = captures_of(Rule(route=None, hosts=hosts, paths=paths, path_regex=route.path_regex))
+    rewrite = _rewrite(route, captures)
     return CompiledRoute(
         name=route.name or " ".join(route.path or (route.path_regex or "",)),
         captures=captures,
-        rewrite=_rewrite(route, captures),
+        rewrite=rewrite,
+        stripped=b"" if rewrite is None else rewrite.stripped,
         query_edit=None if edit is None else QueryEdit(edit.set, edit.add, edit.remove, edit.keep, captures),
         entry=_entries(route),
         refuses_websockets=route.websocket == "refuse",

@@ -160,8 +160,10 @@ def _forwarded(route: "CompiledRoute", view: RouteView, request: ParsedRequest) 
     except TargetError as error:
         outcome = f"refused with 400: the rewritten path is not canonical: {error.detail}"
     sent = _policies(5, "attempt", view, "on_attempt", "on_request_chunk")
-    steps.append(Step(5, "attempt", outcome, [sent.outcome]))
-    steps.append(_policies(6, "head", view, "on_response"))
+    steps.append(Step(5, "attempt", outcome, [*_prefix_lines(route, request), sent.outcome]))
+    head = _policies(6, "head", view, "on_response")
+    head.details += _redirect_lines(route)
+    steps.append(head)
     if request.is_websocket:
         relay = _policies(7, "relay", view, "on_message")
         relay.outcome = f"a tunnel, if the endpoint answers with 101; {relay.outcome}"
@@ -170,6 +172,20 @@ def _forwarded(route: "CompiledRoute", view: RouteView, request: ParsedRequest) 
     steps.append(relay)
     steps.append(Step(8, "settle", "the connection goes back to the pool, or is closed"))
     return steps
+
+
+def _prefix_lines(route: "CompiledRoute", request: ParsedRequest) -> list[str]:
+    """Return what the service is told of the stripped prefix."""
+    prefix = route.stripped
+    below = prefix and (request.path + b"/").startswith(prefix + b"/")
+    return [f"X-Forwarded-Prefix: {prefix.decode('latin-1')}"] if below else []
+
+
+def _redirect_lines(route: "CompiledRoute") -> list[str]:
+    """Return what becomes of URLs in the response, unless it is the default."""
+    if route.public_urls is None:
+        return ["redirects: off: Location and the like are left"]
+    return [f"redirects: {begin.decode()} becomes {to.decode()}" for begin, to in route.public_urls.replace]
 
 
 def _rewritten(route: "CompiledRoute", view: RouteView, request: ParsedRequest) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
     from propylon.engine.timing import Timeouts
+    from propylon.http.response_head import ResponseHead
 
 SERVICE_FAILED = frozenset(("choose", "connect", "attempt", "head"))
 """Prefixes of the codes of failures for which the fallback is used."""
@@ -76,14 +77,17 @@ async def forward(x: Exchange) -> None:
             # 6 head
             upstream = attempt.upstream
             assert upstream is not None
-            assert upstream.head is not None
-            if upstream.head.status == 101:
+            head = upstream.head
+            assert head is not None
+            if head.refers and route.public_urls is not None:
+                head = route.public_urls.head(x, attempt, head)
+            if head.status == 101:
                 await tunnel(x, upstream)
             elif route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.client_method:
                 x.arm_relay(upstream)
-                await answer(x, Response.of_service(upstream.head, upstream.body))
+                await answer(x, Response.of_service(head, upstream.body))
             else:
-                pass_head(x, upstream)
+                pass_head(x, upstream, head)
             # 7 relay
             while attempt.upstream is upstream and not (
                 upstream.complete and (x.transform is None or x.transform.ended)
@@ -132,10 +136,8 @@ async def fall_back(x: Exchange, failure: GatewayError, timeouts: Timeouts) -> A
     return await ask(x)
 
 
-def pass_head(x: Exchange, upstream: Upstream) -> None:
+def pass_head(x: Exchange, upstream: Upstream, head: ResponseHead) -> None:
     """Pass the response on as received: no policy reads it."""
-    head = upstream.head
-    assert head is not None
     x.status = head.status
     body = upstream.body
     added = added_fields(x, head.has_date)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
+    from propylon.engine.public_urls import PublicUrls
     from propylon.engine.retry import RetrySettings
     from propylon.engine.scope import PlacedPolicy
     from propylon.engine.split import Split
@@ -98,6 +99,8 @@ class CompiledRoute:
         split: picks the variant of the route for an exchange, each with its service and policies.
         captures: what its patterns capture.
         rewrite: of the path for the service.
+        stripped: the prefix that `rewrite` cuts off; b"" for none.
+        public_urls: rules for URLs in the service's responses; `None` leaves them.
         query_edit: of the query for the service.
         entry: of the route in `/services.json`.
         retry: its retry settings; `None` for those of the service.
@@ -112,6 +115,8 @@ class CompiledRoute:
     split: Split | None = None
     captures: Captures = NO_CAPTURES
     rewrite: Rewrite | None = None
+    stripped: bytes = b""
+    public_urls: PublicUrls | None = None
     query_edit: QueryEdit | None = None
     entry: tuple[dict[str, Any], ...] = ()
     refuses_websockets: bool = False
@@ -133,6 +138,7 @@ class Snapshot:
         dns: how names of endpoints are resolved.
         pseudonym: this gateway's name in Via; empty for no Via.
         policies: all policies, each once.
+        title_case: whether field names are sent in capitals, as `Content-Length`.
     """
 
     router: Router[CompiledRoute]
@@ -148,6 +154,7 @@ class Snapshot:
     timeouts: Timeouts = field(default_factory=Timeouts)
     error_pages: dict[str, ErrorPage] = field(default_factory=dict)
     policies: tuple[PlacedPolicy, ...] = ()
+    title_case: bool = False
     no_fields: RequestFields = field(init=False)
 
     def __post_init__(self) -> None:

@@ -146,15 +146,17 @@ class Origin:
     """The verified origin of a request, and the forwarding fields for the service.
 
     `client`: canonical address, or b"unix". `block`: whole lines, each with its CRLF; empty if nothing is sent.
+    `by_proxy`: whether the peer is a trusted proxy, whose claims are taken.
     """
 
-    __slots__ = ("block", "client", "host", "scheme")
+    __slots__ = ("block", "by_proxy", "client", "host", "scheme")
 
-    def __init__(self, client: bytes, scheme: bytes, host: bytes, block: bytes) -> None:
+    def __init__(self, client: bytes, scheme: bytes, host: bytes, block: bytes, *, by_proxy: bool = False) -> None:
         self.client = client
         self.scheme = scheme
         self.host = host
         self.block = block
+        self.by_proxy = by_proxy
 
 
 class _Chain:
@@ -207,7 +209,7 @@ def origin(
         # The listener's own port is not the public one if a proxy has sent scheme or host.
         forwarded_port = port if forwarded_scheme is None and forwarded_host is None else _port_of(out_host, out_scheme)
     block = _block(rules, chain.addresses, out_scheme, out_host, forwarded_port)
-    return Origin(chain.addresses[0], out_scheme, out_host, block + _via(rules.via, via))
+    return Origin(chain.addresses[0], out_scheme, out_host, block + _via(rules.via, via), by_proxy=True)
 
 
 def via_loops(values: Sequence[bytes], name: bytes) -> bool:

@@ -75,7 +75,7 @@ class _ReplacePrefix(Rewrite):
 
     def restore(self, path: bytes) -> bytes | None:
         """Put the prefix back, unless the service has done so."""
-        if path.startswith(self._slash) or path == self._prefix:
+        if self._prefix and (path == self._prefix or path.startswith(self._slash)):
             return path
         if path == self._to or path.startswith(self._to + b"/"):
             return self._prefix + path[len(self._to) :]

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, Wit
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.matching import FieldMatches, Method, OneOrMoreHosts, OneOrMorePaths, Regex, one_or_more
 from propylon.config.schema.policy import Policies, PolicyEntry
+from propylon.config.schema.redirects import Redirects
 from propylon.config.schema.resilience import Retry
 from propylon.config.schema.split import SplitConfig
 from propylon.config.schema.templates import list_findings, policy_findings, route_captures
@@ -18,7 +19,7 @@ from propylon.routing.query_edit import QueryEdit
 
 DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond")
 # Keys that change requests to a service, and have no effect without one.
-_FOR_SERVICES: Final = ("strip", "rewrite", "query_edit", "retry", "fallback")
+_FOR_SERVICES: Final = ("strip", "rewrite", "query_edit", "redirects", "retry", "fallback")
 
 
 class RewriteConfig(Model):
@@ -163,6 +164,9 @@ class RouteConfig(Model):
         description="New path: a template such as /v2/{id}, {prefix, to}, or {regex, to}.",
     )
     query_edit: QueryEditConfig | None = Field(default=None, description="Changes of the query before it is sent.")
+    redirects: Redirects | None = Field(
+        default=None, description="URLs in responses, instead of the service's 'redirects': default, off, {from: to}."
+    )
     retry: Retry | None = Field(
         default=None, description="Retries of requests of this route, instead of the service's 'retry'."
     )

@@ -12,6 +12,7 @@ from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.discover import DiscoverConfig
 from propylon.config.schema.health import Health, HealthConfig
 from propylon.config.schema.policy import Policies
+from propylon.config.schema.redirects import Redirects
 from propylon.config.schema.resilience import (
     Breaker,
     Concurrency,
@@ -128,6 +129,11 @@ class ServiceConfig(Model):
     host: HostField = Field(
         default="endpoint",
         description="Host field to send: of the endpoint's URL (endpoint), of the client (preserve), or this value.",
+    )
+    redirects: Redirects = Field(
+        default="default",
+        description="URLs in Location, Content-Location, Refresh and URI that name the service: changed to those "
+        "of the client (default), left (off), or by {from: to} first.",
     )
     tls: ServiceTlsConfig = Field(default_factory=ServiceTlsConfig, description="TLS to the endpoints.")
     connections: ServiceConnectionsConfig = Field(

@@ -33,11 +33,16 @@ class PathsConfig(Model):
 
 
 class FieldNamesConfig(Model):
-    """Handling of header names that some services confuse with others."""
+    """Handling of header names that some services confuse with others, or compare by case."""
 
     underscores: Literal["refuse", "drop", "keep"] = Field(
         default="refuse",
         description="A header name with '_' or '.': refuse the request with 400, drop the header, or keep it.",
+    )
+    case: Literal["lower", "title"] = Field(
+        default="lower",
+        description="How names without capitals are sent: content-length (lower), or Content-Length (title), "
+        "for devices that compare by case.",
     )
 
 
