@@ -25,6 +25,7 @@ from propylon.failures import FAILURES
 from propylon.phases import PHASES
 from propylon.plugins import POLICIES
 from propylon.routing import router
+from propylon.routing.facts import FACTS
 from propylon.service_mode.variables import Variables
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def pages() -> dict[str, str]:
         "errors.md": filled("errors.md", "failures", failures()),
         "keys.md": key_index(),
         "policies/README.md": filled("policies/README.md", "list", policy_list()),
+        "rewriting.md": filled("rewriting.md", "facts", facts()),
         "routing.md": filled("routing.md", "precedence", precedence()),
     }
     found |= {f"policies/{name}.md": policy_page(name) for name in POLICIES.names()}
@@ -229,6 +231,12 @@ def markdown(text: str) -> list[str]:
 def first_sentence(text: str) -> str:
     """Return the first sentence of a docstring."""
     return re.split(r"(?<=\.)\s", text.strip().replace("\n", " "), maxsplit=1)[0]
+
+
+def facts() -> str:
+    """Return the facts that templates can name."""
+    rows = [f"| `{{{name}}}` | {cell(fact.description)} |" for name, fact in FACTS.items()]
+    return "\n".join(["| name | |", "|---|---|", *rows])
 
 
 def precedence() -> str:

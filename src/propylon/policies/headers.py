@@ -5,8 +5,8 @@
           request: {set: {x-tenant: "{host.*}", x-user: "{id}"}, remove: [cookie]}
           response: {set: {x-frame-options: DENY}, add: {vary: origin}}
 
-Values are [templates](../routing.md#templates): `{id}` is a parameter of the route's path, `{client.address}` a fact of
-the request. Edits are applied in the order `keep`, `remove`, `set`, `add`. Framing fields (Content-Length,
+Values are [templates](../rewriting.md#templates): `{id}` is a parameter of the route's path, `{client.address}` a fact
+of the request. Edits are applied in the order `keep`, `remove`, `set`, `add`. Framing fields (Content-Length,
 Transfer-Encoding, Connection) belong to the gateway and cannot be changed.
 
 `keep` is a list of the only fields of the client that the service gets. Content-Type and Content-Encoding, which

@@ -13,7 +13,7 @@
         redirect: https://docs.example.com/
 
 Parts that are not given are those of the request, the query included; a `path` or `url` with a query of its own
-replaces it. `path`, `host` and `url` are [templates](../routing.md#templates). The Location is made of the configured
+replaces it. `path`, `host` and `url` are [templates](../rewriting.md#templates). The Location is made of the configured
 parts and of the checked Host, path and query of the request, never of an untrusted forwarded field. What a client
 sends cannot lead to another host than the configuration names: a host ends in fixed text, or is `{request.host}`. A
 redirect to https drops the port unless `host` has one.

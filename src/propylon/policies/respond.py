@@ -10,7 +10,7 @@
 
 It can also be used in a list of policies, with `when:`.
 
-`body`, the texts in `json` and the values of `headers` are [templates](../routing.md#templates). In `body` and `json`
+`body`, the texts in `json` and the values of `headers` are [templates](../rewriting.md#templates). In `body` and `json`
 only known names are replaced; all other braces are text. Values are encoded by the type of the content: HTML, XML and
 JSON are escaped, plain text is as it is. Content of any other type is not changed.
 """
