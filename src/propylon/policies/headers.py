@@ -1,9 +1,12 @@
 """Set, add and remove header fields of the request and of the response.
 
-    policies:
-      - headers:
-          request: {set: {x-tenant: "{host.*}", x-user: "{id}"}, remove: [cookie]}
-          response: {set: {x-frame-options: DENY}, add: {vary: origin}}
+    routes:
+      - path: /users/{id}/*
+        target: http://127.0.0.1:3001
+        policies:
+          - headers:
+              request: {set: {x-user: "{id}", x-from: "{client.address}"}, remove: [cookie]}
+              response: {set: {x-frame-options: DENY}, add: {vary: origin}}
 
 Values are [templates](../rewriting.md#templates): `{id}` is a parameter of the route's path, `{client.address}` a fact
 of the request. Edits are applied in the order `keep`, `remove`, `set`, `add`. Framing fields (Content-Length,
