@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from propylon import Gateway, Response
 from propylon.config.problems import ConfigError
-from propylon.testing import ServiceRequest, TestClient
+from propylon.testing import ServiceDown, ServiceRequest, TestClient
 
 TARGET = "http://127.0.0.1:9102"
 
@@ -257,3 +257,23 @@ def test_a_prefix_that_a_trusted_proxy_has_stripped_is_put_back_too() -> None:
     assert of_route("/x", headers=headers) == "/outer/api/x"
     assert of_route("/api/x", headers=headers) == "/outer/api/x"
     assert of_route("/outer/api/x", headers=headers) == "/outer/api/x"
+
+
+def test_every_service_of_a_split_and_of_a_fallback_is_known() -> None:
+    gateway = Gateway()
+    gateway.service("new", ["http://new.internal"])
+    gateway.service("old", ["http://old.internal"], redirects="off")
+    gateway.service("spare", ["http://spare.internal"])
+    choose = {"header": "x-service"}
+    gateway.route("/api/*", split={"services": {"new": 1, "old": 1}, "choose": choose}, strip="/api")
+    gateway.route("/down/*", service="new", strip="/down", fallback={"service": "spare"}, retry=1)
+
+    def redirect(request: ServiceRequest) -> Response:
+        if request.headers.get("x-down"):
+            raise ServiceDown("connect.refused")
+        return Response(307, headers={"location": f"http://{request.headers['host']}/x"})
+
+    client = TestClient(gateway, {"new": redirect, "old": redirect, "spare": Response(307, headers={"location": "/x"})})
+    assert client.get("/api/y", headers={"x-service": "new"}).headers["location"] == "http://gateway.test/api/x"
+    assert client.get("/api/y", headers={"x-service": "old"}).headers["location"] == "http://old.internal/x"
+    assert client.get("/down/y", headers={"x-down": "1"}).headers["location"] == "/down/x"

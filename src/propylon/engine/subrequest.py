@@ -122,7 +122,14 @@ class Subrequest(SubrequestClient):
         copy, route, seen = own.exchange, x.route, x.changed_request
         copy.id, copy.fields, copy.host = x.id, x.fields, x.host
         copy.path_params, copy.path_rest, copy.rewritten = x.path_params, x.path_rest, x.rewritten
-        copy.route = CompiledRoute(route.name, rewrite=route.rewrite, query_edit=route.query_edit, retry=ONCE)
+        copy.route = CompiledRoute(
+            route.name,
+            captures=route.captures,
+            rewrite=route.rewrite,
+            stripped=route.stripped,
+            query_edit=route.query_edit,
+            retry=ONCE,
+        )
         if seen is not None and seen.headers.changed:
             own.headers.raw = list(seen.headers.raw)
         return own
