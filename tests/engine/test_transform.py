@@ -145,7 +145,8 @@ def test_a_failing_hook_ends_the_exchange_and_nothing_more_is_sent(caplog: pytes
     stage.write_body(b"a")
     assert codes == ["response.policy_failed"]
     assert sink.calls == []
-    assert "policy p0 raised in exchange id-1" in caplog.text
+    assert "policy p0 raised ValueError" in caplog.text
+    assert "id=id-1" in caplog.text
 
 
 async def test_a_failing_async_hook_ends_the_exchange_too() -> None:

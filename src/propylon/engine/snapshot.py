@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
+from propylon.engine.line_limit import LineLimit
 from propylon.engine.pipeline import Pipeline
 from propylon.engine.timing import Timeouts
 from propylon.http.request_head import RequestFields
@@ -128,6 +129,7 @@ class Snapshot:
         dns: how names of endpoints are resolved.
         pseudonym: this gateway's name in Via; empty for no Via.
         policies: all policies, each once.
+        line_limit: bounds the lines of the log that any client can cause.
     """
 
     router: Router[CompiledRoute]
@@ -143,6 +145,7 @@ class Snapshot:
     timeouts: Timeouts = field(default_factory=Timeouts)
     error_pages: dict[str, ErrorPage] = field(default_factory=dict)
     policies: tuple[PlacedPolicy, ...] = ()
+    line_limit: LineLimit = field(default_factory=LineLimit, compare=False)
     no_fields: RequestFields = field(init=False)
 
     def __post_init__(self) -> None:

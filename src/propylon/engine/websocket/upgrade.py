@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from propylon.engine import lines
 from propylon.engine.ask import ask
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
@@ -103,6 +104,8 @@ async def tunnel(x: Exchange, upstream: Upstream) -> None:
     x.bytes_out += made.from_service.bytes
     if made.error is not None:
         raise made.error
+    if made.closing and (close := made.client.sent_close) is not None:
+        lines.closed(x, close)
 
 
 def _settings(x: Exchange) -> TunnelSettings:
