@@ -34,6 +34,7 @@ Ended = Literal["none", "error", "cut", "event", "closed"]
 stream ended with an error event, its WebSocket was closed."""
 
 CLOSED: Final = "WebSockets closed by the gateway"
+OVERDUE: Final = "exchanges cut off after the drain time"
 
 MAX_TEXT: Final = 1000  # characters of a text that a peer may have made
 MAX_PATH: Final = 300
@@ -139,7 +140,8 @@ def tell_left_out(limit: LineLimit, now: float) -> None:
 
 def overdue(x: Exchange) -> None:
     """Tell of an exchange that is cut off, as it took longer than the drain time."""
-    _write(_ENGINE, logging.WARNING, "cut off, as it was busy for longer than the drain time", facts_of(x))
+    if _admits(x.snapshot.line_limit, OVERDUE):
+        _write(_ENGINE, logging.WARNING, "cut off, as it was busy for longer than the drain time", facts_of(x))
 
 
 def defect(x: Exchange, event: str) -> None:
