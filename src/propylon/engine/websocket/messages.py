@@ -17,7 +17,7 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.hook_task import check_blocking, is_awaitable, start_task
+from propylon.engine.hook_task import BLOCKING_SECONDS, check_blocking, is_awaitable, start_task
 from propylon.engine.message import Message
 from propylon.engine.pipeline import NamedHook, failed
 from propylon.engine.websocket.end import End
@@ -239,9 +239,10 @@ class InspectedEnd(End):
             try:
                 result = hook(self._exchange, self._direction, message)
             except (Exception, asyncio.CancelledError) as error:
+                check_blocking(name, begun, self._exchange)
                 self._fail(name, error)
                 return
-            finally:
+            if monotonic() - begun > BLOCKING_SECONDS:
                 check_blocking(name, begun, self._exchange)
             if is_awaitable(result):
                 self._wait(result, name, message, number)
