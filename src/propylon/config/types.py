@@ -147,6 +147,13 @@ ServiceUrl: TypeAlias = Annotated[
 ]
 """The URL of an endpoint: `http://`, `https://` or `unix:`."""
 
+TargetUrl: TypeAlias = Annotated[
+    str,
+    PlainValidator(addresses.check_target),
+    WithJsonSchema({"type": "string", "examples": ["http://127.0.0.1:3001", "asgi:main:app"]}),
+]
+"""The URL of an endpoint, or `asgi:` and the `module:name` of an ASGI application."""
+
 
 def _existing_file(value: object, info: ValidationInfo) -> Path:
     if isinstance(value, Path):

@@ -10,7 +10,7 @@ from propylon.config.schema.matching import FieldMatches, Method, OneOrMoreHosts
 from propylon.config.schema.policy import Policies, PolicyEntry
 from propylon.config.schema.resilience import Retry
 from propylon.config.schema.split import SplitConfig
-from propylon.config.types import Cidr, Int, ServiceUrl, Text
+from propylon.config.types import Cidr, Int, TargetUrl, Text
 from propylon.routing import rewrite
 from propylon.routing.match import Rule, captures
 
@@ -139,8 +139,9 @@ class RouteConfig(Model):
     split: SplitConfig | None = Field(
         default=None, description="Several services, each with a share of the requests, instead of 'service'."
     )
-    target: ServiceUrl | None = Field(
-        default=None, description="URL of an endpoint; short for a service with this endpoint only."
+    target: TargetUrl | None = Field(
+        default=None,
+        description="URL of an endpoint, or asgi:module:name; short for a service with this endpoint only.",
     )
     redirect: Annotated[PolicyEntry | None, _action("redirect"), _ANY_SCHEMA] = Field(
         default=None, description="Respond with a redirect: the settings of the policy 'redirect'."
