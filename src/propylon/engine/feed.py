@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.engine.hook_task import start_task
 from propylon.engine.pipeline import failed
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ class IteratorFeed:
         body: the body that it feeds.
     """
 
-    __slots__ = ("_exchange", "_free", "_holders", "_pieces", "_task", "body")
+    __slots__ = ("_exchange", "_free", "_holders", "_name", "_pieces", "_task", "body")
 
     def __init__(self, x: Exchange, pieces: AsyncIterable[bytes]) -> None:
         """Make the body of a response of the gateway's own to `x`."""
         self._exchange = x
         self._pieces = pieces
+        self._name = f"body {getattr(pieces, '__qualname__', type(pieces).__qualname__)}"
         self._holders: frozenset[object] = frozenset()
         self._free: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -40,7 +42,7 @@ class IteratorFeed:
 
     def body_wanted(self) -> None:
         """Start the iterator."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="propylon response body")
+        self._task = start_task(self._run(), self._name, self._exchange)
 
     def hold(self, owner: object) -> None:
         """Request no piece until `owner` releases it."""
@@ -82,7 +84,9 @@ class IteratorFeed:
                 if isinstance(pieces, AsyncGenerator):  # else it would stay open until it is collected
                     await pieces.aclose()
         except Exception as error:
-            body.fail(error if isinstance(error, GatewayError) else failed(x, "body", "response.policy_failed", error))
+            body.fail(
+                error if isinstance(error, GatewayError) else failed(x, self._name, "response.policy_failed", error)
+            )
         else:
             x.disarm()
             body.end([])

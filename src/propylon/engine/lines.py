@@ -167,6 +167,13 @@ def repeated(x: Exchange, endpoint: Endpoint, error: GatewayError) -> None:
         _write(_ENGINE, logging.DEBUG, event, facts_of(x), error.code)
 
 
+def reconnecting(x: Exchange, endpoint: Endpoint) -> None:
+    """Tell that a WebSocket has lost its endpoint, and that another one is asked."""
+    if _ENGINE.isEnabledFor(logging.DEBUG):
+        event = f"another endpoint is asked for the WebSocket, as {endpoint.url} was lost"
+        _write(_ENGINE, logging.DEBUG, event, facts_of(x))
+
+
 def hedged(x: Exchange, endpoint: Endpoint) -> None:
     """Tell that a second endpoint is asked, as the first is slow."""
     if _ENGINE.isEnabledFor(logging.DEBUG):
@@ -225,7 +232,7 @@ def _parts(line: bytes) -> tuple[bytes, bytes]:
 
     A line whose first word is no token is none, and may be a field with a secret; an absolute form may name a user.
     """
-    method, _, target = line.partition(b" ")
+    method, _, target = line.lstrip(b"\r\n").partition(b" ")  # empty lines may precede it (RFC 9112 2.2)
     if not _TOKEN.fullmatch(method):
         return b"", b""
     path = _QUERY.split(target, maxsplit=1)[0]

@@ -123,6 +123,8 @@ async def _refuse(x: Exchange, response: Response) -> None:
 async def _reconnect(x: Exchange, tunnel: Tunnel, first: ResponseHead) -> None:
     """Connect another endpoint, if it accepts the WebSocket with the same extensions and subprotocol."""
     lost = x.endpoint
+    if lost is not None:
+        lines.reconnecting(x, lost)
     if x.attempt is not None:
         x.attempt.blame(GatewayError("tunnel.endpoint_lost"))
         x.attempt.settle()
