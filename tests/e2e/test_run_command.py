@@ -429,5 +429,7 @@ async def test_what_a_client_sends_forges_no_record_of_the_log(tmp_path: Path) -
         assert (await client.ask(request_bytes(b"/x?t=s3cret", method=b"POST", body=forged))).status == 503
         await process.said(r"WARNING app got no$")
         await process.said(r"^    2026-11-30 12:00:00,000 ERROR propylon\.engine forged\\x1b\[2J$")
-        await process.said(r"connect\.refused: .* status=503 response=error method=POST path=/x client=127\.0\.0\.1 ")
+        await process.said(
+            r"connect\.refused detail=.* status=503 response=error method=POST path=/x client=127\.0\.0\.1 "
+        )
         assert "s3cret" not in process.output

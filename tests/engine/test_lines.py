@@ -192,7 +192,14 @@ def test_a_path_in_utf8_is_shown_as_it_is_and_other_bytes_are_escaped() -> None:
 
 def test_a_detail_or_an_exception_cannot_forge_a_line(caplog: pytest.LogCaptureFixture) -> None:
     lines.failed(exchange(), GatewayError("head.bad", log="\x1b[2J\n2026 ERROR forged"), "error")
-    assert "\\x1b[2J\\n2026 ERROR forged" in caplog.messages[0]
+    assert caplog.messages[0].startswith('head.bad detail="\\x1b[2J\\n2026 ERROR forged" status=- ')
+
+
+def test_a_detail_cannot_pose_as_facts(caplog: pytest.LogCaptureFixture) -> None:
+    lines.failed(exchange(), GatewayError("head.bad", 'x" status=200 client=10.0.0.1', log="y"), "error")
+    assert caplog.messages[0].startswith(
+        'head.bad detail="x\\" status=200 client=10.0.0.1: y" status=- response=error '
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """The lines of the log about an exchange: all of them are built here, from the same facts.
 
-    relay.truncated: 10.0.0.4:8000 closed early status=200 response=cut method=GET path=/users/7 client=192.0.2.1 ...
+    relay.truncated detail="closed before the body's end" status=200 response=cut method=GET path=/users/7 ...
 
 Rules of the file:
 
 - Facts are fields: each record has `event` (the text), `facts` (a dictionary) and `code` as attributes, so another
   format needs no other calls. As text, facts are `key=value`, in quotes where that could be misread.
-- Nothing that a peer sent can end a line or pose as a field. The query is left out: tokens are often in it.
+- Nothing that a peer sent can end a line or pose as a field: it is in facts only, never in the event. The query is left
+  out: tokens are often in it.
 - `status` is what the client saw, and `response` how its response ended; `-` stands for what there is not.
 - What any client can cause is bounded (`line_limit.py`), except at the level debug.
 """
@@ -61,8 +62,7 @@ class Facts(dict[str, object]):
 
 def printable(text: str, limit: int = MAX_TEXT) -> str:
     """Return a text without line ends and other control characters, cut at `limit` characters."""
-    if len(text) > limit:
-        text = f"{text[:limit]}…"
+    text = _cut(text, limit)
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
@@ -81,7 +81,10 @@ def facts_of(x: Exchange, error: GatewayError | None = None, response: Ended | N
     service, endpoint, tunnel = x.service, x.endpoint, x.tunnel
     if error is not None and error.code in _NO_ENDPOINT:
         endpoint = None
-    facts = Facts(status=x.status or None)
+    facts = Facts()
+    if error is not None and (detail := ": ".join(part for part in (error.detail, error.log) if part)):
+        facts["detail"] = _cut(detail, MAX_TEXT)
+    facts["status"] = x.status or None
     if response is not None:
         facts["response"] = response
     if tunnel is not None and (close := tunnel.client.sent_close) is not None:
@@ -121,14 +124,15 @@ def failed(x: Exchange, error: GatewayError, response: Ended) -> None:
         return
     facts = facts_of(x, error, response)
     facts["hint"] = error.failure.hint
-    _write(_ENGINE, level, printable(str(error)), facts, error.code)
+    _write(_ENGINE, level, error.code, facts, error.code)
 
 
 def closed(x: Exchange, close: Close) -> None:
     """Tell of a WebSocket that the gateway has closed for no failure: its age, a policy, or the end of the gateway."""
     if _ENGINE.isEnabledFor(logging.INFO) and _admits(x.snapshot.line_limit, CLOSED):
-        event = f"the WebSocket was closed by the gateway: {close.code} {printable(close.reason)}".rstrip()
-        _write(_ENGINE, logging.INFO, event, facts_of(x, response="closed"))
+        facts = facts_of(x, response="closed")
+        facts["reason"] = close.reason
+        _write(_ENGINE, logging.INFO, "the WebSocket was closed by the gateway", facts)
 
 
 def tell_left_out(limit: LineLimit, now: float) -> None:
@@ -155,16 +159,16 @@ def defect(x: Exchange, event: str) -> None:
 def retried(x: Exchange, attempt: Attempt, error: GatewayError | None, wait: float) -> None:
     """Tell that another try follows after `wait` seconds; `error` is `None` if the status of the response is why."""
     if _ENGINE.isEnabledFor(logging.DEBUG):
-        why = f"status {attempt.outcome}" if error is None else printable(str(error))
+        why = f"status {attempt.outcome}" if error is None else error.code
         event = f"another try in {wait * 1000:.0f} ms, as {attempt.endpoint.url} failed: {why}"
-        _write(_ENGINE, logging.DEBUG, event, facts_of(x), "" if error is None else error.code)
+        _write(_ENGINE, logging.DEBUG, event, facts_of(x, error), "" if error is None else error.code)
 
 
 def repeated(x: Exchange, endpoint: Endpoint, error: GatewayError) -> None:
     """Tell that the request is sent once more, as a kept connection was closed."""
     if _ENGINE.isEnabledFor(logging.DEBUG):
-        event = f"sent once more, as a kept connection to {endpoint.url} was closed: {printable(str(error))}"
-        _write(_ENGINE, logging.DEBUG, event, facts_of(x), error.code)
+        event = f"sent once more, as a kept connection to {endpoint.url} was closed: {error.code}"
+        _write(_ENGINE, logging.DEBUG, event, facts_of(x, error), error.code)
 
 
 def reconnecting(x: Exchange, endpoint: Endpoint) -> None:
@@ -183,7 +187,7 @@ def hedged(x: Exchange, endpoint: Endpoint) -> None:
 def fell_back(x: Exchange, error: GatewayError) -> None:
     """Tell that the fallback of the route is used."""
     if _ENGINE.isEnabledFor(logging.DEBUG):
-        _write(_ENGINE, logging.DEBUG, f"the fallback is used: {printable(str(error))}", facts_of(x), error.code)
+        _write(_ENGINE, logging.DEBUG, f"the fallback is used: {error.code}", facts_of(x, error), error.code)
 
 
 # policies
@@ -220,6 +224,10 @@ def _write(
 ) -> None:
     extra = {"event": event, "facts": facts, "code": code}
     log.log(level, "%s %s" if facts else "%s%s", event, facts, extra=extra, exc_info=exc_info)
+
+
+def _cut(text: str, limit: int) -> str:
+    return f"{text[:limit]}…" if len(text) > limit else text
 
 
 def _text(value: bytes) -> str | None:
