@@ -22,7 +22,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-
     from propylon.inbound.tls import ListenerTls
     from propylon.inbound.tls_failures import TlsFailures
     from propylon.inbound.tls_session import TlsSession
