@@ -76,8 +76,8 @@ async def test_a_broken_file_is_told_as_check_tells_it_and_changes_nothing(tmp_p
     async with live(tmp_path) as gateway:
         gateway.file.write_text("listen: 127.0.0.1:0\nroute: []\nroutes: [{path: x}]\n")
         await gateway.hang_up(REFUSED)
-        await gateway.process.said(r"^p\.yaml:2:1: route: unknown key 'route', did you mean 'routes'\?$")
-        await gateway.process.said(r"^p\.yaml:3:\d+: routes\.0")
+        await gateway.process.said(r"^    p\.yaml:2:1: route: unknown key 'route', did you mean 'routes'\?$")
+        await gateway.process.said(r"^    p\.yaml:3:\d+: routes\.0")
         assert await gateway.body() == "one"
         gateway.file.write_text(text("two"))
         await gateway.hang_up(TAKEN)

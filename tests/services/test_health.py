@@ -377,7 +377,7 @@ def test_only_enough_results_of_a_kind_in_a_row_change_anything(
     for number in range(1, len(results) + 1):
         seen = results[:number]
         before = watched.ill
-        changed = watched.note(seen[-1])
+        changed = watched.note(None if seen[-1] else "no")
         assert changed == (watched.ill != before)
         if expected and len(seen) >= healthy and all(seen[-healthy:]):
             expected = False

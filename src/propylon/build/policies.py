@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel
 
@@ -20,6 +20,7 @@ from propylon.config.reference import import_object, with_objects
 from propylon.config.schema.policy import check_policy
 from propylon.config.schema.route import ANSWERS
 from propylon.engine.condition import combine, one_condition
+from propylon.engine.lines import name_of
 from propylon.engine.pipeline import PolicyUse
 from propylon.engine.scope import PlacedPolicy, Scope
 from propylon.plugins import POLICIES
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from propylon.config.schema import Condition, GatewayConfig, PolicyEntry, RouteConfig
     from propylon.engine.exchange import Exchange
+
+PYTHON: Final = "python"
+"""The policy that is written by the operator (`policies/python.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +154,11 @@ class _Makers:
         except Exception as error:  # policies are user code
             raise _failed(wanted.where, entry, error) from error
         self._placed[placed] = None
-        return PolicyUse(entry.name, placed.policy, condition)
+        return PolicyUse(entry.name, placed.policy, condition, placed.scope.name)
 
     def _made(self, place: Hashable, wanted: Wanted) -> PlacedPolicy:
         entry = wanted.entry
-        scope = Scope(entry.name)
+        scope = Scope(_label(entry))
         if entry.instance is not None:
             policy, place = entry.instance, None
         else:
@@ -166,6 +170,16 @@ class _Makers:
             known = PlacedPolicy(place, wanted.where, entry.name, wanted.settings, conditions, policy, scope)
             self._by_object[id(policy)] = known
         return known
+
+
+def _label(entry: PolicyEntry) -> str:
+    """Return the name of a policy in the log: for one in Python, the module and name of its code."""
+    code = entry.instance
+    if code is None and entry.name == PYTHON:
+        code = getattr(entry.config, "use", None)
+    if code is None or isinstance(code, str):
+        return code or entry.name
+    return name_of(code)
 
 
 def _condition(config: Condition) -> Callable[[Exchange], bool]:

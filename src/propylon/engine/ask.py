@@ -11,6 +11,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from propylon.engine import lines
 from propylon.engine.alarm import Alarm
 from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
@@ -81,6 +82,8 @@ async def ask(x: Exchange, lost: Endpoint | None = None) -> Attempt:
         _settle_failed(x, attempt)
         if failed is not None and wait is None:
             raise failed
+        assert wait is not None
+        lines.retried(x, attempt, failed, wait)
         x.disarm()
         if wait:
             await _wait(x, wait)
@@ -126,6 +129,7 @@ def _start_hedge(x: Exchange, service: Service, tried: list[Endpoint], raced: li
     if not service.budget.withdraw(monotonic()):
         return None
     raced.append(endpoint)
+    lines.hedged(x, endpoint)
     return Attempt(x, service, endpoint)
 
 

@@ -188,8 +188,8 @@ class Service(Protocol):
     def outrun(self, attempt: Any, now: float) -> None:
         """Record that another endpoint's response was taken before this attempt, already sent, had one."""
 
-    def failed(self, attempt: Any, now: float) -> None:
-        """Record a failure of the endpoint: no response, or an incomplete one."""
+    def failed(self, attempt: Any, code: str, now: float) -> None:
+        """Record a failure of the endpoint by its code: no response, or an incomplete one."""
 
     def inconclusive(self, attempt: Any, now: float) -> None:
         """Record the end of a probe without an outcome."""

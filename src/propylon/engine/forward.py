@@ -17,10 +17,10 @@ step 3 and the other `on_*` hooks run third-party code.
 
 from __future__ import annotations
 
-import logging
 from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
+from propylon.engine import lines
 from propylon.engine.admit import answer_options
 from propylon.engine.ask import ask
 from propylon.engine.body import Body
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 SERVICE_FAILED = frozenset(("choose", "connect", "attempt", "head"))
 """Prefixes of the codes of failures for which the fallback is used."""
-
-log = logging.getLogger("propylon.engine")
 
 
 async def forward(x: Exchange) -> None:
@@ -100,7 +98,7 @@ async def forward(x: Exchange) -> None:
                 x.attempt.blame(error)
             await answer_failure(x, error)
         except (Exception, CancelledError):
-            log.exception("exchange %s failed by a defect of the gateway", x.request_id)
+            lines.defect(x, "an exchange failed by a defect of the gateway")
             await answer_failure(x, GatewayError("gateway.failed"))
     finally:
         # 8 settle
@@ -125,7 +123,7 @@ async def fall_back(x: Exchange, failure: GatewayError, timeouts: Timeouts) -> A
     if fallback is None or failure.code.partition(".")[0] not in SERVICE_FAILED:
         raise failure
     x.disarm()
-    log.debug("exchange %s falls back: %s", x.request_id, failure)
+    lines.fell_back(x, failure)
     x.leave_gate(failure)  # the fallback's outcome must not count for this service
     if fallback.respond is not None:
         await answer(x, fallback.respond(x))

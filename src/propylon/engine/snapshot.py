@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
+from propylon.engine.line_limit import LineLimit
 from propylon.engine.pipeline import Pipeline
 from propylon.engine.timing import Timeouts
 from propylon.http.request_head import RequestFields
@@ -139,6 +140,7 @@ class Snapshot:
         pseudonym: this gateway's name in Via; empty for no Via.
         policies: all policies, each once.
         title_case: whether field names are sent in capitals, as `Content-Length`.
+        line_limit: bounds the lines of the log that any client can cause.
     """
 
     router: Router[CompiledRoute]
@@ -155,6 +157,7 @@ class Snapshot:
     error_pages: dict[str, ErrorPage] = field(default_factory=dict)
     policies: tuple[PlacedPolicy, ...] = ()
     title_case: bool = False
+    line_limit: LineLimit = field(default_factory=LineLimit, compare=False)
     no_fields: RequestFields = field(init=False)
 
     def __post_init__(self) -> None:

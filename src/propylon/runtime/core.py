@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
+from propylon.engine.lines import tell_left_out
 from propylon.engine.pipeline import settled
 from propylon.http.request_head import host_of
 from propylon.http.request_id import RequestIds
@@ -76,6 +77,7 @@ class Core:
         self.directory.enter(snapshot.services)
         self.policies.enter(snapshot)
         self._use_dns(snapshot.dns)
+        tell_left_out(self.snapshot.line_limit, inf)
         self.snapshot = snapshot
 
     def _use_dns(self, dns: DnsSettings) -> None:
@@ -124,6 +126,8 @@ class Core:
         Args:
             now: the current time of `clock`; ten sweeps a second are enough.
         """
+        if now >= self.snapshot.line_limit.due:
+            tell_left_out(self.snapshot.line_limit, now)
         self.directory.sweep(now)
         self.directory.checks.sweep(now)
         if now >= self._pools_due:
@@ -150,6 +154,7 @@ class Core:
 
     async def stop(self) -> None:
         """Close all policies, providers, connections to endpoints and the resolver."""
+        tell_left_out(self.snapshot.line_limit, inf)
         await self.policies.close()
         self.directory.close()
         await self.directory.providers.close()

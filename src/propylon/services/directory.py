@@ -6,13 +6,13 @@ the exchanges in flight no longer need it.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from propylon.address import EndpointAddress
 from propylon.outbound.connect import connect
 from propylon.outbound.http1 import EndpointConnection
 from propylon.outbound.pool import Pool
+from propylon.services import events
 from propylon.services.breaker import Breaker
 from propylon.services.endpoint import Endpoint
 from propylon.services.health import HealthChecks
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from propylon.services.discovery import EndpointSpec
     from propylon.services.service import Service
     from propylon.services.settings import Transport
-
-log = logging.getLogger("propylon.services")
 
 
 class Directory:
@@ -144,7 +142,7 @@ class Directory:
         if self._ejected:
             for vitals in [each for each in self._ejected if each.ejection.recover(now)]:
                 self._ejected.discard(vitals)
-                log.info("endpoint %s is back", vitals.url)
+                events.back(vitals.url)
                 self._recovered(vitals)
                 for service in tuple(vitals.users):
                     service.health_changed()
