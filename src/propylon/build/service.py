@@ -244,9 +244,11 @@ def _transport(where: str, config: ServiceConfig, context: BuildContext) -> Tran
             max=limits.max,
             idle=limits.idle,
             idle_timeout=inf if limits.idle_timeout is None else limits.idle_timeout,
+            max_age=inf if limits.max_age is None else limits.max_age,
             queue=limits.queue,
             queue_timeout=limits.queue_timeout,
         ),
+        follow_dns=limits.follow_dns,
         write_buffer=context.gateway.limits.write_buffer,
     )
 

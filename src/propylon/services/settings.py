@@ -27,6 +27,7 @@ class Transport:
         tls_digest: digest of the inputs of the context, as contexts cannot be compared.
         server_name: the name to verify in TLS, if not the endpoint's own.
         limits: of each endpoint's pool.
+        follow_dns: whether connections are retired whose address a name of an endpoint does not have any more.
         write_buffer: bytes buffered for an endpoint before backpressure pauses the client.
     """
 
@@ -34,6 +35,7 @@ class Transport:
     tls_digest: str = ""
     server_name: str | None = None
     limits: PoolLimits = field(default_factory=PoolLimits)
+    follow_dns: bool = True
     write_buffer: int = 256 * 1024
 
 
