@@ -163,6 +163,15 @@ class Directory:
             if transport.follow_dns and endpoint.address.is_name and endpoint.pool.open:
                 self._follow_dns(endpoint)
 
+    def refresh_tls(self) -> None:
+        """Read TLS files that have changed; connections from before end with their exchanges."""
+        used = {service.settings.transport.tls for service in self.services.values()}
+        renewed = {tls for tls in used if tls is not None and tls.refresh()}
+        if renewed:
+            for transport, endpoint in self._endpoints.values():
+                if transport.tls in renewed:
+                    endpoint.pool.renew()
+
     def close(self) -> None:
         """Close all connections, and stop the health checks."""
         self.checks.close()
@@ -195,7 +204,7 @@ class Directory:
                 address,
                 lambda: EndpointConnection(pool),
                 resolver=self.resolver,
-                tls=transport.tls if address.scheme == "https" else None,
+                tls=transport.tls.context if address.scheme == "https" and transport.tls is not None else None,
                 server_name=transport.server_name,
                 timeout=timeout,
             )
