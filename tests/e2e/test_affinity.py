@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ SESSION = b"mcp-session-id"
 
 
 class Polling:
-    """Two services whose long polls are answered by what is posted to them, as those of socket.io."""
+    """Three services whose long polls are answered by what is posted to them, as those of socket.io."""
 
     def __init__(self) -> None:
-        self.posted = [asyncio.Event(), asyncio.Event()]
+        self.posted = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
 
     async def script(self, connection: UpstreamConnection) -> None:
         here = self.posted[self.services.index(connection.upstream)]
@@ -43,8 +43,9 @@ class Polling:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[list[ScriptedUpstream]]:
-        async with ScriptedUpstream(self.script) as one, ScriptedUpstream(self.script) as other:
-            self.services = [one, other]
+        async with AsyncExitStack() as stack:
+            made = [ScriptedUpstream(self.script) for _ in self.posted]
+            self.services = [await stack.enter_async_context(each) for each in made]
             yield self.services
 
 
@@ -62,7 +63,7 @@ async def test_a_lone_client_that_polls_keeps_its_endpoint_with_both_requests(fr
             await poll.send(request_bytes(b"/?sid=7", *fields))
             assert (await post.ask(request_bytes(b"/?sid=7", *fields, method=b"POST", body=b"x"))).body == b"POST"
             assert (await poll.reply()).body == b"GET"
-        assert sorted(len(each.requests) for each in services) == [0, 20]
+        assert sorted(len(each.requests) for each in services) == [0, 0, 20]
 
 
 # sessions of a service
