@@ -66,6 +66,11 @@ class Config(KeyConfig):
     )
 
     @property
+    def shown(self) -> str:
+        """The settings in short, for `propylon explain`."""
+        return f"{self.source}, {'no bound' if self.max_share is None else f'bound {self.max_share:g}'}"
+
+    @property
     def max_share(self) -> float | None:
         """The bound that applies; `None` for none."""
         return _PATH_BOUND if self.path and "bound" not in self.model_fields_set else self.bound

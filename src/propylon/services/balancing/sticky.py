@@ -89,6 +89,11 @@ class Config(BaseModel):
         default=86400.0, description="Time after its last request that a session of a header is forgotten."
     )
 
+    @property
+    def shown(self) -> str:
+        """The settings in short, for `propylon explain`."""
+        return f"cookie {self.cookie}" if self.header is None else f"header {self.header}"
+
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:
         given = self.model_fields_set
