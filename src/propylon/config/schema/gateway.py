@@ -29,7 +29,7 @@ from propylon.config.schema.settings import (
     ServicesJson,
     TimeoutsConfig,
 )
-from propylon.config.types import Text, TrustedPeer
+from propylon.config.types import Listed, Text, TrustedPeer
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 MAX_SERVICE_NAME = 100
@@ -65,7 +65,7 @@ class GatewayConfig(Model):
     zone: Text | None = Field(
         default=None, description="Zone of this gateway; endpoints of the same zone are preferred."
     )
-    trusted_proxies: tuple[TrustedPeer, ...] = Field(
+    trusted_proxies: Listed[TrustedPeer] = Field(
         default=(), description="Networks of the proxies whose X-Forwarded-* and Forwarded fields are trusted."
     )
     forwarded: ForwardedConfig = Field(

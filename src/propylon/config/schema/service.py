@@ -20,7 +20,18 @@ from propylon.config.schema.resilience import (
     ServiceRetry,
     ServiceRetryConfig,
 )
-from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, Percent, ServiceUrl, Text
+from propylon.config.types import (
+    Bool,
+    Duration,
+    ExistingFile,
+    Int,
+    Listed,
+    OptionalDuration,
+    Percent,
+    ServiceUrl,
+    Text,
+    one_or_more,
+)
 from propylon.plugins import BALANCERS, PluginBrokenError, PluginNotFoundError
 
 MAX_WEIGHT = 1000
@@ -100,7 +111,7 @@ HostField = Annotated[str, PlainValidator(_host), WithJsonSchema({"type": "strin
 class ServiceConfig(Model):
     """A named group of endpoints."""
 
-    endpoints: tuple[Endpoint, ...] = Field(
+    endpoints: Listed[Endpoint] = Field(
         default=(), description="Endpoints: URLs, or mappings of url, weight, priority and zone."
     )
     discover: DiscoverConfig | None = Field(
@@ -180,6 +191,7 @@ def _decides_alone(algorithm: str) -> bool:
 def _urls(endpoints: Any) -> list[EndpointAddress | None]:
     """Return the address of every endpoint, `None` for an invalid one, which is reported elsewhere."""
     found: list[EndpointAddress | None] = []
+    endpoints = one_or_more(endpoints)
     for endpoint in endpoints if isinstance(endpoints, list | tuple) else ():
         url = endpoint.get("url") if isinstance(endpoint, Mapping) else getattr(endpoint, "url", endpoint)
         try:
