@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from pathlib import Path as FilePath
+
     from pydantic import ValidationError
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -76,18 +78,25 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `problems` lists every reason, by file and position."""
+    """The configuration cannot be used.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    Attributes:
+        problems: every reason, by file and position.
+        files: the files that were read, or missed: an edit of one of them may be the remedy.
+    """
+
+    def __init__(self, problems: Iterable[Problem], files: Iterable["FilePath"] = ()) -> None:
         found = tuple(problems)
-        files = {file: number for number, file in enumerate(dict.fromkeys(problem.file for problem in found))}
+        self.files = tuple(files)
+        names = dict.fromkeys([*map(str, self.files), *(problem.file for problem in found)])
+        order = {name: number for number, name in enumerate(names)}
         self.problems = tuple(
-            sorted(found, key=lambda problem: (files[problem.file], problem.line or 0, problem.column or 0))
+            sorted(found, key=lambda problem: (order[problem.file], problem.line or 0, problem.column or 0))
         )
         super().__init__("\n".join(map(str, self.problems)))
 
-    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...]]]:
-        return type(self), (self.problems,)
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...], tuple["FilePath", ...]]]:
+        return type(self), (self.problems, self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +144,7 @@ def from_validation(error: "ValidationError", source: ConfigSource) -> list[Prob
         kind, loc = part["type"], part["loc"]
         if kind == "too_short" and any(other["loc"][: len(loc)] == loc != other["loc"] for other in parts):
             continue  # the errors of its items are reported
-        path, value = _located(loc, source.data, keep_last=kind in ("missing", "unknown_key"))
+        path, value = located(loc, source.data, keep_last=kind in ("missing", "unknown_key"))
         is_key = loc[-1:] == (_KEY,)
         if is_key:
             value = path[-1]
@@ -152,7 +161,7 @@ def from_validation(error: "ValidationError", source: ConfigSource) -> list[Prob
     return list(found.values())
 
 
-def _located(loc: Path, data: Any, *, keep_last: bool) -> tuple[Path, Any]:
+def located(loc: Path, data: Any, *, keep_last: bool = False) -> tuple[Path, Any]:
     """Return the steps of `loc` that exist in the data, and the value there; others name members of unions."""
     path: list[str | int] = []
     for index, step in enumerate(loc):

@@ -25,6 +25,7 @@ from propylon.build.policies_at_work import PoliciesAtWork
 from propylon.build.snapshot import build_snapshot
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
+from propylon.config.include import matching
 from propylon.config.load import placed
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
@@ -118,6 +119,7 @@ class Reloader:
         self._given: Loaded | None = None
         self._tried: Loaded | None = None
         self._sources = _sources(loaded)
+        self._patterns = loaded.patterns
         self._failed = self._stuck = False
         self._tasks: set[asyncio.Task[Reload]] = set()
 
@@ -128,7 +130,8 @@ class Reloader:
             modules = self._modules.files
             if self._failed:
                 modules |= frozenset(self._modules.folder.glob("*.py"))  # one of these may be what was missing
-        return self._sources | modules
+        included = {file for pattern in self._patterns for file in matching(pattern)}
+        return self._sources | modules | included
 
     async def reload(self, given: Loaded | None = None) -> Reload:
         """Apply the `given` configuration, or the one that is read when the reload begins.
@@ -166,6 +169,8 @@ class Reloader:
                 done = await self._reload(read)
             except Exception as error:  # modules and policies are user code
                 self._failed = True
+                if isinstance(error, ConfigError):
+                    self._sources |= set(error.files)
                 self._log_failure(error)
                 self._tried = None
                 _release(error)
@@ -183,7 +188,7 @@ class Reloader:
                 self._restore(made.known)
                 raise
             self.loaded = made.loaded
-            self._sources = made.sources
+            self._sources, self._patterns = made.sources, made.loaded.patterns
             self._adopt(made.loaded, made.snapshot)
         done = Reload(made.changes, monotonic() - begun)
         if done.changes:

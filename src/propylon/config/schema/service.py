@@ -11,6 +11,7 @@ from propylon.config.schema.balance import BalanceEntry
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.discover import DiscoverConfig
 from propylon.config.schema.health import Health, HealthConfig
+from propylon.config.schema.plugin import named
 from propylon.config.schema.policy import Policies
 from propylon.config.schema.resilience import (
     Breaker,
@@ -176,8 +177,8 @@ def _algorithm(balance: Any) -> str | None:
     """Return the name of an algorithm as written; `None` for none, or for errors that are reported elsewhere."""
     if isinstance(balance, BalanceEntry):
         return balance.name
-    if isinstance(balance, Mapping) and len(balance) == 1:
-        return str(next(iter(balance)))
+    if isinstance(balance, Mapping) and len(names := named(balance)) == 1:
+        return str(names[0])
     return balance if isinstance(balance, str) else "python" if callable(balance) else None
 
 
