@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 
 from propylon import Gateway
 from propylon.cli.main import main
-from tests.support.config import load_text
+from propylon.config.json_schema import json_schema
+from tests.support.config import load_text, written
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -27,6 +29,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^(?:\.\./)*\.venv/bin/propylon ((?:check|routes|explain) .*?)(?: > .*)?$", re.MULTILINE)
 CERTIFICATE = re.compile(r"certs/[a-z.]+")
 README_LINES = 120
+SCHEMA = Draft202012Validator(json_schema())
 
 
 def name(path: Path) -> str:
@@ -72,6 +75,7 @@ def test_every_configuration_is_valid(path: Path, text: str, tmp_path: Path) -> 
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
     load_text(text, name(path), base_dir=tmp_path if certificates else ROOT)
+    assert list(SCHEMA.iter_errors(written(text))) == []
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if "```python" in path.read_text("utf-8")], ids=name)

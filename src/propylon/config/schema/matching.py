@@ -81,13 +81,15 @@ def _python_reference(value: object) -> str | Callable[..., Any]:
 
 _TEXT_SCHEMA: Final = WithJsonSchema({"type": "string"})
 
-Method = Annotated[str, PlainValidator(_method), _TEXT_SCHEMA]
+Method = Annotated[
+    str, PlainValidator(_method), WithJsonSchema({"type": "string", "pattern": TOKEN_PATTERN.replace("A-Za-z", "A-Z")})
+]
 """A method that can be routed."""
 
 Regex = Annotated[str, PlainValidator(_regex), WithJsonSchema({"type": "string", "format": "regex"})]
 """A regular expression of Python's `re`."""
 
-Path = Annotated[str, PlainValidator(_path_pattern), _TEXT_SCHEMA]
+Path = Annotated[str, PlainValidator(_path_pattern), WithJsonSchema({"type": "string", "pattern": "^/"})]
 """A path with `{name}` for a segment and a final `*` for the path rest."""
 
 Host = Annotated[str, PlainValidator(_host_pattern), _TEXT_SCHEMA]
