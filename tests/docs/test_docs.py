@@ -36,8 +36,8 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+def generator(file: str = "generate.py") -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{Path(file).stem}", ROOT / "docs" / file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -61,6 +61,12 @@ GENERATED = generator().pages()
 @pytest.mark.parametrize("page", GENERATED)
 def test_generated_pages_are_up_to_date(page: str) -> None:
     assert (ROOT / "docs" / page).read_text("utf-8") == GENERATED[page], "run scripts/docs"
+
+
+def test_the_types_of_keyword_arguments_are_up_to_date() -> None:
+    folder = ROOT / "src" / "propylon" / "keywords"
+    written = {path.name: path.read_text("utf-8") for path in folder.glob("*.py")}
+    assert written == generator("keywords.py").modules(), "run scripts/docs"
 
 
 def test_no_page_is_left_of_a_policy_that_is_gone() -> None:

@@ -243,6 +243,6 @@ ExistingFile: TypeAlias = Annotated[
     Path,
     PlainValidator(_existing_file),
     PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": ["errors/404.html"]}),
+    WithJsonSchema({"type": "string", "format": "path", "examples": ["errors/404.html"]}),
 ]
 """The absolute path of a readable file; a relative one refers to the folder of the configuration file."""

@@ -101,7 +101,12 @@ FieldName = Annotated[str, Strict(), Field(pattern=TOKEN_PATTERN)]
 FieldValue = Annotated[str, Strict(), Field(pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
 """The value of a header field, without control characters, which could end the line (RFC 9110 5.5)."""
 
-PythonReference = Annotated[str | Callable[..., Any], PlainValidator(_python_reference), _TEXT_SCHEMA, REFERENCE]
+PythonReference = Annotated[
+    str | Callable[..., Any],
+    PlainValidator(_python_reference),
+    WithJsonSchema({"type": "string", "format": "python"}),
+    REFERENCE,
+]
 """`module:function`, or in Python the function itself."""
 
 FieldMatches = dict[
