@@ -54,7 +54,7 @@ def test_balancing_algorithms_have_the_keys_of_their_settings() -> None:
     assert {"p2c", "consistent_hash"} <= set(names["enum"]) == set(named["properties"])
     assert definitions["balancer.least_requests"]["properties"]["choices"]["maximum"] == 16
     assert definitions["balancer.random"]["description"] == "Weighted random choice."
-    assert {"type": "string"} in definitions["balancer.python"]["anyOf"]
+    assert {"type": ["string"]} in definitions["balancer.python"]["anyOf"]
     assert len(named["oneOf"]) == len(names["enum"])
 
 

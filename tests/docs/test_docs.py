@@ -27,6 +27,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^(?:\.\./)*\.venv/bin/propylon ((?:check|routes|explain) .*?)(?: > .*)?$", re.MULTILINE)
+FOLDER = re.compile(r"\broot: ([a-z]+)")
 CERTIFICATE = re.compile(r"certs/[a-z.]+")
 README_LINES = 120
 SCHEMA = Draft202012Validator(json_schema())
@@ -76,11 +77,13 @@ def test_no_page_is_left_of_a_policy_that_is_gone() -> None:
 
 @pytest.mark.parametrize(("path", "text"), blocks("yaml"))
 def test_every_configuration_is_valid(path: Path, text: str, tmp_path: Path) -> None:
-    certificates = CERTIFICATE.findall(text)
+    certificates, folders = CERTIFICATE.findall(text), FOLDER.findall(text)
+    for folder in folders:
+        (tmp_path / folder).mkdir()
     for file in certificates:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
-    load_text(text, name(path), base_dir=tmp_path if certificates else ROOT)
+    load_text(text, name(path), base_dir=tmp_path if certificates or folders else ROOT)
     assert list(SCHEMA.iter_errors(written(text))) == []
 
 

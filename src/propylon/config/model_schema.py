@@ -7,12 +7,13 @@ that can be imported; it repeats nothing by hand.
 from typing import Any, Final
 
 from propylon.config.schema import GatewayConfig
+from propylon.config.schema.route import ANSWERS
 from propylon.plugins import BALANCERS, POLICIES, PluginBrokenError, Plugins
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _REF: Final = "#/$defs/"
 # Keys that are short for a policy.
-_ACTIONS: Final = {"RouteConfig": ("redirect", "respond"), "FallbackConfig": ("respond",)}
+_ACTIONS: Final = {"RouteConfig": ANSWERS, "FallbackConfig": ("respond",)}
 
 
 def model_schema() -> dict[str, Any]:

@@ -168,19 +168,21 @@ Cidr: TypeAlias = Annotated[
 """A network, written as `10.0.0.0/8`, or as one address."""
 
 
-def short_form(schema: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+def short_form(*types: str, schema: dict[str, Any] | None = None) -> Callable[[dict[str, Any]], None]:
     """Return a function that adds a bare value to the JSON Schema of a policy's settings.
 
     For `json_schema_extra` of a `Config` that accepts one, such as `body_limit: 10MB`.
 
     Args:
-        schema: the JSON Schema of the value.
+        types: the JSON types of the value.
+        schema: its JSON Schema, instead of its types.
     """
+    form = {"type": list(types)} if schema is None else schema
 
     def extend(settings: dict[str, Any]) -> None:
         full = dict(settings)
         settings.clear()
-        settings["anyOf"] = [full, schema]
+        settings["anyOf"] = [full, form]
 
     return extend
 
@@ -223,6 +225,19 @@ ServiceUrl: TypeAlias = Annotated[
 ]
 """The URL of an endpoint: `http://`, `https://` or `unix:`."""
 
+TargetUrl: TypeAlias = Annotated[
+    str,
+    PlainValidator(addresses.check_target),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^([Hh][Tt][Tt][Pp][Ss]?://|unix:|asgi:).",
+            "examples": ["http://127.0.0.1:3001", "asgi:main:app"],
+        }
+    ),
+]
+"""The URL of an endpoint, or `asgi:` and the `module:name` of an ASGI application."""
+
 
 def _existing_file(value: object, info: ValidationInfo) -> Path:
     if isinstance(value, Path):
@@ -246,3 +261,21 @@ ExistingFile: TypeAlias = Annotated[
     WithJsonSchema({"type": "string", "format": "path", "examples": ["errors/404.html"]}),
 ]
 """The absolute path of a readable file; a relative one refers to the folder of the configuration file."""
+
+
+def _existing_directory(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("not the path of a directory")
+    path = Path((info.context or {}).get(BASE_DIR) or ".", value).absolute()
+    if not path.is_dir():
+        raise ValueError(f"not a directory ({path})")
+    return path
+
+
+ExistingDirectory: TypeAlias = Annotated[
+    Path,
+    PlainValidator(_existing_directory),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "format": "path", "examples": ["dist"]}),
+]
+"""The absolute path of a directory; a relative one refers to the folder of the configuration file."""

@@ -28,6 +28,7 @@ from propylon.keywords.gateway import (
 from propylon.keywords.route import (
     ChooseKeys,
     FallbackKeys,
+    FilesKeys,
     QueryEditKeys,
     RedirectKeys,
     RespondKeys,
@@ -70,6 +71,7 @@ __all__ = [
     "ExpectedKeys",
     "FallbackKeys",
     "FieldNamesKeys",
+    "FilesKeys",
     "ForwardedKeys",
     "GatewayKeys",
     "HealthKeys",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from propylon.keywords.service import Policy
 
@@ -48,6 +49,17 @@ class RedirectKeys(TypedDict, total=False):
     path: str | None
     query: bool
     url: str | None
+
+
+class FilesKeys(TypedDict, total=False):
+    """Serves files."""
+
+    root: Required[str | Path]
+    index: str | None
+    fallback: str | None
+    precompressed: Sequence[Literal["br", "gzip", "zstd"]]
+    cache_control: str | None
+    hidden: bool
 
 
 class SplitKeys(TypedDict, total=False):
@@ -113,6 +125,7 @@ class RouteOptions(TypedDict, total=False):
     target: str | None
     redirect: RedirectKeys | str
     respond: RespondKeys | str | int
+    files: FilesKeys | str
     strip: str | None
     rewrite: str | RewriteKeys | None
     query_edit: QueryEditKeys | None

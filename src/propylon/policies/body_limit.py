@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Config(BaseModel):
     """The limit; `body_limit: 10MB` is short for `body_limit: {max: 10MB}`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form(SIZE_SCHEMA))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form(schema=SIZE_SCHEMA))
 
     max: Size = Field(description="Maximum size of a body, as 64KiB or 10MB.")
 

@@ -56,7 +56,7 @@ Share = Annotated[
 class Delay(BaseModel):
     """The duration, and the share of requests."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form(DURATION_SCHEMA))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form(schema=DURATION_SCHEMA))
 
     time: Duration = Field(description="Delay of a request.")
     percent: Share = Field(default="100%", validate_default=True, description="Share of the requests.")
@@ -70,7 +70,7 @@ class Delay(BaseModel):
 class Abort(BaseModel):
     """The status, and the share of requests."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form({"type": "integer"}))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("integer"))
 
     status: Annotated[int, Field(strict=True, ge=400, le=599)] = Field(description="Status of the response.")
     percent: Share = Field(default="100%", validate_default=True, description="Share of the requests.")

@@ -54,7 +54,7 @@ log = logging.getLogger("propylon.policies")
 class Config(BaseModel):
     """The other service, and the limits of copies."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form({"type": "string"}))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     service: ServiceRef = Field(description="Name of the service that gets the copies.")
     percent: Percent = Field(default=1.0, description="Share of the requests that are copied.")

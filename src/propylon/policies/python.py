@@ -44,7 +44,7 @@ def _reference(value: object) -> object:
 class Config(BaseModel):
     """The function or class, and arguments for a class."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form({"type": "string"}))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     use: Annotated[Any, PlainValidator(_reference), WithJsonSchema({"type": "string"}), REFERENCE] = Field(
         description="`module:name` of a function or class. In a Python program also the function or object itself."

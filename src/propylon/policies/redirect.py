@@ -39,7 +39,7 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*|\*)\}")
 class Config(BaseModel):
     """The target, and the status."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form({"type": "string"}))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     status: Literal[301, 302, 303, 307, 308] = Field(
         default=308, description="308 and 307 keep the method; 301 and 308 are cached by clients."

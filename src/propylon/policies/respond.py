@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 class Config(BaseModel):
     """The response."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", json_schema_extra=short_form({"type": ["string", "integer"]})
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string", "integer"))
 
     status: Annotated[int, Field(strict=True, ge=200, le=599)] = Field(default=200, description="The status.")
     body: str = Field(default="", description="The content, sent as UTF-8.")

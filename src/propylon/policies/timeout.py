@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Config(BaseModel):
     """The timeouts; those that are not given stay unchanged."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form(DURATION_SCHEMA))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form(schema=DURATION_SCHEMA))
 
     connect: OptionalDuration = Field(default=None, description="To connect to an endpoint, TLS included.")
     response: OptionalDuration = Field(default=None, description="From the request's end to the response's head.")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Config(BaseModel):
     """The function."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form({"type": "string"}))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     function: PlainFunction = Field(description="`module:function`; in a Python program also the function itself.")
 

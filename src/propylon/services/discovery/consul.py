@@ -59,7 +59,7 @@ _Token = Annotated[str, PlainValidator(_token), WithJsonSchema({"type": "string"
 class Config(BaseModel):
     """Which service, and how to query Consul."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form({"type": "string"}))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     service: Text = Field(description="Name of the service in Consul.")
     tags: Listed[Text] = Field(default=(), description="Tags that an instance must have (all of them).")

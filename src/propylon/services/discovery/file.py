@@ -42,7 +42,7 @@ _MAX_PROBLEMS: Final = 3
 class Config(BaseModel):
     """Which file, and how often it is read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form({"type": "string"}))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     path: Text = Field(description="Path of the file, relative to the folder of the configuration file.")
     interval: Annotated[Duration, Field(ge=0.1, le=3600)] = Field(

@@ -34,7 +34,7 @@ _KEYS = tuple(field.name for field in fields(EndpointSpec))
 class Config(BaseModel):
     """The function."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form({"type": "string"}))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     source: PythonReference = Field(
         description="`module:function` of an async generator; in a Python program also the function itself."
