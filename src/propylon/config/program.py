@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, ValuesView
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from propylon.config.problems import ConfigSource, Path, Position, Problem
@@ -29,7 +30,7 @@ class Program:
 
     def add_route(self, keys: Mapping[str, Any]) -> None:
         """Add a route."""
-        self._append("routes", dict(keys))
+        self._append("routes", {key: _copied(value) for key, value in keys.items()})
 
     def add_policy(self, policy: object) -> None:
         """Add a policy of every route."""
@@ -47,7 +48,7 @@ class Program:
             self._problems.append(Problem(at.file, at.line, at.column, ".".join(map(str, path)), message))
             return
         self._calls[path] = at
-        services[name] = dict(keys)
+        services[name] = {key: _copied(value) for key, value in keys.items()}
 
     def listen_at(self, address: str) -> None:
         """Set the address, in the place of the one that was given before."""
@@ -72,7 +73,8 @@ class Program:
 
 
 def _copied(value: Any) -> Any:
-    if isinstance(value, list | tuple):
+    """Return a list for what can be gone through, perhaps only once, a mapping's copy, or the value itself."""
+    if isinstance(value, list | tuple | AbstractSet | Iterator | ValuesView):
         return list(value)
     return dict(value) if isinstance(value, Mapping) else value
 
