@@ -161,6 +161,6 @@ def test_the_schema_for_editors_has_the_settings_of_every_provider() -> None:
     named, name = schema["anyOf"]
     assert set(named["properties"]) == set(name["enum"]) == set(PROVIDERS.names())
     assert named["additionalProperties"] is False
-    assert "address" in named["properties"]["registry"]["properties"]
+    assert "address" in named["properties"]["registry"]["anyOf"][0]["properties"]
     assert named["properties"]["half"] == {}
     assert schema["description"]

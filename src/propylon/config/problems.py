@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from pathlib import Path as FilePath
+
     from pydantic import ValidationError
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -47,10 +49,11 @@ _MESSAGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A position in a file; line and column count from 1."""
+    """A position in a file; line and column count from 1. A call of a Python program has no column."""
 
-    line: int
-    column: int
+    file: str
+    line: int | None = None
+    column: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Problem:
     hint: str | None = None
 
     def __str__(self) -> str:
-        location = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
+        location = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         text = self.message if self.hint is None else f"{self.message}, {self.hint}"
         return ": ".join(part for part in (location, self.path, text) if part)
 
@@ -75,19 +78,33 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `problems` lists every reason, ordered by position."""
+    """The configuration cannot be used.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+    Attributes:
+        problems: every reason, by file and position.
+        files: the files that were read, or missed: an edit of one of them may be the remedy.
+    """
+
+    def __init__(self, problems: Iterable[Problem], files: Iterable["FilePath"] = ()) -> None:
+        found = tuple(problems)
+        self.files = tuple(files)
+        names = dict.fromkeys([*map(str, self.files), *(problem.file for problem in found)])
+        order = {name: number for number, name in enumerate(names)}
+        self.problems = tuple(
+            sorted(found, key=lambda problem: (order[problem.file], problem.line or 0, problem.column or 0))
+        )
         super().__init__("\n".join(map(str, self.problems)))
 
-    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...]]]:
-        return type(self), (self.problems,)
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...], tuple["FilePath", ...]]]:
+        return type(self), (self.problems, self.files)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """The source of a configuration: its data, the position of each part, and the paths of secrets."""
+    """The source of a configuration: its data, the position of each part, and the paths of secrets.
+
+    `file` is the name for problems of parts without a position.
+    """
 
     file: str
     data: Any
@@ -102,8 +119,8 @@ class ConfigSource:
         while position is None and above:
             above = above[:-1]
             position = self.values.get(above)
-        line, column = (position.line, position.column) if position else (None, None)
-        return Problem(self.file, line, column, ".".join(map(str, path)), message, hint)
+        position = position or Position(self.file)
+        return Problem(position.file, position.line, position.column, ".".join(map(str, path)), message, hint)
 
 
 def is_secret(key: str) -> bool:
@@ -127,7 +144,7 @@ def from_validation(error: "ValidationError", source: ConfigSource) -> list[Prob
         kind, loc = part["type"], part["loc"]
         if kind == "too_short" and any(other["loc"][: len(loc)] == loc != other["loc"] for other in parts):
             continue  # the errors of its items are reported
-        path, value = _located(loc, source.data, keep_last=kind in ("missing", "unknown_key"))
+        path, value = located(loc, source.data, keep_last=kind in ("missing", "unknown_key"))
         is_key = loc[-1:] == (_KEY,)
         if is_key:
             value = path[-1]
@@ -144,7 +161,7 @@ def from_validation(error: "ValidationError", source: ConfigSource) -> list[Prob
     return list(found.values())
 
 
-def _located(loc: Path, data: Any, *, keep_last: bool) -> tuple[Path, Any]:
+def located(loc: Path, data: Any, *, keep_last: bool = False) -> tuple[Path, Any]:
     """Return the steps of `loc` that exist in the data, and the value there; others name members of unions."""
     path: list[str | int] = []
     for index, step in enumerate(loc):

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from propylon.config.types import Listed
 from propylon.routing.template import Template
 from propylon.routing.template_places import IN_FIELD
 
@@ -57,7 +58,7 @@ class Edit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    remove: tuple[Name, ...] = Field(default=(), description="Fields to remove.")
+    remove: Listed[Name] = Field(default=(), description="Fields to remove.")
     set: dict[Name, Value] = Field(default={}, description="Fields to set, replacing all their values.")
     add: dict[Name, Value] = Field(default={}, description="Values to add to existing ones.")
 

@@ -25,6 +25,7 @@ from propylon.build.policies_at_work import PoliciesAtWork
 from propylon.build.snapshot import build_snapshot
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
+from propylon.config.include import matching
 from propylon.config.load import placed
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
@@ -116,7 +117,9 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._next: asyncio.Task[Reload] | None = None
         self._given: Loaded | None = None
+        self._tried: Loaded | None = None
         self._sources = _sources(loaded)
+        self._patterns = loaded.patterns
         self._failed = self._stuck = False
         self._tasks: set[asyncio.Task[Reload]] = set()
 
@@ -127,7 +130,8 @@ class Reloader:
             modules = self._modules.files
             if self._failed:
                 modules |= frozenset(self._modules.folder.glob("*.py"))  # one of these may be what was missing
-        return self._sources | modules
+        included = {file for pattern in self._patterns for file in matching(pattern)}
+        return self._sources | modules | included
 
     async def reload(self, given: Loaded | None = None) -> Reload:
         """Apply the `given` configuration, or the one that is read when the reload begins.
@@ -165,7 +169,10 @@ class Reloader:
                 done = await self._reload(read)
             except Exception as error:  # modules and policies are user code
                 self._failed = True
+                if isinstance(error, ConfigError):
+                    self._sources |= set(error.files)
                 self._log_failure(error)
+                self._tried = None
                 _release(error)
                 raise
             self._failed = False
@@ -181,7 +188,7 @@ class Reloader:
                 self._restore(made.known)
                 raise
             self.loaded = made.loaded
-            self._sources = made.sources
+            self._sources, self._patterns = made.sources, made.loaded.patterns
             self._adopt(made.loaded, made.snapshot)
         done = Reload(made.changes, monotonic() - begun)
         if done.changes:
@@ -221,8 +228,9 @@ class Reloader:
         modules = self._modules
         digests = {} if modules is None else modules.digests()
         known = {} if modules is None else modules.forget()
+        self._tried = None
         try:
-            loaded = read()
+            self._tried = loaded = read()
             sources = _sources(loaded)
             self._sources |= sources  # also on failure: an edit of any of them may fix it
             at_work = replace(policies, same_code=cache(lambda: modules is None or modules.same_code(known)))
@@ -243,8 +251,8 @@ class Reloader:
         """Log why a reload failed; the traceback only for a defect."""
         if isinstance(error, ConfigError):
             reason = "\n".join(map(str, error.problems))
-        elif isinstance(error, BuildError) and self.loaded.file is not None:
-            reason = str(placed(self.loaded.file, str(error)))
+        elif isinstance(error, BuildError) and self._tried is not None:
+            reason = str(placed(self._tried, "gateway", str(error)))
         else:
             reason = str(error)
         expected = isinstance(error, ConfigError | BuildError | TlsError | ListenError | OSError)

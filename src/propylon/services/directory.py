@@ -180,7 +180,7 @@ class Directory:
         """Retire connections to addresses that the endpoint's name does not have any more."""
         addresses = self.resolver.current(endpoint.address.host)
         if addresses and (left := endpoint.pool.retire_others(addresses)):
-            log.info("endpoint %s has moved to %s; left connections: %d", endpoint.url, ", ".join(addresses), left)
+            events.moved(endpoint.url, addresses, left)
 
     def _recovered(self, vitals: Vitals) -> None:
         vitals.forget()

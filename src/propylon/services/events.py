@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from propylon.engine.lines import Facts, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from propylon.services.breaker import Breaker
     from propylon.services.ejection import Ejection
 
@@ -28,6 +30,13 @@ def ejected(url: str, ejection: Ejection, now: float) -> None:
 def back(url: str) -> None:
     """Tell that an endpoint is not put aside any longer."""
     _write(_SERVICES, logging.INFO, f"endpoint {url} is back", "endpoint.back", Facts(endpoint=url))
+
+
+def moved(url: str, addresses: Iterable[str], left: int) -> None:
+    """Tell that an endpoint's name has other addresses, and how many connections to old ones are left."""
+    found = ", ".join(addresses)
+    event = f"endpoint {url} has moved to {found}; left connections: {left}"
+    _write(_SERVICES, logging.INFO, event, "endpoint.moved", Facts(endpoint=url))
 
 
 def circuit(service: str, url: str | None, breaker: Breaker, now: float) -> None:

@@ -12,7 +12,7 @@ from propylon.config.problems import suggest
 from propylon.config.schema.base import Finding, Loc, Model
 from propylon.config.schema.expectation import RequestTestConfig
 from propylon.config.schema.listener import ListenerConfig, Listeners
-from propylon.config.schema.matching import TOKEN_PATTERN, one_or_more
+from propylon.config.schema.matching import TOKEN_PATTERN
 from propylon.config.schema.policy import Policies
 from propylon.config.schema.route import RouteConfig
 from propylon.config.schema.service import ServiceConfig
@@ -30,7 +30,7 @@ from propylon.config.schema.settings import (
     TimeoutsConfig,
 )
 from propylon.config.schema.templates import list_findings
-from propylon.config.types import Text, TrustedPeer
+from propylon.config.types import Listed, Text, TrustedPeer, one_or_more
 from propylon.routing.captures import NOT_IN_ROUTE
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
@@ -67,7 +67,7 @@ class GatewayConfig(Model):
     zone: Text | None = Field(
         default=None, description="Zone of this gateway; endpoints of the same zone are preferred."
     )
-    trusted_proxies: tuple[TrustedPeer, ...] = Field(
+    trusted_proxies: Listed[TrustedPeer] = Field(
         default=(), description="Networks of the proxies whose X-Forwarded-* and Forwarded fields are trusted."
     )
     forwarded: ForwardedConfig = Field(
@@ -95,6 +95,9 @@ class GatewayConfig(Model):
     services: dict[ServiceName, ServiceConfig] = Field(default={}, description="Services by name.")
     routes: tuple[RouteConfig, ...] = Field(default=(), description="Routes; the most specific one that matches wins.")
 
+    include: Listed[Text] = Field(
+        default=(), description="Files, directories and patterns of further files of this configuration."
+    )
     tests: tuple[RequestTestConfig, ...] = Field(
         default=(),
         description="Requests with their expected results, for 'propylon test'; 'propylon run' ignores them.",
@@ -103,6 +106,8 @@ class GatewayConfig(Model):
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Referenced names must exist, and names must be unique."""
+        if data.get("include"):  # it is resolved before files are validated
+            yield Finding(("include",), "'include' is for files", "use Gateway.load, or build it all in Python")
         yield from _listen_findings(data.get("listen"))
         routes = data.get("routes")
         routes = routes if isinstance(routes, list | tuple) else ()

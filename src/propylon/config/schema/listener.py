@@ -8,14 +8,14 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, Wit
 
 from propylon.address import ListenAddress
 from propylon.config.schema.base import Finding, Model
-from propylon.config.types import Bool, ExistingFile, Int, Listen, TrustedPeer
+from propylon.config.types import Bool, ExistingFile, Int, ListedSome, Listen, TrustedPeer
 
 
 class ProxyProtocolConfig(Model):
     """Which peers send a PROXY protocol header before the first request."""
 
-    from_: tuple[TrustedPeer, ...] = Field(
-        alias="from", min_length=1, description="Networks of the load balancers that send the PROXY protocol header."
+    from_: ListedSome[TrustedPeer] = Field(
+        alias="from", description="Networks of the load balancers that send the PROXY protocol header."
     )
 
 
@@ -61,9 +61,9 @@ class ListenerTlsConfig(Model):
     strict_sni: Bool = Field(
         default=False, description="Refuse clients without a server name, or with one that no certificate has."
     )
-    min_version: Annotated[Literal["1.2", "1.3"], BeforeValidator(_version)] = Field(
-        default="1.2", description="The minimum version of TLS."
-    )
+    min_version: Annotated[
+        Literal["1.2", "1.3"], BeforeValidator(_version), WithJsonSchema({"enum": ["1.2", "1.3", 1.2, 1.3]})
+    ] = Field(default="1.2", description="The minimum version of TLS.")
     client_certificates: ClientCertificatesConfig | None = Field(
         default=None, description="Request certificates of clients."
     )
@@ -142,14 +142,14 @@ def _list_of_listeners(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-_Listener = Annotated[ListenerConfig, BeforeValidator(_listener, json_schema_input_type=str | ListenerConfig)]
+_Listener = Annotated[ListenerConfig, BeforeValidator(_listener, json_schema_input_type=Listen | ListenerConfig)]
 
 Listeners = Annotated[
     tuple[_Listener, ...],
     Field(min_length=1),
     BeforeValidator(
         _list_of_listeners,
-        json_schema_input_type=str | ListenerConfig | Annotated[list[_Listener], Field(min_length=1)],
+        json_schema_input_type=Listen | ListenerConfig | Annotated[list[_Listener], Field(min_length=1)],
     ),
 ]
 """One listener or a list of them, each an address or a mapping."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from propylon.config.schema.base import Loc
-from propylon.config.schema.plugin import configured
+from propylon.config.schema.plugin import configured, named
 from propylon.config.schema.policy import CONDITIONS, KIND, PolicyEntry
 from propylon.config.types import SERVICE
 from propylon.plugins import POLICIES, PluginBrokenError, PluginNotFoundError
@@ -41,7 +41,7 @@ def named_policies(policies: Any) -> Iterator[tuple[int, str, Any]]:
             name, settings = entry.name, entry.config
         elif isinstance(entry, str):
             name, settings = entry, None
-        elif isinstance(entry, Mapping) and len(names := [key for key in entry if key not in CONDITIONS]) == 1:
+        elif isinstance(entry, Mapping) and len(names := named(entry, CONDITIONS)) == 1:
             name, settings = names[0], entry[names[0]]
         else:
             continue

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from propylon.config.schema.base import Finding
-from propylon.config.schema.matching import one_or_more
 from propylon.config.schema.plugin import configured
 from propylon.config.schema.policy import KIND, PolicyEntry
 from propylon.config.schema.service_refs import named_policies
+from propylon.config.types import one_or_more
 from propylon.plugins import POLICIES, PluginBrokenError, PluginNotFoundError
 from propylon.routing.captures import Captures, captures_of
 from propylon.routing.match import Rule
