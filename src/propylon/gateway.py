@@ -31,9 +31,9 @@ class Gateway:
 
     def __init__(self, **settings: Any) -> None:
         """Accept top-level keys, such as `listen`, `policies`, `trusted_proxies`."""
-        self._data: dict[str, Any] = dict(settings)
-        self._data["routes"] = list(settings.get("routes", ()))
-        self._data["services"] = dict(settings.get("services", {}))
+        from propylon.config.program import Program
+
+        self._program = Program(settings)
         self._modules: Modules | None = None
         self._read: Callable[[], Loaded] | None = None
         self._loaded: Loaded | None = None
@@ -84,19 +84,19 @@ class Gateway:
     def route(self, path: str | Sequence[str] | None = None, **keys: Any) -> Self:
         """Add a route: its matchers, its policies, and one of `target`, `service`, `redirect`, `respond`."""
         self._check_mutable()
-        self._data["routes"].append({**({"path": path} if path is not None else {}), **keys})
+        self._program.add_route({**({"path": path} if path is not None else {}), **keys})
         return self
 
     def service(self, name: str, endpoints: Sequence[str | Mapping[str, Any]] = (), **keys: Any) -> Self:
         """Add a named service with its endpoints, or with a provider under `discover`."""
         self._check_mutable()
-        self._data["services"][name] = {**({"endpoints": list(endpoints)} if endpoints else {}), **keys}
+        self._program.add_service(name, {**({"endpoints": endpoints} if endpoints else {}), **keys})
         return self
 
     def policy(self, policy: Callable[..., Any] | object) -> Any:
         """Add a policy to every route; also usable as a decorator."""
         self._check_mutable()
-        self._data["policies"] = [*self._data.get("policies", ()), policy]
+        self._program.add_policy(policy)
         return policy
 
     def _check_mutable(self) -> None:
@@ -111,10 +111,7 @@ class Gateway:
     def loaded(self) -> Loaded:
         """Return the validated configuration with its sources. Raises `ConfigError`."""
         if self._loaded is None:
-            from propylon.config.load import Loaded, validate
-
-            data = {key: value for key, value in self._data.items() if value not in ([], {})}
-            self._loaded = Loaded(validate(data))
+            self._loaded = self._program.loaded()
         return self._loaded
 
     def _with_listen(self, loaded: Loaded) -> Loaded:
@@ -159,9 +156,9 @@ class Gateway:
         from propylon.runtime.process import Process
 
         if listen is not None:
-            from propylon.config.load import validate
+            from propylon.config.program import Program
 
-            self._listen = validate({"listen": listen}).listen
+            self._listen = Program({"listen": listen}).loaded().config.listen
             self._loaded = self._with_listen(self.loaded())
         Process(self).run(watch)
 
@@ -173,8 +170,8 @@ class Gateway:
         from propylon.runtime.reload import Reloader
         from propylon.runtime.worker import Worker
 
-        if self._loaded is None and "listen" not in self._data:
-            self._data["listen"] = "127.0.0.1:0"
+        if self._loaded is None:
+            self._program.listen_by_default("127.0.0.1:0")
 
         if self._worker is not None:
             raise RuntimeError("this gateway runs already")

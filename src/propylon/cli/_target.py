@@ -57,8 +57,8 @@ def read_gateway(target: str | None) -> "Gateway":
     except ConfigError:
         raise
     except (ValueError, LookupError, ImportError, OSError) as error:
-        if isinstance(error, BuildError) and (file := gateway.loaded().file) is not None:
-            raise ConfigError([placed(file, str(error))]) from error
+        if isinstance(error, BuildError):
+            raise ConfigError([placed(gateway.loaded(), shown(target), str(error))]) from error
         raise ConfigError([Problem(shown(target), None, None, "", str(error))]) from error
     return gateway
 

@@ -59,7 +59,7 @@ def decode(raw: bytes, name: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8-sig", "replace")
-        position = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        position = Position(name, before.count("\n") + 1, len(before) - before.rfind("\n"))
         _fail(name, position, f"is not UTF-8: byte 0x{raw[error.start]:02x}", "save the file as UTF-8")
 
 
@@ -70,13 +70,13 @@ def parse(text: str, name: str) -> Node | None:
     """
     surrogate = next((index for index, char in enumerate(text) if "\ud800" <= char <= "\udfff"), None)
     if surrogate is not None:
-        _fail(name, Position(text.count("\n", 0, surrogate) + 1, 1), "has a character that is not Unicode text")
+        _fail(name, Position(name, text.count("\n", 0, surrogate) + 1, 1), "has a character that is not Unicode text")
     if len(text) > MAX_FILE_BYTES:
         _fail(name, None, f"is larger than {MAX_FILE_BYTES // 2**20} MiB, which no configuration is")
     try:
         return _Builder(name, yaml.parse(text, Loader=_LOADER)).document()
     except yaml.YAMLError as error:
-        _fail(name, _position_of(error), f"not YAML: {_reason(error)}", _hint(error))
+        _fail(name, _position_of(error, name), f"not YAML: {_reason(error)}", _hint(error))
     except (ValueError, OverflowError) as error:  # raised by the pure Python scanner for a \U beyond Unicode
         _fail(name, None, f"not YAML: {error}")
 
@@ -115,7 +115,7 @@ class _Builder:
         return node
 
     def _new(self, event: Any, depth: int) -> Node:
-        position = Position(event.start_mark.line + 1, event.start_mark.column + 1)
+        position = self._position(event)
         if isinstance(event, yaml.ScalarEvent):
             return ScalarNode(position, event.value, self._scalar_tag(event))
         if isinstance(event, yaml.SequenceStartEvent):
@@ -151,17 +151,20 @@ class _Builder:
             self._fail(event, f"the tag {event.tag!r} is not supported", "write plain values")
 
     def _fail(self, event: Any, message: str, hint: str | None = None) -> NoReturn:
-        _fail(self._name, Position(event.start_mark.line + 1, event.start_mark.column + 1), message, hint)
+        _fail(self._name, self._position(event), message, hint)
+
+    def _position(self, event: Any) -> Position:
+        return Position(self._name, event.start_mark.line + 1, event.start_mark.column + 1)
 
 
 def _fail(name: str, position: Position | None, message: str, hint: str | None = None) -> NoReturn:
-    line, column = (position.line, position.column) if position else (None, None)
-    raise ConfigError([Problem(name, line, column, "", message, hint)])
+    at = position or Position(name)
+    raise ConfigError([Problem(at.file, at.line, at.column, "", message, hint)])
 
 
-def _position_of(error: yaml.YAMLError) -> Position | None:
+def _position_of(error: yaml.YAMLError, name: str) -> Position | None:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return Position(mark.line + 1, mark.column + 1) if mark else None
+    return Position(name, mark.line + 1, mark.column + 1) if mark else None
 
 
 def _reason(error: yaml.YAMLError) -> str:

@@ -47,10 +47,11 @@ _MESSAGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A position in a file; line and column count from 1."""
+    """A position in a file; line and column count from 1. A call of a Python program has no column."""
 
-    line: int
-    column: int
+    file: str
+    line: int | None = None
+    column: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Problem:
     hint: str | None = None
 
     def __str__(self) -> str:
-        location = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
+        location = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         text = self.message if self.hint is None else f"{self.message}, {self.hint}"
         return ": ".join(part for part in (location, self.path, text) if part)
 
@@ -75,10 +76,14 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `problems` lists every reason, ordered by position."""
+    """The configuration cannot be used; `problems` lists every reason, by file and position."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+        found = tuple(problems)
+        files = {file: number for number, file in enumerate(dict.fromkeys(problem.file for problem in found))}
+        self.problems = tuple(
+            sorted(found, key=lambda problem: (files[problem.file], problem.line or 0, problem.column or 0))
+        )
         super().__init__("\n".join(map(str, self.problems)))
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...]]]:
@@ -87,7 +92,10 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """The source of a configuration: its data, the position of each part, and the paths of secrets."""
+    """The source of a configuration: its data, the position of each part, and the paths of secrets.
+
+    `file` is the name for problems of parts without a position.
+    """
 
     file: str
     data: Any
@@ -102,8 +110,8 @@ class ConfigSource:
         while position is None and above:
             above = above[:-1]
             position = self.values.get(above)
-        line, column = (position.line, position.column) if position else (None, None)
-        return Problem(self.file, line, column, ".".join(map(str, path)), message, hint)
+        position = position or Position(self.file)
+        return Problem(position.file, position.line, position.column, ".".join(map(str, path)), message, hint)
 
 
 def is_secret(key: str) -> bool:

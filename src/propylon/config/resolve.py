@@ -111,9 +111,8 @@ class Resolver:
                     merged = {**pairs, **merged}
             elif key.text in own:
                 first = own[key.text][0].position
-                self._problem(
-                    (*path, key.text), key.position, f"duplicate key {key.text!r}, first in line {first.line}"
-                )
+                place = f"line {first.line}" if first.file == key.position.file else f"{first.file}:{first.line}"
+                self._problem((*path, key.text), key.position, f"duplicate key {key.text!r}, first in {place}")
             else:
                 own[key.text] = (key, value)
         return {**merged, **own}
@@ -147,7 +146,7 @@ class Resolver:
     def _problem(self, path: Path, position: Position, message: str, hint: str | None = None) -> None:
         self.failed.add(path)
         self.problems.append(
-            Problem(self._name, position.line, position.column, ".".join(map(str, path)), message, hint)
+            Problem(position.file, position.line, position.column, ".".join(map(str, path)), message, hint)
         )
 
 

@@ -116,6 +116,7 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._next: asyncio.Task[Reload] | None = None
         self._given: Loaded | None = None
+        self._tried: Loaded | None = None
         self._sources = _sources(loaded)
         self._failed = self._stuck = False
         self._tasks: set[asyncio.Task[Reload]] = set()
@@ -166,6 +167,7 @@ class Reloader:
             except Exception as error:  # modules and policies are user code
                 self._failed = True
                 self._log_failure(error)
+                self._tried = None
                 _release(error)
                 raise
             self._failed = False
@@ -221,8 +223,9 @@ class Reloader:
         modules = self._modules
         digests = {} if modules is None else modules.digests()
         known = {} if modules is None else modules.forget()
+        self._tried = None
         try:
-            loaded = read()
+            self._tried = loaded = read()
             sources = _sources(loaded)
             self._sources |= sources  # also on failure: an edit of any of them may fix it
             at_work = replace(policies, same_code=cache(lambda: modules is None or modules.same_code(known)))
@@ -243,8 +246,8 @@ class Reloader:
         """Log why a reload failed; the traceback only for a defect."""
         if isinstance(error, ConfigError):
             reason = "\n".join(map(str, error.problems))
-        elif isinstance(error, BuildError) and self.loaded.file is not None:
-            reason = str(placed(self.loaded.file, str(error)))
+        elif isinstance(error, BuildError) and self._tried is not None:
+            reason = str(placed(self._tried, "gateway", str(error)))
         else:
             reason = str(error)
         expected = isinstance(error, ConfigError | BuildError | TlsError | ListenError | OSError)
