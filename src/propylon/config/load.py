@@ -83,13 +83,21 @@ def placed(loaded: Loaded, name: str, message: str) -> Problem:
     steps = tuple(int(step) if step.isdecimal() else step for step in where.split("."))
     if not colon or steps[0] not in GatewayConfig.model_fields:
         return Problem(name, None, None, "", message)
-    source = ConfigSource(name, None, loaded.calls)
+    return replace(source_of(loaded, name).problem(steps, rest), path=where)
+
+
+def source_of(loaded: Loaded, name: str) -> ConfigSource:
+    """Return where the parts of a configuration in use are written; a file is read again.
+
+    Args:
+        name: the name of a configuration without a file.
+    """
     if loaded.file is not None:
         try:
-            source, _ = _read(loaded.file, loaded.file.parent, None)
+            return _read(loaded.file, loaded.file.parent, None)[0]
         except ConfigError:
             pass  # the file has changed meanwhile
-    return replace(source.problem(steps, rest), path=where)
+    return ConfigSource(name if loaded.file is None else str(loaded.file), None, loaded.calls)
 
 
 def validate(data: Mapping[str, Any], name: str = "gateway", *, base_dir: str | FilePath = ".") -> GatewayConfig:

@@ -1,6 +1,7 @@
 """Problems of a configuration, for people and tools.
 
-A problem is one line, `file:line:column: path: message, hint`, that an editor can jump to. Rules of the file: all
+A problem is one line, `file:line:column: path: message, hint`, that an editor can jump to. A warning has the same form:
+the configuration can be used, but surely does not do what was meant. Rules of the file: all
 problems are reported together, ordered by position; an invalid value is shown, truncated, unless it may be a secret:
 it came from the environment or a file, or a key on its path suggests one.
 """
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 Path: TypeAlias = tuple[str | int, ...]
+
+ERROR: Final = "error"
+WARNING: Final = "warning"
 
 ENVIRONMENT: Final = "environment"
 """The file name in problems of environment variables."""
@@ -56,7 +60,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem, its position, and a hint if there is one."""
+    """One problem, its position, and a hint if there is one; `severity` is `error` or `warning`."""
 
     file: str
     line: int | None
@@ -64,26 +68,31 @@ class Problem:
     path: str
     message: str
     hint: str | None = None
+    severity: str = ERROR
 
     def __str__(self) -> str:
         location = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         text = self.message if self.hint is None else f"{self.message}, {self.hint}"
-        return ": ".join(part for part in (location, self.path, text) if part)
+        kind = "" if self.severity == ERROR else self.severity
+        return ": ".join(part for part in (location, kind, self.path, text) if part)
 
     def as_dict(self) -> dict[str, str | int | None]:
         """Return the fields, for JSON."""
         return asdict(self)
 
 
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return problems by file and position."""
+    found = tuple(problems)
+    files = {file: number for number, file in enumerate(dict.fromkeys(problem.file for problem in found))}
+    return tuple(sorted(found, key=lambda problem: (files[problem.file], problem.line or 0, problem.column or 0)))
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; `problems` lists every reason, by file and position."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        found = tuple(problems)
-        files = {file: number for number, file in enumerate(dict.fromkeys(problem.file for problem in found))}
-        self.problems = tuple(
-            sorted(found, key=lambda problem: (files[problem.file], problem.line or 0, problem.column or 0))
-        )
+        self.problems = in_order(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...]]]:
@@ -105,13 +114,19 @@ class ConfigSource:
 
     def problem(self, path: Path, message: str, hint: str | None = None, *, at_key: bool = False) -> Problem:
         """Return a problem of the value at `path`, at the position of the nearest enclosing part that has one."""
-        position = (self.keys if at_key else self.values).get(path)
-        above = path
-        while position is None and above:
-            above = above[:-1]
-            position = self.values.get(above)
-        position = position or Position(self.file)
+        position = (self.keys.get(path) if at_key else None) or self.position(path)
         return Problem(position.file, position.line, position.column, ".".join(map(str, path)), message, hint)
+
+    def written(self, path: Path) -> Path:
+        """Return a path without the steps that are not written, such as 0 where one value stands for a list."""
+        return path if self.data is None else _located(path, self.data, keep_last=False)[0]
+
+    def position(self, path: Path) -> Position:
+        """Return the position of the value at `path`, or of the nearest enclosing part that has one."""
+        for length in range(len(path), -1, -1):
+            if (position := self.values.get(path[:length])) is not None:
+                return position
+        return Position(self.file)
 
 
 def is_secret(key: str) -> bool:

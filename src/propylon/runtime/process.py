@@ -15,7 +15,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from propylon.config.warnings import warnings_of
 from propylon.runtime.changed_files import ChangedFiles
+from propylon.runtime.reload import log_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -54,6 +56,7 @@ class Process:
         """
         logging.basicConfig(level=_level(self._gateway), stream=sys.stderr, format=LOG_FORMAT)
         self._gateway.snapshot()  # before the loop runs: errors are reported before anything is opened
+        log_warnings(warnings_of(self._gateway.loaded()))
         run_loop(self.serve(watch))
 
     async def serve(self, watch: bool) -> None:

@@ -26,17 +26,19 @@ from propylon.build.snapshot import build_snapshot
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
 from propylon.config.load import placed
-from propylon.config.problems import ConfigError
+from propylon.config.problems import ERROR, ConfigError
+from propylon.config.warnings import warnings_of
 from propylon.inbound.listener import ListenError
 from propylon.runtime.aside import aside
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from types import ModuleType
 
     from propylon.config.load import Loaded
+    from propylon.config.problems import Problem
     from propylon.engine.snapshot import Snapshot
     from propylon.runtime.listeners import Plan
     from propylon.runtime.modules import Modules
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from propylon.services.service import Service
 
 MAX_LINES: Final = 20
-"""The maximum number of changes to log for one reload."""
+"""The maximum number of changes, and of warnings, to log for one reload."""
 
 COMPILE_SECONDS: Final = 60.0
 """Timeout of compiling: imported modules may block."""
@@ -81,6 +83,7 @@ class Compiled:
     known: dict[str, ModuleType]
     changes: tuple[Change, ...]
     sources: frozenset[Path]
+    warnings: tuple[Problem, ...]
 
 
 class Reloader:
@@ -190,6 +193,7 @@ class Reloader:
             log.info("took up the new configuration within %.2f s:\n%s", done.seconds, done)
         else:
             log.info("took up the configuration anew: %s", done)
+        log_warnings(made.warnings)
         return done
 
     async def _compiled(self, read: Callable[[], Loaded]) -> Compiled:
@@ -240,7 +244,7 @@ class Reloader:
         running = self._worker.core.snapshot.reader
         if running.rules == made.reader.rules:
             made = replace(made, reader=running)  # its memo is still valid
-        return Compiled(loaded, made, plan, known, found, sources)
+        return Compiled(loaded, made, plan, known, found, sources, warnings_of(loaded))
 
     def _log_failure(self, error: Exception) -> None:
         """Log why a reload failed; the traceback only for a defect."""
@@ -256,6 +260,15 @@ class Reloader:
     def _restore(self, known: dict[str, ModuleType]) -> None:
         if self._modules is not None:
             self._modules.restore(known)
+
+
+def log_warnings(warnings: Sequence[Problem]) -> None:
+    """Log the warnings of a configuration, as `propylon check` shows them."""
+    log = logging.getLogger("propylon.config")
+    for warning in warnings[:MAX_LINES]:
+        log.warning("%s", replace(warning, severity=ERROR))
+    if len(warnings) > MAX_LINES:
+        log.warning("and %d more warnings: see 'propylon check'", len(warnings) - MAX_LINES)
 
 
 def _sources(loaded: Loaded) -> frozenset[Path]:
