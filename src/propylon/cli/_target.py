@@ -58,7 +58,7 @@ def read_gateway(target: str | None) -> "Gateway":
         raise
     except (ValueError, LookupError, ImportError, OSError) as error:
         if isinstance(error, BuildError):
-            raise ConfigError([placed(gateway.loaded(), shown(target), str(error))]) from error
+            raise ConfigError(placed(gateway.loaded(), shown(target), error.messages)) from error
         raise ConfigError([Problem(shown(target), None, None, "", str(error))]) from error
     return gateway
 

@@ -49,9 +49,10 @@ def load(
     """
     folder = FilePath(path).parent if base_dir is None else base_dir
     source, resolver = _read(FilePath(path), folder, environment)
-    config, problems = _validated(source, {BASE_DIR: folder, FROM_FILE: True}, resolver.failed)
+    context = {BASE_DIR: folder, FROM_FILE: True}
+    config, problems = _validated(source, context, resolver.failed)
     if config is None or resolver.problems:
-        raise ConfigError([*resolver.problems, *problems])
+        raise ConfigError([*resolver.problems, *problems], source, context)
     return Loaded(config, frozenset(resolver.files) | {FilePath(path)}, frozenset(resolver.secrets), FilePath(path))
 
 
@@ -70,20 +71,25 @@ def _read(path: FilePath, base_dir: FilePath, environment: Mapping[str, str] | N
     return resolver.source(root), resolver
 
 
-def placed(loaded: Loaded, name: str, message: str) -> Problem:
-    """Return a build error as a problem with its position: `message` begins with the path of keys.
+def placed(loaded: Loaded, name: str, messages: Sequence[str]) -> list[Problem]:
+    """Return build errors as problems with their positions: each message begins with the path of keys.
 
-    A file is parsed again for the position, as positions are not kept with a configuration in use.
+    A file is parsed again for the positions, as they are not kept with a configuration in use.
 
     Args:
         name: the name of a configuration without a file.
     """
-    name = name if loaded.file is None else str(loaded.file)
+    source = source_of(loaded, name)
+    return [placed_in(source, message) for message in messages]
+
+
+def placed_in(source: ConfigSource, message: str) -> Problem:
+    """Return a build error as a problem with its position."""
     where, colon, rest = message.partition(": ")
     steps = tuple(int(step) if step.isdecimal() else step for step in where.split("."))
     if not colon or steps[0] not in GatewayConfig.model_fields:
-        return Problem(name, None, None, "", message)
-    return replace(source_of(loaded, name).problem(steps, rest), path=where)
+        return Problem(source.file, None, None, "", message)
+    return replace(source.problem(steps, rest), path=where)
 
 
 def source_of(loaded: Loaded, name: str) -> ConfigSource:
@@ -121,9 +127,10 @@ def of_program(source: ConfigSource, problems: Sequence[Problem] = ()) -> Loaded
     Raises:
         ConfigError: with every problem.
     """
-    config, found = _validated(source, {BASE_DIR: "."}, set())
+    context = {BASE_DIR: "."}
+    config, found = _validated(source, context, set())
     if config is None or problems:
-        raise ConfigError([*problems, *found])
+        raise ConfigError([*problems, *found], source, context)
     return Loaded(config, calls=source.values)
 
 

@@ -89,10 +89,17 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `problems` lists every reason, by file and position."""
+    """The configuration cannot be used.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    Attributes:
+        problems: every reason, by file and position.
+        source, context: the data that is not valid, if it could be read, and its context of validation.
+    """
+
+    def __init__(self, problems: Iterable[Problem], source: "ConfigSource | None" = None, context: Any = None) -> None:
         self.problems = in_order(problems)
+        self.source = source
+        self.context = context
         super().__init__("\n".join(map(str, self.problems)))
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...]]]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from propylon.build.errors import BuildError
 from propylon.build.policies_at_work import PoliciesAtWork
+from propylon.build.problems import with_build_problems
 from propylon.build.snapshot import build_snapshot
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
@@ -229,7 +230,7 @@ class Reloader:
         known = {} if modules is None else modules.forget()
         self._tried = None
         try:
-            self._tried = loaded = read()
+            self._tried = loaded = self._loaded(read)
             sources = _sources(loaded)
             self._sources |= sources  # also on failure: an edit of any of them may fix it
             at_work = replace(policies, same_code=cache(lambda: modules is None or modules.same_code(known)))
@@ -246,12 +247,19 @@ class Reloader:
             made = replace(made, reader=running)  # its memo is still valid
         return Compiled(loaded, made, plan, known, found, sources, warnings_of(loaded))
 
+    def _loaded(self, read: Callable[[], Loaded]) -> Loaded:
+        try:
+            return read()
+        except ConfigError as error:
+            folder = Path() if self._modules is None else self._modules.folder
+            raise with_build_problems(error, folder) from None
+
     def _log_failure(self, error: Exception) -> None:
         """Log why a reload failed; the traceback only for a defect."""
         if isinstance(error, ConfigError):
             reason = "\n".join(map(str, error.problems))
         elif isinstance(error, BuildError) and self._tried is not None:
-            reason = str(placed(self._tried, "gateway", str(error)))
+            reason = "\n".join(map(str, placed(self._tried, "gateway", error.messages)))
         else:
             reason = str(error)
         expected = isinstance(error, ConfigError | BuildError | TlsError | ListenError | OSError)
