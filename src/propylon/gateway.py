@@ -164,22 +164,36 @@ class Gateway:
             watch: reload whenever a file of the configuration, or a Python module beside it, changes.
 
         Raises:
-            ConfigError, BuildError: the configuration is wrong.
-            ListenError: an address cannot be listened on.
+            SystemExit: it cannot start; Python prints every problem and exits with 1. The cause is what `start` raises.
         """
         from propylon.runtime.process import Process
+        from propylon.runtime.refusal import EXPECTED, refusal
 
-        if listen is not None:
-            from propylon.config.program import Program
+        try:
+            if listen is not None:
+                self._listen_at(listen)
+            Process(self).run(watch)
+        except EXPECTED as error:
+            raise SystemExit(refusal(error, self._loaded)) from error
 
-            self._listen = Program({"listen": listen}).loaded().config.listen
-            self._loaded = self._with_listen(self.loaded())
-        Process(self).run(watch)
+    def _listen_at(self, address: str) -> None:
+        """Listen on an address instead of the configured ones. Raises `ConfigError`."""
+        from propylon.config.program import Program
+
+        if self._loaded is None:
+            self._program.listen_at(address)
+            self._listen = self.config.listen
+        else:
+            self._listen = Program({"listen": address}).loaded().config.listen
+            self._loaded = self._with_listen(self._loaded)
 
     async def start(self) -> None:
         """Start to serve in the running event loop; on a free port of 127.0.0.1 if no address is configured.
 
-        Raises as `run` does.
+        Raises:
+            ConfigError, BuildError: the configuration is wrong.
+            TlsError: a certificate cannot be used.
+            ListenError: an address cannot be listened on.
         """
         from propylon.runtime.reload import Reloader
         from propylon.runtime.worker import Worker

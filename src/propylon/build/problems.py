@@ -7,6 +7,7 @@ certificates of listeners. A part that is not valid is left out, as its problems
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from propylon.build.errors import BuildError
 from propylon.build.policies import check_entry
 from propylon.build.service import NOTHING_RUNS, BuildContext, build_service
+from propylon.config.extensions import validated
 from propylon.config.load import placed_in
 from propylon.config.problems import ConfigError
 from propylon.config.schema import GatewayConfig, PolicyEntry, ServiceConfig
@@ -41,7 +43,7 @@ def with_build_problems(error: ConfigError, base_dir: Path) -> ConfigError:
     known = [problem.path for problem in error.problems]
     placed = [placed_in(source, message) for message in build_problems(source.data, base_dir, error.context)]
     found = [each for each in placed if not any(f"{path}.".startswith(f"{each.path}.") for path in known)]
-    return ConfigError([*error.problems, *found])
+    return ConfigError([*error.problems, *found], error.files)
 
 
 def build_problems(config: Any, base_dir: Path, context: Any = None) -> list[str]:
@@ -77,7 +79,7 @@ class _Parts:
         """Read the certificates of listeners."""
         items = listen if isinstance(listen, list | tuple) else [listen]
         for number, item in enumerate(items):
-            found = _valid(_LISTENERS.validate_python, [item], context=self._context)
+            found = _valid(partial(_LISTENERS.validate_python, context=self._context), [item])
             if found is not None and found[0].tls is not None:
                 try:
                     Identities(found[0].tls)
@@ -87,7 +89,7 @@ class _Parts:
     def policies(self, where: str, entries: Any) -> Iterator[str]:
         """Create the policies of a list."""
         for number, item in enumerate(entries if isinstance(entries, list | tuple) else ()):
-            entry = _valid(PolicyEntry.model_validate, item, context=self._context)
+            entry = _valid(partial(PolicyEntry.model_validate, context=self._context), item)
             yield from self._entry(entry, f"{where}.{number}")
 
     def actions(self, where: str, keys: Any) -> Iterator[str]:
@@ -96,7 +98,7 @@ class _Parts:
             value = _get(keys, name)
             if value is not None:
                 made = value if isinstance(value, PolicyEntry) else None
-                entry = made or _valid(PolicyEntry.named, name, value, self._context)
+                entry = made or _valid(partial(PolicyEntry.named, name, context=self._context), value)
                 yield from self._entry(entry, where)
 
     def service(self, name: str, service: Any) -> Iterator[str]:
@@ -107,7 +109,7 @@ class _Parts:
                 continue
             rest = {} if key == "discover" else {"endpoints": ["https://localhost"]}
             keys = {key: value, **rest}
-            config = _valid(ServiceConfig.model_validate, keys, context=self._context)
+            config = _valid(partial(ServiceConfig.model_validate, context=self._context), keys)
             try:
                 if config is not None:
                     build_service(name, config, self._build)
@@ -125,10 +127,10 @@ class _Parts:
 _LISTENERS: Final[TypeAdapter[Any]] = TypeAdapter(Listeners)
 
 
-def _valid(make: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+def _valid(validate: Callable[[Any], Any], data: Any) -> Any:
     """Return a part, or `None` if it is not valid."""
     try:
-        return make(*arguments, **keywords)
+        return validated(validate, data)
     except (ValidationError, ValueError):
         return None
 

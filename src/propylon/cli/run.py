@@ -18,9 +18,10 @@ def command(target: str | None, watch: bool) -> None:
     from propylon.build.errors import BuildError
     from propylon.cli._target import open_gateway, shown
     from propylon.inbound.listener import ListenError
+    from propylon.runtime.process import Process
 
     gateway = open_gateway(target)
     try:
-        gateway.run(watch=watch)
+        Process(gateway).run(watch)
     except (BuildError, ListenError, OSError) as error:
         raise click.ClickException(f"cannot run {shown(target)}: {error}") from error

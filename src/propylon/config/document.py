@@ -7,6 +7,7 @@ no nesting deeper than `MAX_DEPTH`, no file larger than `MAX_FILE_BYTES`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 import yaml
@@ -49,6 +50,20 @@ class MappingNode:
 
 
 Node: TypeAlias = ScalarNode | ListNode | MappingNode
+
+
+def read(path: Path) -> tuple[Node | None, int]:
+    """Return the root node of a file, `None` if it is empty, and its size in bytes.
+
+    Raises `ConfigError` with the problem that stopped it.
+    """
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ConfigError([_unreadable(name, error)]) from None
+    return parse(decode(raw, name), name), len(raw)
 
 
 def decode(raw: bytes, name: str) -> str:
@@ -160,6 +175,21 @@ class _Builder:
 def _fail(name: str, position: Position | None, message: str, hint: str | None = None) -> NoReturn:
     at = position or Position(name)
     raise ConfigError([Problem(at.file, at.line, at.column, "", message, hint)])
+
+
+def _unreadable(name: str, error: OSError | ValueError) -> Problem:
+    hint = None
+    if isinstance(error, FileNotFoundError):
+        message, hint = "there is no such file", "give the path of the configuration"
+    elif isinstance(error, IsADirectoryError):
+        message, hint = "is a directory", "give the path of a file in it, such as gateway.yaml"
+    elif isinstance(error, PermissionError):
+        message, hint = "may not be read", "check the file's permissions and its owner"
+    elif isinstance(error, OSError):
+        message = f"cannot be read: {error.strerror}"
+    else:
+        message = "is not the path of a file"
+    return Problem(name, None, None, "", message, hint)
 
 
 def _position_of(error: yaml.YAMLError, name: str) -> Position | None:

@@ -11,6 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from propylon.config import document
+from propylon.config.extensions import validated
+from propylon.config.include import Includes
 from propylon.config.problems import ConfigError, ConfigSource, Path, Position, Problem, from_validation
 from propylon.config.resolve import Resolver
 from propylon.config.schema import GatewayConfig
@@ -26,6 +28,7 @@ class Loaded:
         file: the configuration file, if there is one.
         secrets: values to redact: those from the environment or from files.
         calls: the calls of a Python program that its parts come from.
+        patterns: the patterns of files that it includes.
     """
 
     config: GatewayConfig
@@ -33,6 +36,7 @@ class Loaded:
     secrets: frozenset[str] = frozenset()
     file: FilePath | None = None
     calls: Mapping[Path, Position] = field(default_factory=dict)
+    patterns: frozenset[str] = frozenset()
 
 
 def load(
@@ -51,23 +55,27 @@ def load(
     source, resolver = _read(FilePath(path), folder, environment)
     context = {BASE_DIR: folder, FROM_FILE: True}
     config, problems = _validated(source, context, resolver.failed)
+    files = [FilePath(path), *resolver.files]
     if config is None or resolver.problems:
-        raise ConfigError([*resolver.problems, *problems], source, context)
-    return Loaded(config, frozenset(resolver.files) | {FilePath(path)}, frozenset(resolver.secrets), FilePath(path))
+        raise ConfigError([*resolver.problems, *problems], files, source, context)
+    return Loaded(
+        config,
+        frozenset(files),
+        frozenset(resolver.secrets),
+        FilePath(path),
+        patterns=frozenset(resolver.patterns),
+    )
 
 
 def _read(path: FilePath, base_dir: FilePath, environment: Mapping[str, str] | None) -> tuple[ConfigSource, Resolver]:
     """Return the data of a file, and what resolved it, with the problems so far. Raises `ConfigError`."""
     name = str(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(document.MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise ConfigError([_unreadable(name, error)]) from None
-    root = document.parse(document.decode(raw, name), name)
+    root, _ = document.read(path)
     if root is None:
         raise ConfigError([Problem(name, None, None, "", "is empty", "write at least 'routes:'")])
     resolver = Resolver(name, base_dir, environment)
+    if isinstance(root, document.MappingNode):
+        root = Includes(resolver).merged(root, path, base_dir)
     return resolver.source(root), resolver
 
 
@@ -130,7 +138,7 @@ def of_program(source: ConfigSource, problems: Sequence[Problem] = ()) -> Loaded
     context = {BASE_DIR: "."}
     config, found = _validated(source, context, set())
     if config is None or problems:
-        raise ConfigError([*problems, *found], source, context)
+        raise ConfigError([*problems, *found], source=source, context=context)
     return Loaded(config, calls=source.values)
 
 
@@ -142,22 +150,7 @@ def _validated(
         problem = source.problem((), "should be a mapping of keys to values", "begin with 'listen:' or 'routes:'")
         return None, [problem]
     try:
-        return GatewayConfig.model_validate(source.data, context=context), []
+        return validated(lambda data: GatewayConfig.model_validate(data, context=context), source.data), []
     except ValidationError as error:
         known = {".".join(map(str, path)) for path in failed}
         return None, [problem for problem in from_validation(error, source) if problem.path not in known]
-
-
-def _unreadable(name: str, error: OSError | ValueError) -> Problem:
-    hint = None
-    if isinstance(error, FileNotFoundError):
-        message, hint = "there is no such file", "give the path of the configuration"
-    elif isinstance(error, IsADirectoryError):
-        message, hint = "is a directory", "give the path of a file in it, such as gateway.yaml"
-    elif isinstance(error, PermissionError):
-        message, hint = "may not be read", "check the file's permissions and its owner"
-    elif isinstance(error, OSError):
-        message = f"cannot be read: {error.strerror}"
-    else:
-        message = "is not the path of a file"
-    return Problem(name, None, None, "", message, hint)

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from pathlib import Path as FilePath
+
     from pydantic import ValidationError
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -81,11 +83,12 @@ class Problem:
         return asdict(self)
 
 
-def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return problems by file and position."""
+def in_order(problems: Iterable[Problem], files: Iterable["FilePath"] = ()) -> tuple[Problem, ...]:
+    """Return problems by file and position; `files` come first."""
     found = tuple(problems)
-    files = {file: number for number, file in enumerate(dict.fromkeys(problem.file for problem in found))}
-    return tuple(sorted(found, key=lambda problem: (files[problem.file], problem.line or 0, problem.column or 0)))
+    names = dict.fromkeys([*map(str, files), *(problem.file for problem in found)])
+    order = {name: number for number, name in enumerate(names)}
+    return tuple(sorted(found, key=lambda problem: (order[problem.file], problem.line or 0, problem.column or 0)))
 
 
 class ConfigError(Exception):
@@ -93,17 +96,25 @@ class ConfigError(Exception):
 
     Attributes:
         problems: every reason, by file and position.
+        files: the files that were read, or missed: an edit of one of them may be the remedy.
         source, context: the data that is not valid, if it could be read, and its context of validation.
     """
 
-    def __init__(self, problems: Iterable[Problem], source: "ConfigSource | None" = None, context: Any = None) -> None:
-        self.problems = in_order(problems)
+    def __init__(
+        self,
+        problems: Iterable[Problem],
+        files: Iterable["FilePath"] = (),
+        source: "ConfigSource | None" = None,
+        context: Any = None,
+    ) -> None:
+        self.files = tuple(files)
+        self.problems = in_order(problems, self.files)
         self.source = source
         self.context = context
         super().__init__("\n".join(map(str, self.problems)))
 
-    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...]]]:
-        return type(self), (self.problems,)
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...], tuple["FilePath", ...]]]:
+        return type(self), (self.problems, self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +137,7 @@ class ConfigSource:
 
     def written(self, path: Path) -> Path:
         """Return a path without the steps that are not written, such as 0 where one value stands for a list."""
-        return path if self.data is None else _located(path, self.data, keep_last=False)[0]
+        return path if self.data is None else located(path, self.data)[0]
 
     def position(self, path: Path) -> Position:
         """Return the position of the value at `path`, or of the nearest enclosing part that has one."""
@@ -157,7 +168,7 @@ def from_validation(error: "ValidationError", source: ConfigSource) -> list[Prob
         kind, loc = part["type"], part["loc"]
         if kind == "too_short" and any(other["loc"][: len(loc)] == loc != other["loc"] for other in parts):
             continue  # the errors of its items are reported
-        path, value = _located(loc, source.data, keep_last=kind in ("missing", "unknown_key"))
+        path, value = located(loc, source.data, keep_last=kind in ("missing", "unknown_key"))
         is_key = loc[-1:] == (_KEY,)
         if is_key:
             value = path[-1]
@@ -174,7 +185,7 @@ def from_validation(error: "ValidationError", source: ConfigSource) -> list[Prob
     return list(found.values())
 
 
-def _located(loc: Path, data: Any, *, keep_last: bool) -> tuple[Path, Any]:
+def located(loc: Path, data: Any, *, keep_last: bool = False) -> tuple[Path, Any]:
     """Return the steps of `loc` that exist in the data, and the value there; others name members of unions."""
     path: list[str | int] = []
     for index, step in enumerate(loc):

@@ -48,6 +48,11 @@ class Program:
         self._calls[path] = at
         self._settings["services"] = {**services, name: dict(keys)}
 
+    def listen_at(self, address: str) -> None:
+        """Set the address, in the place of the one that was given before."""
+        self._calls[("listen",)] = calling()
+        self._settings["listen"] = address
+
     def listen_by_default(self, address: str) -> None:
         """Set the address of a gateway that has none."""
         self._settings.setdefault("listen", address)

@@ -8,9 +8,20 @@ file: validators raise `ValueError` and say what to write instead; booleans and 
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from propylon.address import ListenAddress
 from propylon.config import addresses, units
@@ -83,6 +94,32 @@ OptionalCount: TypeAlias = Annotated[
 
 Text: TypeAlias = Annotated[str, Strict(), Field(min_length=1)]
 """Text that is not empty."""
+
+
+def one_or_more(value: Any) -> Any:
+    """Accept one text instead of a list."""
+    return [value] if isinstance(value, str) else value
+
+
+class _OneOrMore:
+    """Marks lists that may be written as one text."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(one_or_more, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        array = handler(schema)
+        items = array["items"]
+        return {"anyOf": [*(each for each in items.get("anyOf", [items]) if "$ref" not in each), array]}
+
+
+_Item = TypeVar("_Item")
+
+Listed: TypeAlias = Annotated[tuple[_Item, ...], _OneOrMore()]
+"""A list; one text may be written without the brackets."""
+
+ListedSome: TypeAlias = Annotated[tuple[_Item, ...], Field(min_length=1), _OneOrMore()]
+"""A list that is not empty; one text may be written without the brackets."""
 
 
 class ServiceMark:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from propylon.config.types import Listed
+
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.scope import Scope
@@ -30,7 +32,7 @@ class Edit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    remove: tuple[Name, ...] = Field(default=(), description="Fields to remove.")
+    remove: Listed[Name] = Field(default=(), description="Fields to remove.")
     set: dict[Name, Value] = Field(default={}, description="Fields to set, replacing all their values.")
     add: dict[Name, Value] = Field(default={}, description="Values to add to existing ones.")
 

@@ -26,6 +26,7 @@ from propylon.build.problems import with_build_problems
 from propylon.build.snapshot import build_snapshot
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
+from propylon.config.include import matching
 from propylon.config.load import placed
 from propylon.config.problems import ERROR, ConfigError
 from propylon.config.warnings import warnings_of
@@ -122,6 +123,7 @@ class Reloader:
         self._given: Loaded | None = None
         self._tried: Loaded | None = None
         self._sources = _sources(loaded)
+        self._patterns = loaded.patterns
         self._failed = self._stuck = False
         self._tasks: set[asyncio.Task[Reload]] = set()
 
@@ -132,7 +134,8 @@ class Reloader:
             modules = self._modules.files
             if self._failed:
                 modules |= frozenset(self._modules.folder.glob("*.py"))  # one of these may be what was missing
-        return self._sources | modules
+        included = {file for pattern in self._patterns for file in matching(pattern)}
+        return self._sources | modules | included
 
     async def reload(self, given: Loaded | None = None) -> Reload:
         """Apply the `given` configuration, or the one that is read when the reload begins.
@@ -170,6 +173,8 @@ class Reloader:
                 done = await self._reload(read)
             except Exception as error:  # modules and policies are user code
                 self._failed = True
+                if isinstance(error, ConfigError):
+                    self._sources |= set(error.files)
                 self._log_failure(error)
                 self._tried = None
                 _release(error)
@@ -187,7 +192,7 @@ class Reloader:
                 self._restore(made.known)
                 raise
             self.loaded = made.loaded
-            self._sources = made.sources
+            self._sources, self._patterns = made.sources, made.loaded.patterns
             self._adopt(made.loaded, made.snapshot)
         done = Reload(made.changes, monotonic() - begun)
         if done.changes:

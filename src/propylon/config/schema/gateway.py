@@ -29,7 +29,7 @@ from propylon.config.schema.settings import (
     ServicesJson,
     TimeoutsConfig,
 )
-from propylon.config.types import Text, TrustedPeer
+from propylon.config.types import Listed, Text, TrustedPeer
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 MAX_SERVICE_NAME = 100
@@ -65,7 +65,7 @@ class GatewayConfig(Model):
     zone: Text | None = Field(
         default=None, description="Zone of this gateway; endpoints of the same zone are preferred."
     )
-    trusted_proxies: tuple[TrustedPeer, ...] = Field(
+    trusted_proxies: Listed[TrustedPeer] = Field(
         default=(), description="Networks of the proxies whose X-Forwarded-* and Forwarded fields are trusted."
     )
     forwarded: ForwardedConfig = Field(
@@ -93,6 +93,9 @@ class GatewayConfig(Model):
     services: dict[ServiceName, ServiceConfig] = Field(default={}, description="Services by name.")
     routes: tuple[RouteConfig, ...] = Field(default=(), description="Routes; the most specific one that matches wins.")
 
+    include: Listed[Text] = Field(
+        default=(), description="Files, directories and patterns of further files of this configuration."
+    )
     tests: tuple[RequestTestConfig, ...] = Field(
         default=(),
         description="Requests with their expected results, for 'propylon test'; 'propylon run' ignores them.",
@@ -101,6 +104,8 @@ class GatewayConfig(Model):
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Referenced names must exist, and names must be unique."""
+        if data.get("include"):  # it is resolved before files are validated
+            yield Finding(("include",), "'include' is for files", "use Gateway.load, or build it all in Python")
         yield from _listen_findings(data.get("listen"))
         routes = data.get("routes")
         routes = routes if isinstance(routes, list | tuple) else ()

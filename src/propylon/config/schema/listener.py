@@ -8,14 +8,14 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, Wit
 
 from propylon.address import ListenAddress
 from propylon.config.schema.base import Finding, Model
-from propylon.config.types import Bool, ExistingFile, Int, Listen, TrustedPeer
+from propylon.config.types import Bool, ExistingFile, Int, ListedSome, Listen, TrustedPeer
 
 
 class ProxyProtocolConfig(Model):
     """Which peers send a PROXY protocol header before the first request."""
 
-    from_: tuple[TrustedPeer, ...] = Field(
-        alias="from", min_length=1, description="Networks of the load balancers that send the PROXY protocol header."
+    from_: ListedSome[TrustedPeer] = Field(
+        alias="from", description="Networks of the load balancers that send the PROXY protocol header."
     )
 
 

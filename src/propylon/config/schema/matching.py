@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, PlainValidator, Strict, WithJsonSchema
+from pydantic import Field, PlainValidator, Strict, WithJsonSchema
 
 from propylon.config.reference import REFERENCE
 from propylon.config.schema.base import complete
@@ -79,11 +79,6 @@ def _python_reference(value: object) -> str | Callable[..., Any]:
     raise ValueError("should be module:function")
 
 
-def one_or_more(value: Any) -> Any:
-    """Accept one text instead of a list."""
-    return [value] if isinstance(value, str) else value
-
-
 _TEXT_SCHEMA: Final = WithJsonSchema({"type": "string"})
 
 Method = Annotated[str, PlainValidator(_method), _TEXT_SCHEMA]
@@ -123,10 +118,3 @@ FieldMatches = dict[
     ],
 ]
 """Names, each with text, `*` for any value, or `{regex: PATTERN}`."""
-
-OneOrMorePaths = Annotated[
-    tuple[Path, ...], Field(min_length=1), BeforeValidator(one_or_more, json_schema_input_type=str | list[str])
-]
-OneOrMoreHosts = Annotated[
-    tuple[Host, ...], Field(min_length=1), BeforeValidator(one_or_more, json_schema_input_type=str | list[str])
-]

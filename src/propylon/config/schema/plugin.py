@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
+from propylon.config.extensions import is_extension
 from propylon.config.problems import suggest
 from propylon.config.schema.base import Finding, Loc, Model, combined, detail, details
 from propylon.plugins import PluginBrokenError, PluginNotFoundError, Plugins
@@ -30,6 +31,11 @@ class Kind(NamedTuple):
     advice: str = "indent the settings below the name"
 
 
+def named(data: Mapping[Any, Any], beside: Iterable[str] = ()) -> list[Any]:
+    """Return the names of modules among the keys of an entry, which are text only in a file."""
+    return [key for key in data if key not in beside and not is_extension(key)]
+
+
 def split(
     model: type[Model], kind: Kind, data: str | Mapping[str, Any], beside: Iterable[str] = ()
 ) -> tuple[str, Any, Loc]:
@@ -44,13 +50,13 @@ def split(
     """
     if isinstance(data, str):
         return data, None, ()
-    named = [str(key) for key in data if key not in beside]
-    if len(named) == 1:
-        return named[0], data[named[0]], (named[0],)
-    if not named:
+    names = named(data, beside)
+    if len(names) == 1:
+        return str(names[0]), data[names[0]], (str(names[0]),)
+    if not names:
         message, hint = f"no {kind.word} is named here", "write its name and its settings"
     else:
-        message, hint = f"one {kind.word} {kind.place}, but here are {', '.join(map(repr, named))}", kind.advice
+        message, hint = f"one {kind.word} {kind.place}, but here are {', '.join(map(repr, names))}", kind.advice
     raise combined(model, [detail(Finding((), message, hint))])
 
 

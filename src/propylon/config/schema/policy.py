@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, Validati
 from propylon.config.schema.base import Finding, Model, combined, details
 from propylon.config.schema.matching import FieldName, Method, Path, PythonReference
 from propylon.config.schema.plugin import Kind, configured, split
-from propylon.config.types import FROM_FILE
+from propylon.config.types import FROM_FILE, ListedSome
 from propylon.phases import PHASES
 from propylon.plugins import POLICIES
 
@@ -26,8 +26,8 @@ KIND: Final = Kind(
 class Condition(Model):
     """A condition on a request; all given keys must match."""
 
-    methods: tuple[Method, ...] | None = Field(default=None, min_length=1, description="One of these methods.")
-    paths: tuple[Path, ...] | None = Field(default=None, min_length=1, description="A path that one of these matches.")
+    methods: ListedSome[Method] | None = Field(default=None, description="One of these methods.")
+    paths: ListedSome[Path] | None = Field(default=None, description="A path that one of these matches.")
     headers: dict[FieldName, str] | None = Field(
         default=None, description='Headers, each with its value or "*" for any.'
     )

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.between import of_no_use, too_short
 from propylon.config.schema.matching import Method
-from propylon.config.types import Bool, Duration, Int, OptionalDuration, Percent, Size, Statuses
+from propylon.config.types import Bool, Duration, Int, Listed, OptionalDuration, Percent, Size, Statuses
 
 _RULES = ("failure_rate", "consecutive", "failures")
 
@@ -74,12 +74,12 @@ class RetryConfig(Model):
     """When a failed attempt is retried at another endpoint."""
 
     attempts: Annotated[Int, Field(ge=1, le=20)] = Field(default=3, description="Tries in all; 1 for no retries.")
-    on: tuple[Literal["connect", "busy", "reset", "timeout"], ...] = Field(
+    on: Listed[Literal["connect", "busy", "reset", "timeout"]] = Field(
         default=("connect", "busy", "reset"),
         description="Causes: no connection, queue full or timed out, closed before a response, no response in time.",
     )
     statuses: Statuses = Field(default=frozenset(), description="Responses to retry while attempts are left.")
-    methods: tuple[Method, ...] = Field(
+    methods: Listed[Method] = Field(
         default=("GET", "HEAD", "OPTIONS", "PUT", "DELETE"),
         description="Methods of requests that may be sent twice; requests not sent yet are always retried.",
     )

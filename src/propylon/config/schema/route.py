@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from propylon.config.schema.base import Finding, Model
-from propylon.config.schema.matching import FieldMatches, Method, OneOrMoreHosts, OneOrMorePaths, Regex, one_or_more
+from propylon.config.schema.matching import FieldMatches, Host, Method, Path, Regex
 from propylon.config.schema.policy import Policies, PolicyEntry
 from propylon.config.schema.resilience import Retry
 from propylon.config.schema.split import SplitConfig
-from propylon.config.types import Cidr, Int, ServiceUrl, Text
+from propylon.config.types import Cidr, Int, Listed, ListedSome, ServiceUrl, Text, one_or_more
 from propylon.routing import rewrite
 from propylon.routing.match import Rule, captures
 
@@ -58,12 +58,12 @@ class QueryEditConfig(Model):
 
     set: dict[Text, str] = Field(default={}, description="Parameters to set, each to its only value.")
     add: dict[Text, str] = Field(default={}, description="Parameters to add, beside those of the same name.")
-    remove: tuple[Text, ...] = Field(default=(), description="Names of parameters to remove.")
+    remove: Listed[Text] = Field(default=(), description="Names of parameters to remove.")
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """A parameter cannot be removed and given a value."""
-        removed = data.get("remove")
+        removed = one_or_more(data.get("remove"))
         for index, name in enumerate(removed if isinstance(removed, list | tuple) else ()):
             if any(isinstance(given := data.get(key), Mapping) and name in given for key in ("set", "add")):
                 yield Finding(
@@ -113,23 +113,21 @@ class RouteConfig(Model):
     """Matchers of requests and their destination."""
 
     name: Text | None = Field(default=None, description="Name in logs and metrics; unique.")
-    host: OneOrMoreHosts | None = Field(
+    host: ListedSome[Host] | None = Field(
         default=None, description="Host names; *.app.example for all subdomains of app.example."
     )
-    path: OneOrMorePaths | None = Field(
+    path: ListedSome[Path] | None = Field(
         default=None, description="Paths; {name} is one segment, a final * is the rest."
     )
     path_regex: Regex | None = Field(
         default=None, description="A regular expression for the whole path, instead of 'path'."
     )
-    methods: Annotated[tuple[Method, ...], Field(min_length=1)] | None = Field(
-        default=None, description="Methods; all by default."
-    )
+    methods: ListedSome[Method] | None = Field(default=None, description="Methods; all by default.")
     headers: FieldMatches = Field(
         default={}, description='Headers, each with a value, "*" for any value, or {regex: PATTERN}.'
     )
     query: FieldMatches = Field(default={}, description="Query parameters, in the same form.")
-    clients: tuple[Cidr, ...] = Field(default=(), description="Networks of the clients; all by default.")
+    clients: Listed[Cidr] = Field(default=(), description="Networks of the clients; all by default.")
     websocket: Literal["allow", "only", "refuse"] = Field(
         default="allow",
         description="WebSockets are allowed, the only requests that match (only), or refused with 403 (refuse).",

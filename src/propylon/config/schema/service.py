@@ -11,6 +11,7 @@ from propylon.config.schema.balance import BalanceEntry
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.discover import DiscoverConfig
 from propylon.config.schema.health import Health, HealthConfig
+from propylon.config.schema.plugin import named
 from propylon.config.schema.policy import Policies
 from propylon.config.schema.resilience import (
     Breaker,
@@ -20,7 +21,18 @@ from propylon.config.schema.resilience import (
     ServiceRetry,
     ServiceRetryConfig,
 )
-from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, Percent, ServiceUrl, Text
+from propylon.config.types import (
+    Bool,
+    Duration,
+    ExistingFile,
+    Int,
+    Listed,
+    OptionalDuration,
+    Percent,
+    ServiceUrl,
+    Text,
+    one_or_more,
+)
 from propylon.plugins import BALANCERS, PluginBrokenError, PluginNotFoundError
 
 MAX_WEIGHT = 1000
@@ -100,7 +112,7 @@ HostField = Annotated[str, PlainValidator(_host), WithJsonSchema({"type": "strin
 class ServiceConfig(Model):
     """A named group of endpoints."""
 
-    endpoints: tuple[Endpoint, ...] = Field(
+    endpoints: Listed[Endpoint] = Field(
         default=(), description="Endpoints: URLs, or mappings of url, weight, priority and zone."
     )
     discover: DiscoverConfig | None = Field(
@@ -165,8 +177,8 @@ def _algorithm(balance: Any) -> str | None:
     """Return the name of an algorithm as written; `None` for none, or for errors that are reported elsewhere."""
     if isinstance(balance, BalanceEntry):
         return balance.name
-    if isinstance(balance, Mapping) and len(balance) == 1:
-        return str(next(iter(balance)))
+    if isinstance(balance, Mapping) and len(names := named(balance)) == 1:
+        return str(names[0])
     return balance if isinstance(balance, str) else "python" if callable(balance) else None
 
 
@@ -180,6 +192,7 @@ def _decides_alone(algorithm: str) -> bool:
 def _urls(endpoints: Any) -> list[EndpointAddress | None]:
     """Return the address of every endpoint, `None` for an invalid one, which is reported elsewhere."""
     found: list[EndpointAddress | None] = []
+    endpoints = one_or_more(endpoints)
     for endpoint in endpoints if isinstance(endpoints, list | tuple) else ():
         url = endpoint.get("url") if isinstance(endpoint, Mapping) else getattr(endpoint, "url", endpoint)
         try:

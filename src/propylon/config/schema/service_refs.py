@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from propylon.config.schema.base import Loc
-from propylon.config.schema.plugin import configured
+from propylon.config.schema.plugin import configured, named
 from propylon.config.schema.policy import CONDITIONS, KIND, PolicyEntry
 from propylon.config.types import SERVICE
 from propylon.plugins import POLICIES, PluginBrokenError, PluginNotFoundError
@@ -32,7 +32,7 @@ def policy_services(policies: Any, context: Any) -> Iterator[tuple[Loc, str]]:
             name, settings = entry.name, entry.config
         elif isinstance(entry, str):
             name, settings = entry, None
-        elif isinstance(entry, Mapping) and len(names := [key for key in entry if key not in CONDITIONS]) == 1:
+        elif isinstance(entry, Mapping) and len(names := named(entry, CONDITIONS)) == 1:
             name, settings = names[0], entry[names[0]]
         else:
             continue

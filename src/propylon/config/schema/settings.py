@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, With
 
 from propylon.config import units
 from propylon.config.schema.base import Finding, Model
-from propylon.config.types import Bool, DnsServer, Duration, ExistingFile, OptionalCount, OptionalDuration, Size
+from propylon.config.types import Bool, DnsServer, Duration, ExistingFile, Listed, OptionalCount, OptionalDuration, Size
 
 DEFAULT_SERVICES_JSON = "/services.json"
 
@@ -79,7 +79,7 @@ class TimeoutsConfig(Model):
 class DnsConfig(Model):
     """How the names of endpoints are resolved."""
 
-    servers: tuple[DnsServer, ...] = Field(default=(), description="DNS servers; by default those of the system.")
+    servers: Listed[DnsServer] = Field(default=(), description="DNS servers; by default those of the system.")
     min_ttl: Duration = Field(default=1.0, description="Minimum time that an answer is used.")
     max_ttl: Duration = Field(default=300.0, description="Maximum time that an answer is used.")
     refuse_private: Bool = Field(
