@@ -10,10 +10,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from propylon.config import document
+from propylon.config import document, other_gateways
 from propylon.config.extensions import validated
 from propylon.config.include import Includes
-from propylon.config.problems import ConfigError, ConfigSource, Path, Position, Problem, from_validation
+from propylon.config.misplaced import MAX_KEYS, Homes
+from propylon.config.problems import (
+    ConfigError,
+    ConfigSource,
+    Path,
+    Position,
+    Problem,
+    from_validation,
+    unknown_keys,
+)
 from propylon.config.resolve import Resolver
 from propylon.config.schema import GatewayConfig
 from propylon.config.types import BASE_DIR, FROM_FILE
@@ -147,10 +156,15 @@ def _validated(
 ) -> tuple[GatewayConfig | None, list[Problem]]:
     """Return the configuration or its problems, without those caused by values that could not be read."""
     if not isinstance(source.data, Mapping):
-        problem = source.problem((), "should be a mapping of keys to values", "begin with 'listen:' or 'routes:'")
-        return None, [problem]
+        message, hint = "should be a mapping of keys to values", "begin with 'listen:' or 'routes:'"
+        return None, [source.problem((), message, hint)]
     try:
         return validated(lambda data: GatewayConfig.model_validate(data, context=context), source.data), []
     except ValidationError as error:
+        if (other := other_gateways.of_data(source.data)) is not None:
+            return None, [source.problem((), other, other_gateways.HINT)]
         known = {".".join(map(str, path)) for path in failed}
-        return None, [problem for problem in from_validation(error, source) if problem.path not in known]
+        find = Homes(source)
+        unknown = unknown_keys(error, source.data)[:MAX_KEYS]
+        homes = {path: home for path in unknown if (home := find.of(path)) is not None}
+        return None, [problem for problem in from_validation(error, source, homes) if problem.path not in known]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -27,6 +28,12 @@ ENVIRONMENT: Final = "environment"
 _MAX_SHOWN_CHARACTERS: Final = 60
 _SECRET: Final = re.compile(r"pass(?!ive)|secret|token|key|credential|auth|cookie|signature|private", re.IGNORECASE)
 _CREDENTIALS_IN_URL: Final = re.compile(r"//[^/\s]*@")
+# Keys in the context of validation errors: the keys of which one is missing, how many steps below their model the error
+# is located, and the keys that an unknown key stands for. The texts of messages cannot refer to them.
+NEEDS: Final = "needs!"
+DEPTH: Final = "depth!"
+MEANS: Final = "means!"
+
 _TEXT_WANTED: Final = "string_type"
 # Appended by pydantic to the location of an invalid key of a mapping.
 _KEY: Final = "[key]"
@@ -152,18 +159,34 @@ def is_secret(key: str) -> bool:
     return _SECRET.search(key) is not None
 
 
-def suggest(word: str, known: Iterable[str]) -> str | None:
-    """Return `did you mean 'x'?` for the closest known word, or `None` if none is close."""
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the closest known word, or `None` if none is close."""
     from difflib import get_close_matches
 
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else None
+    return close[0] if close else None
 
 
-def from_validation(error: "ValidationError", source: ConfigSource) -> list[Problem]:
-    """Return the problems of a validation error; those of a union's members for one value become one problem."""
+def suggest(word: str, known: Iterable[str]) -> str | None:
+    """Return `did you mean 'x'?` for the closest known word, or `None` if none is close."""
+    close = closest(word, known)
+    return None if close is None else f"did you mean {close!r}?"
+
+
+def from_validation(
+    error: "ValidationError", source: ConfigSource, homes: Mapping[Path, tuple[Path, str]] | None = None
+) -> list[Problem]:
+    """Return the problems of a validation error.
+
+    Those of a union's members for one value become one problem. A key that is missing because another one is misspelt
+    or misplaced is none of its own.
+
+    Args:
+        homes: for each misplaced key the mapping that it belongs to, with a hint.
+    """
+    homes = homes or {}
     found: dict[Path, Problem] = {}
-    parts = error.errors(include_url=False)
+    parts = _without_follow_ons(error.errors(include_url=False), source.data, homes)
     for part in parts:
         kind, loc = part["type"], part["loc"]
         if kind == "too_short" and any(other["loc"][: len(loc)] == loc != other["loc"] for other in parts):
@@ -174,6 +197,8 @@ def from_validation(error: "ValidationError", source: ConfigSource) -> list[Prob
             value = path[-1]
         message = _MESSAGES.get(kind) or _reworded(part["msg"])
         hint = part.get("ctx", {}).get("hint") or _hint(kind, value)
+        if path in homes and kind == "unknown_key":
+            hint = homes[path][1]
         if kind not in _WITHOUT_VALUE:
             message += _shown(value, path, source)
         problem = source.problem(path, message, hint, at_key=is_key or kind == "unknown_key")
@@ -183,6 +208,34 @@ def from_validation(error: "ValidationError", source: ConfigSource) -> list[Prob
             problem = source.problem(path, f"{_without_value(before.message)} or {problem.message}", problem.hint)
         found[same] = problem
     return list(found.values())
+
+
+def unknown_keys(error: "ValidationError", data: Any) -> list[Path]:
+    """Return the paths of the unknown keys that a validation error reports."""
+    parts = error.errors(include_url=False)
+    return [located(part["loc"], data, keep_last=True)[0] for part in parts if part["type"] == "unknown_key"]
+
+
+def _without_follow_ons(
+    parts: "list[ErrorDetails]", data: Any, homes: Mapping[Path, tuple[Path, str]]
+) -> "list[ErrorDetails]":
+    """Return the errors without those of keys that an unknown key beside them, or elsewhere, stands for."""
+    meant: dict[Path, set[str]] = {}
+    for path, (home, _) in homes.items():
+        meant.setdefault(home, set()).add(str(path[-1]))
+    for part in parts:
+        keys = part.get("ctx", {}).get(MEANS, ())
+        if keys and located(part["loc"], data, keep_last=True)[0] not in homes:
+            meant.setdefault(located(part["loc"][:-1], data)[0], set()).update(keys)
+
+    def follows(part: "ErrorDetails") -> bool:
+        context, loc = part.get("ctx", {}), part["loc"]
+        needs, depth = context.get(NEEDS, ()), context.get(DEPTH, 0)
+        if part["type"] == "missing":
+            needs, depth = (loc[-1],), 1
+        return not meant.get(located(loc[: len(loc) - depth], data)[0], set()).isdisjoint(needs)
+
+    return [part for part in parts if not follows(part)]
 
 
 def located(loc: Path, data: Any, *, keep_last: bool = False) -> tuple[Path, Any]:
@@ -210,6 +263,10 @@ def _reworded(message: str) -> str:
 
 
 def _hint(kind: str, value: Any) -> str | None:
+    if kind == "tuple_type" and isinstance(value, Mapping):
+        return "begin each item with '- '"
+    if kind in ("dict_type", "model_type") and isinstance(value, list | tuple):
+        return "write 'NAME: value' in lines of their own, without '- '"
     if kind == _TEXT_WANTED and isinstance(value, bool | int | float):
         return "put it in quotes"
     return None
