@@ -143,7 +143,8 @@ def kind_of(shown: dict[str, Any]) -> str:
         name = shown["$ref"].rpartition("/")[2]
         return next((word for model, word in _PLUGINS.items() if model.__name__ == name), "mapping")
     if "enum" in shown:
-        return ", ".join(f"`{str(each).lower() if isinstance(each, bool) else each}`" for each in shown["enum"])
+        words = [f"`{str(each).lower() if isinstance(each, bool) else each}`" for each in shown["enum"]]
+        return ", ".join(dict.fromkeys(words))
     if "const" in shown:
         return f"`{shown['const']}`"
     if "250ms" in shown.get("examples", ()):
@@ -156,6 +157,8 @@ def kind_of(shown: dict[str, Any]) -> str:
         return "statuses"
     if "anyOf" in shown:
         words = [kind_of(each) for each in shown["anyOf"] if each.get("type") != "null"]
+        if len(words) == 2 and "," in words[0] and words[1].endswith(words[0]):
+            return f"{words[0]}, or a list of these"
         return " or ".join(dict.fromkeys(words)) or "anything"
     kind: Any = shown.get("type")
     if isinstance(kind, list):

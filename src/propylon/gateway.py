@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from propylon.config.load import Loaded
     from propylon.config.schema import GatewayConfig, ListenerConfig
     from propylon.engine.snapshot import Snapshot
+    from propylon.keywords import EndpointKeys, GatewayKeys, RouteOptions, ServiceOptions
     from propylon.runtime.modules import Modules
     from propylon.runtime.reload import Reload, Reloader
     from propylon.runtime.worker import Worker
+
+_Policy = TypeVar("_Policy")
 
 
 class Gateway:
@@ -29,7 +32,7 @@ class Gateway:
         gateway.run("127.0.0.1:8080")
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings: Unpack[GatewayKeys]) -> None:
         """Accept top-level keys, such as `listen`, `policies`, `trusted_proxies`."""
         from propylon.config.program import Program
 
@@ -89,19 +92,21 @@ class Gateway:
         """Set how `reload` reads the configuration, and which modules it imports again."""
         self._read, self._modules = read, modules
 
-    def route(self, path: str | Sequence[str] | None = None, **keys: Any) -> Self:
+    def route(self, path: str | Sequence[str] | None = None, **keys: Unpack[RouteOptions]) -> Self:
         """Add a route: its matchers, its policies, and one of `target`, `service`, `redirect`, `respond`."""
         self._check_mutable()
         self._program.add_route({**({"path": path} if path is not None else {}), **keys})
         return self
 
-    def service(self, name: str, endpoints: Sequence[str | Mapping[str, Any]] = (), **keys: Any) -> Self:
+    def service(
+        self, name: str, endpoints: str | Sequence[str | EndpointKeys] = (), **keys: Unpack[ServiceOptions]
+    ) -> Self:
         """Add a named service with its endpoints, or with a provider under `discover`."""
         self._check_mutable()
         self._program.add_service(name, {**({"endpoints": endpoints} if endpoints else {}), **keys})
         return self
 
-    def policy(self, policy: Callable[..., Any] | object) -> Any:
+    def policy(self, policy: _Policy) -> _Policy:
         """Add a policy to every route; also usable as a decorator."""
         self._check_mutable()
         self._program.add_policy(policy)

@@ -87,9 +87,14 @@ def test_one_text_may_stand_for_the_list_of_endpoints() -> None:
     assert [endpoint.url for endpoint in gateway.config.services["users"].endpoints] == ["http://127.0.0.1:1"]
 
 
-def test_endpoints_may_come_from_a_generator() -> None:
-    gateway = Gateway().service("users", [f"http://127.0.0.1:{port}" for port in (1, 2)])
-    assert len(gateway.config.services["users"].endpoints) == 2
+def test_lists_may_be_anything_that_can_be_gone_through() -> None:
+    gateway = Gateway(trusted_proxies={"10.0.0.0/8"}, nope=1)
+    gateway.service("users", (f"http://127.0.0.1:{port}" for port in (1, 1)))
+    gateway.route("/*", service="users", policies=dict.fromkeys(["hsts"]).keys())
+    for _ in range(2):
+        with pytest.raises(ConfigError) as caught:
+            _ = gateway.config
+        assert [problem.path for problem in caught.value.problems] == ["nope", "services.users.endpoints.1"]
 
 
 def test_a_call_of_another_file_is_named_by_that_file(folder: Path) -> None:

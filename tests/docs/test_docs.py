@@ -15,26 +15,30 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 
 from propylon import Gateway
 from propylon.cli.main import main
-from tests.support.config import load_text
+from propylon.config.json_schema import json_schema
+from tests.support.config import load_text, written
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^(?:\.\./)*\.venv/bin/propylon ((?:check|routes|explain) .*?)(?: > .*)?$", re.MULTILINE)
+FOLDER = re.compile(r"\broot: ([a-z]+)")
 CERTIFICATE = re.compile(r"certs/[a-z.]+")
 README_LINES = 120
+SCHEMA = Draft202012Validator(json_schema())
 
 
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+def generator(file: str = "generate.py") -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{Path(file).stem}", ROOT / "docs" / file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -60,6 +64,12 @@ def test_generated_pages_are_up_to_date(page: str) -> None:
     assert (ROOT / "docs" / page).read_text("utf-8") == GENERATED[page], "run scripts/docs"
 
 
+def test_the_types_of_keyword_arguments_are_up_to_date() -> None:
+    folder = ROOT / "src" / "propylon" / "keywords"
+    written = {path.name: path.read_text("utf-8") for path in folder.glob("*.py")}
+    assert written == generator("keywords.py").modules(), "run scripts/docs"
+
+
 def test_no_page_is_left_of_a_policy_that_is_gone() -> None:
     pages = {f"policies/{path.name}" for path in (ROOT / "docs" / "policies").glob("*.md")}
     assert pages == {page for page in GENERATED if page.startswith("policies/")}
@@ -67,11 +77,14 @@ def test_no_page_is_left_of_a_policy_that_is_gone() -> None:
 
 @pytest.mark.parametrize(("path", "text"), blocks("yaml"))
 def test_every_configuration_is_valid(path: Path, text: str, tmp_path: Path) -> None:
-    certificates = CERTIFICATE.findall(text)
+    certificates, folders = CERTIFICATE.findall(text), FOLDER.findall(text)
+    for folder in folders:
+        (tmp_path / folder).mkdir()
     for file in certificates:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
-    load_text(text, name(path), base_dir=tmp_path if certificates else ROOT)
+    load_text(text, name(path), base_dir=tmp_path if certificates or folders else ROOT)
+    assert list(SCHEMA.iter_errors(written(text))) == []
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if "```python" in path.read_text("utf-8")], ids=name)

@@ -14,12 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from propylon.build.errors import BuildError
 from propylon.build.policies import check_entry
+from propylon.build.policies_at_work import NO_POLICIES
 from propylon.build.service import NOTHING_RUNS, BuildContext, build_service
 from propylon.config.extensions import validated
 from propylon.config.load import placed_in
 from propylon.config.problems import ConfigError
 from propylon.config.schema import GatewayConfig, PolicyEntry, ServiceConfig
 from propylon.config.schema.listener import Listeners
+from propylon.config.schema.route import ANSWERS
 from propylon.inbound.tls import Identities
 from propylon.tls import TlsError
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_ACTIONS: Final = ("redirect", "respond")
 _PARTS_OF_SERVICES: Final = ("tls", "balance", "discover")
 
 
@@ -73,7 +74,7 @@ class _Parts:
 
     def __init__(self, base_dir: Path, context: Any) -> None:
         self._context = context
-        self._build = BuildContext(GatewayConfig(), NOTHING_RUNS, base_dir)
+        self._build = BuildContext(GatewayConfig(), NOTHING_RUNS, base_dir, NO_POLICIES.same_code)
 
     def listeners(self, listen: Any) -> Iterator[str]:
         """Read the certificates of listeners."""
@@ -94,7 +95,7 @@ class _Parts:
 
     def actions(self, where: str, keys: Any) -> Iterator[str]:
         """Create the policies of keys that are short for one."""
-        for name in _ACTIONS:
+        for name in ANSWERS:
             value = _get(keys, name)
             if value is not None:
                 made = value if isinstance(value, PolicyEntry) else None

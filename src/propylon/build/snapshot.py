@@ -87,7 +87,7 @@ def build_snapshot(
 
 def _build(config: GatewayConfig, running: Mapping[str, Service], base_dir: Path, at_work: PoliciesAtWork) -> Snapshot:
     _check_listeners(config)
-    context = BuildContext(config, running, base_dir)
+    context = BuildContext(config, running, base_dir, at_work.same_code)
     services = {name: build_service(name, service, context) for name, service in config.services.items()}
     policies = build_policies(config, at_work)
     targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), context)

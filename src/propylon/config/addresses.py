@@ -16,6 +16,10 @@ _HOST: Final = re.compile(r"\*|[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 _NAME_OR_IPV4: Final = re.compile(r"(?:[0-9]+\.){3}[0-9]+|[A-Za-z][A-Za-z0-9.-]*|\*", re.ASCII)
 _WITHOUT_SCHEME: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[^\s?#]*)?", re.ASCII)
 _DNS_PORT: Final = 53
+_REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
+
+ASGI: Final = "asgi:"
+"""The begin of a target that is an application."""
 
 
 def parse_listen_address(value: object) -> ListenAddress:
@@ -80,6 +84,15 @@ def check_endpoint_url(value: object) -> str:
         if _WITHOUT_SCHEME.fullmatch(value):
             raise ValueError(f"has no scheme: write http://{value}") from None
         raise ValueError(_without_value(error, value)) from None
+    return value
+
+
+def check_target(value: object) -> str:
+    """Return the URL of an endpoint or `asgi:module:name` unchanged; raises `ValueError` for anything else."""
+    if not isinstance(value, str) or not value.startswith(ASGI):
+        return check_endpoint_url(value)
+    if _REFERENCE.fullmatch(value, len(ASGI)) is None:
+        raise ValueError("not the name of an ASGI application: write asgi:module:name, as in asgi:main:app")
     return value
 
 

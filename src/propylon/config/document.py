@@ -21,7 +21,7 @@ MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 # Deeper than files written by hand, and far below Python's recursion limit.
 MAX_DEPTH: Final = 100
 
-_LOADER: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE: Final = "tag:yaml.org,2002:"
 _SCALAR_TAGS: Final = frozenset({"str", "int", "float", "bool", "null"})
 
@@ -59,13 +59,17 @@ def read(path: Path) -> tuple[Node | None, int]:
 
     Raises `ConfigError` with the problem that stopped it.
     """
-    name = str(path)
+    name, raw = str(path), read_bytes(path)
+    return parse(decode(raw, name), name), len(raw)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file, cut off behind the size that is too large; raises `ConfigError`."""
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+            return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise ConfigError([_unreadable(name, error)]) from None
-    return parse(decode(raw, name), name), len(raw)
+        raise ConfigError([_unreadable(str(path), error)]) from None
 
 
 def decode(raw: bytes, name: str) -> str:
@@ -91,7 +95,7 @@ def parse(text: str, name: str) -> Node | None:
     if len(text) > MAX_FILE_BYTES:
         _fail(name, None, f"is larger than {MAX_FILE_BYTES // 2**20} MiB, which no configuration is")
     try:
-        root = _Builder(name, yaml.parse(text, Loader=_LOADER)).document()
+        root = _Builder(name, yaml.parse(text, Loader=LOADER)).document()
     except yaml.YAMLError as error:
         if (other := other_gateways.of_text(text)) is not None:
             _fail(name, None, other, other_gateways.HINT)

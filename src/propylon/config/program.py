@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, ValuesView
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from propylon.config.problems import ConfigSource, Path, Position, Problem
@@ -22,13 +23,14 @@ class Program:
     """The keys that `Gateway(...)`, `route`, `service` and `policy` were called with."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = dict(settings)
+        # Lists and mappings are copied, as calls add to them; others are reported when they are validated.
+        self._settings = {key: _copied(value) for key, value in settings.items()}
         self._calls: dict[Path, Position] = {(): calling()}
         self._problems: list[Problem] = []
 
     def add_route(self, keys: Mapping[str, Any]) -> None:
         """Add a route."""
-        self._append("routes", dict(keys))
+        self._append("routes", {key: _copied(value) for key, value in keys.items()})
 
     def add_policy(self, policy: object) -> None:
         """Add a policy of every route."""
@@ -36,9 +38,9 @@ class Program:
 
     def add_service(self, name: str, keys: Mapping[str, Any]) -> None:
         """Add a service; a second one of the same name is a problem."""
-        services = self._settings.get("services", {})
-        if not isinstance(services, Mapping):
-            return  # reported when it is validated
+        services = self._settings.setdefault("services", {})
+        if not isinstance(services, dict):
+            return
         path, at = ("services", name), calling()
         if name in services:
             first = self._calls.get(path, self._calls[()])
@@ -46,7 +48,7 @@ class Program:
             self._problems.append(Problem(at.file, at.line, at.column, ".".join(map(str, path)), message))
             return
         self._calls[path] = at
-        self._settings["services"] = {**services, name: dict(keys)}
+        services[name] = {key: _copied(value) for key, value in keys.items()}
 
     def listen_at(self, address: str) -> None:
         """Set the address, in the place of the one that was given before."""
@@ -64,10 +66,17 @@ class Program:
         return of_program(ConfigSource(self._calls[()].file, self._settings, self._calls), self._problems)
 
     def _append(self, key: str, item: object) -> None:
-        before = self._settings.get(key, ())
-        if isinstance(before, list | tuple):  # anything else is reported when it is validated
-            self._calls[key, len(before)] = calling()
-            self._settings[key] = [*before, item]
+        items = self._settings.setdefault(key, [])
+        if isinstance(items, list):
+            self._calls[key, len(items)] = calling()
+            items.append(item)
+
+
+def _copied(value: Any) -> Any:
+    """Return a list for what can be gone through, perhaps only once, a mapping's copy, or the value itself."""
+    if isinstance(value, list | tuple | AbstractSet | Iterator | ValuesView):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def calling() -> Position:

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from propylon.address import EndpointAddress
+from propylon.config.addresses import ASGI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +97,8 @@ def _loops(config: GatewayConfig) -> Iterator[Warned]:
         for name, service in config.services.items()
         for index, each in enumerate(service.endpoints)
     ]
-    urls += [(("routes", number, "target"), route.target) for number, route in enumerate(config.routes) if route.target]
+    targets = ((number, route.target or ASGI) for number, route in enumerate(config.routes))
+    urls += [(("routes", number, "target"), target) for number, target in targets if not target.startswith(ASGI)]
     ports = [str(listener.address.port or listener.address.unix_path) for listener in config.listen]
     implied = not {"80", "443"}.isdisjoint(ports)  # a URL need not name them
     for path, url in urls:

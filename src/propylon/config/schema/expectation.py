@@ -45,7 +45,9 @@ def _failure(value: object) -> str:
 
 
 _TEXT_SCHEMA: Final = WithJsonSchema({"type": "string"})
-RequestText = Annotated[str, PlainValidator(_request), _TEXT_SCHEMA]
+RequestText = Annotated[
+    str, PlainValidator(_request), WithJsonSchema({"type": "string", "pattern": f"^{_REQUEST.pattern}$"})
+]
 ClientAddress = Annotated[str, PlainValidator(_client), _TEXT_SCHEMA]
 Status = Annotated[Int, Field(ge=100, le=599)]
 

@@ -61,9 +61,9 @@ class ListenerTlsConfig(Model):
     strict_sni: Bool = Field(
         default=False, description="Refuse clients without a server name, or with one that no certificate has."
     )
-    min_version: Annotated[Literal["1.2", "1.3"], BeforeValidator(_version)] = Field(
-        default="1.2", description="The minimum version of TLS."
-    )
+    min_version: Annotated[
+        Literal["1.2", "1.3"], BeforeValidator(_version), WithJsonSchema({"enum": ["1.2", "1.3", 1.2, 1.3]})
+    ] = Field(default="1.2", description="The minimum version of TLS.")
     client_certificates: ClientCertificatesConfig | None = Field(
         default=None, description="Request certificates of clients."
     )
@@ -147,14 +147,14 @@ def _list_of_listeners(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-_Listener = Annotated[ListenerConfig, BeforeValidator(_listener, json_schema_input_type=str | ListenerConfig)]
+_Listener = Annotated[ListenerConfig, BeforeValidator(_listener, json_schema_input_type=Listen | ListenerConfig)]
 
 Listeners = Annotated[
     tuple[_Listener, ...],
     Field(min_length=1),
     BeforeValidator(
         _list_of_listeners,
-        json_schema_input_type=str | ListenerConfig | Annotated[list[_Listener], Field(min_length=1)],
+        json_schema_input_type=Listen | ListenerConfig | Annotated[list[_Listener], Field(min_length=1)],
     ),
 ]
 """One listener or a list of them, each an address or a mapping."""

@@ -88,13 +88,15 @@ def _python_reference(value: object) -> str | Callable[..., Any]:
 
 _TEXT_SCHEMA: Final = WithJsonSchema({"type": "string"})
 
-Method = Annotated[str, PlainValidator(_method), _TEXT_SCHEMA]
+Method = Annotated[
+    str, PlainValidator(_method), WithJsonSchema({"type": "string", "pattern": TOKEN_PATTERN.replace("A-Za-z", "A-Z")})
+]
 """A method that can be routed."""
 
 Regex = Annotated[str, PlainValidator(_regex), WithJsonSchema({"type": "string", "format": "regex"})]
 """A regular expression of Python's `re`."""
 
-Path = Annotated[str, PlainValidator(_path_pattern), _TEXT_SCHEMA]
+Path = Annotated[str, PlainValidator(_path_pattern), WithJsonSchema({"type": "string", "pattern": "^/"})]
 """A path with `{name}` for a segment and a final `*` for the path rest."""
 
 Host = Annotated[str, PlainValidator(_host_pattern), _TEXT_SCHEMA]
@@ -106,7 +108,12 @@ FieldName = Annotated[str, Strict(), Field(pattern=TOKEN_PATTERN)]
 FieldValue = Annotated[str, Strict(), Field(pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
 """The value of a header field, without control characters, which could end the line (RFC 9110 5.5)."""
 
-PythonReference = Annotated[str | Callable[..., Any], PlainValidator(_python_reference), _TEXT_SCHEMA, REFERENCE]
+PythonReference = Annotated[
+    str | Callable[..., Any],
+    PlainValidator(_python_reference),
+    WithJsonSchema({"type": "string", "format": "python"}),
+    REFERENCE,
+]
 """`module:function`, or in Python the function itself."""
 
 FieldMatches = dict[

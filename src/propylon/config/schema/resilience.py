@@ -143,7 +143,7 @@ def _hedge(value: Any) -> Any:
     return value if isinstance(value, Mapping | HedgeConfig) else {"delay": value}
 
 
-Hedge = Annotated[HedgeConfig, BeforeValidator(_hedge, json_schema_input_type=str | HedgeConfig)]
+Hedge = Annotated[HedgeConfig, BeforeValidator(_hedge, json_schema_input_type=Duration | Literal["p95"] | HedgeConfig)]
 
 
 class ConcurrencyConfig(Model):

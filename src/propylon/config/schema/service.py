@@ -66,7 +66,7 @@ def _endpoint(value: Any) -> Any:
     raise ValueError("should be a URL, or {url, weight}")
 
 
-Endpoint = Annotated[EndpointConfig, BeforeValidator(_endpoint, json_schema_input_type=str | EndpointConfig)]
+Endpoint = Annotated[EndpointConfig, BeforeValidator(_endpoint, json_schema_input_type=ServiceUrl | EndpointConfig)]
 
 
 class ServiceTlsConfig(Model):
