@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from propylon.build.errors import BuildError
 from propylon.build.policies import check_entry
@@ -132,7 +132,7 @@ def _valid(validate: Callable[[Any], Any], data: Any) -> Any:
     """Return a part, or `None` if it is not valid."""
     try:
         return validated(validate, data)
-    except (ValidationError, ValueError):
+    except Exception:  # validators of other packages may raise anything
         return None
 
 

@@ -137,10 +137,17 @@ def _version(network: object) -> int:
 def _policies_twice(config: GatewayConfig) -> Iterator[Warned]:
     for path, entries in policy_lists(config):
         for index, entry in enumerate(entries):
-            first = next(number for number, other in enumerate(entries) if other is entry or other == entry)
+            first = next(number for number, other in enumerate(entries) if _are_same(other, entry))
             if first != index:
                 message = f"the policy {entry.name!r} is in the list twice, with the same settings: {{other}}"
                 yield Warned((*path, index), message, "remove one", (*path, first))
+
+
+def _are_same(one: PolicyEntry, other: PolicyEntry) -> bool:
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # comparing settings may run user code
+        return False
 
 
 def _hsts_without_https(config: GatewayConfig) -> Iterator[Warned]:
