@@ -76,9 +76,17 @@ class Gateway:
         Raises:
             ConfigError: with every problem of the file.
         """
+        from propylon.build.problems import with_build_problems
         from propylon.config.load import load
+        from propylon.config.problems import ConfigError
+        from propylon.runtime.modules import Modules
 
-        return cls._of(load(path), Path(path).parent, lambda: load(path))
+        folder = Path(path).parent
+        try:
+            return cls._of(load(path), folder, lambda: load(path))
+        except ConfigError as error:
+            Modules(folder)
+            raise with_build_problems(error, folder) from None
 
     def reload_from(self, read: Callable[[], Loaded], modules: Modules) -> None:
         """Set how `reload` reads the configuration, and which modules it imports again."""
@@ -116,7 +124,13 @@ class Gateway:
     def loaded(self) -> Loaded:
         """Return the validated configuration with its sources. Raises `ConfigError`."""
         if self._loaded is None:
-            self._loaded = self._program.loaded()
+            from propylon.build.problems import with_build_problems
+            from propylon.config.problems import ConfigError
+
+            try:
+                self._loaded = self._program.loaded()
+            except ConfigError as error:
+                raise with_build_problems(error, Path()) from None
         return self._loaded
 
     def _with_listen(self, loaded: Loaded) -> Loaded:

@@ -194,6 +194,16 @@ async def test_every_problem_is_logged_with_its_place_and_the_old_one_stays(
         assert await body(client) == "two"
 
 
+async def test_warnings_are_logged_with_their_place(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.write()
+    async with Gateway.load(site.file) as gateway:
+        site.write(more="policies: [request_id, request_id]")
+        await gateway.reload()
+        found = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert [record.name for record in found] == ["propylon.config"]
+        assert found[0].getMessage().startswith(f"{site.file}:2:24: policies.1: the policy 'request_id' is in the list")
+
+
 @pytest.mark.parametrize(
     ("name", "code", "says"),
     [

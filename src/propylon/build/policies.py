@@ -77,6 +77,11 @@ def build_policies(config: GatewayConfig, at_work: PoliciesAtWork = NO_POLICIES)
     )
 
 
+def check_entry(entry: PolicyEntry, where: str) -> None:
+    """Create the policy of an entry by itself. Raises `BuildError`."""
+    _Makers(NO_POLICIES).uses(None, [_wanted(entry, where)])
+
+
 def route_identities(routes: Iterable[RouteConfig]) -> list[Hashable]:
     """Return an identity for each route: its name or its matchers, with its occurrence number."""
     seen: Counter[Hashable] = Counter()

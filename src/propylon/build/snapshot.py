@@ -19,6 +19,7 @@ import orjson
 from propylon.build.errors import BuildError
 from propylon.build.policies import build_policies
 from propylon.build.policies_at_work import NO_POLICIES
+from propylon.build.problems import build_problems
 from propylon.build.service import (
     HERE,
     NOTHING_RUNS,
@@ -77,8 +78,18 @@ def build_snapshot(
         at_work: the current policies, reused in the same way.
 
     Raises:
-        BuildError: a module cannot be imported, a policy cannot be created, or a certificate cannot be read.
+        BuildError: with every module that cannot be imported, policy that cannot be created and certificate that
+            cannot be read.
     """
+    try:
+        return _build(config, running, base_dir, at_work)
+    except BuildError as error:
+        found = build_problems(config, base_dir)
+        messages = (*(each for each in error.messages if each not in found), *found)
+        raise BuildError(*messages) from error
+
+
+def _build(config: GatewayConfig, running: Mapping[str, Service], base_dir: Path, at_work: PoliciesAtWork) -> Snapshot:
     _check_listeners(config)
     context = BuildContext(config, running, base_dir, at_work.same_code)
     services = {name: build_service(name, service, context) for name, service in config.services.items()}

@@ -1,12 +1,17 @@
 """Output of listeners: the address and its TLS settings."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from propylon.config.problems import WARNING
 from propylon.inbound.tls import Identities
 
 if TYPE_CHECKING:
-    from propylon.config.schema import ListenerConfig, ListenerTlsConfig
+    from collections.abc import Iterator
+
+    from propylon.config.problems import ConfigSource, Problem
+    from propylon.config.schema import GatewayConfig, ListenerConfig, ListenerTlsConfig
 
 
 def listener_as_dict(listener: "ListenerConfig") -> dict[str, Any]:
@@ -48,6 +53,14 @@ def listener_lines(listener: "ListenerConfig") -> list[str]:
     for certificate in tls["certificates"]:
         names = ", ".join(certificate["names"]) or "any name"
         lines.append(f"  {certificate['key_type']} certificate for {names}, until {certificate['not_after'][:10]}")
-        if certificate["warning"] is not None:
-            lines.append(f"  warning: {certificate['warning']}")
     return lines
+
+
+def certificate_warnings(config: "GatewayConfig", source: "ConfigSource") -> "Iterator[Problem]":
+    """Yield a warning for each certificate of a listener that is not valid now."""
+    for number, listener in enumerate(config.listen):
+        for identity in Identities(listener.tls).certificates if listener.tls is not None else ():
+            if (message := identity.warning(datetime.now(UTC))) is not None:
+                at = source.written(("listen", number, "tls"))
+                found = source.problem(at, message, "clients refuse it: get a new one")
+                yield replace(found, severity=WARNING)

@@ -12,7 +12,9 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 import yaml
 
+from propylon.config import other_gateways
 from propylon.config.problems import ConfigError, Position, Problem
+from propylon.config.yaml_errors import explain
 
 # A configuration of ten thousand routes has about 2 MiB.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -93,11 +95,17 @@ def parse(text: str, name: str) -> Node | None:
     if len(text) > MAX_FILE_BYTES:
         _fail(name, None, f"is larger than {MAX_FILE_BYTES // 2**20} MiB, which no configuration is")
     try:
-        return _Builder(name, yaml.parse(text, Loader=LOADER)).document()
+        root = _Builder(name, yaml.parse(text, Loader=LOADER)).document()
     except yaml.YAMLError as error:
-        _fail(name, _position_of(error, name), f"not YAML: {_reason(error)}", _hint(error))
+        if (other := other_gateways.of_text(text)) is not None:
+            _fail(name, None, other, other_gateways.HINT)
+        line, column, message, hint = explain(error, text)
+        _fail(name, None if line is None else Position(name, line + 1, column + 1), message, hint)
     except (ValueError, OverflowError) as error:  # raised by the pure Python scanner for a \U beyond Unicode
         _fail(name, None, f"not YAML: {error}")
+    if isinstance(root, ScalarNode) and (other := other_gateways.of_text(text)) is not None:
+        _fail(name, root.position, other, other_gateways.HINT)
+    return root
 
 
 class _Builder:
@@ -194,22 +202,3 @@ def _unreadable(name: str, error: OSError | ValueError) -> Problem:
     else:
         message = "is not the path of a file"
     return Problem(name, None, None, "", message, hint)
-
-
-def _position_of(error: yaml.YAMLError, name: str) -> Position | None:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return Position(name, mark.line + 1, mark.column + 1) if mark else None
-
-
-def _reason(error: yaml.YAMLError) -> str:
-    parts = [getattr(error, part, None) for part in ("problem", "context")]
-    return ", ".join(str(part) for part in parts if part) or str(error).replace("\n", " ")
-
-
-def _hint(error: yaml.YAMLError) -> str | None:
-    problem = str(getattr(error, "problem", ""))
-    if "cannot start any token" in problem:
-        return "indent with spaces, not with tabs, and put text that begins with @, ` or % in quotes"
-    if "mapping values are not allowed" in problem:
-        return "check the indentation, and put text that has ': ' in quotes"
-    return None

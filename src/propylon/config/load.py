@@ -10,10 +10,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from propylon.config import document
+from propylon.config import document, other_gateways
 from propylon.config.extensions import validated
 from propylon.config.include import Includes
-from propylon.config.problems import ConfigError, ConfigSource, Path, Position, Problem, from_validation
+from propylon.config.misplaced import MAX_KEYS, Homes
+from propylon.config.problems import (
+    ConfigError,
+    ConfigSource,
+    Path,
+    Position,
+    Problem,
+    from_validation,
+    unknown_keys,
+)
 from propylon.config.resolve import Resolver
 from propylon.config.schema import GatewayConfig
 from propylon.config.types import BASE_DIR, FROM_FILE
@@ -53,10 +62,11 @@ def load(
     """
     folder = FilePath(path).parent if base_dir is None else base_dir
     source, resolver = _read(FilePath(path), folder, environment)
-    config, problems = _validated(source, {BASE_DIR: folder, FROM_FILE: True}, resolver.failed)
+    context = {BASE_DIR: folder, FROM_FILE: True}
+    config, problems = _validated(source, context, resolver.failed)
     files = [FilePath(path), *resolver.files]
     if config is None or resolver.problems:
-        raise ConfigError([*resolver.problems, *problems], files)
+        raise ConfigError([*resolver.problems, *problems], files, source, context)
     return Loaded(
         config,
         frozenset(files),
@@ -78,26 +88,39 @@ def _read(path: FilePath, base_dir: FilePath, environment: Mapping[str, str] | N
     return resolver.source(root), resolver
 
 
-def placed(loaded: Loaded, name: str, message: str) -> Problem:
-    """Return a build error as a problem with its position: `message` begins with the path of keys.
+def placed(loaded: Loaded, name: str, messages: Sequence[str]) -> list[Problem]:
+    """Return build errors as problems with their positions: each message begins with the path of keys.
 
-    A file is parsed again for the position, as positions are not kept with a configuration in use.
+    A file is parsed again for the positions, as they are not kept with a configuration in use.
 
     Args:
         name: the name of a configuration without a file.
     """
-    name = name if loaded.file is None else str(loaded.file)
+    source = source_of(loaded, name)
+    return [placed_in(source, message) for message in messages]
+
+
+def placed_in(source: ConfigSource, message: str) -> Problem:
+    """Return a build error as a problem with its position."""
     where, colon, rest = message.partition(": ")
     steps = tuple(int(step) if step.isdecimal() else step for step in where.split("."))
     if not colon or steps[0] not in GatewayConfig.model_fields:
-        return Problem(name, None, None, "", message)
-    source = ConfigSource(name, None, loaded.calls)
+        return Problem(source.file, None, None, "", message)
+    return replace(source.problem(steps, rest), path=where)
+
+
+def source_of(loaded: Loaded, name: str) -> ConfigSource:
+    """Return where the parts of a configuration in use are written; a file is read again.
+
+    Args:
+        name: the name of a configuration without a file.
+    """
     if loaded.file is not None:
         try:
-            source, _ = _read(loaded.file, loaded.file.parent, None)
+            return _read(loaded.file, loaded.file.parent, None)[0]
         except ConfigError:
             pass  # the file has changed meanwhile
-    return replace(source.problem(steps, rest), path=where)
+    return ConfigSource(name if loaded.file is None else str(loaded.file), None, loaded.calls)
 
 
 def validate(data: Mapping[str, Any], name: str = "gateway", *, base_dir: str | FilePath = ".") -> GatewayConfig:
@@ -121,9 +144,10 @@ def of_program(source: ConfigSource, problems: Sequence[Problem] = ()) -> Loaded
     Raises:
         ConfigError: with every problem.
     """
-    config, found = _validated(source, {BASE_DIR: "."}, set())
+    context = {BASE_DIR: "."}
+    config, found = _validated(source, context, set())
     if config is None or problems:
-        raise ConfigError([*problems, *found])
+        raise ConfigError([*problems, *found], source=source, context=context)
     return Loaded(config, calls=source.values)
 
 
@@ -132,10 +156,15 @@ def _validated(
 ) -> tuple[GatewayConfig | None, list[Problem]]:
     """Return the configuration or its problems, without those caused by values that could not be read."""
     if not isinstance(source.data, Mapping):
-        problem = source.problem((), "should be a mapping of keys to values", "begin with 'listen:' or 'routes:'")
-        return None, [problem]
+        message, hint = "should be a mapping of keys to values", "begin with 'listen:' or 'routes:'"
+        return None, [source.problem((), message, hint)]
     try:
         return validated(lambda data: GatewayConfig.model_validate(data, context=context), source.data), []
     except ValidationError as error:
+        if (other := other_gateways.of_data(source.data)) is not None:
+            return None, [source.problem((), other, other_gateways.HINT)]
         known = {".".join(map(str, path)) for path in failed}
-        return None, [problem for problem in from_validation(error, source) if problem.path not in known]
+        find = Homes(source)
+        unknown = unknown_keys(error, source.data)[:MAX_KEYS]
+        homes = {path: home for path in unknown if (home := find.of(path)) is not None}
+        return None, [problem for problem in from_validation(error, source, homes) if problem.path not in known]

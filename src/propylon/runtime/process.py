@@ -15,8 +15,10 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from propylon.config.warnings import warnings_of
 from propylon.runtime.changed_files import ChangedFiles
 from propylon.runtime.log_format import TextFormatter
+from propylon.runtime.reload import log_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -55,6 +57,7 @@ class Process:
         handler.setFormatter(TextFormatter())
         logging.basicConfig(level=_level(self._gateway), handlers=[handler])
         self._gateway.snapshot()  # before the loop runs: errors are reported before anything is opened
+        log_warnings(warnings_of(self._gateway.loaded()))
         run_loop(self.serve(watch))
 
     async def serve(self, watch: bool) -> None:

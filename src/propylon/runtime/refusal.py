@@ -11,7 +11,10 @@ from propylon.inbound.listener import ListenError
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from propylon.config.load import Loaded
+    from propylon.config.problems import Problem
 
 EXPECTED: Final = (ConfigError, BuildError, TlsError, ListenError, OSError)
 """Errors that users can mend; any other is a defect, and keeps its traceback."""
@@ -24,8 +27,12 @@ def refusal(error: Exception, loaded: Loaded | None) -> str:
         loaded: the configuration, if it could be loaded.
     """
     if isinstance(error, ConfigError):
-        number = len(error.problems)
-        return "\n".join([*map(str, error.problems), f"{number} problem{'' if number == 1 else 's'}"])
+        return _listed(error.problems)
     if isinstance(error, BuildError) and loaded is not None:
-        return str(placed(loaded, "gateway", str(error)))
+        return _listed(placed(loaded, "gateway", error.messages))
     return f"cannot run the gateway: {error}"
+
+
+def _listed(problems: Sequence[Problem]) -> str:
+    number = len(problems)
+    return "\n".join([*map(str, problems), f"{number} problem{'' if number == 1 else 's'}"])

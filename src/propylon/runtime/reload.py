@@ -22,22 +22,25 @@ from typing import TYPE_CHECKING, Final
 
 from propylon.build.errors import BuildError
 from propylon.build.policies_at_work import PoliciesAtWork
+from propylon.build.problems import with_build_problems
 from propylon.build.snapshot import build_snapshot
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
 from propylon.config.include import matching
 from propylon.config.load import placed
-from propylon.config.problems import ConfigError
+from propylon.config.problems import ERROR, ConfigError
+from propylon.config.warnings import warnings_of
 from propylon.inbound.listener import ListenError
 from propylon.runtime.aside import aside
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from types import ModuleType
 
     from propylon.config.load import Loaded
+    from propylon.config.problems import Problem
     from propylon.engine.snapshot import Snapshot
     from propylon.runtime.listeners import Plan
     from propylon.runtime.modules import Modules
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from propylon.services.service import Service
 
 MAX_LINES: Final = 20
-"""The maximum number of changes to log for one reload."""
+"""The maximum number of changes, and of warnings, to log for one reload."""
 
 COMPILE_SECONDS: Final = 60.0
 """Timeout of compiling: imported modules may block."""
@@ -82,6 +85,7 @@ class Compiled:
     known: dict[str, ModuleType]
     changes: tuple[Change, ...]
     sources: frozenset[Path]
+    warnings: tuple[Problem, ...]
 
 
 class Reloader:
@@ -195,6 +199,7 @@ class Reloader:
             log.info("took up the new configuration within %.2f s:\n%s", done.seconds, done)
         else:
             log.info("took up the configuration anew: %s", done)
+        log_warnings(made.warnings)
         return done
 
     async def _compiled(self, read: Callable[[], Loaded]) -> Compiled:
@@ -230,7 +235,7 @@ class Reloader:
         known = {} if modules is None else modules.forget()
         self._tried = None
         try:
-            self._tried = loaded = read()
+            self._tried = loaded = self._loaded(read)
             sources = _sources(loaded)
             self._sources |= sources  # also on failure: an edit of any of them may fix it
             at_work = replace(policies, same_code=cache(lambda: modules is None or modules.same_code(known)))
@@ -245,14 +250,21 @@ class Reloader:
         running = self._worker.core.snapshot.reader
         if running.rules == made.reader.rules:
             made = replace(made, reader=running)  # its memo is still valid
-        return Compiled(loaded, made, plan, known, found, sources)
+        return Compiled(loaded, made, plan, known, found, sources, warnings_of(loaded))
+
+    def _loaded(self, read: Callable[[], Loaded]) -> Loaded:
+        try:
+            return read()
+        except ConfigError as error:
+            folder = Path() if self._modules is None else self._modules.folder
+            raise with_build_problems(error, folder) from None
 
     def _log_failure(self, error: Exception) -> None:
         """Log why a reload failed; the traceback only for a defect."""
         if isinstance(error, ConfigError):
             reason = "\n".join(map(str, error.problems))
         elif isinstance(error, BuildError) and self._tried is not None:
-            reason = str(placed(self._tried, "gateway", str(error)))
+            reason = "\n".join(map(str, placed(self._tried, "gateway", error.messages)))
         else:
             reason = str(error)
         expected = isinstance(error, ConfigError | BuildError | TlsError | ListenError | OSError)
@@ -261,6 +273,15 @@ class Reloader:
     def _restore(self, known: dict[str, ModuleType]) -> None:
         if self._modules is not None:
             self._modules.restore(known)
+
+
+def log_warnings(warnings: Sequence[Problem]) -> None:
+    """Log the warnings of a configuration, as `propylon check` shows them."""
+    log = logging.getLogger("propylon.config")
+    for warning in warnings[:MAX_LINES]:
+        log.warning("%s", replace(warning, severity=ERROR))
+    if len(warnings) > MAX_LINES:
+        log.warning("and %d more warnings: see 'propylon check'", len(warnings) - MAX_LINES)
 
 
 def _sources(loaded: Loaded) -> frozenset[Path]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from propylon.config.addresses import parse_listen_address
 from propylon.config.problems import suggest
@@ -46,6 +46,14 @@ def _service_name(value: str) -> str:
         )
     return value
 
+
+def _service(value: object) -> object:
+    if isinstance(value, str | list | tuple):
+        raise ValueError("should be settings: write {endpoints: [URL]}")
+    return value
+
+
+Service = Annotated[ServiceConfig, BeforeValidator(_service, json_schema_input_type=ServiceConfig)]
 
 ServiceName = Annotated[
     str,
@@ -92,7 +100,7 @@ class GatewayConfig(Model):
     )
     log: LogConfig = Field(default_factory=LogConfig, description="The gateway's log.")
     policies: Policies = Field(default=(), description="Policies of every route, in the order in which they run.")
-    services: dict[ServiceName, ServiceConfig] = Field(default={}, description="Services by name.")
+    services: dict[ServiceName, Service] = Field(default={}, description="Services by name.")
     routes: tuple[RouteConfig, ...] = Field(default=(), description="Routes; the most specific one that matches wins.")
 
     include: Listed[Text] = Field(
@@ -113,6 +121,11 @@ class GatewayConfig(Model):
         routes = routes if isinstance(routes, list | tuple) else ()
         services = data.get("services")
         known = [str(name) for name in services] if isinstance(services, Mapping) else []
+        names = [_get(route, "name") for route in routes]
+        yield from _name_findings(names)
+        yield from _test_findings(data.get("tests"), names, known)
+        if services and not known:
+            return  # they are not a mapping, which is reported elsewhere
         for index, route in enumerate(routes):
             yield from _service_finding(("routes", index, "service"), _get(route, "service"), known)
             shares = _get(_get(route, "split"), "services")
@@ -127,15 +140,14 @@ class GatewayConfig(Model):
         for index, route in enumerate(routes):
             yield from _policy_findings(("routes", index, "policies"), _get(route, "policies"), known, info.context)
             yield from _refused_path_findings(index, route, data.get("paths"))
-        names = [_get(route, "name") for route in routes]
-        yield from _name_findings(names)
-        yield from _test_findings(data.get("tests"), names, known)
 
 
 def _service_finding(loc: Loc, service: Any, known: list[str]) -> Iterator[Finding]:
     if isinstance(service, str) and service and service not in known:
         hint = suggest(service, known) or ("define it under 'services'" if not known else None)
-        yield Finding(loc, f"unknown service {service!r}", hint)
+        if ":/" in service:
+            hint = "write a URL as 'target', or as an endpoint of a service"
+        yield Finding(loc, f"unknown service {service!r}", hint, needs=("services",))
 
 
 def _policy_findings(loc: Loc, policies: Any, known: list[str], context: Any) -> Iterator[Finding]:
@@ -180,7 +192,8 @@ def _test_findings(tests: Any, routes: list[Any], services: list[str]) -> Iterat
         for key, known in named.items():
             value = _get(expected, key)
             if isinstance(value, str) and value != "none" and value not in known and not _is_unnamed(value):
-                yield Finding(("tests", index, "expect", key), f"unknown {key} {value!r}", suggest(value, known))
+                loc = ("tests", index, "expect", key)
+                yield Finding(loc, f"unknown {key} {value!r}", suggest(value, known), needs=(f"{key}s",))
 
 
 def _is_unnamed(value: str) -> bool:

@@ -83,9 +83,14 @@ class ListenerTlsConfig(Model):
             yield Finding(("certificates",), "'certificate' and 'certificates' exclude each other", "list all of them")
         elif not short and not data.get("certificates"):
             hint = "add certificate: and key:, or certificates: [{certificate: FILE, key: FILE}]"
-            yield Finding((), "TLS needs a certificate", hint)
+            yield Finding((), "TLS needs a certificate", hint, needs=("certificate", "certificates"))
         elif not short and data.get("key") is not None:
-            yield Finding(("key",), "'key' belongs to 'certificate'", "put it beside its certificate in the list")
+            yield Finding(
+                ("key",),
+                "'key' belongs to 'certificate'",
+                "put it beside its certificate in the list",
+                needs=("certificate",),
+            )
 
 
 def _redirect_port(value: Any) -> Any:
@@ -130,7 +135,7 @@ class ListenerConfig(Model):
 
 def _listener(value: Any) -> Any:
     """Accept an address alone."""
-    if isinstance(value, str | ListenAddress):
+    if isinstance(value, str | int | ListenAddress) and not isinstance(value, bool):
         return {"address": value}
     if isinstance(value, Mapping | ListenerConfig):
         return value

@@ -24,6 +24,8 @@ _REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 
 
 def _method(value: object) -> str:
+    if isinstance(value, str) and len(words := re.split(r"[\s,|]+", value.strip())) > 1:
+        raise ValueError(f"write a list: [{', '.join(words)}]")
     if not isinstance(value, str) or not re.match(TOKEN_PATTERN, value):
         raise ValueError("not a method: write GET, POST and so on")
     if value in _REFUSED_METHODS:
@@ -51,6 +53,8 @@ def _path_pattern(value: object) -> str:
 def _host_pattern(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("should be a host name, for example app.example or *.app.example")
+    if "/" in value:
+        raise ValueError("should be a host name without scheme and path, for example app.example")
     with _reported():
         HostPattern(value)
     return value
@@ -70,7 +74,10 @@ def _field_match(value: object) -> str | RegexMatch:
         return value
     if isinstance(value, Mapping) and list(value) == ["regex"]:
         return RegexMatch(_regex(value["regex"]))
-    raise ValueError("should be text, '*' for any value, or {regex: PATTERN}")
+    message = "should be text, '*' for any value, or {regex: PATTERN}"
+    if isinstance(value, Mapping | list):
+        raise complete(message, "to change header fields, write the policy 'headers'")
+    raise ValueError(message)
 
 
 def _python_reference(value: object) -> str | Callable[..., Any]:

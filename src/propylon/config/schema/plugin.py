@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
 from propylon.config.extensions import is_extension
+from propylon.config.other_words import way_of_module
 from propylon.config.problems import suggest
-from propylon.config.schema.base import Finding, Loc, Model, combined, detail, details
+from propylon.config.schema.base import UNKNOWN_KEY, Finding, Loc, Model, combined, detail, details
 from propylon.plugins import PluginBrokenError, PluginNotFoundError, Plugins
 
 
@@ -53,11 +54,25 @@ def split(
     names = named(data, beside)
     if len(names) == 1:
         return str(names[0]), data[names[0]], (str(names[0]),)
+    if others := _misspelt(kind, names, beside):
+        raise combined(model, [detail(each) for each in others])
     if not names:
         message, hint = f"no {kind.word} is named here", "write its name and its settings"
     else:
         message, hint = f"one {kind.word} {kind.place}, but here are {', '.join(map(repr, names))}", kind.advice
     raise combined(model, [detail(Finding((), message, hint))])
+
+
+def _misspelt(kind: Kind, names: Iterable[str], beside: Iterable[str]) -> list[Finding]:
+    """Return a finding for each misspelt key beside the one name of a module."""
+    known = kind.plugins.names()
+    others = [str(name) for name in names if name not in known]
+    hints = [suggest(name, beside) for name in others]
+    if len(others) != sum(1 for _ in names) - 1 or not all(hints):
+        return []
+    return [
+        Finding((name,), f"unknown key {name!r}", hint, UNKNOWN_KEY) for name, hint in zip(others, hints, strict=True)
+    ]
 
 
 def configured(kind: Kind, name: str, settings: Any, context: Any, at: Loc = ()) -> tuple[Any, list[InitErrorDetails]]:
@@ -66,7 +81,8 @@ def configured(kind: Kind, name: str, settings: Any, context: Any, at: Loc = ())
         config_model = kind.plugins.find(name).Config
     except PluginNotFoundError:
         names = kind.plugins.names()
-        hint = suggest(name, names) or f"known are {', '.join(names)}"
+        way = way_of_module(kind.word, name)
+        hint = way.hint if way is not None else suggest(name, names) or f"known are {', '.join(names)}"
         return None, [detail(Finding(at, f"unknown {kind.word} {name!r}", hint))]
     except PluginBrokenError as error:
         return None, [detail(Finding(at, f"the {kind.word} {name!r} cannot be used: {error}"))]

@@ -45,7 +45,7 @@ class BreakerConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """At least one rule is required, and settings of a rule require that rule."""
         if all(data.get(rule) is None for rule in _RULES):
-            yield Finding((), f"a breaker needs a rule: {', '.join(_RULES)}", "write 'consecutive: 5'")
+            yield Finding((), f"a breaker needs a rule: {', '.join(_RULES)}", "write 'consecutive: 5'", needs=_RULES)
         else:
             yield from of_no_use(data, ("minimum",), ("failure_rate",))
             yield from of_no_use(data, ("window",), ("failure_rate", "failures"))
@@ -162,9 +162,13 @@ class ConcurrencyConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """An adaptive limit requires bounds, and a queue requires a limit."""
         if data.get("adaptive") is not None and data.get("max") is None:
-            yield Finding(("adaptive",), "'adaptive' needs 'max'", "write the largest limit it may move to")
+            yield Finding(
+                ("adaptive",), "'adaptive' needs 'max'", "write the largest limit it may move to", needs=("max",)
+            )
         if data.get("queue") and data.get("max") is None and data.get("per_endpoint") is None:
-            yield Finding(("queue",), "'queue' is of no use without 'max' or 'per_endpoint'")
+            yield Finding(
+                ("queue",), "'queue' is of no use without 'max' or 'per_endpoint'", needs=("max", "per_endpoint")
+            )
         yield from of_no_use(data, ("queue_timeout",), ("queue",))
         yield from of_no_use(data, ("min",), ("adaptive",))
         low, high = data.get("min", cls.model_fields["min"].default), data.get("max")

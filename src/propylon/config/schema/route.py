@@ -1,5 +1,6 @@
 """`routes`: matchers, destination and changes of requests."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -17,6 +18,8 @@ from propylon.routing import rewrite
 from propylon.routing.captures import Captures
 from propylon.routing.query_edit import QueryEdit
 
+REWRITES: Final = ("template", "prefix", "regex")
+_NAME: Final = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond", "files")
 ANSWERS: Final = ("redirect", "respond", "files")
 """Destinations that are policies: the gateway answers itself."""
@@ -37,11 +40,13 @@ class RewriteConfig(Model):
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Exactly one form is required; `prefix` and `regex` require `to`."""
-        ways = [way for way in ("template", "prefix", "regex") if data.get(way) is not None]
+        ways = [way for way in REWRITES if data.get(way) is not None]
         if len(ways) != 1:
-            yield Finding((), "a rewrite is a template, {prefix, to} or {regex, to}", "give one of them")
+            yield Finding(
+                (), "a rewrite is a template, {prefix, to} or {regex, to}", "give one of them", needs=REWRITES
+            )
         elif ways != ["template"] and data.get("to") is None:
-            yield Finding((), f"{ways[0]!r} needs 'to'", "write what replaces it")
+            yield Finding((), f"{ways[0]!r} needs 'to'", "write what replaces it", needs=("to",))
         elif ways == ["template"] and data.get("to") is not None:
             yield Finding(("to",), "'to' is of no use with a template")
 
@@ -109,7 +114,7 @@ class FallbackConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Exactly one fallback is required."""
         if sum(data.get(way) is not None for way in ("service", "respond")) != 1:
-            yield Finding((), "a fallback is {service} or {respond}", "give one of them")
+            yield Finding((), "a fallback is {service} or {respond}", "give one of them", needs=("service", "respond"))
 
 
 def _fallback(value: Any) -> Any:
@@ -119,6 +124,18 @@ def _fallback(value: Any) -> Any:
 
 
 Fallback = Annotated[FallbackConfig, BeforeValidator(_fallback, json_schema_input_type=FallbackConfig)]
+
+
+def _strip(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("should be the prefix to remove, such as /users")
+    return value
+
+
+def _target(value: object) -> object:
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        raise ValueError(f"has no scheme: write http://{value}, or 'service: {value}' for a service of the file")
+    return value
 
 
 class RouteConfig(Model):
@@ -149,7 +166,7 @@ class RouteConfig(Model):
     split: SplitConfig | None = Field(
         default=None, description="Several services, each with a share of the requests, instead of 'service'."
     )
-    target: TargetUrl | None = Field(
+    target: Annotated[TargetUrl | None, BeforeValidator(_target, json_schema_input_type=TargetUrl | None)] = Field(
         default=None,
         description="URL of an endpoint, or asgi:module:name; short for a service with this endpoint only.",
     )
@@ -162,7 +179,9 @@ class RouteConfig(Model):
     files: Annotated[PolicyEntry | None, _action("files"), _ANY_SCHEMA] = Field(
         default=None, description="Respond with files of a directory: the settings of the policy 'files'."
     )
-    strip: Text | None = Field(default=None, description="Prefix to remove from the path before it is sent.")
+    strip: Annotated[Text | None, BeforeValidator(_strip, json_schema_input_type=Text | None)] = Field(
+        default=None, description="Prefix to remove from the path before it is sent."
+    )
     rewrite: Rewrite | None = Field(
         default=None,
         description="New path: a template such as /v2/{id}, {prefix, to}, or {regex, to}.",
@@ -189,7 +208,12 @@ class RouteConfig(Model):
         yield from _resilience_findings(data)
         paths = [key for key in ("path", "path_regex") if data.get(key) is not None]
         if not paths:
-            yield Finding((), "a route needs 'path' or 'path_regex'", "write 'path: /*' for all paths")
+            yield Finding(
+                (),
+                "a route needs 'path' or 'path_regex'",
+                "write 'path: /*' for all paths",
+                needs=("path", "path_regex"),
+            )
         elif len(paths) == 2:
             yield Finding(("path_regex",), "'path' and 'path_regex' exclude each other", "remove one")
         if data.get("strip") is not None and data.get("rewrite") is not None:
@@ -205,7 +229,8 @@ class RouteConfig(Model):
 def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
     given = [key for key in DESTINATIONS if data.get(key) is not None]
     if not given:
-        yield Finding((), "a route needs a destination", f"give one of {', '.join(DESTINATIONS)}")
+        hint = f"give one of {', '.join(DESTINATIONS)}"
+        yield Finding((), "a route needs a destination", hint, needs=DESTINATIONS)
     for extra in given[1:]:
         yield Finding((extra,), f"{given[0]!r} and {extra!r} exclude each other", "remove one")
     if given and given[0] in ANSWERS:

@@ -38,6 +38,8 @@ from propylon.plugins import BALANCERS, PluginBrokenError, PluginNotFoundError
 
 MAX_WEIGHT = 1000
 
+_SOURCES = ("endpoints", "discover")
+
 
 class EndpointConfig(Model):
     """One address of a service."""
@@ -86,7 +88,7 @@ class ServiceTlsConfig(Model):
         """A certificate requires its key, and `ca` requires verification."""
         for one, other in (("certificate", "key"), ("key", "certificate")):
             if data.get(one) is not None and data.get(other) is None:
-                yield Finding((one,), f"{one!r} is of no use without {other!r}")
+                yield Finding((one,), f"{one!r} is of no use without {other!r}", needs=(other,))
         if data.get("verify") is False and data.get("ca") is not None:
             yield Finding(("ca",), "'ca' is of no use with 'verify: false'")
 
@@ -169,7 +171,9 @@ class ServiceConfig(Model):
             yield Finding(("discover",), "'endpoints' and 'discover' exclude each other", "remove one")
         elif data.get("discover") is None and not data.get("endpoints"):
             at = ("endpoints",) if "endpoints" in data else ()
-            yield Finding(at, "a service needs endpoints", "give 'endpoints', or 'discover' with what finds them")
+            yield Finding(
+                at, "a service needs endpoints", "give 'endpoints', or 'discover' with what finds them", needs=_SOURCES
+            )
         urls = _urls(data.get("endpoints"))
         seen: dict[EndpointAddress, int] = {}
         for index, url in enumerate(urls):

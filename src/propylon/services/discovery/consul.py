@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from propylon.address import AddressError, EndpointAddress
 from propylon.config.types import Bool, Duration, Listed, ServiceUrl, Text, short_form
 from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
-from propylon.services.discovery._http import ApiResponse, Session, TlsConfig, open_session
+from propylon.services.discovery._http import ApiResponse, Session, TlsConfig, open_session, require_aiohttp
 from propylon.services.endpoint_list import MAX_WEIGHT
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8500"
@@ -94,6 +94,7 @@ class Provider:
     """Discovery by blocking queries to Consul."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
+        require_aiohttp()
         self._config = config
         self._path = f"/v1/health/service/{quote(config.service, safe='')}"
         self._params = [("tag", tag) for tag in config.tags]

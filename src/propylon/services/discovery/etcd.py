@@ -27,7 +27,7 @@ from propylon.address import AddressError, EndpointAddress
 from propylon.config.types import ListedSome, Text
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._etcd_keys import MAX_KEYS, Keys, prefix_end
-from propylon.services.discovery._http import TlsConfig
+from propylon.services.discovery._http import TlsConfig, require_aiohttp
 from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, LostError, WatchSession
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Provider:
     """Discovery by the keys below one prefix."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
+        require_aiohttp()
         self._config = config
         self._member_index = 0
         self._keys = Keys()
