@@ -248,6 +248,7 @@ def _transport(where: str, config: ServiceConfig, context: BuildContext) -> Tran
             queue_timeout=limits.queue_timeout,
         ),
         write_buffer=context.gateway.limits.write_buffer,
+        response_head=limits.response_head,
     )
 
 

@@ -185,7 +185,7 @@ class Directory:
         async def opener(pool: Pool, timeout: float | None) -> EndpointConnection:
             created, connection = await connect(
                 address,
-                lambda: EndpointConnection(pool),
+                lambda: EndpointConnection(pool, transport.response_head),
                 resolver=self.resolver,
                 tls=transport.tls if address.scheme == "https" else None,
                 server_name=transport.server_name,

@@ -28,6 +28,7 @@ class Transport:
         server_name: the name to verify in TLS, if not the endpoint's own.
         limits: of each endpoint's pool.
         write_buffer: bytes buffered for an endpoint before backpressure pauses the client.
+        response_head: maximum bytes of the head of a response.
     """
 
     tls: ssl.SSLContext | None = field(default=None, compare=False)
@@ -35,6 +36,7 @@ class Transport:
     server_name: str | None = None
     limits: PoolLimits = field(default_factory=PoolLimits)
     write_buffer: int = 256 * 1024
+    response_head: int = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

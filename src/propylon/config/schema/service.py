@@ -20,7 +20,7 @@ from propylon.config.schema.resilience import (
     ServiceRetry,
     ServiceRetryConfig,
 )
-from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, Percent, ServiceUrl, Text
+from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, Percent, ServiceUrl, Size, Text
 from propylon.plugins import BALANCERS, PluginBrokenError, PluginNotFoundError
 
 MAX_WEIGHT = 1000
@@ -86,6 +86,9 @@ class ServiceConnectionsConfig(Model):
     idle_timeout: OptionalDuration = Field(default=55.0, description="How long an idle connection is kept.")
     queue: Annotated[Int, Field(ge=0)] = Field(default=1024, description="Requests that may wait for a connection.")
     queue_timeout: Duration = Field(default=5.0, description="How long a request waits for a connection.")
+    response_head: Size = Field(
+        default=64 * 1024, description="Size of the head of a response; more is answered with 502."
+    )
 
 
 def _host(value: object) -> str:
