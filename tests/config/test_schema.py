@@ -51,6 +51,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert (config.paths.encoded_slashes, config.field_names.underscores) == ("refuse", "refuse")
     connections = service().connections
     assert (connections.max, connections.idle, connections.idle_timeout) == (4096, 256, 55.0)
+    assert (connections.max_age, connections.follow_dns) == (3600.0, True)
     assert (connections.queue, connections.queue_timeout, service().host) == (1024, 5.0, "endpoint")
 
 

@@ -22,7 +22,7 @@ from propylon.build.errors import BuildError
 from propylon.config.load import validate
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
-from propylon.outbound.resolve import Resolution
+from propylon.outbound.dns import Resolution
 from propylon.runtime import reload as module
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import settle, within
@@ -152,7 +152,7 @@ async def test_dns_servers_are_replaced_and_lookups_under_way_go_on(site: Site) 
         gate = asyncio.Event()
         closed: list[str] = []
 
-        async def slow(host: str, fresh: bool) -> Any:
+        async def slow(host: str) -> Any:
             await gate.wait()
             return Resolution(("192.0.2.1",), 60)
 

@@ -225,7 +225,7 @@ class FunctionService:
     """
 
     name = "function"
-    only = concurrency = hedge_delay = fields = None
+    only = concurrency = hedge_delay = affinity = None
     breaks = True
 
     def __init__(self, choose: Callable[[Exchange, Collection[Any]], StreamEndpoint], *all_of: StreamEndpoint) -> None:

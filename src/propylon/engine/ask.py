@@ -85,9 +85,9 @@ async def ask(x: Exchange, lost: Endpoint | None = None) -> Attempt:
         if wait:
             await _wait(x, wait)
     x.deadline = x.total_deadline = inf
-    # A probe's endpoint is not the balancer's choice, and a 101 has been sent already.
-    if service.fields is not None and not is_probe and not x.status:
-        x.extra_fields += service.fields(x, attempt.endpoint)
+    if service.affinity is not None and not x.status:  # a 101 has been sent already
+        assert head is not None
+        service.affinity.responded(x, attempt.endpoint, head, is_probe)
     return attempt
 
 

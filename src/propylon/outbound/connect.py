@@ -19,7 +19,8 @@ from typing import Final, TypeVar, cast
 import aiohappyeyeballs
 
 from propylon.address import EndpointAddress
-from propylon.outbound.resolve import ResolveError, Resolver
+from propylon.outbound.dns import ResolveError
+from propylon.outbound.resolve import Resolver
 from propylon.outbound.tls_handshake import EndpointHandshake, EndpointTls, NotTlsError
 
 ATTEMPT_DELAY_S: Final = 0.25

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from typing import TYPE_CHECKING, Final, cast
 
 from propylon.http.shown import shown
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
 _RECORDS: Final = range(0x14, 0x19)  # the types of TLS records (RFC 8446 5.1, RFC 6520)
 
 
+_OF_THREAD: Final = threading.local()
+
+
 class NotTlsError(ssl.SSLError):
     """The endpoint responded with something that is no TLS record."""
 
 
 class EndpointTls:
-    """The TLS of new connections to one endpoint (`Side`).
+    """The TLS of a new connection to an endpoint (`Side`).
 
     Attributes:
-        outgoing: the buffer that OpenSSL writes to, shared by all of them.
+        outgoing: the buffer that OpenSSL writes to, shared by all connections to endpoints in a thread.
     """
 
     __slots__ = ("_context", "_name", "outgoing")
@@ -36,7 +40,9 @@ class EndpointTls:
         """`name`: sent as SNI, and verified."""
         self._context = context
         self._name = name
-        self.outgoing = ssl.MemoryBIO()
+        if not hasattr(_OF_THREAD, "outgoing"):
+            _OF_THREAD.outgoing = ssl.MemoryBIO()
+        self.outgoing: ssl.MemoryBIO = _OF_THREAD.outgoing
 
     def wrap(self, incoming: ssl.MemoryBIO) -> ssl.SSLObject:
         """Return the TLS object of a new connection that reads from `incoming`."""

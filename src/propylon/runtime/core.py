@@ -26,6 +26,7 @@ from propylon.http.request_id import RequestIds
 from propylon.outbound.resolve import Resolver
 from propylon.runtime.policies import Policies
 from propylon.services.directory import Directory
+from propylon.tls_files import LOOK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,7 +63,7 @@ class Core:
         self._clock = clock
         self.directory = Directory(self._resolver(snapshot.dns), clock)
         self.policies = Policies(clock)
-        self._pools_due = -inf
+        self._pools_due = self._files_due = -inf
         self._retiring: set[asyncio.Task[None]] = set()
 
     # snapshots
@@ -117,7 +118,7 @@ class Core:
         return x
 
     def sweep(self, now: float) -> None:
-        """Handle timed events: health checks due, ejections that have ended, idle connections that have expired.
+        """Handle timed events: health checks due, ejections that have ended, connections and TLS files out of date.
 
         Deadlines of exchanges belong to their client sides. Without sweeps no check runs and no connection is opened.
 
@@ -126,6 +127,9 @@ class Core:
         """
         self.directory.sweep(now)
         self.directory.checks.sweep(now)
+        if now >= self._files_due:
+            self._files_due = now + LOOK_SECONDS
+            self.directory.refresh_tls()
         if now >= self._pools_due:
             self._pools_due = now + POOL_SWEEP_SECONDS
             self.directory.sweep_pools(now)

@@ -23,7 +23,7 @@ from propylon.inbound.proxy_protocol import ProxyPreface
 from propylon.inbound.redirect_https import RedirectHttps
 from propylon.inbound.tls import ListenerTls
 from propylon.inbound.tls_handshake import HandshakeLine, TlsHandshake
-from propylon.inbound.tls_reload import CertificateFiles
+from propylon.tls_files import CertificateFiles
 
 if TYPE_CHECKING:
     import asyncio

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from propylon.engine.websocket.settings import DRAINED, RESTARTED
 from propylon.inbound.connections import Connections
-from propylon.inbound.tls_reload import LOOK_SECONDS
 from propylon.runtime.core import Core
 from propylon.runtime.listeners import Listeners
+from propylon.tls_files import LOOK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -209,4 +209,4 @@ class HealthChecks:
 def _key(endpoint: Endpoint, check: HealthCheck, settings: ServiceSettings) -> CheckedAddress:
     transport = settings.transport
     host = None if settings.host == PRESERVE else settings.host  # a check has no client's Host to preserve
-    return CheckedAddress(endpoint.vitals.url, check, transport.tls_digest, transport.server_name, host)
+    return CheckedAddress(endpoint.vitals.url, check, transport.tls, transport.server_name, host)

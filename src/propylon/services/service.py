@@ -7,6 +7,7 @@ from math import ceil, inf
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
+from propylon.services.affinity import Affinity
 from propylon.services.breaker import Breaker
 from propylon.services.budget import Budget
 from propylon.services.candidates import Rules, candidates
@@ -53,7 +54,7 @@ class Service:
         retry: when its requests are retried.
         breaks: whether it, or each of its endpoints, has a circuit breaker.
         only: the single candidate, if choosing needs no further checks.
-        fields: returns the balancer's response fields, if it adds any.
+        affinity: how the balancer keeps clients on their endpoints, if it does.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Service:
         self.hedge_delay = HedgeDelay(settings.hedging) if settings.hedging is not None else None
         self.provider = provider
         self.balancer = balancer
-        self.fields = getattr(balancer, "fields", None)
+        self.affinity = Affinity.of(balancer)
         self.random = chance.random
         self._clock = chance.clock
         self._failure_statuses = use.statuses if use is not None else frozenset()
@@ -125,7 +126,7 @@ class Service:
         if previous is not None:
             if previous.settings.balance == self.settings.balance:
                 self.balancer = previous.balancer
-                self.fields = previous.fields
+                self.affinity = previous.affinity
             if previous.settings.budget == self.settings.budget:
                 self.budget = previous.budget
             if previous.settings.breaker == self.settings.breaker:
@@ -216,7 +217,7 @@ class Service:
         now = self._clock()
         if self.breaker is not None and not self.breaker.allows(now):
             raise self._circuit_open(self.breaker.retry_at, now)
-        if self._probes and (probe := self._next_probe(now, avoid)) is not None:
+        if self._probes and (probe := self._next_probe(x, now, avoid)) is not None:
             return probe
         if not self._candidates:
             due = [each.breaker.retry_at for each in self._open if each.breaker is not None and each.weight > 0]
@@ -253,7 +254,9 @@ class Service:
         seconds = max(1, ceil(retry_at - now))
         return GatewayError("choose.broken", log=f"service {self.name}", headers={"retry-after": str(seconds)})
 
-    def _next_probe(self, now: float, avoid: Collection[Endpoint]) -> Endpoint | None:
+    def _next_probe(self, x: Exchange, now: float, avoid: Collection[Endpoint]) -> Endpoint | None:
+        if self.affinity is not None and self.affinity.holds(x):
+            return None
         for endpoint in self._probes:
             if endpoint not in avoid and endpoint.breaker is not None and endpoint.breaker.allows(now):
                 self._probes.remove(endpoint)

@@ -84,6 +84,15 @@ class ServiceConnectionsConfig(Model):
     max: Annotated[Int, Field(ge=1)] = Field(default=4096, description="Maximum number of open connections.")
     idle: Annotated[Int, Field(ge=0)] = Field(default=256, description="Idle connections that are kept for reuse.")
     idle_timeout: OptionalDuration = Field(default=55.0, description="How long an idle connection is kept.")
+    max_age: OptionalDuration = Field(
+        default=3600.0,
+        description="Age from which a connection is not used for another request; up to a tenth less, at random.",
+    )
+    follow_dns: Bool = Field(
+        default=True,
+        description="Close connections to addresses that the endpoint's name does not have any more, after their "
+        "request. False for names whose answers rotate through many addresses.",
+    )
     queue: Annotated[Int, Field(ge=0)] = Field(default=1024, description="Requests that may wait for a connection.")
     queue_timeout: Duration = Field(default=5.0, description="How long a request waits for a connection.")
     response_head: Size = Field(
