@@ -374,7 +374,7 @@ class FakePool:
         self.refusal: GatewayError | None = None
         self.full = False
 
-    def take(self) -> FakeUpstream | None:
+    def take(self, x: Any, now: float) -> FakeUpstream | None:
         return self.kept.pop() if self.kept else None
 
     @property

@@ -107,7 +107,8 @@ class Attempt:
             upstream = self.upstream
             if upstream is None:
                 if self._lease is None:
-                    upstream = self.endpoint.pool.take()
+                    assert self._exchange is not None
+                    upstream = self.endpoint.pool.take(self._exchange, self.since)
                 if upstream is None and (upstream := self._leased()) is None:
                     return False
                 self.upstream = upstream

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
@@ -212,6 +213,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         self._eof = True
         if self.state is IDLE:
             self.state = CLOSING
+            self._learn_idle_age()
         elif self.exchange is not None and self.state is not SWITCHING:
             self._end_with_connection()
             self.close()  # and not once the rest of a request is written that the endpoint does not read
@@ -223,6 +225,8 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         self.usable = False
         if error is not None and transport is not None and self.exchange is not None and self.error is None:
             self._take_unread(transport)
+        if self.state is IDLE or not (self.fresh or self.heard or self.exchange is None):
+            self._learn_idle_age()
         self.state = CLOSED
         if self.adopted:
             self.pool.lost(self)
@@ -232,6 +236,11 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
             self._fail(GatewayError("attempt.closed", log=str(error or "closed before the head")))
         else:
             self._fail(GatewayError("relay.truncated", log=str(error or "closed before the body's end")))
+
+    def _learn_idle_age(self) -> None:
+        """Report a close by the endpoint, of a connection that is idle or was until its last request."""
+        if not self.fresh:
+            self.pool.idle_age.closed(monotonic() - self.idle_since)
 
     def _take_unread(self, transport: asyncio.Transport) -> None:
         """Handle what the endpoint had sent when the connection was reset (RFC 9112 9.5).
@@ -267,6 +276,8 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
             return
         rest, self._heads.rest = self._heads.rest, b""
         self._reusable = head.allows_reuse()
+        if head.idle_limit is not None:
+            self.pool.idle_age.tell(head.idle_limit)
         if not head.has_body(x.method):
             if rest:
                 raise Refusal("head.bad", "bytes behind a response that has no body (RFC 9112 6.3)")
