@@ -130,6 +130,8 @@ class FakeTransport:
 class FakeClient:
     """The client side: a list of what it was told. With a `transport` it can become one end of a tunnel."""
 
+    expects_continue = False
+
     def __init__(self) -> None:
         self.transport: FakeTransport | None = None
         self.early = b""
@@ -404,6 +406,7 @@ class FakeEndpoint:
         self.zone: str | None = None
         self.breaker: Breaker | None = None
         self.vitals = Vitals(self.url)
+        self.silent_until = 0.0
         self.pool = FakePool(kept, new)
 
 

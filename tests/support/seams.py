@@ -194,6 +194,7 @@ class StreamEndpoint:
 
     base_path = b""
     host: bytes | None = None
+    silent_until = 0.0
 
     def __init__(self, name: str, room: int = 8) -> None:
         self.url = f"h2://{name}"

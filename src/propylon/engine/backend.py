@@ -74,7 +74,13 @@ class Load(Protocol):
 
 
 class Endpoint(Protocol):
-    """One address of a service."""
+    """One address of a service.
+
+    Attributes:
+        silent_until: until when it is taken for one that does not respond to `Expect` (`time.monotonic`).
+    """
+
+    silent_until: float
 
     @property
     def url(self) -> str:

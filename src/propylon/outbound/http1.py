@@ -270,7 +270,9 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
                 self._take_switch(head, x)
                 return
             if head.status != 100:
-                x.client.send_interim(head)  # 100 is hop-by-hop here: the gateway sends no Expect
+                x.client.send_interim(head)
+            elif isinstance(x.body, Body) and x.body.offer is not None:
+                x.body.offer.accept()  # the client is sent a 100 of its own
             head = self._heads.feed(b"")
         if head is None:
             return
@@ -287,10 +289,13 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
             self.complete = True
         else:
             self._begin_body(head, rest)
-        if self.complete:
-            self.state = COMPLETE if self.state is WAITING else ANSWERED
+        if self.state is WAITING:
+            self.state = COMPLETE if self.complete else RECEIVING
         else:
-            self.state = RECEIVING if self.state is WAITING else EARLY
+            self.state = ANSWERED if self.complete else EARLY
+            if isinstance(x.body, Body) and x.body.offer is not None:
+                x.body.offer.decline(head.minor)
+                self.request_sent = True  # nothing more of it is sent
         self.head = head
         x.notify()
 
