@@ -26,8 +26,8 @@ def service_of(route: "CompiledRoute") -> "Service | None":
 def choice(service: "Service") -> str:
     """Return a short text: the algorithm and the number of endpoints it chooses from."""
     settings = service.settings
-    name, config = settings.balance
-    algorithm = f"{name} ({shown})" if (shown := getattr(config, "shown", "")) else name
+    name, shown = settings.balance.name, getattr(settings.balance.settings, "shown", "")
+    algorithm = f"{name} ({shown})" if shown else name
     if settings.discover is not None:
         return f"one of the endpoints that {settings.discover[0]} finds, by {algorithm}"
     serving = _serving(service)

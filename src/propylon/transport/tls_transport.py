@@ -20,12 +20,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 from propylon.transport.unread import unread_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 STEP_BYTES = 256 * 1024  # encrypted in one turn: about a quarter of a millisecond, and the size of a read of uvloop
 FEED_BYTES = 32 * 1024
@@ -243,10 +240,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 self._fail(error)
                 return
             self._raw.write(self._outgoing.read())
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Write pieces as one, for fewer records."""
-        self.write(b"".join(list_of_data))
 
     def _enqueue(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._eof_due:
