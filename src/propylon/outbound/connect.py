@@ -107,13 +107,14 @@ async def _connect_socket(
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         protocol = factory()
+        name = server_name or address.host
+        handshake = EndpointHandshake(EndpointTls(tls, name), protocol) if tls is not None else None
     except BaseException:
         sock.close()
         raise
     loop = asyncio.get_running_loop()
-    if tls is None:
+    if handshake is None:
         return await loop.create_connection(lambda: protocol, sock=sock)
-    handshake = EndpointHandshake(EndpointTls(tls, server_name or address.host), protocol)
     raw, _ = await loop.create_connection(lambda: handshake, sock=sock)
     return await _secure(raw, handshake, address), protocol
 
