@@ -138,6 +138,8 @@ async def _secure(
     try:
         async with asyncio.timeout(HANDSHAKE_S):
             return await handshake.done
+    except NotTlsError as error:
+        raise ConnectError("connect.tls", f"{address}: {error}") from None
     except ConnectionError as error:
         raise ConnectError("connect.tls", f"{address}: the connection was closed in the handshake: {error}") from None
     except (TimeoutError, asyncio.CancelledError):
@@ -157,6 +159,4 @@ def _code_of(error: OSError | RuntimeError) -> str:
 def _tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not accepted: {error.verify_message}"
-    if isinstance(error, NotTlsError):
-        return str(error)
     return f"TLS failed: {error.reason or error}"

@@ -23,7 +23,7 @@ _RECORDS: Final = range(0x14, 0x19)  # the types of TLS records (RFC 8446 5.1, R
 _OF_THREAD: Final = threading.local()
 
 
-class NotTlsError(ssl.SSLError):
+class NotTlsError(Exception):
     """The endpoint responded with something that is no TLS record."""
 
 
@@ -53,7 +53,8 @@ class EndpointHandshake(asyncio.Protocol):
     """A connection during its handshake.
 
     Attributes:
-        done: the transport of the protocol above; `ssl.SSLError` or `ConnectionError` if the handshake failed.
+        done: the transport of the protocol above; `ssl.SSLError`, `NotTlsError` or `ConnectionError` if
+            the handshake failed.
     """
 
     __slots__ = ("_begun", "_engine", "_protocol", "_raw", "done")
@@ -100,7 +101,7 @@ class EndpointHandshake(asyncio.Protocol):
             self.done.set_result(transport)
             transport.start(self._protocol)
 
-    def _fail(self, raw: asyncio.Transport, error: ssl.SSLError) -> None:
+    def _fail(self, raw: asyncio.Transport, error: ssl.SSLError | NotTlsError) -> None:
         self.done.set_exception(error)
         raw.close()
 
