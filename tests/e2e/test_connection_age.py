@@ -14,18 +14,14 @@ from tests.support.upstream import UpstreamConnection, ok
 
 
 async def serve(connection: UpstreamConnection) -> None:
-    """Answer requests, and echo what comes behind a handshake."""
-    while True:
-        request = await connection.request()
-        if request.header("upgrade") is None:
-            connection.send(ok())
-            continue
-        connection.send(SWITCH)
-        seen = len(connection.received)
-        while True:
-            await connection.until(lambda: len(connection.received) > seen, "a frame")
-            connection.send(b"\x81\x02ok")
-            seen = len(connection.received)
+    """Answer requests until a handshake, and a single message behind it."""
+    while (await connection.request()).header("upgrade") is None:
+        connection.send(ok())
+    connection.send(SWITCH)
+    seen = len(connection.received)
+    await connection.until(lambda: len(connection.received) > seen, "a frame")
+    connection.send(b"\x81\x02ok")
+    await connection.until(lambda: False, "the end")
 
 
 @BOTH_LOOPS
