@@ -267,6 +267,7 @@ def _transport(where: str, config: ServiceConfig, context: BuildContext) -> Tran
         ),
         follow_dns=limits.follow_dns,
         write_buffer=context.gateway.limits.write_buffer,
+        response_head=limits.response_head,
     )
 
 

@@ -44,6 +44,7 @@ class SubrequestClient:
     __slots__ = ("_answer", "_body", "_due", "_origin", "_timer", "depth", "exchange")
 
     exchange: Exchange
+    expects_continue = False
 
     def __init__(self, origin: Origin, depth: int) -> None:
         """`origin`: the client in the forwarding fields."""

@@ -68,6 +68,7 @@ class ServiceConnectionsKeys(TypedDict, total=False):
     follow_dns: bool
     queue: int
     queue_timeout: str | float
+    response_head: str | int
 
 
 Policy: TypeAlias = "str | Mapping[str, Any] | Callable[..., Any] | object"

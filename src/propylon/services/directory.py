@@ -200,7 +200,7 @@ class Directory:
         async def opener(pool: Pool, timeout: float | None) -> EndpointConnection:
             created, connection = await connect(
                 address,
-                lambda: EndpointConnection(pool),
+                lambda: EndpointConnection(pool, transport.response_head),
                 resolver=self.resolver,
                 tls=transport.tls.context if address.scheme == "https" and transport.tls is not None else None,
                 server_name=transport.server_name,

@@ -27,6 +27,7 @@ class Transport:
         limits: of each endpoint's pool.
         follow_dns: whether connections are retired whose address a name of an endpoint does not have any more.
         write_buffer: bytes buffered for an endpoint before backpressure pauses the client.
+        response_head: maximum bytes of the head of a response.
     """
 
     tls: EndpointTls | None = None
@@ -34,6 +35,7 @@ class Transport:
     limits: PoolLimits = field(default_factory=PoolLimits)
     follow_dns: bool = True
     write_buffer: int = 256 * 1024
+    response_head: int = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

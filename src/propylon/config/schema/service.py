@@ -31,6 +31,7 @@ from propylon.config.types import (
     OptionalDuration,
     Percent,
     ServiceUrl,
+    Size,
     Text,
     one_or_more,
 )
@@ -110,6 +111,9 @@ class ServiceConnectionsConfig(Model):
     )
     queue: Annotated[Int, Field(ge=0)] = Field(default=1024, description="Requests that may wait for a connection.")
     queue_timeout: Duration = Field(default=5.0, description="How long a request waits for a connection.")
+    response_head: Size = Field(
+        default=64 * 1024, description="Size of the head of a response; more is answered with 502."
+    )
 
 
 def _host(value: object) -> str:
