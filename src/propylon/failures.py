@@ -121,16 +121,22 @@ FAILURES: dict[str, Failure] = {
     ),
     "relay.bad_chunk": Failure(502, "Bad gateway", "The endpoint's chunked coding is malformed.", "broken"),
     "relay.idle_timeout": Failure(504, "Gateway timeout", "The endpoint sent no byte for `timeout.idle`.", "broken"),
-    "relay.client_stalled": Failure(499, "Client stalled", "The client read no byte for `timeouts.write`."),
+    "relay.client_stalled": Failure(
+        499, "Client stalled", "The client read or acknowledged no byte for `timeouts.write`."
+    ),
     "relay.client_gone": Failure(
         499, "Client closed", "The client closed the connection before the response was complete."
     ),
     # after a 101: both sides are sent a Close frame; the status only classifies the failure in logs
     "tunnel.client_lost": Failure(499, "Client closed", "The client disconnected without a Close frame."),
-    "tunnel.client_silent": Failure(499, "Client gone", "The client did not answer a ping: see `websocket` policy."),
+    "tunnel.client_silent": Failure(
+        499, "Client gone", "The client answered no ping, or acknowledged nothing: see `websocket` policy."
+    ),
     "tunnel.client_broke": Failure(400, "WebSocket error", "The client violated RFC 6455, or a limit of the policy."),
     "tunnel.endpoint_lost": Failure(502, "Bad gateway", "The endpoint disconnected without a Close frame.", "broken"),
-    "tunnel.endpoint_silent": Failure(504, "Gateway timeout", "The endpoint did not answer a ping.", "broken"),
+    "tunnel.endpoint_silent": Failure(
+        504, "Gateway timeout", "The endpoint answered no ping, or acknowledged nothing.", "broken"
+    ),
     "tunnel.endpoint_broke": Failure(
         502, "Bad gateway", "The endpoint violated RFC 6455, or a limit of the policy.", "broken"
     ),

@@ -35,6 +35,7 @@ from propylon.services.settings import (
     ServiceSettings,
     Transport,
 )
+from propylon.transport.probes import Probes
 
 if TYPE_CHECKING:
     import ssl
@@ -248,6 +249,10 @@ def _transport(where: str, config: ServiceConfig, context: BuildContext) -> Tran
             queue_timeout=limits.queue_timeout,
         ),
         write_buffer=context.gateway.limits.write_buffer,
+        probes=Probes(
+            inf if limits.tcp_keepalive is None else limits.tcp_keepalive,
+            inf if limits.tcp_user_timeout is None else limits.tcp_user_timeout,
+        ),
     )
 
 

@@ -192,6 +192,7 @@ class Directory:
                 timeout=timeout,
             )
             created.set_write_buffer_limits(high=transport.write_buffer)
+            transport.probes.apply(created.get_extra_info("socket"))
             return connection
 
         return opener

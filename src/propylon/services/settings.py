@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from propylon.engine.retry import RetrySettings
 from propylon.outbound.pool import PoolLimits
 from propylon.services.ejection import EjectionSettings
+from propylon.transport.probes import Probes
 
 if TYPE_CHECKING:
     import ssl
@@ -28,6 +29,7 @@ class Transport:
         server_name: the name to verify in TLS, if not the endpoint's own.
         limits: of each endpoint's pool.
         write_buffer: bytes buffered for an endpoint before backpressure pauses the client.
+        probes: when an endpoint that is silent counts as vanished.
     """
 
     tls: ssl.SSLContext | None = field(default=None, compare=False)
@@ -35,6 +37,7 @@ class Transport:
     server_name: str | None = None
     limits: PoolLimits = field(default_factory=PoolLimits)
     write_buffer: int = 256 * 1024
+    probes: Probes = Probes()  # noqa: RUF009 - it is frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

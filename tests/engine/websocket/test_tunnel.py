@@ -380,7 +380,32 @@ def test_nobody_is_pinged_if_nobody_shall_be(clock: Clock) -> None:
     relay = Relay(clock=clock, ping=None)
     relay.check(100_000.0)
     assert relay.client.frames() == relay.endpoint.frames() == []
-    assert relay.tunnel.deadline == inf
+    assert not relay.client.transport.closing
+
+
+@pytest.mark.parametrize("silent", ["client", "endpoint"])
+def test_without_pings_a_side_that_acknowledges_nothing_is_given_up(clock: Clock, silent: str) -> None:
+    relay = Relay(clock=clock, ping=None)
+    deaf, other = (relay.client, relay.endpoint) if silent == "client" else (relay.endpoint, relay.client)
+    deaf.transport.unsent = 10
+    for _ in range(4):
+        relay.check(15.0)
+        other.send(frame(1, b"more", mask=MASK if other is relay.client else None))
+        deaf.transport.unsent += 20
+        assert not deaf.transport.aborted
+    relay.check(15.0)
+    assert deaf.transport.aborted
+    assert relay.x.error is None or relay.x.error.code == f"tunnel.{silent}_silent"
+
+
+def test_without_pings_a_side_that_acknowledges_a_little_stays(clock: Clock) -> None:
+    relay = Relay(clock=clock, ping=None)
+    relay.client.transport.unsent = 10_000
+    for _ in range(20):
+        relay.check(15.0)
+        relay.endpoint.send(frame(1, b"more", mask=None))
+        relay.client.transport.unsent += 5
+    assert not relay.client.transport.aborted
 
 
 def test_a_peer_that_is_not_read_or_does_not_read_is_not_asked(clock: Clock) -> None:

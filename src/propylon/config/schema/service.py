@@ -86,6 +86,14 @@ class ServiceConnectionsConfig(Model):
     idle_timeout: OptionalDuration = Field(default=55.0, description="How long an idle connection is kept.")
     queue: Annotated[Int, Field(ge=0)] = Field(default=1024, description="Requests that may wait for a connection.")
     queue_timeout: Duration = Field(default=5.0, description="How long a request waits for a connection.")
+    tcp_keepalive: OptionalDuration = Field(
+        default=30.0,
+        description="Silence of an endpoint after which the system probes whether it is there (TCP keepalive).",
+    )
+    tcp_user_timeout: OptionalDuration = Field(
+        default=None,
+        description="TCP_USER_TIMEOUT of connections to endpoints; it also ends those of very slow readers.",
+    )
 
 
 def _host(value: object) -> str:

@@ -133,7 +133,7 @@ class MessageReader:
 class InspectedEnd(End):
     """An end with `on_message` hooks."""
 
-    __slots__ = ("_deflate", "_direction", "_exchange", "_hooks", "_messages", "_task")
+    __slots__ = ("_deflate", "_direction", "_exchange", "_hooks", "_messages", "_sent", "_task")
 
     def __init__(self, tunnel: Tunnel, reader: FrameReader, masks: bool, x: Exchange, extensions: bytes) -> None:
         super().__init__(tunnel, reader, masks)
@@ -146,6 +146,7 @@ class InspectedEnd(End):
         self._deflate = side if deflate is not None and deflate.may_compress(for_client=of_client) else None
         self._messages = MessageReader(of_client, side, tunnel.settings.limits.message or DEFAULT_MAX_BYTES)
         self._task: asyncio.Task[Any] | None = None
+        self._sent = 0
 
     @property
     def between_frames(self) -> bool:
@@ -175,7 +176,9 @@ class InspectedEnd(End):
         opcode, content = (Opcode.TEXT, data.encode()) if isinstance(data, str) else (Opcode.BINARY, data)
         shrinks = self._deflate is not None and len(content) >= MIN_DEFLATE_BYTES
         extensions = (self._deflate,) if self._deflate is not None and shrinks else ()
-        self.write(Frame(opcode, content).serialize(mask=self.masks, extensions=extensions))
+        frame = Frame(opcode, content).serialize(mask=self.masks, extensions=extensions)
+        self._sent += len(frame)
+        self.write(frame)
 
     def skip_message(self) -> None:
         """Do nothing: no part of an incomplete message has been passed on."""
@@ -192,6 +195,9 @@ class InspectedEnd(End):
         super().free()
         del self._exchange
         self.reader.event = False  # a turn that is still to come must find nothing to tell
+
+    def _written(self) -> int:
+        return self._sent
 
     def _take(self, data: bytes) -> None:
         if not self.reader.muted:  # an incomplete frame can be dropped: no part of it has been passed on

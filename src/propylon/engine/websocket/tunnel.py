@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from propylon.engine.websocket.settings import TunnelSettings
 
 CLOSE_SECONDS: Final = 5.0  # for a peer to read what was written, and to answer the Close frame
+WATCHES: Final = 4  # in one `timeouts.write`, of peers that are not pinged
 STEADY_SECONDS: Final = 10.0  # an endpoint lost earlier counts as a failed attempt, which bounds reconnecting
 TOKEN_BYTES: Final = 8  # of the gateway's pings, so that a chain of gateways does not confuse their pongs
 
@@ -60,25 +61,9 @@ class Tunnel:
     """
 
     __slots__ = (
-        "_close_at",
-        "_closing",
-        "_cut_at",
-        "_exchange",
-        "_extensions",
-        "_ping_at",
-        "_pinged",
-        "_pong_at",
-        "_reason",
-        "_resumed_at",
-        "_retry_at",
-        "_token",
-        "_tries",
-        "client",
-        "deadline",
-        "endpoint",
-        "error",
-        "settings",
-        "wants_endpoint",
+        "_close_at", "_closing", "_cut_at", "_exchange", "_extensions", "_ping_at", "_pinged", "_pong_at", "_reason",
+        "_resumed_at", "_retry_at", "_token", "_tries", "_watch_at", "client", "deadline", "endpoint", "error",
+        "settings", "wants_endpoint",
     )  # fmt: skip
 
     def __init__(self, x: Exchange, settings: TunnelSettings, extensions: bytes) -> None:
@@ -93,6 +78,7 @@ class Tunnel:
         self._close_at = inf if settings.max_age is None else now + settings.max_age
         self._reason = TOO_OLD
         self._cut_at = self._pong_at = inf
+        self._watch_at = inf if settings.ping is not None else now + settings.write / WATCHES
         self._pinged: tuple[End, ...] = ()
         self._token = b""
         self._closing = self.wants_endpoint = False
@@ -192,6 +178,7 @@ class Tunnel:
             self._check_stalls(now)
             self._check_pongs(now)
             self._check_pings(now)
+            self._check_vanished(now)
         self._rearm()
 
     # events of the ends
@@ -347,7 +334,7 @@ class Tunnel:
 
     def _rearm(self) -> None:
         self.deadline = min(
-            self._cut_at, self._close_at, self._retry_at, self._ping_at, self._pong_at,
+            self._cut_at, self._close_at, self._retry_at, self._ping_at, self._pong_at, self._watch_at,
             self.client.stall_at, self.endpoint.stall_at,
         )  # fmt: skip
         self._exchange.check_by(self.deadline)
@@ -382,7 +369,19 @@ class Tunnel:
         self._pong_at = inf
         for end in self._pinged:
             if not end.active() and not end.held and not end.gone and end.stall_at == inf:
-                code = "tunnel.client_silent" if end is self.client else "tunnel.endpoint_silent"
-                self.error = self.error or GatewayError(code)
-                end.abort()
+                self._abort_silent(end)
         self._pinged = ()
+
+    def _check_vanished(self, now: float) -> None:
+        """Without pings: abort a peer that acknowledges nothing of what is sent to it."""
+        if self._watch_at > now:
+            return
+        self._watch_at = now + self.settings.write / WATCHES
+        for end in (self.client, self.endpoint):
+            if not end.gone and end.stall_at == inf and end.deaf_for(now) >= self.settings.write:
+                self._abort_silent(end)
+
+    def _abort_silent(self, end: End) -> None:
+        code = "tunnel.client_silent" if end is self.client else "tunnel.endpoint_silent"
+        self.error = self.error or GatewayError(code)
+        end.abort()
