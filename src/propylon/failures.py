@@ -84,10 +84,17 @@ FAILURES: dict[str, Failure] = {
         503, "Injected fault", "Injected by the `fault` policy, with the status configured there."
     ),
     "request.body_too_large": Failure(413, "Body too large", "See the `body_limit` policy."),
+    "request.unsupported_coding": Failure(
+        415, "Content coding not supported", "A policy reads the body; `propylon[compression]` adds br and zstd."
+    ),
+    "request.undecodable": Failure(400, "Malformed content coding", "The body does not match its Content-Encoding."),
     "response.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
     "response.stalled": Failure(504, "Gateway timeout", "A policy produced no data of a body for `timeout.idle`."),
     "response.body_too_large": Failure(
         502, "Response too large", "A policy read a response body larger than its limit."
+    ),
+    "response.undecodable": Failure(
+        502, "Bad gateway", "A policy reads a response with a Content-Encoding that cannot be decoded; see the log."
     ),
     "response.too_many_streams": Failure(503, "Too many event streams", "See `max_streams` of the `sse` policy."),
     "gateway.failed": Failure(500, "Internal error", "A defect of the gateway; the log has its traceback."),
