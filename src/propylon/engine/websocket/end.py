@@ -152,7 +152,7 @@ class End(FlowControl):
             self.write(self._frame(ws.CLOSE, ws.close_payload(close)))
             if self._lingers:
                 self._close_half()
-        elif self.other.gone:  # the frame will never be complete
+        elif self.other.gone or self.other.reader.cut_off:  # the frame will never be complete
             self.finish()
         else:
             self._pending = close

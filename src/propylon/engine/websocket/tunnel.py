@@ -25,6 +25,7 @@ from propylon.engine.websocket.end import End
 from propylon.engine.websocket.settings import BACKPRESSURE, CLIENT_GONE, ENDPOINT_GONE, POLICY_FAILED, TOO_OLD
 from propylon.http import websocket as ws
 from propylon.http.frames import FrameReader
+from propylon.http.permessage_deflate import InflatedSize, agreed
 from propylon.http.websocket import Close, WebSocketError
 
 if TYPE_CHECKING:
@@ -90,13 +91,17 @@ class Tunnel:
         self._rearm()
 
     def _end(self, *, of_client: bool) -> End:
-        reader = FrameReader(of_client, self._extensions, self.settings.limits)
+        limits, parameters = self.settings.limits, agreed(self._extensions)
         if not self._exchange.route.pipeline.on_message:
-            return End(self, reader, masks=not of_client)
+            meter = None
+            if limits.message is not None and parameters is not None:
+                meter = InflatedSize(limits.message, parameters, "client" if of_client else "server")
+            return End(self, FrameReader(of_client, self._extensions, limits, meter), masks=not of_client)
         # It imports the websockets library, and few routes have on_message hooks.
         from propylon.engine.websocket.messages import InspectedEnd
 
-        return InspectedEnd(self, reader, not of_client, self._exchange, self._extensions)
+        reader = FrameReader(of_client, self._extensions, limits)
+        return InspectedEnd(self, reader, not of_client, self._exchange, parameters)
 
     @property
     def ended(self) -> bool:
