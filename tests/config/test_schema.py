@@ -53,6 +53,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "body": 60.0,
         "linger": 5.0,
         "drain": 30.0,
+        "tcp_keepalive": 30.0,
+        "tcp_user_timeout": None,
     }
     assert (config.paths.encoded_slashes, config.field_names.underscores) == ("refuse", "refuse")
     connections = service().connections

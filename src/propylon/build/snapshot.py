@@ -171,6 +171,8 @@ def _client_timeouts(config: GatewayConfig) -> ClientTimeouts:
         body=seconds(timeouts.body),
         linger=seconds(timeouts.linger),
         drain=seconds(timeouts.drain),
+        tcp_keepalive=seconds(timeouts.tcp_keepalive),
+        tcp_user_timeout=seconds(timeouts.tcp_user_timeout),
     )
 
 

@@ -202,15 +202,26 @@ class Body:
         return data
 
     async def read_all(self, limit: int, too_large: str) -> bytes:
-        """Read to the end. Raises `GatewayError` with the code `too_large` beyond `limit` bytes."""
+        """Read to the end. Raises `GatewayError` with the code `too_large` beyond `limit` bytes.
+
+        Then what was read is held again: whoever catches the error can still pass the body on.
+        """
         pieces: list[bytes] = []
         size = 0
         while data := await self.read():
             size += len(data)
-            if size > limit:
-                raise GatewayError(too_large, f"the body is larger than {limit} bytes")
             pieces.append(data)
+            if size > limit:
+                self._unread(pieces, size)
+                raise GatewayError(too_large, f"the body is larger than {limit} bytes")
         return b"".join(pieces)
+
+    def _unread(self, pieces: list[bytes], size: int) -> None:
+        self._held[:0] = pieces
+        self._held_bytes += size
+        if self._held_bytes > HIGH_WATER_BYTES and not self._holding and not self.ended:
+            self._holding = True
+            self.source.hold(self)
 
     def _want(self) -> None:
         if not self._wanted and not self.ended:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from propylon.address import SocketAddress
     from propylon.config.schema import ListenerConfig
     from propylon.inbound.connections import Connections
+    from propylon.transport.probes import Probes
 
 _Key = tuple[ListenAddress, int]
 """An address and its occurrence number: port 0 may be listed twice."""
@@ -156,8 +157,11 @@ class Listeners:
             entrance or Entrance(self._connections, self._line, settings, tls), settings, tls, take_up
         )
 
-    async def open(self, plan: Plan) -> None:
+    async def open(self, plan: Plan, probes: Probes) -> None:
         """Bind every new address, or none.
+
+        Args:
+            probes: for connections that they accept.
 
         Raises:
             ListenError: an address cannot be bound.
@@ -166,7 +170,9 @@ class Listeners:
         try:
             for entrance in new:
                 settings = entrance.settings
-                entrance.listener = await open_listener(settings.address, entrance, backlog=settings.backlog)
+                entrance.listener = await open_listener(
+                    settings.address, entrance, backlog=settings.backlog, probes=probes
+                )
         except ListenError as error:
             _close(new)
             raise self._explained(error, new) from None
@@ -192,13 +198,15 @@ class Listeners:
         _close(new)
         self._drain(new)
 
-    def commit(self, plan: Plan) -> None:
+    def commit(self, plan: Plan, probes: Probes) -> None:
         """Apply a plan whose addresses are open to new connections, and close removed listeners."""
         for step in plan.steps:
             if step.take_up is not None:
                 step.take_up()
             if step.entrance in self._entrances:
                 step.entrance.take(step.settings, step.tls)
+                if step.entrance.listener is not None:
+                    step.entrance.listener.set_probes(probes)
         kept = [step.entrance for step in plan.steps]
         gone = [each for each in self._entrances if each not in kept]
         self._entrances = kept

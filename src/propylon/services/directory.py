@@ -209,6 +209,7 @@ class Directory:
             created.set_write_buffer_limits(high=transport.write_buffer)
             if address.is_name:
                 connection.address = created.get_extra_info("peername")[0]
+            transport.probes.apply(created.get_extra_info("socket"))
             return connection
 
         return opener

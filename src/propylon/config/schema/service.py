@@ -114,6 +114,14 @@ class ServiceConnectionsConfig(Model):
     response_head: Size = Field(
         default=64 * 1024, description="Size of the head of a response; more is answered with 502."
     )
+    tcp_keepalive: OptionalDuration = Field(
+        default=30.0,
+        description="Silence of an endpoint after which the system probes whether it is there (TCP keepalive).",
+    )
+    tcp_user_timeout: OptionalDuration = Field(
+        default=None,
+        description="TCP_USER_TIMEOUT of connections to endpoints; it also ends those of very slow readers.",
+    )
 
 
 def _host(value: object) -> str:
