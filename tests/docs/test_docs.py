@@ -77,6 +77,15 @@ def test_every_configuration_is_valid(path: Path, text: str, tmp_path: Path) -> 
     load_text(text, name(path), base_dir=tmp_path if certificates or folders else ROOT)
 
 
+@pytest.mark.parametrize(("path", "text"), [each for each in blocks("yaml") if "\ntests:" in each.values[1]])
+def test_what_a_configuration_expects_of_itself_is_so(path: Path, text: str, tmp_path: Path) -> None:
+    for folder in FOLDER.findall(text):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "gateway.yaml").write_text(text)
+    result = CliRunner().invoke(main, ["test", str(tmp_path / "gateway.yaml")])
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if "```python" in path.read_text("utf-8")], ids=name)
 def test_the_programs_of_a_page_run_and_their_gateways_compile(path: Path) -> None:
     scope: dict[str, Any] = {"__name__": "page"}
