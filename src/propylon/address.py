@@ -12,7 +12,7 @@ Rules of the file:
 import ipaddress
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from propylon.http.host import HostError, parse_host
@@ -50,6 +50,7 @@ class EndpointAddress:
         base_path: canonical and without a final slash; empty if there is none.
         authority: the Host field value: host[:port] without the scheme's default port; `localhost` for a Unix socket.
         is_ip: whether `host` is an IP address and needs no name resolution.
+        root: the path of a request of whose path nothing is left: the base path, with its final slash if it has one.
     """
 
     scheme: str
@@ -59,6 +60,7 @@ class EndpointAddress:
     base_path: bytes
     authority: bytes
     is_ip: bool
+    root: bytes = field(default=b"/", compare=False)  # the same endpoint with and without the slash
 
     @classmethod
     def parse(cls, url: str) -> "EndpointAddress":
@@ -136,7 +138,8 @@ def _parse_tcp(cls: type[EndpointAddress], url: str, scheme: str, rest: str) -> 
         raise AddressError(f"{url!r}: {host!r} ends in a number and is not an IPv4 address: write all four numbers")
     number = int(port) if port is not None else _DEFAULT_PORTS[scheme]
     shown = name if number == _DEFAULT_PORTS[scheme] else b"%b:%d" % (name, number)
-    return cls(scheme, host, number, None, _base_path(url, slash + path), shown, is_ip)
+    root = _root(url, slash + path)
+    return cls(scheme, host, number, None, root.rstrip(b"/"), shown, is_ip, root)
 
 
 def _parse_unix(cls: type[EndpointAddress], url: str, rest: str) -> EndpointAddress:
@@ -144,7 +147,8 @@ def _parse_unix(cls: type[EndpointAddress], url: str, rest: str) -> EndpointAddr
     _socket_path(url, "" if path.startswith("//") else path)  # `//` introduces an authority in every other URL
     if colon and not base.startswith("/"):
         raise AddressError(f"{url!r}: what follows the second ':' is a base path and begins with '/'")
-    return cls("http", "", 0, path, _base_path(url, base), b"localhost", False)
+    root = _root(url, base)
+    return cls("http", "", 0, path, root.rstrip(b"/"), b"localhost", False, root)
 
 
 def _socket_path(text: str, path: str) -> str:
@@ -156,11 +160,9 @@ def _socket_path(text: str, path: str) -> str:
     return path
 
 
-def _base_path(url: str, path: str) -> bytes:
-    if not path:
-        return b""
+def _root(url: str, path: str) -> bytes:
     try:
-        return canonical_path(path.encode("ascii"), _PATH_RULES).rstrip(b"/")
+        return canonical_path(path.encode("ascii") or b"/", _PATH_RULES)
     except TargetError as error:
         raise AddressError(f"{url!r}: {error.detail}") from None
 

@@ -29,7 +29,8 @@ def change(rewrite: Rewrite, path: bytes) -> bytes:
     ("prefix", "path", "result"),
     [
         ("/users", b"/users/5", b"/5"),
-        ("/users", b"/users", b"/"),
+        ("/users", b"/users", b""),
+        ("/users/", b"/users", b""),
         ("/users", b"/users/", b"/"),
         ("/users/", b"/users/5", b"/5"),
         ("/users", b"/users/users/5", b"/users/5"),
@@ -52,7 +53,10 @@ def test_strip_cuts_whole_segments_in_front_only(prefix: str, path: bytes, resul
         ("/a", "/b", b"/a", b"/b"),
         ("/a", "/b/", b"/a/x", b"/b/x"),
         ("/a", "/", b"/a/x", b"/x"),
-        ("/a", "/", b"/a", b"/"),
+        ("/a", "/", b"/a", b""),
+        ("/a", "/", b"/a/", b"/"),
+        ("/a", "/b", b"/a/", b"/b/"),
+        ("/a/", "/b/", b"/a", b"/b"),
         ("/", "/v2", b"/x", b"/v2/x"),
         ("/", "/v2", b"/", b"/v2/"),
         ("/a", "/b", b"/ax", b"/ax"),
@@ -137,14 +141,19 @@ def test_what_cannot_be_compiled_is_told_in_a_sentence(make: object, sentence: s
 @pytest.mark.parametrize(
     ("base", "path", "result"),
     [
-        (b"", b"/x", b"/x"),
-        (b"/api", b"/", b"/api/"),
-        (b"/api", b"/x", b"/api/x"),
-        (b"/api", b"*", b"*"),
+        ("", b"/x", b"/x"),
+        ("", b"", b"/"),
+        ("/api", b"/", b"/api/"),
+        ("/api", b"/x", b"/api/x"),
+        ("/api/", b"/x", b"/api/x"),
+        ("/api", b"", b"/api"),
+        ("/api/", b"", b"/api/"),
+        ("/api", b"*", b"*"),
     ],
 )
-def test_an_endpoints_base_path_is_kept(base: bytes, path: bytes, result: bytes) -> None:
-    assert join(base, path) == result
+def test_an_endpoints_base_path_is_kept(base: str, path: bytes, result: bytes) -> None:
+    address = EndpointAddress.parse(f"http://a{base}")
+    assert join(address.base_path, address.root, path) == result
 
 
 def test_query_edits_keep_untouched_bytes() -> None:
@@ -171,7 +180,8 @@ _CANONICAL = st.lists(_PIECES, max_size=8).map(lambda pieces: _canonical(b"".joi
 @given(_CANONICAL, st.sampled_from(["/", "/a", "/a/b", "/users", "/a/"]), st.sampled_from(["", "/", "/a", "/x/y/"]))
 def test_strip_and_join_never_make_a_path_that_is_not_canonical(path: bytes, prefix: str, base: str) -> None:
     for rewrite in (strip(prefix), replace_prefix(prefix, base or "/")):
-        result = join(EndpointAddress.parse(f"http://a{base}").base_path, change(rewrite, path))
+        address = EndpointAddress.parse(f"http://a{base}")
+        result = join(address.base_path, address.root, change(rewrite, path))
         assert canonical_path(result, KEEP_ALL) == result
         assert not result.startswith(b"//")
 

@@ -171,9 +171,8 @@ def _rewritten(
 ) -> str:
     path = request.path if route.rewrite is None else route.rewrite.apply(request.path, found.params, found.rest)
     query = request.query if route.query_edit is None else route.query_edit.apply(request.query)
-    bases = {endpoint.base_path for endpoint in view.service.endpoints} if view.service else set()
-    if len(bases) == 1:
-        path = join(bases.pop(), path)
+    bases = {(endpoint.base_path, endpoint.root) for endpoint in view.service.endpoints} if view.service else set()
+    path = join(*bases.pop(), path) if len(bases) == 1 else path or b"/"
     return (path if query is None else path + b"?" + query).decode("latin-1")
 
 

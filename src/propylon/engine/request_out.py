@@ -40,7 +40,8 @@ def send_request(
     route = x.route
     path = x.path if route.rewrite is None or x.rewritten else _rewritten(x, route.rewrite)
     query = x.query if route.query_edit is None else route.query_edit.apply(x.query)
-    path = endpoint.base_path + path if query is None else b"%b%b?%b" % (endpoint.base_path, path, query)
+    base = endpoint.base_path if path else endpoint.root
+    path = base + path if query is None else b"%b%b?%b" % (base, path, query)
     authority = endpoint.authority if endpoint.host is None else _host(x, endpoint)
     request = x.changed_request
     if headers is None and request is not None and request.headers.changed:

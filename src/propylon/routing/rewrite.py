@@ -8,6 +8,7 @@ Rules of this file:
   Templates and regular expressions can join pieces in any way, so their result is made canonical again; pieces that
   form a dot segment or an incomplete escape are refused (`TargetError`), never sent.
 - A path that a strip, prefix or regular expression does not match is unchanged. The query is not part of the path.
+- A final slash is neither added nor lost: of a path that is the whole prefix, `to` is left, or the endpoint's own path.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Rewrite:
     __slots__ = ()
 
     def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
-        """Return the path for the service.
+        """Return the path for the service; b"" if nothing is left of it, so that an endpoint's own path is asked for.
 
         Parameters:
             path: the canonical path of the request.
@@ -61,7 +62,7 @@ class _ReplacePrefix(Rewrite):
     def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
         if path.startswith(self._slash):
             return self._to + path[len(self._prefix) :]
-        return (self._to or b"/") if path == self._prefix else path
+        return self._to if path == self._prefix else path
 
 
 class _Template(Rewrite):
@@ -96,7 +97,7 @@ class _ReplaceRegex(Rewrite):
 
 
 def strip(prefix: str) -> Rewrite:
-    """Cut a prefix at a segment boundary: with `/users`, `/users/5` becomes `/5`, `/users` and `/users/` become `/`."""
+    """Cut a prefix at a segment boundary: with `/users`, `/users/5` becomes `/5`, `/users/` `/`, and `/users` b""."""
     return _ReplacePrefix(_fixed_path("strip", prefix), b"/")
 
 
@@ -167,9 +168,9 @@ class QueryEdit:
         return query_string.edit(query, self._replace, self._append, self._drop)
 
 
-def join(base: bytes, path: bytes) -> bytes:
-    """Append a path to an endpoint's base path; `*` (OPTIONS) is unchanged."""
-    return base + path if path[:1] == b"/" else path
+def join(base: bytes, root: bytes, path: bytes) -> bytes:
+    """Append a path to an endpoint's base path; `root` is the result if nothing is left of the path. `*` is kept."""
+    return base + path if path[:1] == b"/" else path or root
 
 
 def _fixed_path(what: str, text: str) -> bytes:
