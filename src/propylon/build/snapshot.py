@@ -39,6 +39,7 @@ from propylon.engine.snapshot import (
     Fallback,
     Snapshot,
 )
+from propylon.http.claims import NO_NAMES, Names
 from propylon.http.forwarded import ForwardingRules, TrustedProxies
 from propylon.http.request_head import HeadRules
 from propylon.http.request_reader import RequestReader
@@ -136,6 +137,7 @@ def _head_rules(config: GatewayConfig) -> HeadRules:
     return HeadRules(
         max_fields=config.limits.header_count,
         aliases=config.field_names.underscores,
+        claims=Names(config.forwarded.claims) if config.forwarded.claims else NO_NAMES,
         paths=PathRules(config.paths.encoded_slashes == "keep", config.paths.semicolons == "keep"),
         max_line_bytes=config.limits.request_line,
         max_section_bytes=config.limits.header_block,

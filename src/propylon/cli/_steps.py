@@ -12,7 +12,6 @@ from propylon.cli._view import RouteView, route_view
 from propylon.engine.errors import GatewayError
 from propylon.engine.websocket.upgrade import check_handshake
 from propylon.failures import FAILURES
-from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.host import Host, HostError, parse_host
 from propylon.http.refusal import Refusal
 from propylon.http.request_head import HeadRules, RequestFields, RequestLine
@@ -55,7 +54,7 @@ class ParsedRequest:
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header by its lower-case name; `None` for those that clients cannot set."""
-        return None if name in GATEWAY_OWNED else self.fields.first(name)
+        return None if name in self.fields.hidden else self.fields.first(name)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,6 @@ from propylon.engine.event_stream import NO_RULES
 from propylon.engine.message import Request, Response
 from propylon.engine.step_times import StepTimes, step_times
 from propylon.engine.timed import Timed
-from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.http.target import PathRules, TargetError, canonical_path
 
 if TYPE_CHECKING:
@@ -225,8 +224,8 @@ class Exchange(Timed):
         return self._state
 
     def header(self, name: bytes) -> bytes | None:
-        """Return the first value of a request header by its lower-case name; `None` for fields of the gateway's own."""
-        return None if name in GATEWAY_OWNED else self.fields.first(name)
+        """Return the first value of a request header by its lower-case name; `None` for one that is not taken."""
+        return None if name in self.fields.hidden else self.fields.first(name)
 
     @property
     def client_address(self) -> bytes:

@@ -105,8 +105,8 @@ class Core:
         x = Exchange(client, snapshot, line.method, line.path, line.query)
         x.fields, x.host = fields, host
         x.id = fields.request_id or self.new_request_id()
-        if fields.was_proxied and snapshot.pseudonym and fields.has_passed(snapshot.pseudonym):
-            x.refusal = GatewayError("admit.loop")
+        if fields.from_proxy:
+            _heed_proxy(x)
         return x
 
     def refused(self, client: Client, error: GatewayError) -> Exchange:
@@ -157,3 +157,12 @@ class Core:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
         await self.directory.resolver.close()
+
+
+def _heed_proxy(x: Exchange) -> None:
+    """Take the claims of a trusted proxy, and refuse a request that has passed this gateway before."""
+    fields, pseudonym = x.fields, x.snapshot.pseudonym
+    if fields.was_proxied and pseudonym and fields.has_passed(pseudonym):
+        x.refusal = GatewayError("admit.loop")
+    if x.origin.by_proxy:
+        x.fields = fields.believed

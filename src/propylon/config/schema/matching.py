@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, Strict, WithJsonSch
 
 from propylon.config.reference import REFERENCE
 from propylon.config.schema.base import complete
+from propylon.http.claims import ANYONE, taken_from, verified_as
 from propylon.routing.match import Regex as RegexMatch
 from propylon.routing.pattern import HostPattern, PathPattern, RuleError
 from propylon.routing.safe_regex import compile_regex
@@ -71,6 +72,23 @@ def _field_match(value: object) -> str | RegexMatch:
     if isinstance(value, Mapping) and list(value) == ["regex"]:
         return RegexMatch(_regex(value["regex"]))
     raise ValueError("should be text, '*' for any value, or {regex: PATTERN}")
+
+
+def claimed_finding(name: str, hosts: str) -> tuple[str, str] | None:
+    """Return message and hint for a field that untrusted clients cannot set; `None` for any other.
+
+    Args:
+        hosts: the key of the matcher for hosts.
+    """
+    field = name.lower().encode("utf-8")
+    if taken_from(field) == ANYONE:
+        return None
+    matcher = verified_as(field)
+    ways = {"scheme": "'scheme: https'", "clients": "'clients' with networks", "host": f"{hosts!r}"}
+    hint = "trust the proxy that sends it (trusted_proxies), and read it in a policy in Python"
+    if matcher is not None:
+        hint = f"use {ways[matcher]}, which is verified, also behind trusted_proxies"
+    return f"clients cannot set {name!r}, so it is not compared", hint
 
 
 def _python_reference(value: object) -> str | Callable[..., Any]:

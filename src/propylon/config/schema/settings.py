@@ -8,9 +8,25 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, With
 
 from propylon.config import units
 from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.matching import FieldName
 from propylon.config.types import Bool, DnsServer, Duration, ExistingFile, OptionalCount, OptionalDuration, Size
+from propylon.http.claims import Names
+from propylon.http.request_head import RESERVED
 
 DEFAULT_SERVICES_JSON = "/services.json"
+
+
+def _claim(value: str) -> str:
+    names = Names([value])
+    if any(name in names for name in RESERVED):
+        raise ValueError("the gateway evaluates this header itself, from any client")
+    if "*" in value.removesuffix("*") or value == "*":
+        raise ValueError("'*' may only stand at the end, as in x-acme-*")
+    return value
+
+
+Claim = Annotated[FieldName, AfterValidator(_claim)]
+"""The name of a header that tells who the client is, or the beginning of such names."""
 
 
 class ForwardedConfig(Model):
@@ -19,6 +35,11 @@ class ForwardedConfig(Model):
     x_forwarded: Bool = Field(default=True, description="Send X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host.")
     standard: Bool = Field(default=False, description="Send Forwarded (RFC 7239).")
     via: Bool = Field(default=True, description="Send Via (RFC 9110, section 7.6.3).")
+    claims: tuple[Claim, ...] = Field(
+        default=(),
+        description="More headers that only trusted proxies may send, besides those that are known; x-acme-* for all "
+        "that begin so.",
+    )
 
 
 class PathsConfig(Model):
