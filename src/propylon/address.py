@@ -12,6 +12,8 @@ Rules of the file:
 import ipaddress
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -118,6 +120,19 @@ class ListenAddress:
         if self.unix_path is not None:
             return f"unix:{self.unix_path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def listener_ids(addresses: Iterable[ListenAddress]) -> list[str]:
+    """Return an id for each listener: its address, and if that is port 0 listed again, its number there.
+
+    It stays the same across reloads, whatever the listener is called.
+    """
+    seen: Counter[ListenAddress] = Counter()
+    found = []
+    for address in addresses:
+        seen[address] += 1
+        found.append(str(address) if seen[address] == 1 else f"{address} ({seen[address]})")
+    return found
 
 
 def _parse_tcp(cls: type[EndpointAddress], url: str, scheme: str, rest: str) -> EndpointAddress:

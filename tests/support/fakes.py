@@ -141,6 +141,7 @@ class FakeClient:
         self.holds: set[object] = set()
         self.on_write: Callable[[bytes], None] = lambda data: None
         self.client_certificate: ClientCertificate | None = None
+        self.listener_id: str | None = None
 
     @property
     def body(self) -> bytes:

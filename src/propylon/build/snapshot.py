@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from propylon.build.errors import BuildError
-from propylon.build.policies import build_policies
+from propylon.build.policies import build_policies, named_listeners
 from propylon.build.policies_at_work import NO_POLICIES
 from propylon.build.service import (
     HERE,
@@ -28,6 +28,7 @@ from propylon.build.service import (
     retry_settings,
 )
 from propylon.build.split import build_split
+from propylon.config.schema.listener_refs import listeners_by_name
 from propylon.engine.message import Response
 from propylon.engine.pipeline import Pipeline, PolicyUse, compile_pipeline
 from propylon.engine.snapshot import (
@@ -50,7 +51,7 @@ from propylon.routing.router import Router, Rule, captures
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from propylon.build.policies import BuiltPolicies
     from propylon.build.policies_at_work import PoliciesAtWork
@@ -82,10 +83,11 @@ def build_snapshot(
     policies = build_policies(config, at_work)
     targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), context)
     parts = _Parts(services, targets, policies)
-    rules = [_rule(route, number, parts.route(route, number)) for number, route in enumerate(config.routes)]
+    listeners = listeners_by_name(config.listen)
+    rules = [_rule(route, number, parts.route(route, number), listeners) for number, route in enumerate(config.routes)]
     routes = tuple(rule.route for rule in rules)
     if config.services_json is not None:
-        rules.append(_services_json(config.services_json, routes, policies.gateway, len(rules)))
+        rules.append(_services_json(config.services_json, rules, policies.gateway))
     pseudonym = (config.name or _default_name(config)).encode("ascii") if config.forwarded.via else b""
     return Snapshot(
         router=Router(rules),
@@ -226,7 +228,13 @@ def _check_messages(where: str) -> None:
         ) from None
 
 
-def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[CompiledRoute]:
+def _rule(
+    route: RouteConfig, number: int, compiled: CompiledRoute, listeners: Mapping[str, str]
+) -> Rule[CompiledRoute]:
+    try:
+        by_listener = named_listeners(route.listeners, listeners)
+    except BuildError as error:
+        raise BuildError(f"routes.{number}.{error}") from None
     return Rule(
         route=compiled,
         hosts=route.host or (),
@@ -236,6 +244,9 @@ def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[Comp
         headers=route.headers,
         query=route.query,
         clients=[str(network) for network in route.clients],
+        scheme=route.scheme,
+        listeners=by_listener,
+        not_at=None if route.redirect is None else route.redirect.config.place,
         only_websockets=route.websocket == "only",
         priority=route.priority,
         order=number,
@@ -278,17 +289,23 @@ def _entries(route: RouteConfig) -> tuple[dict[str, Any], ...]:
     return tuple({"prefix": path.removesuffix("/*") or "/", **docs} for path in route.path or ())
 
 
-def _services_json(
-    path: str, routes: Iterable[CompiledRoute], uses: list[PolicyUse], order: int
-) -> Rule[CompiledRoute]:
-    body = orjson.dumps([entry for route in routes for entry in route.entry])
+def _services_json(path: str, rules: Sequence[Rule[CompiledRoute]], uses: list[PolicyUse]) -> Rule[CompiledRoute]:
+    """Return the rule of the list of services. A client is shown the routes that its listener has."""
+    ids: set[str | None] = {None, *(id_ for rule in rules for id_ in rule.listeners.values())}
+    bodies = {id_: orjson.dumps(_listed(rules, id_)) for id_ in ids}
 
-    def services_json(_: Exchange) -> Response:
+    def services_json(x: Exchange) -> Response:
+        body = bodies.get(x.listener) or bodies[None]
         return Response(200, body=body, content_type="application/json")
 
     listed = [*uses, PolicyUse("services_json", services_json)]
     route = CompiledRoute("services_json", compile_pipeline(listed), tuple(listed))
-    return Rule(route=route, paths=(path,), methods=("GET",), order=order)
+    return Rule(route=route, paths=(path,), methods=("GET",), order=len(rules))
+
+
+def _listed(rules: Iterable[Rule[CompiledRoute]], listener: str | None) -> list[dict[str, Any]]:
+    reached = [rule for rule in rules if not rule.listeners or listener in rule.listeners.values()]
+    return [entry for rule in reached for entry in rule.route.entry]
 
 
 def _outside(uses: list[PolicyUse]) -> CompiledRoute:

@@ -3,10 +3,15 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from propylon.address import listener_ids
+from propylon.config.problems import suggest
+from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener
 from propylon.inbound.tls import Identities
 
 if TYPE_CHECKING:
-    from propylon.config.schema import ListenerConfig, ListenerTlsConfig
+    from propylon.config.schema import GatewayConfig, ListenerConfig, ListenerTlsConfig
 
 
 def listener_as_dict(listener: "ListenerConfig") -> dict[str, Any]:
@@ -51,3 +56,28 @@ def listener_lines(listener: "ListenerConfig") -> list[str]:
         if certificate["warning"] is not None:
             lines.append(f"  warning: {certificate['warning']}")
     return lines
+
+
+def entrance(config: "GatewayConfig", target: str, scheme: str | None, listener: str | None) -> tuple[str, str, str]:
+    """Return the scheme of a request, and the name and id of its listener.
+
+    Args:
+        target: a path or a whole URL, whose scheme is used unless one is given.
+        listener: by name or address.
+
+    Raises:
+        click.BadParameter: there is no such listener.
+    """
+    listen = config.listen
+    known = listeners_by_name(listen)
+    if listener is not None:
+        id_ = find_listener(listener, known)
+        if id_ is None:
+            hint = suggest(listener, list(known)) or f"there are {', '.join(known)}"
+            raise click.BadParameter(f"no listener {listener!r}: {hint}", param_hint="'--listener'")
+        settings = listen[listener_ids(each.address for each in listen).index(id_)]
+        return scheme or ("http" if settings.tls is None else "https"), listener, id_
+    scheme = scheme or ("https" if target.lower().startswith("https://") else "http")
+    id_ = usual_listener(listen, scheme)
+    names = [name for name, named in known.items() if named == id_]
+    return scheme, names[-1] if names else id_, id_

@@ -12,9 +12,10 @@ from propylon.cli._view import RouteView, route_view
 from propylon.engine.errors import GatewayError
 from propylon.engine.websocket.upgrade import check_handshake
 from propylon.failures import FAILURES
+from propylon.http.forwarded import origin
 from propylon.http.host import Host, HostError, parse_host
 from propylon.http.refusal import Refusal
-from propylon.http.request_head import HeadRules, RequestFields, RequestLine
+from propylon.http.request_head import RequestFields, RequestLine
 from propylon.http.target import TargetError
 from propylon.routing.rewrite import join
 from propylon.routing.router import RouteMatch, WrongMethod
@@ -25,18 +26,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The request to explain, as written on the command line."""
+    """The request to explain.
+
+    Attributes:
+        scheme: that of the listener, before trusted proxies are asked.
+        listener: its name; listener_id: its id.
+    """
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
     client: str
+    scheme: str
+    listener: str | None
+    listener_id: str | None
 
 
 class ParsedRequest:
     """The request parsed by the rules of the gateway, as the router uses it; raises `Refusal`."""
 
-    def __init__(self, question: Question, rules: HeadRules) -> None:
+    def __init__(self, question: Question, snapshot: "Snapshot") -> None:
+        rules = snapshot.reader.rules
         line = RequestLine(f"{question.method} {question.target} HTTP/1.1".encode(errors="surrogateescape"), rules)
         block = "".join(f"{name}: {value}\r\n" for name, value in question.headers)
         self.fields = RequestFields(block.encode(errors="surrogateescape"), rules)
@@ -45,7 +55,13 @@ class ParsedRequest:
         self.method = line.method
         self.path = line.path
         self.query = line.query
-        self.client_address = question.client.encode()
+        self.listener = question.listener_id
+        scheme, port = question.scheme.encode(), b"443" if question.scheme == "https" else b"80"
+        client, name = question.client.encode(), self.host.text
+        self.origin = origin(snapshot.forwarding, client, scheme, name, port, self.fields.all)
+        if self.origin.by_proxy:
+            self.fields = self.fields.believed
+        self.client_address = self.origin.client
         self.is_websocket = self.fields.websocket
 
     def check_handshake(self) -> None:
@@ -87,14 +103,16 @@ class Explanation:
 def explain(snapshot: "Snapshot", question: Question) -> Explanation:
     """Return the steps of a request."""
     try:
-        request = ParsedRequest(question, snapshot.reader.rules)
+        request = ParsedRequest(question, snapshot)
         if request.is_websocket:
             request.check_handshake()
     except (Refusal, HostError, GatewayError) as error:
         status = FAILURES[error.code].status
         return Explanation([Step(1, "admit", f"refused with {status}: {error.detail}"), _done(None)], status)
     host = request.host.name.decode() or "(none)"
-    steps = [Step(1, "admit", f"host {host}, path {request.path.decode()}, client {question.client}")]
+    told = f"host {host}, path {request.path.decode()}, client {request.client_address.decode()}"
+    told += f", scheme {request.origin.scheme.decode()}"
+    steps = [Step(1, "admit", told + (f", listener {question.listener}" if question.listener else ""))]
     return _matched(snapshot, request, steps)
 
 

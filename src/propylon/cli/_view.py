@@ -162,6 +162,12 @@ def _conditions(rule: "Rule[CompiledRoute]") -> "Iterable[str]":
     yield from _fields("query", rule.query)
     if rule.clients:
         yield f"client in {', '.join(rule.clients)}"
+    if rule.scheme is not None:
+        yield f"scheme {rule.scheme}"
+    if rule.listeners:
+        yield f"listener {' or '.join(rule.listeners)}"
+    if rule.not_at is not None:
+        yield f"not at {rule.not_at} yet"
     if rule.only_websockets:
         yield "only WebSockets"
     if rule.route.refuses_websockets:

@@ -233,6 +233,11 @@ class Exchange(Timed):
         return self.origin.client
 
     @property
+    def listener(self) -> str | None:
+        """The id of the listener by which the request came; `None` if by none."""
+        return self.client.listener_id
+
+    @property
     def protocol(self) -> str:
         """The client's protocol: `HTTP/1.1` or `HTTP/1.0`; `internal` for a subrequest."""
         return self.client.protocol

@@ -100,6 +100,10 @@ class Client(Protocol):
         """The protocol of the current exchange, as `HTTP/1.1`."""
 
     @property
+    def listener_id(self) -> str | None:
+        """The id of the listener that accepted the client; `None` if it came by none."""
+
+    @property
     def client_certificate(self) -> ClientCertificate | None:
         """The client's verified certificate, if any."""
 

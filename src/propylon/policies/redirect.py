@@ -12,6 +12,10 @@
 Parts that are not given are those of the request, the query included. The Location is made of the configured parts and
 of the checked Host, path and query of the request, never of an untrusted forwarded field. A redirect to https drops the
 port unless `host` has one.
+
+A request that is already where it would be redirected to is not redirected, as that would never end: `{https: true}` is
+for requests over http, `{host: example.com}` for other hosts. A route passes such a request on to the next route that
+matches, a policy to the next policy. The scheme is that of the listener, or what a trusted proxy says.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from propylon.config.types import short_form
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.http.host import parse_host
+from propylon.http.place import Place
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -72,15 +77,32 @@ class Config(BaseModel):
             raise ValueError("'path' begins with one '/' and has visible ASCII characters only")
         return self
 
+    @property
+    def place(self) -> Place | None:
+        """Where it leads, as far as the request does not matter; `None` for a path with parameters, or a query."""
+        if self.url is not None:
+            split = urlsplit(self.url)
+            if split.query:
+                return None
+            return Place(split.scheme.encode(), split.netloc.lower().encode(), (split.path or "/").encode())
+        if self.path is not None and "{" in self.path:
+            return None
+        scheme, host = b"https" if self.https else None, None if self.host is None else parse_host(self.host.encode())
+        path = None if self.path is None else self.path.encode()
+        return Place(scheme, None if host is None else host.text, path)
+
 
 class Policy:
     """Answers with a redirect."""
 
     def __init__(self, config: Config, scope: Scope) -> None:
         self._config = config
+        self._place = config.place
 
-    def on_request(self, x: Exchange) -> Response:
-        """Return the redirect."""
+    def on_request(self, x: Exchange) -> Response | None:
+        """Return the redirect; `None` for a request that is there already."""
+        if self._place is not None and self._place.is_of(x.origin, x.path):
+            return None
         return Response(self._config.status, headers={"location": self._location(x)})
 
     def _location(self, x: Exchange) -> str:

@@ -10,12 +10,11 @@ Rules of the file:
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from propylon.address import ListenAddress
+from propylon.address import listener_ids
 from propylon.http.forwarded import TrustedProxies
 from propylon.inbound.http1 import ClientConnection
 from propylon.inbound.listener import Listener, ListenError, open_listener
@@ -33,14 +32,12 @@ if TYPE_CHECKING:
     from propylon.config.schema import ListenerConfig
     from propylon.inbound.connections import Connections
 
-_Key = tuple[ListenAddress, int]
-"""An address and its occurrence number: port 0 may be listed twice."""
-
 
 class Entrance:
     """One listener and the protocol of the connections that it accepts.
 
     Attributes:
+        id: what routes and a reload know it by; it does not change.
         listener: the open listener; `None` before it is open.
         settings: its configuration.
         tls: its TLS state, if it uses TLS.
@@ -48,8 +45,9 @@ class Entrance:
     """
 
     def __init__(
-        self, connections: Connections, line: HandshakeLine, settings: ListenerConfig, tls: ListenerTls | None
+        self, id_: str, connections: Connections, line: HandshakeLine, settings: ListenerConfig, tls: ListenerTls | None
     ) -> None:
+        self.id = id_
         self._connections = connections
         self._line = line
         self.listener: Listener | None = None
@@ -139,11 +137,11 @@ class Listeners:
         Raises:
             TlsError: a certificate cannot be used.
         """
-        there = dict(zip(_keys([each.settings for each in self._entrances]), self._entrances, strict=True))
-        pairs = zip(_keys(settings), settings, strict=True)
-        return Plan(tuple(self._step(there.get(key), each) for key, each in pairs))
+        there = {each.id: each for each in self._entrances}
+        pairs = zip(listener_ids(each.address for each in settings), settings, strict=True)
+        return Plan(tuple(self._step(id_, there.get(id_), each) for id_, each in pairs))
 
-    def _step(self, entrance: Entrance | None, settings: ListenerConfig) -> ListenerChange:
+    def _step(self, id_: str, entrance: Entrance | None, settings: ListenerConfig) -> ListenerChange:
         running = None if entrance is None else entrance.tls
         take_up = None
         if settings.tls is None:
@@ -152,9 +150,8 @@ class Listeners:
             tls, take_up = running, running.prepare(settings.tls)
         else:
             tls = ListenerTls(settings.tls, str(settings.address))
-        return ListenerChange(
-            entrance or Entrance(self._connections, self._line, settings, tls), settings, tls, take_up
-        )
+        entrance = entrance or Entrance(id_, self._connections, self._line, settings, tls)
+        return ListenerChange(entrance, settings, tls, take_up)
 
     async def open(self, plan: Plan) -> None:
         """Bind every new address, or none.
@@ -226,12 +223,3 @@ def _close(entrances: Sequence[Entrance]) -> None:
         listener, entrance.listener = entrance.listener, None
         if listener is not None:
             listener.close()
-
-
-def _keys(settings: Sequence[ListenerConfig]) -> list[_Key]:
-    seen: Counter[ListenAddress] = Counter()
-    keys = []
-    for each in settings:
-        keys.append((each.address, seen[each.address]))
-        seen[each.address] += 1
-    return keys

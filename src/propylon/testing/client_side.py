@@ -33,8 +33,11 @@ _DEADLINE_SECONDS = 0.02  # maximum delay of a timeout
 class MemoryClient(Flow):
     """The client side of one exchange (`Client`), and the source of its body."""
 
-    def __init__(self, address: str, scheme: str, certificate: ClientCertificate | None = None) -> None:
+    def __init__(
+        self, address: str, scheme: str, listener_id: str | None = None, certificate: ClientCertificate | None = None
+    ) -> None:
         super().__init__()
+        self.listener_id = listener_id
         self.client_certificate = certificate
         self._address, self._scheme = address.encode("ascii"), scheme
         self._done = asyncio.Event()

@@ -12,6 +12,7 @@ from propylon.config.problems import suggest
 from propylon.config.schema.base import Finding, Loc, Model
 from propylon.config.schema.expectation import RequestTestConfig
 from propylon.config.schema.listener import ListenerConfig, Listeners
+from propylon.config.schema.listener_refs import listener_findings
 from propylon.config.schema.matching import TOKEN_PATTERN
 from propylon.config.schema.policy import Policies
 from propylon.config.schema.route import RouteConfig
@@ -102,6 +103,7 @@ class GatewayConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Referenced names must exist, and names must be unique."""
         yield from _listen_findings(data.get("listen"))
+        yield from listener_findings(data)
         routes = data.get("routes")
         routes = routes if isinstance(routes, list | tuple) else ()
         services = data.get("services")

@@ -109,6 +109,9 @@ class ListenerConfig(Model):
     address: Listen = Field(
         description="HOST:PORT, :PORT for all interfaces, [IPv6]:PORT, or unix:/path for a Unix socket."
     )
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = Field(
+        default=None, description="Name by which routes and conditions refer to it ('listeners'); unique."
+    )
     proxy_protocol: ProxyProtocolConfig | None = Field(
         default=None, description="Take the client's address from the PROXY protocol header that these peers send."
     )
@@ -134,7 +137,7 @@ def _listener(value: Any) -> Any:
         return {"address": value}
     if isinstance(value, Mapping | ListenerConfig):
         return value
-    raise ValueError("should be an address, or {address, tls, redirect_https, proxy_protocol, backlog}")
+    raise ValueError("should be an address, or {address, name, tls, redirect_https, proxy_protocol, backlog}")
 
 
 def _list_of_listeners(value: Any) -> Any:
