@@ -193,3 +193,34 @@ async def test_a_redirect_to_its_own_host_ends() -> None:
         address = gateway.addresses[0]
         assert await ask(address, request_bytes(host=b"b.example")) == (308, "http://a.example/")
         assert await ask(address, request_bytes(host=b"a.example")) == (200, "here")
+
+
+@pytest.mark.parametrize(
+    ("redirect_https", "asked", "expected"),
+    [
+        (True, b"/.well-known/acme-challenge/t", (200, "here")),
+        (True, b"/x", (308, "https://a.example/x")),
+        (8443, b"/.well-known/acme-challenge/t", (200, "here")),
+        (8443, b"/x", (308, "https://a.example:8443/x")),
+        ({"except": ["/healthz"]}, b"/healthz?full", (200, "here")),
+        ({"except": ["/healthz"]}, b"/.well-known/acme-challenge/t", (308, "https://a.example/.well-known/acme-challenge/t")),
+        ({"port": 8443, "except": []}, b"/.well-known/acme-challenge/t?a", (308, "https://a.example:8443/.well-known/acme-challenge/t?a")),
+    ],
+)  # fmt: skip
+async def test_a_redirecting_listener_lets_listed_paths_through(
+    redirect_https: Any, asked: bytes, expected: tuple[int, str]
+) -> None:
+    gateway = Gateway(listen={"address": "127.0.0.1:0", "redirect_https": redirect_https}).route("/*", respond="here")
+    async with gateway:
+        assert await ask(gateway.addresses[0], request_bytes(asked)) == expected
+
+
+@pytest.mark.parametrize(("trusted", "lines", "secure"), HTTPS)
+async def test_a_redirecting_listener_does_not_redirect_what_came_by_https(
+    trusted: list[str], lines: list[bytes], secure: bool
+) -> None:
+    gateway = Gateway(listen={"address": "127.0.0.1:0", "redirect_https": True}, trusted_proxies=trusted)
+    gateway.route("/*", respond="here")
+    async with gateway:
+        found = await ask(gateway.addresses[0], request_bytes(b"/x", *lines))
+    assert found == ((200, "here") if secure else (308, "https://a.example/x"))

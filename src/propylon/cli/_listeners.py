@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 def listener_as_dict(listener: "ListenerConfig") -> dict[str, Any]:
     """Return a listener for JSON."""
     tls = None if listener.tls is None else _tls_as_dict(listener.tls)
-    return {"address": str(listener.address), "redirect_https": listener.redirect_https, "tls": tls}
+    redirect = listener.redirect_https
+    return {
+        "address": str(listener.address),
+        "name": listener.name,
+        "redirect_https": None if redirect is None else redirect.port,
+        "not_redirected": [] if redirect is None else list(redirect.except_),
+        "tls": tls,
+    }
 
 
 def _tls_as_dict(tls: "ListenerTlsConfig") -> dict[str, Any]:
@@ -44,7 +51,9 @@ def listener_lines(listener: "ListenerConfig") -> list[str]:
     """Return the lines on the TLS or redirect of a listener; none for plain HTTP."""
     address = str(listener.address)
     if listener.redirect_https is not None:
-        return [f"{address}: redirects to https, port {listener.redirect_https}"]
+        excepted = ", ".join(listener.redirect_https.except_)
+        to = f"{address}: redirects to https, port {listener.redirect_https.port}"
+        return [to + (f", but for {excepted}" if excepted else "")]
     if listener.tls is None:
         return []
     tls = _tls_as_dict(listener.tls)

@@ -61,7 +61,8 @@ class Entrance:
         """Apply settings to new connections."""
         self.settings, self.tls = settings, tls
         self.certificates = None if tls is None else CertificateFiles(tls, str(settings.address))
-        self._admission = None if settings.redirect_https is None else RedirectHttps(settings.redirect_https).admit
+        redirect = settings.redirect_https
+        self._admission = None if redirect is None else RedirectHttps(redirect.port, redirect.except_).admit
         self._accept = self._way(settings, tls)
 
     def _way(self, settings: ListenerConfig, tls: ListenerTls | None) -> Callable[[], asyncio.Protocol]:

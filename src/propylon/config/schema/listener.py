@@ -1,13 +1,14 @@
 """`listen`: the addresses where clients connect."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from propylon.address import ListenAddress
 from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.matching import Path
 from propylon.config.types import Bool, ExistingFile, Int, Listen, TrustedPeer
 
 
@@ -69,7 +70,7 @@ class ListenerTlsConfig(Model):
     )
 
     @property
-    def pairs(self) -> list[tuple[Path, Path | None]]:
+    def pairs(self) -> list[tuple[FilePath, FilePath | None]]:
         """Every certificate with its key, the default first."""
         if self.certificate is not None:
             return [(self.certificate, self.key)]
@@ -88,19 +89,35 @@ class ListenerTlsConfig(Model):
             yield Finding(("key",), "'key' belongs to 'certificate'", "put it beside its certificate in the list")
 
 
-def _redirect_port(value: Any) -> Any:
-    """Read true, false or a port."""
+ACME_PATHS: Final = ("/.well-known/acme-challenge/*",)
+"""Paths by which an authority asks over http, before there is a certificate (RFC 8555 8.3)."""
+
+
+class RedirectHttpsConfig(Model):
+    """A redirect of all requests to https, except for listed paths."""
+
+    port: Annotated[Int, Field(ge=1, le=65535)] = Field(default=443, description="The port of the https listener.")
+    except_: tuple[Path, ...] = Field(
+        alias="except", default=ACME_PATHS, description="Paths that are not redirected: they go to their routes."
+    )
+
+
+def _redirect_https(value: Any) -> Any:
+    """Accept true, false or a port."""
     if value is None or isinstance(value, bool):
-        return 443 if value else None
-    if isinstance(value, int) and 1 <= value <= 65535:
+        return {} if value else None
+    if isinstance(value, Mapping | RedirectHttpsConfig):
         return value
-    raise ValueError("should be true, false, or a port from 1 to 65535")
+    if isinstance(value, int) and 1 <= value <= 65535:
+        return {"port": value}
+    raise ValueError("should be true, false, a port from 1 to 65535, or {port, except}")
 
 
-RedirectPort = Annotated[
-    int | None, PlainValidator(_redirect_port), WithJsonSchema({"type": ["boolean", "integer"], "maximum": 65535})
+RedirectHttps = Annotated[
+    RedirectHttpsConfig | None,
+    BeforeValidator(_redirect_https, json_schema_input_type=bool | int | RedirectHttpsConfig),
 ]
-"""The port that clients are redirected to; None for no redirect."""
+"""The redirect to https; `None` for none."""
 
 
 class ListenerConfig(Model):
@@ -120,14 +137,15 @@ class ListenerConfig(Model):
         default=1024, description="Length of the system's queue of connections to accept."
     )
 
-    redirect_https: RedirectPort = Field(
-        default=None, description="Redirect all requests to https: true, or the port to redirect to."
+    redirect_https: RedirectHttps = Field(
+        default=None,
+        description="Redirect all requests to https: true, the port to redirect to, or {port, except: [PATHS]}.",
     )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """A listener with TLS cannot redirect to https."""
-        if data.get("tls") is not None and data.get("redirect_https"):
+        if data.get("tls") is not None and data.get("redirect_https") not in (None, False):
             yield Finding(("redirect_https",), "'tls' and 'redirect_https' exclude each other", "use two listeners")
 
 
