@@ -305,3 +305,19 @@ def test_an_address_that_is_listed_twice_names_no_listener() -> None:
 def test_a_redirect_to_https_of_https_requests_is_refused() -> None:
     data = {"routes": [{"path": "/a", "scheme": "https", "redirect": {"https": True, "status": 301}}]}
     assert "remove 'scheme'" in problem(data)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"mode": 660}, "in quotes"),
+        ({"mode": 0o660}, "in quotes"),
+        ({"mode": "rw-rw----"}, "octal"),
+        ({"mode": "0888"}, "octal"),
+        ({"address": ":80", "mode": "0660"}, "'mode' is for Unix sockets only"),
+        ({"address": ":80", "owner": "www"}, "'owner' is for Unix sockets only"),
+        ({"owner": -1}, "owner"),
+    ],
+)
+def test_mode_and_owner_are_those_of_a_unix_socket(keys: dict[str, Any], told: str) -> None:
+    assert told in problem({"listen": {"address": "unix:/run/p.sock"} | keys})

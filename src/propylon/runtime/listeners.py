@@ -20,6 +20,7 @@ from propylon.inbound.http1 import ClientConnection
 from propylon.inbound.listener import Listener, ListenError, open_listener
 from propylon.inbound.proxy_protocol import ProxyPreface
 from propylon.inbound.redirect_https import RedirectHttps
+from propylon.inbound.socket_access import UNIX_MODE, SocketAccess
 from propylon.inbound.tls import ListenerTls
 from propylon.inbound.tls_handshake import HandshakeLine, TlsHandshake
 from propylon.inbound.tls_reload import CertificateFiles
@@ -155,16 +156,21 @@ class Listeners:
         return ListenerChange(entrance, settings, tls, take_up)
 
     async def open(self, plan: Plan) -> None:
-        """Bind every new address, or none.
+        """Bind every new address, or none, and change who may connect to Unix sockets that are kept.
 
         Raises:
-            ListenError: an address cannot be bound.
+            ListenError: an address cannot be bound, or a file's mode or owner not be set.
         """
         new = [step.entrance for step in plan.steps if step.entrance.listener is None]
         try:
             for entrance in new:
                 settings = entrance.settings
-                entrance.listener = await open_listener(settings.address, entrance, backlog=settings.backlog)
+                entrance.listener = await open_listener(
+                    settings.address, entrance, backlog=settings.backlog, access=_access(settings)
+                )
+            for step in plan.steps:  # last, as they are not taken back
+                if _access(step.settings) != _access(step.entrance.settings) and step.entrance.listener is not None:
+                    step.entrance.listener.set_access(_access(step.settings))
         except ListenError as error:
             _close(new)
             raise self._explained(error, new) from None
@@ -217,6 +223,11 @@ class Listeners:
         for entrance in self._entrances:
             if entrance.certificates is not None:
                 entrance.certificates.refresh()
+
+
+def _access(settings: ListenerConfig) -> SocketAccess:
+    mode = UNIX_MODE if settings.mode is None else settings.mode
+    return SocketAccess(mode, settings.owner, settings.group)
 
 
 def _close(entrances: Sequence[Entrance]) -> None:

@@ -1,15 +1,16 @@
 """`listen`: the addresses where clients connect."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from propylon.address import ListenAddress
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.matching import Path
-from propylon.config.types import Bool, ExistingFile, Int, Listen, TrustedPeer
+from propylon.config.types import Bool, ExistingFile, Int, Listen, Text, TrustedPeer
 
 
 class ProxyProtocolConfig(Model):
@@ -120,6 +121,21 @@ RedirectHttps = Annotated[
 """The redirect to https; `None` for none."""
 
 
+def _mode(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
+        return int(value, 8)
+    raise ValueError('should be three octal digits in quotes, as "0660": without them YAML reads another number')
+
+
+SocketMode = Annotated[
+    int,
+    PlainValidator(_mode),
+    PlainSerializer(lambda mode: f"{mode:04o}"),
+    WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"}),
+]
+"""The permissions of a file, written in octal."""
+
+
 class ListenerConfig(Model):
     """One address where clients connect."""
 
@@ -137,6 +153,15 @@ class ListenerConfig(Model):
         default=1024, description="Length of the system's queue of connections to accept."
     )
 
+    mode: SocketMode | None = Field(
+        default=None, description='Mode of the file of a Unix socket, as "0660", which is the default.'
+    )
+    owner: Text | Annotated[Int, Field(ge=0)] | None = Field(
+        default=None, description="Owner of the file of a Unix socket: a user's name or number."
+    )
+    group: Text | Annotated[Int, Field(ge=0)] | None = Field(
+        default=None, description="Group of the file of a Unix socket: its name or number."
+    )
     redirect_https: RedirectHttps = Field(
         default=None,
         description="Redirect all requests to https: true, the port to redirect to, or {port, except: [PATHS]}.",
@@ -144,7 +169,12 @@ class ListenerConfig(Model):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A listener with TLS cannot redirect to https."""
+        """A listener with TLS cannot redirect to https; only a Unix socket has a file."""
+        address = data.get("address")
+        if address is not None and not str(address).startswith("unix:"):
+            for key in ("mode", "owner", "group"):
+                if data.get(key) is not None:
+                    yield Finding((key,), f"{key!r} is for Unix sockets only", "remove it")
         if data.get("tls") is not None and data.get("redirect_https") not in (None, False):
             yield Finding(("redirect_https",), "'tls' and 'redirect_https' exclude each other", "use two listeners")
 
