@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from propylon.http.host import HostError, parse_host
-from propylon.http.target import PathRules, TargetError, canonical_path
+from propylon.http.target import KEEP_ALL, TargetError, canonical_path
 
 MAX_UNIX_PATH_BYTES: Final = 107
 """Bytes of a socket path on Linux: `sun_path` has 108, including the terminating zero (unix(7))."""
@@ -27,7 +27,6 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)")
 # Some programs parse a name with a numeric last label as an IPv4 address, others as a name.
 _NUMERIC_END: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
-_PATH_RULES: Final = PathRules()
 _FORMS: Final = "write http://host:port, https://host:port or unix:/path/to.sock"
 _LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9._-]*)):([0-9]{1,5})")
 _LISTEN_FORMS: Final = "write 127.0.0.1:8080, [::1]:8080, :8080 (all addresses) or unix:/path/to.sock"
@@ -177,7 +176,7 @@ def _socket_path(text: str, path: str) -> str:
 
 def _root(url: str, path: str) -> bytes:
     try:
-        return canonical_path(path.encode("ascii") or b"/", _PATH_RULES)
+        return canonical_path(path.encode("ascii") or b"/", KEEP_ALL)
     except TargetError as error:
         raise AddressError(f"{url!r}: {error.detail}") from None
 

@@ -38,7 +38,9 @@ FAILURES: dict[str, Failure] = {
     # reading the request
     "read.bad_request_line": Failure(400, "Malformed request line", "The request line is not valid HTTP."),
     "read.bad_target": Failure(
-        400, "Malformed request target", "Ambiguous paths are refused; see `paths:` for what may be kept."
+        400,
+        "Malformed request target",
+        "Ambiguous targets are refused; `paths:`, or `path_rules:` of a route, let some through.",
     ),
     "read.bad_field": Failure(
         400, "Malformed header field", "See `field_names:` if the name has an underscore or a dot."

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propylon.address import EndpointAddress
-from propylon.http.target import KEEP_ALL, TargetError, canonical_path
+from propylon.http.target import KEEP_ALL, KEEP_SLASHES, TargetError, canonical_path
 from propylon.routing.rewrite import (
     QueryEdit,
     Rewrite,
@@ -196,3 +196,21 @@ def test_templates_give_a_canonical_path_or_none(path: bytes, text: str) -> None
     assert canonical_path(result, KEEP_ALL) == result
     assert result[:1] == b"/"
     assert result[:2] != b"//"
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "path", "rest", "result"),
+    [
+        (strip("/img", KEEP_SLASHES), b"/img/https://h/x", b"", b"/https://h/x"),
+        (strip("/a/b", KEEP_SLASHES), b"/a//b//c//d", b"", b"/c//d"),
+        (strip("/a/b", KEEP_SLASHES), b"/a//b", b"", b""),
+        (strip("/a/b", KEEP_SLASHES), b"/a//x//b", b"", b"/a//x//b"),
+        (strip("/", KEEP_SLASHES), b"/a//b", b"", b"/a//b"),
+        (replace_prefix("/a", "/k", KEEP_SLASHES), b"/a//b", b"", b"/k//b"),
+        (replace_prefix("/a", "/k", KEEP_SLASHES), b"/ab//b", b"", b"/ab//b"),
+        (template("/x/{*}", [], True, KEEP_SLASHES), b"/a/h//b", b"h//b", b"/x/h//b"),
+        (replace_regex("/a/(.*)", "/x/\\1", KEEP_SLASHES), b"/a/h//b", b"", b"/x/h//b"),
+    ],
+)
+def test_slashes_that_are_kept_pass_every_rewrite(rewrite: Rewrite, path: bytes, rest: bytes, result: bytes) -> None:
+    assert rewrite.apply(path, {}, rest) == result

@@ -10,7 +10,9 @@ import hashlib
 import mimetypes
 import socket
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from math import inf
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +46,7 @@ from propylon.http.claims import NO_NAMES, Names
 from propylon.http.forwarded import ForwardingRules, TrustedProxies
 from propylon.http.request_head import HeadRules
 from propylon.http.request_reader import RequestReader
-from propylon.http.target import PathRules
+from propylon.http.target import KEEP_ALL, KEEP_SLASHES, PathRules
 from propylon.inbound.tls import Identities
 from propylon.routing.rewrite import QueryEdit, replace_prefix, replace_regex, strip, template
 from propylon.routing.router import Router, Rule, captures
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
 
     from propylon.build.policies import BuiltPolicies
     from propylon.build.policies_at_work import PoliciesAtWork
-    from propylon.config.schema import GatewayConfig, RouteConfig
+    from propylon.config.schema import GatewayConfig, PathsConfig, RouteConfig
     from propylon.engine.exchange import Exchange
     from propylon.routing.rewrite import Rewrite
     from propylon.services.service import Service
@@ -82,7 +84,7 @@ def build_snapshot(
     services = {name: build_service(name, service, context) for name, service in config.services.items()}
     policies = build_policies(config, at_work)
     targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), context)
-    parts = _Parts(services, targets, policies)
+    parts = _Parts(services, targets, policies, config.paths)
     listeners = listeners_by_name(config.listen)
     rules = [_rule(route, number, parts.route(route, number), listeners) for number, route in enumerate(config.routes)]
     routes = tuple(rule.route for rule in rules)
@@ -93,7 +95,7 @@ def build_snapshot(
         router=Router(rules),
         routes=routes,
         services={**services, **targets},
-        outside=_outside(policies.gateway),
+        outside=_outside(policies.gateway, config.paths.rules()),
         reader=RequestReader(_head_rules(config)),
         forwarding=ForwardingRules(
             x_forwarded=config.forwarded.x_forwarded,
@@ -136,11 +138,14 @@ def _default_name(config: GatewayConfig) -> str:
 
 
 def _head_rules(config: GatewayConfig) -> HeadRules:
+    paths = config.paths.rules()
+    by_route = [config.paths.rules(route.path_rules) for route in config.routes if route.path_rules is not None]
     return HeadRules(
         max_fields=config.limits.header_count,
         aliases=config.field_names.underscores,
         claims=Names(config.forwarded.claims) if config.forwarded.claims else NO_NAMES,
-        paths=PathRules(config.paths.encoded_slashes == "keep", config.paths.semicolons == "keep"),
+        paths=reduce(or_, by_route, paths),
+        paths_by_route=any(rules != paths for rules in by_route),
         max_line_bytes=config.limits.request_line,
         max_section_bytes=config.limits.header_block,
     )
@@ -186,13 +191,14 @@ class _Parts:
     services: Mapping[str, Service]
     targets: Mapping[str, Service]
     policies: BuiltPolicies
+    paths: PathsConfig
     pipelines: dict[tuple[int, ...], Pipeline] = field(default_factory=dict)
 
     def route(self, route: RouteConfig, number: int) -> CompiledRoute:
         """Compile a route; a split route gets a variant for each of its services."""
         where = f"routes.{number}"
         own = self.policies.routes[number]
-        bare = _compiled(route, self._fallback(route, number))
+        bare = _compiled(route, self._fallback(route, number), self.paths.rules(route.path_rules))
         if route.split is not None:
             variants = {name: self._through(bare, own, self.services[name], where) for name in route.split.services}
             return replace(self._through(bare, own, None, where), split=build_split(route.split, variants))
@@ -253,32 +259,33 @@ def _rule(
     )
 
 
-def _compiled(route: RouteConfig, fallback: Fallback | None) -> CompiledRoute:
+def _compiled(route: RouteConfig, fallback: Fallback | None, paths: PathRules) -> CompiledRoute:
     """Compile a route without policies and service."""
     edit = route.query_edit
     return CompiledRoute(
         name=route.name or " ".join(route.path or (route.path_regex or "",)),
-        rewrite=_rewrite(route),
+        rewrite=_rewrite(route, KEEP_SLASHES if paths.double_slashes else KEEP_ALL),
         query_edit=QueryEdit(edit.set, edit.add, edit.remove) if edit is not None else None,
         entry=_entries(route),
         refuses_websockets=route.websocket == "refuse",
         retry=retry_settings(route.retry) if route.retry is not None else None,
         fallback=fallback,
+        paths=paths,
     )
 
 
-def _rewrite(route: RouteConfig) -> Rewrite | None:
+def _rewrite(route: RouteConfig, rules: PathRules) -> Rewrite | None:
     change = route.rewrite
     if route.strip is not None:
-        return strip(route.strip)
+        return strip(route.strip, rules)
     if change is None:
         return None
     if change.template is not None:
         names, rest = captures(Rule(route=None, paths=route.path or (), path_regex=route.path_regex))
-        return template(change.template, names, rest)
+        return template(change.template, names, rest, rules)
     if change.prefix is not None:
-        return replace_prefix(change.prefix, change.to or "")
-    return replace_regex(change.regex or "", change.to or "")
+        return replace_prefix(change.prefix, change.to or "", rules)
+    return replace_regex(change.regex or "", change.to or "", rules)
 
 
 def _entries(route: RouteConfig) -> tuple[dict[str, Any], ...]:
@@ -308,8 +315,8 @@ def _listed(rules: Iterable[Rule[CompiledRoute]], listener: str | None) -> list[
     return [entry for rule in reached for entry in rule.route.entry]
 
 
-def _outside(uses: list[PolicyUse]) -> CompiledRoute:
+def _outside(uses: list[PolicyUse], paths: PathRules) -> CompiledRoute:
     """Return the route for unmatched requests: only the policies of the response, of errors and of `on_done` run."""
     pipeline = compile_pipeline(uses)
     after = Pipeline(on_response=pipeline.on_response, on_error=pipeline.on_error, on_done=pipeline.on_done)
-    return CompiledRoute("-", after, tuple(uses))
+    return CompiledRoute("-", after, tuple(uses), paths=paths)

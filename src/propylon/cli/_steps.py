@@ -63,6 +63,16 @@ class ParsedRequest:
             self.fields = self.fields.believed
         self.client_address = self.origin.client
         self.is_websocket = self.fields.websocket
+        if line.odd:
+            self.apply_path_rules(line, snapshot)
+
+    def apply_path_rules(self, line: RequestLine, snapshot: "Snapshot") -> None:
+        """Read the target by the rules of its route. Raises `Refusal`."""
+        try:
+            target = snapshot.read_again(line, self.host.name, self.host.port, self)
+        except TargetError as error:
+            raise Refusal(error.code, error.detail) from None
+        self.path, self.query = target.path, target.query
 
     def check_handshake(self) -> None:
         """Raise `GatewayError` for an invalid WebSocket handshake."""

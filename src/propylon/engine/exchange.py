@@ -18,7 +18,7 @@ from propylon.engine.event_stream import NO_RULES
 from propylon.engine.message import Request, Response
 from propylon.engine.step_times import StepTimes, step_times
 from propylon.engine.timed import Timed
-from propylon.http.target import PathRules, TargetError, canonical_path
+from propylon.http.target import KEEP_ALL, KEEP_SLASHES, TargetError, canonical_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -298,7 +298,8 @@ class Exchange(Timed):
     def set_path(self, value: str) -> None:
         """Replace the path; see `Request.path`. Raises `ValueError` if it is no canonical path."""
         try:
-            self.path = canonical_path(value.encode("latin-1"), _KEEP)
+            rules = KEEP_SLASHES if self.route.paths.double_slashes else KEEP_ALL
+            self.path = canonical_path(value.encode("latin-1"), rules)
         except TargetError as error:
             raise ValueError(error.detail) from None
         self.rewritten = True
@@ -365,4 +366,3 @@ class Exchange(Timed):
 
 
 _NO_PARAMS: dict[str, bytes] = {}
-_KEEP = PathRules(encoded_slashes=True, semicolons=True)

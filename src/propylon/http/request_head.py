@@ -28,7 +28,7 @@ from propylon.http.host import Host, HostError, parse_host
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.request_id import is_safe
-from propylon.http.target import PathRules, TargetError, parse_target
+from propylon.http.target import PathRules, TargetError, may_be_odd, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,7 +52,8 @@ class HeadRules:
         aliases: action for names with `_` or `.`, which CGI-like services confuse with `-`: "refuse" (400),
             "drop" or "keep".
         claims: names that only trusted proxies may send, besides those of `claims.py`.
-        paths: rules for the canonical path.
+        paths: rules for the canonical path: those that accept the most, if they differ by route.
+        paths_by_route: whether they do.
         max_line_bytes: the longest request line, without its CRLF; 8 KiB as in nginx and Apache httpd.
         max_section_bytes: the longest header section; 32 KiB as in nginx (`large_client_header_buffers`).
     """
@@ -61,6 +62,7 @@ class HeadRules:
     aliases: str = "refuse"
     claims: Names = NO_NAMES
     paths: PathRules = field(default_factory=PathRules)
+    paths_by_route: bool = False
     max_line_bytes: int = 8 * 1024
     max_section_bytes: int = 32 * 1024
     names: Memo[bytes, RequestFieldName] = field(init=False, compare=False)
@@ -71,9 +73,14 @@ class HeadRules:
 
 
 class RequestLine:
-    """Method, target and version of a request."""
+    """Method, target and version of a request.
 
-    __slots__ = ("authority", "method", "minor", "path", "query", "raw_target", "scheme")
+    Attributes:
+        plain: it is HTTP/1.1, and the target names no authority.
+        odd: the rules for paths of its route have to be applied yet: they may refuse it.
+    """
+
+    __slots__ = ("authority", "method", "minor", "odd", "path", "plain", "query", "raw_target", "scheme")
 
     def __init__(self, raw: bytes, rules: HeadRules) -> None:
         parts = raw.split(b" ")
@@ -115,6 +122,8 @@ class RequestLine:
             raise Refusal(error.code, error.detail) from None
         self.path, self.query = parsed.path, parsed.query
         self.scheme, self.authority = parsed.scheme, parsed.authority
+        self.plain = parsed.authority is None and self.minor == 1
+        self.odd = rules.paths_by_route and may_be_odd(target)
 
 
 class RequestFields:

@@ -18,12 +18,14 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from propylon.http import query as query_string
-from propylon.http.target import KEEP_ALL, TargetError, canonical_path
+from propylon.http.target import KEEP_ALL, TargetError, after_segments, canonical_path, merge_slashes
 from propylon.routing.pattern import canonical_text, escape_non_ascii
 from propylon.routing.safe_regex import UnsafeRegex, compile_regex
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from propylon.http.target import PathRules
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _BACKSLASH = re.compile(r"\\(?:([1-9][0-9]?)|g<([A-Za-z_][A-Za-z0-9_]*)>)")
@@ -65,11 +67,26 @@ class _ReplacePrefix(Rewrite):
         return self._to if path == self._prefix else path
 
 
-class _Template(Rewrite):
-    __slots__ = ("_pieces",)
+class _ReplacePrefixBeforeSlashes(_ReplacePrefix):
+    """Replaces a prefix of paths whose `//` is kept; inside the prefix, too, `//` counts as `/`."""
 
-    def __init__(self, pieces: list[bytes | str]) -> None:
+    __slots__ = ()
+
+    def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
+        if b"//" not in path:
+            return super().apply(path, params, rest)
+        tail = after_segments(path, self._prefix.count(b"/"))
+        if merge_slashes(path[: len(path) - len(tail)]) != self._prefix:
+            return path
+        return self._to + tail if self._to or not tail else b"/" + tail.lstrip(b"/")
+
+
+class _Template(Rewrite):
+    __slots__ = ("_pieces", "_rules")
+
+    def __init__(self, pieces: list[bytes | str], rules: PathRules) -> None:
         self._pieces = tuple(pieces)  # bytes are literals, str are names
+        self._rules = rules
 
     def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
         made: list[bytes] = []
@@ -78,14 +95,15 @@ class _Template(Rewrite):
                 made.append(piece)
             else:
                 made.append(rest if piece == "*" else params[piece])
-        return canonical_path(b"".join(made), KEEP_ALL)
+        return canonical_path(b"".join(made), self._rules)
 
 
 class _ReplaceRegex(Rewrite):
-    __slots__ = ("_pieces", "_regex")
+    __slots__ = ("_pieces", "_regex", "_rules")
 
-    def __init__(self, regex: re.Pattern[bytes], pieces: list[bytes | int]) -> None:
+    def __init__(self, regex: re.Pattern[bytes], pieces: list[bytes | int], rules: PathRules) -> None:
         self._regex = regex
+        self._rules = rules
         self._pieces = tuple(pieces)  # bytes are literals, int are groups
 
     def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
@@ -93,25 +111,30 @@ class _ReplaceRegex(Rewrite):
         if found is None:
             return path
         made = b"".join([piece if isinstance(piece, bytes) else found[piece] or b"" for piece in self._pieces])
-        return canonical_path(made, KEEP_ALL)
+        return canonical_path(made, self._rules)
 
 
-def strip(prefix: str) -> Rewrite:
+def strip(prefix: str, rules: PathRules = KEEP_ALL) -> Rewrite:
     """Cut a prefix at a segment boundary: with `/users`, `/users/5` becomes `/5`, `/users/` `/`, and `/users` b""."""
-    return _ReplacePrefix(_fixed_path("strip", prefix), b"/")
+    return _prefix_kind(rules)(_fixed_path("strip", prefix), b"/")
 
 
-def replace_prefix(prefix: str, to: str) -> Rewrite:
+def replace_prefix(prefix: str, to: str, rules: PathRules = KEEP_ALL) -> Rewrite:
     """Replace a prefix by `to`, at segment boundaries."""
-    return _ReplacePrefix(_fixed_path("rewrite prefix", prefix), _fixed_path("rewrite to", to))
+    return _prefix_kind(rules)(_fixed_path("rewrite prefix", prefix), _fixed_path("rewrite to", to))
 
 
-def template(text: str, names: Collection[str], rest: bool) -> Rewrite:
+def _prefix_kind(rules: PathRules) -> type[_ReplacePrefix]:
+    return _ReplacePrefixBeforeSlashes if rules.double_slashes else _ReplacePrefix
+
+
+def template(text: str, names: Collection[str], rest: bool, rules: PathRules = KEEP_ALL) -> Rewrite:
     """Build a path from the parameters of the old one, as `/v2/{id}/{*}`.
 
     Parameters:
         text: the template; `{*}` is the path rest: what the `*` of the route's path matched.
         names: the parameters that every path of the route has, rest: whether every path ends in `*` (see `captures`).
+        rules: for the result.
     """
     known = [*names, "*"] if rest else list(names)
     pieces: list[bytes | str] = []
@@ -123,10 +146,10 @@ def template(text: str, names: Collection[str], rest: bool) -> Rewrite:
         position = found.end()
     pieces.append(_piece(text, text[position:]))
     _check(text, _BRACES.sub("x", text))
-    return _Template(pieces)
+    return _Template(pieces, rules)
 
 
-def replace_regex(regex: str, to: str) -> Rewrite:
+def replace_regex(regex: str, to: str, rules: PathRules = KEEP_ALL) -> Rewrite:
     r"""Replace a path that a regular expression matches as a whole; `\1` and `\g<name>` in `to` are its groups."""
     try:
         compiled = compile_regex(regex)
@@ -139,7 +162,7 @@ def replace_regex(regex: str, to: str) -> Rewrite:
         position = found.end()
     pieces.append(_piece(to, to[position:]))
     _check(to, _BACKSLASH.sub("x", to))
-    return _ReplaceRegex(compiled, pieces)
+    return _ReplaceRegex(compiled, pieces, rules)
 
 
 class QueryEdit:

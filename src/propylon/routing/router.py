@@ -14,6 +14,8 @@ Precedence of rules that match; each criterion decides between rules that are eq
 If a rule fails by one of its conditions, the next one is tried. If none matches, and some failed by their method only,
 the response is 405 with the methods that match; otherwise 404.
 
+A path with `//`, which only some path rules keep, matches as if it had `/`: no condition on a path is evaded by it.
+
 Rules of this file: the cost does not depend on the number of rules: hosts are looked up in tables, paths walked segment
 by segment, and results cached for a few thousand (host, port, path). Only regular expressions are tried one by one, on
 paths that are not cached. No recursion, no loop longer than the longest pattern.
@@ -24,6 +26,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from propylon.http.memo import Memo
+from propylon.http.target import merge_slashes
 from propylon.routing.match import CompiledRule, Matchable, Regex, Rule, captures
 from propylon.routing.pattern import ANY, EXACT, HostPattern, RuleError
 from propylon.routing.tree import Candidate, Entry, RouteMatch, Table
@@ -121,8 +124,12 @@ class Tables(Generic[R]):
         host, port, path = key
         found: list[Candidate[R]] = []
         if path[:1] == b"/":
+            merged = merge_slashes(path) if b"//" in path else path
             for table in self._of_host(host.lower(), port):
-                table.collect(path, found)
+                table.collect(merged, found)
+            if merged is not path:
+                for candidate in found:
+                    candidate.keep_slashes(path)
         if len(found) < 2:
             return tuple(found)
         found.sort(key=lambda candidate: candidate.entry.number)

@@ -23,6 +23,7 @@ from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import settled
 from propylon.http.request_head import host_of
 from propylon.http.request_id import RequestIds
+from propylon.http.target import TargetError
 from propylon.outbound.resolve import Resolver
 from propylon.runtime.policies import Policies
 from propylon.services.directory import Directory
@@ -100,13 +101,15 @@ class Core:
         """
         snapshot = self.snapshot
         host = fields.host
-        if line.authority is not None or host is None or not line.minor:
+        if host is None or not line.plain:
             host = host_of(line, fields)
         x = Exchange(client, snapshot, line.method, line.path, line.query)
         x.fields, x.host = fields, host
         x.id = fields.request_id or self.new_request_id()
         if fields.from_proxy:
             _heed_proxy(x)
+        if line.odd:
+            _apply_path_rules(x, line)
         return x
 
     def refused(self, client: Client, error: GatewayError) -> Exchange:
@@ -166,3 +169,14 @@ def _heed_proxy(x: Exchange) -> None:
         x.refusal = GatewayError("admit.loop")
     if x.origin.by_proxy:
         x.fields = fields.believed
+
+
+def _apply_path_rules(x: Exchange, line: RequestLine) -> None:
+    """Read the target by the rules of its route, which accept less than those it was read by, or refuse it."""
+    name, port = x.host or (b"", None)
+    try:
+        target = x.snapshot.read_again(line, name, port, x)
+    except TargetError as error:
+        x.refusal = x.refusal or GatewayError(error.code, error.detail)
+    else:
+        x.path, x.query = target.path, target.query

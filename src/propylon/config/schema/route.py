@@ -19,6 +19,7 @@ from propylon.config.schema.matching import (
 )
 from propylon.config.schema.policy import Policies, PolicyEntry
 from propylon.config.schema.resilience import Retry
+from propylon.config.schema.settings import RoutePathsConfig
 from propylon.config.schema.split import SplitConfig
 from propylon.config.types import Cidr, Int, ServiceUrl, Text
 from propylon.routing import rewrite
@@ -169,6 +170,9 @@ class RouteConfig(Model):
     rewrite: Rewrite | None = Field(
         default=None,
         description="New path: a template such as /v2/{id}, {prefix, to}, or {regex, to}.",
+    )
+    path_rules: RoutePathsConfig | None = Field(
+        default=None, description="Handling of ambiguous paths, instead of that of 'paths'."
     )
     query_edit: QueryEditConfig | None = Field(default=None, description="Changes of the query before it is sent.")
     retry: Retry | None = Field(

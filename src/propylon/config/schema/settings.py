@@ -12,6 +12,7 @@ from propylon.config.schema.matching import FieldName
 from propylon.config.types import Bool, DnsServer, Duration, ExistingFile, OptionalCount, OptionalDuration, Size
 from propylon.http.claims import Names
 from propylon.http.request_head import RESERVED
+from propylon.http.target import PathRules
 
 DEFAULT_SERVICES_JSON = "/services.json"
 
@@ -50,6 +51,45 @@ class PathsConfig(Model):
     )
     semicolons: Literal["refuse", "keep"] = Field(
         default="refuse", description="A path with ';': refuse it with 400, or keep it as it is."
+    )
+    double_slashes: Literal["merge", "keep"] = Field(
+        default="merge",
+        description="'//' inside a path: make it '/', or keep it; routes match as if it were '/'.",
+    )
+    invalid_utf8: Literal["refuse", "keep"] = Field(
+        default="refuse",
+        description="A path with escapes that are not UTF-8, as %E9: refuse it with 400, or keep it.",
+    )
+    raw_utf8: Literal["refuse", "encode"] = Field(
+        default="refuse",
+        description="UTF-8 that is not percent-encoded, in path or query: refuse it with 400, or encode it.",
+    )
+
+    def rules(self, route: "RoutePathsConfig | None" = None) -> PathRules:
+        """Return the rules for paths, those of a route in preference."""
+        chosen = {name: getattr(route, name, None) or getattr(self, name) for name in PathsConfig.model_fields}
+        return PathRules(**{name: value in ("keep", "encode") for name, value in chosen.items()})
+
+
+class RoutePathsConfig(Model):
+    """Handling of ambiguous paths of one route; keys that are not given are those of the gateway's 'paths'."""
+
+    encoded_slashes: Literal["refuse", "keep"] | None = Field(
+        default=None, description="A path with %2F: refuse it with 400, or keep it encoded."
+    )
+    semicolons: Literal["refuse", "keep"] | None = Field(
+        default=None, description="A path with ';': refuse it with 400, or keep it as it is."
+    )
+    double_slashes: Literal["merge", "keep"] | None = Field(
+        default=None,
+        description="'//' inside a path: make it '/', or keep it; routes match as if it were '/'.",
+    )
+    invalid_utf8: Literal["refuse", "keep"] | None = Field(
+        default=None, description="A path with escapes that are not UTF-8, as %E9: refuse it with 400, or keep it."
+    )
+    raw_utf8: Literal["refuse", "encode"] | None = Field(
+        default=None,
+        description="UTF-8 that is not percent-encoded, in path or query: refuse it with 400, or encode it.",
     )
 
 
