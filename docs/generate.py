@@ -60,6 +60,7 @@ def pages() -> dict[str, str]:
         "configuration.md": filled("configuration.md", "keys", configuration_keys()),
         SERVICE_MODE: filled(SERVICE_MODE, "variables", "\n".join(table(Variables))),
         "errors.md": filled("errors.md", "failures", failures()),
+        "keys.md": key_index(),
         "policies/README.md": filled("policies/README.md", "list", policy_list()),
         "routing.md": filled("routing.md", "precedence", precedence()),
     }
@@ -247,6 +248,32 @@ def configuration_keys() -> str:
     return "\n".join(lines).rstrip()
 
 
+def key_index() -> str:
+    """Return every key of the file and of the policies, in alphabetical order, with links to the tables it is in."""
+    places: dict[str, list[str]] = {}
+    for path, model in sections(GatewayConfig):
+        for key in keys_of(model):
+            places.setdefault(key, []).append(link(path or "The file", "configuration.md", path or "the-file"))
+    for policy in POLICIES.names():
+        for path, model in sections(POLICIES.find(policy).Config):
+            for key in keys_of(model):
+                shown = f"{policy}: {path}" if path else policy
+                places.setdefault(key, []).append(link(shown, f"policies/{policy}.md", path or "keys"))
+    lines = ["# Index of keys", "", NOTE, "", "Every key of the configuration, and the tables it is in.", ""]
+    rows = [f"| `{key}` | {', '.join(dict.fromkeys(found))} |" for key, found in sorted(places.items())]
+    return "\n".join([*lines, "| key | in |", "|---|---|", *rows]) + "\n"
+
+
+def keys_of(model: type[BaseModel]) -> Iterator[str]:
+    """Go through the keys of a model."""
+    return (field.alias or name for name, field in model.model_fields.items())
+
+
+def link(shown: str, page: str, heading: str) -> str:
+    """Return a link to a heading of a page."""
+    return f"[{shown}]({page}#{anchor(heading)})"
+
+
 def policy_list() -> str:
     """Return the list of policies."""
     said = {name: cell(first_sentence(doc_of(POLICIES.find(name)))) for name in POLICIES.names()}
@@ -257,7 +284,7 @@ def policy_list() -> str:
 def policy_page(name: str) -> str:
     """Return the page of one policy."""
     module: Any = POLICIES.find(name)
-    lines = [NOTE, "", f"# {name}", "", *markdown(doc_of(module))]
+    lines = [f"# {name}", "", NOTE, "", *markdown(doc_of(module))]
     for path, model in sections(module.Config):
         lines += [f"## {path or 'Keys'}", "", *table(model, path), ""]
     if isinstance(module.Policy, type):

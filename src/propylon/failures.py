@@ -73,6 +73,7 @@ FAILURES: dict[str, Failure] = {
         421, "Misdirected request", "Host differs from the server name of the TLS connection (SNI)."
     ),
     "match.no_route": Failure(404, "Not found", "No route matches; `propylon explain` shows why."),
+    "match.no_file": Failure(404, "Not found", "The directory of `files` has no such file that may be served."),
     "match.method": Failure(405, "Method not allowed", "A route matches except for its `methods:`."),
     # the opening handshake of a WebSocket
     "upgrade.bad_handshake": Failure(

@@ -102,7 +102,7 @@ def test_a_file_in_the_settings_is_beside_the_configuration(tmp_path: Path) -> N
     ("text", "problem"),
     [
         ("discover:\n  consl: {service: users}", "g.yaml:2:3: discover.consl: unknown provider 'consl', did you mean"),
-        ("discover: {zzz: 1}", "unknown provider 'zzz', known are consul, dns, "),
+        ("discover: {zzz: 1}", "unknown provider 'zzz', known are asgi, consul, "),
         ("discover:\n  consul: {servce: users}", "g.yaml:2:12: discover.consul.servce: unknown key 'servce', did you"),
         ("discover:\n  consul: {servce: users}", "g.yaml:2:3: discover.consul.service: required key is missing"),
         (

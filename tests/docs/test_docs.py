@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +25,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^(?:\.\./)*\.venv/bin/propylon ((?:check|routes|explain) .*?)(?: > .*)?$", re.MULTILINE)
+FOLDER = re.compile(r"\broot: ([a-z]+)")
 CERTIFICATE = re.compile(r"certs/[a-z.]+")
 README_LINES = 120
 
@@ -63,11 +68,13 @@ def test_no_page_is_left_of_a_policy_that_is_gone() -> None:
 
 @pytest.mark.parametrize(("path", "text"), blocks("yaml"))
 def test_every_configuration_is_valid(path: Path, text: str, tmp_path: Path) -> None:
-    certificates = CERTIFICATE.findall(text)
+    certificates, folders = CERTIFICATE.findall(text), FOLDER.findall(text)
+    for folder in folders:
+        (tmp_path / folder).mkdir()
     for file in certificates:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
-    load_text(text, name(path), base_dir=tmp_path if certificates else ROOT)
+    load_text(text, name(path), base_dir=tmp_path if certificates or folders else ROOT)
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if "```python" in path.read_text("utf-8")], ids=name)
@@ -107,6 +114,27 @@ def test_links_lead_somewhere(path: Path) -> None:
         if anchor and page.suffix == ".md":
             headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^a-z0-9_ -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "WARNING" not in built.stdout + built.stderr
+    index = json.loads((tmp_path / "site" / "search" / "search_index.json").read_text("utf-8"))
+    found = {entry["location"].partition("#")[0] for entry in index["docs"]}
+    pages = {path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")}
+    wanted = {f"{page.parent if page.name == 'README' else page}/" for page in pages}
+    assert wanted <= found, "every page can be searched"
+
+
+def test_the_page_of_a_wheel_has_only_links_that_lead_somewhere_from_there() -> None:
+    command = [sys.executable, "-m", "hatch_fancy_pypi_readme"]
+    page = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert page.startswith("# Propylon")
+    assert [target for target in LINK.findall(page) if not target.startswith("https://")] == []
 
 
 def test_the_readme_is_short() -> None:

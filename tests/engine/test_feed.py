@@ -51,11 +51,15 @@ class Pieces:
 
 
 async def answered(
-    pieces: object, *policies: object, method: bytes = b"GET", headers: dict[str, str] | None = None
+    pieces: object,
+    *policies: object,
+    method: bytes = b"GET",
+    headers: dict[str, str] | None = None,
+    length: int | None = None,
 ) -> tuple[Exchange, FakeClient]:
     """An exchange that a policy has answered with a body made of pieces."""
     client = FakeClient()
-    answer = Response(200, body=pieces, headers=headers)  # type: ignore[arg-type]
+    answer = Response(200, body=pieces, headers=headers, length=length)  # type: ignore[arg-type]
     x = exchange(snapshot(*policies, lambda x: answer), client=client, method=method)
     x.start(forward(x))
     await settle()
@@ -111,6 +115,24 @@ async def test_a_failure_cuts_the_answer_and_never_ends_it(piece: object) -> Non
     assert x.error is not None
     assert x.error.code == "response.policy_failed"
     assert b"secret" not in client.body
+
+
+async def test_a_known_length_is_sent() -> None:
+    pieces = Pieces()
+    _, client = await answered(pieces, length=6)
+    assert client.calls[0][0::3] == ("send_head", 6)
+    await pieces.give(b"one", b"two", None)
+    assert client.names[-1] == "end_body"
+    _, client = await answered(Pieces(), method=b"HEAD", length=6)
+    assert b"content-length: 6\r\n" in client.calls[0][2]
+
+
+@pytest.mark.parametrize("pieces", [(b"one", None), (b"one", b"twoo", None)])
+async def test_fewer_or_more_bytes_than_were_announced_are_a_failure(pieces: tuple[object, ...]) -> None:
+    source = Pieces()
+    _, client = await answered(source, length=6)
+    await source.give(*pieces)
+    assert client.names == ["send_head", "write_body", "abort"]
 
 
 async def test_the_time_between_two_pieces_is_bounded() -> None:

@@ -98,7 +98,7 @@ def test_data_goes_both_ways(certificates: Certificates, version: ssl.TLSVersion
     line.arrive(line.peer.send(b"GET / HTTP/1.1\r\n\r\n"))
     assert line.above.received == b"GET / HTTP/1.1\r\n\r\n"
     line.transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    line.transport.writelines([b"a", b"b", b""])
+    line.transport.write(b"ab")
     line.transport.write(b"")
     assert line.answered() == b"HTTP/1.1 200 OK\r\n\r\nab"
     assert line.above.calls == ["made"]

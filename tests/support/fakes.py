@@ -88,9 +88,6 @@ class FakeTransport:
             self.written += data
             self.unsent += len(data) if self.full else 0
 
-    def writelines(self, pieces: Sequence[bytes]) -> None:
-        self.write(b"".join(pieces))
-
     def get_write_buffer_size(self) -> int:
         return self.unsent
 

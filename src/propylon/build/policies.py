@@ -19,6 +19,7 @@ from propylon.config.files import files_named
 from propylon.config.reference import import_object, with_objects
 from propylon.config.schema.listener_refs import find_listener, listeners_by_name
 from propylon.config.schema.policy import check_policy
+from propylon.config.schema.route import ANSWERS
 from propylon.engine.condition import combine, one_condition
 from propylon.engine.pipeline import PolicyUse
 from propylon.engine.scope import PlacedPolicy, Scope
@@ -90,7 +91,7 @@ def route_identities(routes: Iterable[RouteConfig]) -> list[Hashable]:
 
 
 def _of_route(route: RouteConfig, where: str) -> list[Wanted]:
-    answers = [_wanted(entry, where) for entry in (route.redirect, route.respond) if entry is not None]
+    answers = [_wanted(entry, where) for entry in (getattr(route, name) for name in ANSWERS) if entry is not None]
     return [*_listed(route.policies, f"{where}.policies"), *answers]
 
 

@@ -10,10 +10,11 @@ from math import inf
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from propylon.address import EndpointAddress
 from propylon.build.errors import BuildError
+from propylon.config.addresses import ASGI
 from propylon.config.reference import with_objects
 from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
@@ -31,6 +32,7 @@ from propylon.services.settings import (
     Concurrency,
     HealthCheck,
     Hedging,
+    Named,
     PassiveHealth,
     ServiceSettings,
     Transport,
@@ -38,7 +40,7 @@ from propylon.services.settings import (
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from propylon.config.schema import GatewayConfig, ServiceTlsConfig
     from propylon.config.schema.balance import BalanceEntry
@@ -62,6 +64,7 @@ class BuildContext:
         gateway: the whole configuration.
         running: the current services: one with an unchanged configuration is reused.
         base_dir: the folder of the configuration file.
+        same_code: whether the modules beside the configuration have the code that the current services refer to.
         tls_contexts: TLS contexts by the digest of their settings. Reading the system's authorities takes 25 ms, so
             services with the same settings share a context, also across configurations.
     """
@@ -69,6 +72,7 @@ class BuildContext:
     gateway: GatewayConfig
     running: Mapping[str, Service]
     base_dir: Path
+    same_code: Callable[[], bool]
     tls_contexts: dict[str, ssl.SSLContext] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +86,7 @@ def build_service(name: str, config: ServiceConfig, context: BuildContext) -> Se
     Raises:
         BuildError: a certificate cannot be read, or an algorithm or a provider cannot be created.
     """
-    settings = _settings(f"services.{name}", config, context)
+    settings = _settings(name, config, context)
     found = tuple(EndpointSpec(each.url, each.weight, each.priority, each.zone) for each in config.endpoints)
     return _service(name, settings, found, config.discover, context)
 
@@ -92,11 +96,19 @@ def build_targets(urls: Iterable[str], context: BuildContext) -> dict[str, Servi
     settings: dict[str, ServiceSettings] = {}
     services = {}
     for url in urls:
+        if url.startswith(ASGI):
+            services[url] = build_service(url, _application(url.removeprefix(ASGI)), context)
+            continue
         scheme = EndpointAddress.parse(url).scheme
         if scheme not in settings:
-            settings[scheme] = _settings(f"services.{url}", ServiceConfig.model_validate({"endpoints": [url]}), context)
+            settings[scheme] = _settings(url, ServiceConfig.model_validate({"endpoints": [url]}), context)
         services[url] = _service(url, settings[scheme], (EndpointSpec(url),), None, context)
     return services
+
+
+def _application(reference: str) -> ServiceConfig:
+    """Return the service of `target: asgi:module:name`. The application gets the client's Host."""
+    return ServiceConfig.model_validate({"discover": {"asgi": reference}, "host": "preserve"})
 
 
 def _service(
@@ -114,7 +126,7 @@ def _service(
         provider = None if discover is None else make_provider(discover, ProviderContext(name, context.base_dir))
     except Exception as error:  # providers may be user code
         raise BuildError(f"{where}.discover: {error}") from error
-    algorithm, balance = settings.balance
+    algorithm, balance, _ = settings.balance
     try:
         balancer = BALANCERS.find(algorithm).Balancer(balance, CHANCE)
     except Exception as error:  # so may algorithms
@@ -127,15 +139,20 @@ def make_provider(config: DiscoverConfig, context: ProviderContext) -> Provider:
     return cast("Provider", PROVIDERS.find(config.name).Provider(config.config, context))
 
 
-def _settings(where: str, config: ServiceConfig, context: BuildContext) -> ServiceSettings:
+def _settings(name: str, config: ServiceConfig, context: BuildContext) -> ServiceSettings:
+    where = f"services.{name}"
+    known = context.running.get(name)
+    discover = balance = None
+    if known is not None:
+        discover, balance = known.settings.discover, known.settings.balance
     host = None if config.host == "endpoint" else PRESERVE if config.host == "preserve" else config.host.encode("ascii")
     budget = config.retry.budget
     limits = config.concurrency
     return ServiceSettings(
         host=host,
         transport=_transport(where, config, context),
-        discover=None if config.discover is None else _referring(f"{where}.discover", config.discover),
-        balance=_referring(f"{where}.balance", config.balance),
+        discover=None if config.discover is None else _named(f"{where}.discover", config.discover, discover, context),
+        balance=_named(f"{where}.balance", config.balance, balance, context),
         retry=retry_settings(config.retry),
         budget=(budget.ratio, budget.per_second),
         hedging=None if config.hedge is None else Hedging(None if config.hedge.delay == "p95" else config.hedge.delay),
@@ -156,12 +173,19 @@ def _settings(where: str, config: ServiceConfig, context: BuildContext) -> Servi
     )
 
 
-def _referring(where: str, entry: BalanceEntry | DiscoverConfig) -> tuple[str, Any]:
-    """Return name and settings with references replaced by Python objects, so that changed code makes them unequal."""
+def _named(where: str, entry: BalanceEntry | DiscoverConfig, known: Named | None, context: BuildContext) -> Named:
+    """Return name and settings with references replaced by Python objects.
+
+    Args:
+        known: the current ones of the service: returned if they were written in the same way, and the code is the same.
+    """
     try:
-        return entry.name, with_objects(entry.config)
+        objects = with_objects(entry.config)
     except Exception as error:  # importing user code may raise anything
         raise BuildError(f"{where}: {error}") from error
+    if known is not None and (known.name, known.written) == (entry.name, entry.config) and context.same_code():
+        return known
+    return Named(entry.name, objects, entry.config)
 
 
 def retry_settings(config: RetryConfig) -> RetrySettings:

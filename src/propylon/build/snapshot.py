@@ -80,7 +80,7 @@ def build_snapshot(
         BuildError: a module cannot be imported, a policy cannot be created, or a certificate cannot be read.
     """
     _check_listeners(config)
-    context = BuildContext(config, running, base_dir)
+    context = BuildContext(config, running, base_dir, at_work.same_code)
     services = {name: build_service(name, service, context) for name, service in config.services.items()}
     policies = build_policies(config, at_work)
     targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), context)

@@ -13,6 +13,10 @@ from propylon.http.host import HostError, parse_host
 
 _DNS_SERVER: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", re.ASCII)
 _DNS_PORT: Final = 53
+_REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
+
+ASGI: Final = "asgi:"
+"""The begin of a target that is an application."""
 
 
 def parse_listen_address(value: object) -> ListenAddress:
@@ -52,6 +56,15 @@ def check_endpoint_url(value: object) -> str:
         EndpointAddress.parse(value)
     except AddressError as error:
         raise ValueError(_without_value(error, value)) from None
+    return value
+
+
+def check_target(value: object) -> str:
+    """Return the URL of an endpoint or `asgi:module:name` unchanged; raises `ValueError` for anything else."""
+    if not isinstance(value, str) or not value.startswith(ASGI):
+        return check_endpoint_url(value)
+    if _REFERENCE.fullmatch(value, len(ASGI)) is None:
+        raise ValueError("not the name of an ASGI application: write asgi:module:name, as in asgi:main:app")
     return value
 
 

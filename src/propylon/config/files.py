@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def files_named(config: BaseModel) -> frozenset[Path]:
-    """Return every path in a configuration, except those of providers, which watch their files themselves."""
+    """Return the path of every file in a configuration, except those of providers, which watch their files themselves.
+
+    Directories are left out: what is in one is read when it is asked for.
+    """
     return frozenset(_paths(config))
 
 
@@ -21,7 +24,8 @@ def _paths(value: Any) -> Iterator[Path]:
     if value is None or isinstance(value, str | int | float) or value == ():
         return
     if isinstance(value, Path):
-        yield value
+        if not value.is_dir():
+            yield value
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             if name != "discover":

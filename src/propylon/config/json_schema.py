@@ -7,10 +7,10 @@ that can be imported; it repeats nothing by hand.
 from typing import Any, Final
 
 from propylon.config.schema import GatewayConfig
+from propylon.config.schema.route import ANSWERS
 from propylon.plugins import BALANCERS, POLICIES, PluginBrokenError, Plugins
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_ACTIONS: Final = ("redirect", "respond")
 
 
 def json_schema() -> dict[str, Any]:
@@ -19,7 +19,7 @@ def json_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = schema["$defs"]
     entry = definitions["PolicyEntry"]
     settings = _settings(definitions, POLICIES, "Policy")
-    for action in _ACTIONS:
+    for action in ANSWERS:
         if action in settings:
             route_key = definitions["RouteConfig"]["properties"][action]
             route_key.pop("type", None)

@@ -147,6 +147,13 @@ ServiceUrl: TypeAlias = Annotated[
 ]
 """The URL of an endpoint: `http://`, `https://` or `unix:`."""
 
+TargetUrl: TypeAlias = Annotated[
+    str,
+    PlainValidator(addresses.check_target),
+    WithJsonSchema({"type": "string", "examples": ["http://127.0.0.1:3001", "asgi:main:app"]}),
+]
+"""The URL of an endpoint, or `asgi:` and the `module:name` of an ASGI application."""
+
 
 def _existing_file(value: object, info: ValidationInfo) -> Path:
     if isinstance(value, Path):
@@ -170,3 +177,21 @@ ExistingFile: TypeAlias = Annotated[
     WithJsonSchema({"type": "string", "examples": ["errors/404.html"]}),
 ]
 """The absolute path of a readable file; a relative one refers to the folder of the configuration file."""
+
+
+def _existing_directory(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("not the path of a directory")
+    path = Path((info.context or {}).get(BASE_DIR) or ".", value).absolute()
+    if not path.is_dir():
+        raise ValueError(f"not a directory ({path})")
+    return path
+
+
+ExistingDirectory: TypeAlias = Annotated[
+    Path,
+    PlainValidator(_existing_directory),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["dist"]}),
+]
+"""The absolute path of a directory; a relative one refers to the folder of the configuration file."""

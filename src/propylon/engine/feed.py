@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.pipeline import failed
+from propylon.engine.sides import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable
@@ -28,14 +29,18 @@ class IteratorFeed:
 
     __slots__ = ("_exchange", "_free", "_holders", "_pieces", "_task", "body")
 
-    def __init__(self, x: Exchange, pieces: AsyncIterable[bytes]) -> None:
-        """Make the body of a response of the gateway's own to `x`."""
+    def __init__(self, x: Exchange, pieces: AsyncIterable[bytes], length: int = UNKNOWN) -> None:
+        """Make the body of a response of the gateway's own to `x`.
+
+        Args:
+            length: of all pieces together, in bytes, or `UNKNOWN`; more or fewer bytes are a failure.
+        """
         self._exchange = x
         self._pieces = pieces
         self._holders: frozenset[object] = frozenset()
         self._free: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self.body = Body(self)
+        self.body = Body(self, length)
         x.defer(self.cancel)
 
     def body_wanted(self) -> None:
@@ -74,6 +79,8 @@ class IteratorFeed:
                 async for piece in pieces:
                     if not isinstance(piece, bytes):
                         raise TypeError(f"a piece of a body is bytes, not {piece!r}")
+                    if body.length != UNKNOWN and body.size + len(piece) > body.length:
+                        raise ValueError(f"the body is longer than the {body.length} bytes that were announced")
                     if piece:
                         body.feed(piece)
                     await self._released()
@@ -81,6 +88,8 @@ class IteratorFeed:
             finally:
                 if isinstance(pieces, AsyncGenerator):  # else it would stay open until it is collected
                     await pieces.aclose()
+            if body.length not in (UNKNOWN, body.size):
+                raise ValueError(f"the body has {body.size} bytes, and {body.length} were announced")
         except Exception as error:
             body.fail(error if isinstance(error, GatewayError) else failed(x, "body", "response.policy_failed", error))
         else:

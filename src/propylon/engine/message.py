@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.engine.sides import UNKNOWN
 from propylon.http import query as http_query
 from propylon.http.headers import TOKEN, Headers
 
@@ -147,13 +148,14 @@ class Response:
         replaced: whether the body is not the service's.
     """
 
-    __slots__ = ("_body", "_status", "head", "headers", "replaced")
+    __slots__ = ("_body", "_length", "_status", "head", "headers", "replaced")
 
     def __init__(
         self,
         status: int = 200,
         *,
         body: bytes | str | AsyncIterable[bytes] = b"",
+        length: int | None = None,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
@@ -164,6 +166,7 @@ class Response:
             status: 200 to 599.
             body: the content; text is sent as UTF-8. The pieces of an async iterator of bytes are requested as fast as
                 the client reads them.
+            length: of the pieces together, in bytes, if it is known; sent as Content-Length.
             json: content to be encoded as JSON, instead of `body`.
             headers: further fields.
             content_type: by default `application/json` for `json`, `text/plain; charset=utf-8` for text.
@@ -186,6 +189,7 @@ class Response:
         if kind and "content-type" not in self.headers:
             self.headers.set("content-type", kind)
         self._body: bytes | Body | AsyncIterable[bytes] = body
+        self._length = UNKNOWN if length is None else length
         self.head: ResponseHead | None = None
         self.replaced = True
 
@@ -212,7 +216,7 @@ class Response:
         if not isinstance(self._body, bytes | Body):  # and not `bound`, which the type checker cannot follow
             from propylon.engine.feed import IteratorFeed  # rarely used
 
-            made._body = IteratorFeed(x, self._body).body
+            made._body = IteratorFeed(x, self._body, self._length).body
         return made
 
     @property

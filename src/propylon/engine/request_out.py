@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
     from propylon.http.headers import Headers, Pair
-    from propylon.routing.rewrite import Rewrite
 
 
 PRESERVE = b"*"
@@ -38,7 +37,7 @@ def send_request(
         GatewayError: read.bad_target, if a rewrite makes the path invalid.
     """
     route = x.route
-    path = x.path if route.rewrite is None or x.rewritten else _rewritten(x, route.rewrite)
+    path = x.path if route.rewrite is None else rewritten_path(x)
     query = x.query if route.query_edit is None else route.query_edit.apply(x.query)
     base = endpoint.base_path if path else endpoint.root
     path = base + path if query is None else b"%b%b?%b" % (base, path, query)
@@ -63,7 +62,15 @@ def send_request(
             x.arm(x.timeouts.response, "head.timeout")
 
 
-def _rewritten(x: Exchange, rewrite: Rewrite) -> bytes:
+def rewritten_path(x: Exchange) -> bytes:
+    """Return the path after the route's `strip` or `rewrite`, which a path set by a policy replaces.
+
+    Raises:
+        GatewayError: read.bad_target.
+    """
+    rewrite = x.route.rewrite
+    if rewrite is None or x.rewritten:
+        return x.path
     try:
         return rewrite.apply(x.path, x.path_params, x.path_rest)
     except TargetError as error:

@@ -87,7 +87,10 @@ class ResponseWriter(FlowControl):
         line = b"%x\r\n" % size
         x.bytes_out += len(line) + 2
         if size > JOIN_BYTES:
-            self._transport.writelines((line, data, b"\r\n"))
+            # Not `writelines`: that of asyncio ignores the write buffer's limit in Python 3.12.0 to 3.13.1.
+            self._transport.write(line)
+            self._transport.write(data)
+            self._transport.write(b"\r\n")
         else:
             self._transport.write(b"%b%b\r\n" % (line, data))
 

@@ -22,8 +22,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from propylon.inbound.tls import ListenerTls
     from propylon.inbound.tls_failures import TlsFailures
     from propylon.inbound.tls_session import TlsSession
@@ -201,10 +199,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 self._fail(error)
                 return
             self._raw.write(self._outgoing.read())
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Write pieces as one, for fewer records."""
-        self.write(b"".join(list_of_data))
 
     def _enqueue(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._eof_due:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from propylon.engine.retry import RetrySettings
 from propylon.outbound.pool import PoolLimits
@@ -130,14 +130,31 @@ class Hedging:
     delay: float | None = None
 
 
+class Named(NamedTuple):
+    """A provider or an algorithm.
+
+    Attributes:
+        name: its name.
+        settings: its settings, with objects instead of references to them.
+        written: its settings as written.
+    """
+
+    name: str
+    settings: Any = None
+    written: Any = None
+
+
+P2C: Final = Named("p2c")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """Settings of a service and all its endpoints.
 
     Attributes:
         host: the `host:` rule: `None` for the endpoint's own name, `PRESERVE`, or a fixed value.
-        discover: name and settings of the provider, if any.
-        balance: name and settings of the balancing algorithm.
+        discover: the provider, if any.
+        balance: the balancing algorithm.
         panic: share of healthy endpoints below which all are used; 0 for only when none is healthy.
         zone: the gateway's own zone, which is preferred.
         slow_start: seconds in which the share of a new or recovered endpoint rises.
@@ -147,8 +164,8 @@ class ServiceSettings:
 
     host: bytes | None = None
     transport: Transport = field(default_factory=Transport)
-    discover: Any = None
-    balance: tuple[str, Any] = ("p2c", None)
+    discover: Named | None = None
+    balance: Named = P2C
     retry: RetrySettings = field(default_factory=RetrySettings)
     budget: tuple[float, float] = (0.2, 3.0)
     hedging: Hedging | None = None

@@ -21,11 +21,13 @@ from propylon.config.schema.policy import Policies, PolicyEntry
 from propylon.config.schema.resilience import Retry
 from propylon.config.schema.settings import RoutePathsConfig
 from propylon.config.schema.split import SplitConfig
-from propylon.config.types import Cidr, Int, ServiceUrl, Text
+from propylon.config.types import Cidr, Int, TargetUrl, Text
 from propylon.routing import rewrite
 from propylon.routing.match import Rule, captures
 
-DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond")
+DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond", "files")
+ANSWERS: Final = ("redirect", "respond", "files")
+"""Destinations that are policies: the gateway answers itself."""
 # Keys that change requests to a service, and have no effect without one.
 _FOR_SERVICES: Final = ("strip", "rewrite", "query_edit", "retry", "fallback")
 
@@ -157,14 +159,18 @@ class RouteConfig(Model):
     split: SplitConfig | None = Field(
         default=None, description="Several services, each with a share of the requests, instead of 'service'."
     )
-    target: ServiceUrl | None = Field(
-        default=None, description="URL of an endpoint; short for a service with this endpoint only."
+    target: TargetUrl | None = Field(
+        default=None,
+        description="URL of an endpoint, or asgi:module:name; short for a service with this endpoint only.",
     )
     redirect: Annotated[PolicyEntry | None, _action("redirect"), _ANY_SCHEMA] = Field(
         default=None, description="Respond with a redirect: the settings of the policy 'redirect'."
     )
     respond: Annotated[PolicyEntry | None, _action("respond"), _ANY_SCHEMA] = Field(
         default=None, description="A response of the gateway: the settings of the policy 'respond'."
+    )
+    files: Annotated[PolicyEntry | None, _action("files"), _ANY_SCHEMA] = Field(
+        default=None, description="Respond with files of a directory: the settings of the policy 'files'."
     )
     strip: Text | None = Field(default=None, description="Prefix to remove from the path before it is sent.")
     rewrite: Rewrite | None = Field(
@@ -210,9 +216,9 @@ def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding((), "a route needs a destination", f"give one of {', '.join(DESTINATIONS)}")
     for extra in given[1:]:
         yield Finding((extra,), f"{given[0]!r} and {extra!r} exclude each other", "remove one")
-    if given and given[0] in ("redirect", "respond"):
+    if given and given[0] in ANSWERS:
         for key in _FOR_SERVICES:
-            if data.get(key) is not None:
+            if data.get(key) is not None and not (given[0] == "files" and key in ("strip", "rewrite")):
                 yield Finding((key,), f"{key!r} is of no use with {given[0]!r}", "remove it")
 
 
