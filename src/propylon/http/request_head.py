@@ -143,12 +143,12 @@ class RequestFields:
     """
 
     __slots__ = (
-        "_believed", "_fields", "_index", "_rules", "block", "chunked", "close", "expects_continue", "from_proxy",
+        "_believed", "_fields", "_index", "block", "chunked", "close", "expects_continue", "from_proxy",
         "hidden", "host", "keep_alive", "length", "request_id", "upgrade", "visible", "wants_trailers", "was_proxied",
         "websocket",
     )  # fmt: skip
 
-    _believed: RequestFields | None
+    _believed: RequestFields
 
     def __init__(self, block: bytes, rules: HeadRules) -> None:
         self._take(split_fields(block, rules.names, "read.bad_field"), rules, ANYONE)
@@ -160,21 +160,19 @@ class RequestFields:
         self._take(check_fields(pairs, rules.names, "read.bad_field"), rules, ANYONE)
         return self
 
-    @property
-    def believed(self) -> RequestFields:
-        """The same header section as one of a trusted proxy, whose claims are taken."""
-        found = self._believed
+    def believed(self, rules: HeadRules) -> RequestFields:
+        """Return the same header section as one of a trusted proxy, whose claims are taken."""
+        found: RequestFields | None = getattr(self, "_believed", None)  # not set at first: few sections need it
         if found is None:
             found = self._believed = RequestFields.__new__(RequestFields)
-            found._take(self._fields, self._rules, TRUSTED)
+            found._take(self._fields, rules, TRUSTED)
         return found
 
     def _take(self, fields: list[tuple[RequestFieldName, bytes]], rules: HeadRules, taken: int) -> None:
         """Classify the fields; claims are taken if `taken` is TRUSTED."""
         if len(fields) > rules.max_fields:
             raise Refusal("read.too_many_fields", f"more than {rules.max_fields} header fields")
-        self._fields, self._rules = fields, rules
-        self._believed = None
+        self._fields = fields
         self.host: Host | None = None
         self.length = -1
         self.chunked = self.close = self.keep_alive = self.expects_continue = self.wants_trailers = False

@@ -168,7 +168,7 @@ def _heed_proxy(x: Exchange) -> None:
     if fields.was_proxied and pseudonym and fields.has_passed(pseudonym):
         x.refusal = GatewayError("admit.loop")
     if x.origin.by_proxy:
-        x.fields = fields.believed
+        x.fields = fields.believed(x.snapshot.reader.rules)
 
 
 def _apply_path_rules(x: Exchange, line: RequestLine) -> None:
