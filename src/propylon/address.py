@@ -12,11 +12,13 @@ Rules of the file:
 import ipaddress
 import os
 import re
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from propylon.http.host import HostError, parse_host
-from propylon.http.target import PathRules, TargetError, canonical_path
+from propylon.http.target import KEEP_ALL, TargetError, canonical_path
 
 MAX_UNIX_PATH_BYTES: Final = 107
 """Bytes of a socket path on Linux: `sun_path` has 108, including the terminating zero (unix(7))."""
@@ -25,7 +27,6 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)")
 # Some programs parse a name with a numeric last label as an IPv4 address, others as a name.
 _NUMERIC_END: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
-_PATH_RULES: Final = PathRules()
 _FORMS: Final = "write http://host:port, https://host:port or unix:/path/to.sock"
 _LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9._-]*)):([0-9]{1,5})")
 _LISTEN_FORMS: Final = "write 127.0.0.1:8080, [::1]:8080, :8080 (all addresses) or unix:/path/to.sock"
@@ -50,6 +51,7 @@ class EndpointAddress:
         base_path: canonical and without a final slash; empty if there is none.
         authority: the Host field value: host[:port] without the scheme's default port; `localhost` for a Unix socket.
         is_ip: whether `host` is an IP address and needs no name resolution.
+        root: the path of a request of whose path nothing is left: the base path, with its final slash if it has one.
     """
 
     scheme: str
@@ -59,6 +61,7 @@ class EndpointAddress:
     base_path: bytes
     authority: bytes
     is_ip: bool
+    root: bytes = field(default=b"/", compare=False)  # the same endpoint with and without the slash
 
     @classmethod
     def parse(cls, url: str) -> "EndpointAddress":
@@ -123,6 +126,19 @@ class ListenAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def listener_ids(addresses: Iterable[ListenAddress]) -> list[str]:
+    """Return an id for each listener: its address, and if that is port 0 listed again, its number there.
+
+    It stays the same across reloads, whatever the listener is called.
+    """
+    seen: Counter[ListenAddress] = Counter()
+    found = []
+    for address in addresses:
+        seen[address] += 1
+        found.append(str(address) if seen[address] == 1 else f"{address} ({seen[address]})")
+    return found
+
+
 def _parse_tcp(cls: type[EndpointAddress], url: str, scheme: str, rest: str) -> EndpointAddress:
     authority, slash, path = rest.partition("/")
     if "@" in authority:
@@ -141,7 +157,8 @@ def _parse_tcp(cls: type[EndpointAddress], url: str, scheme: str, rest: str) -> 
         raise AddressError(f"{url!r}: {host!r} ends in a number and is not an IPv4 address: write all four numbers")
     number = int(port) if port is not None else _DEFAULT_PORTS[scheme]
     shown = name if number == _DEFAULT_PORTS[scheme] else b"%b:%d" % (name, number)
-    return cls(scheme, host, number, None, _base_path(url, slash + path), shown, is_ip)
+    root = _root(url, slash + path)
+    return cls(scheme, host, number, None, root.rstrip(b"/"), shown, is_ip, root)
 
 
 def _parse_unix(cls: type[EndpointAddress], url: str, rest: str) -> EndpointAddress:
@@ -149,7 +166,8 @@ def _parse_unix(cls: type[EndpointAddress], url: str, rest: str) -> EndpointAddr
     _socket_path(url, "" if path.startswith("//") else path)  # `//` introduces an authority in every other URL
     if colon and not base.startswith("/"):
         raise AddressError(f"{url!r}: what follows the second ':' is a base path and begins with '/'")
-    return cls("http", "", 0, path, _base_path(url, base), b"localhost", False)
+    root = _root(url, base)
+    return cls("http", "", 0, path, root.rstrip(b"/"), b"localhost", False, root)
 
 
 def _socket_path(text: str, path: str) -> str:
@@ -161,11 +179,9 @@ def _socket_path(text: str, path: str) -> str:
     return path
 
 
-def _base_path(url: str, path: str) -> bytes:
-    if not path:
-        return b""
+def _root(url: str, path: str) -> bytes:
     try:
-        return canonical_path(path.encode("ascii"), _PATH_RULES).rstrip(b"/")
+        return canonical_path(path.encode("ascii") or b"/", KEEP_ALL)
     except TargetError as error:
         raise AddressError(f"{url!r}: {error.detail}") from None
 

@@ -38,7 +38,9 @@ FAILURES: dict[str, Failure] = {
     # reading the request
     "read.bad_request_line": Failure(400, "Malformed request line", "The request line is not valid HTTP."),
     "read.bad_target": Failure(
-        400, "Malformed request target", "Ambiguous paths are refused; see `paths:` for what may be kept."
+        400,
+        "Malformed request target",
+        "Ambiguous targets are refused; `paths:`, or `path_rules:` of a route, let some through.",
     ),
     "read.bad_field": Failure(
         400, "Malformed header field", "See `field_names:` if the name has an underscore or a dot."
@@ -53,10 +55,13 @@ FAILURES: dict[str, Failure] = {
     "read.connect_refused": Failure(405, "Method not allowed", "CONNECT is for forward proxies."),
     "read.head_timeout": Failure(408, "Request header timeout", "The head was not complete within `timeouts.header`."),
     "read.body_timeout": Failure(408, "Request body timeout", "No byte of the body arrived for `timeouts.body`."),
-    "read.line_too_long": Failure(414, "Request line too long", "See `limits.request_line`."),
+    "read.line_too_long": Failure(414, "URI too long", "See `limits.request_line`."),
     "read.expectation": Failure(417, "Expectation failed", "Only `Expect: 100-continue` is supported."),
     "read.head_too_large": Failure(431, "Request header too large", "See `limits.header_block`."),
     "read.too_many_fields": Failure(431, "Too many header fields", "See `limits.header_count`."),
+    "read.method_too_long": Failure(
+        501, "Method not implemented", "The method alone is longer than `limits.request_line`."
+    ),
     "read.unknown_coding": Failure(501, "Transfer coding not implemented", "Only `chunked` is implemented."),
     "read.bad_version": Failure(505, "HTTP version not supported", "Use HTTP/1.1 or HTTP/1.0."),
     # admit, match

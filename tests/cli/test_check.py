@@ -51,7 +51,9 @@ def test_a_good_file_has_a_form_for_json(run: Any) -> None:
         "ok": True,
         "problems": [],
         "warnings": [],
-        "listeners": [{"address": "127.0.0.1:0", "redirect_https": None, "tls": None}],
+        "listeners": [
+            {"address": "127.0.0.1:0", "name": None, "redirect_https": None, "not_redirected": [], "tls": None}
+        ],
         "routes": 4,
         "services": 2,
         "splits": [],
@@ -69,7 +71,7 @@ def test_the_tls_of_listeners_is_told(run: Any, folder: Path, certificates: Cert
     assert told[1] == "  :8443: TLS 1.3 and newer, client certificates optional"
     assert told[2].startswith("    ECDSA certificate for b.test, *.wild.test, until 20")
     assert told[3].startswith("    ECDSA certificate for deep.wild.test, until 20")
-    assert told[4:] == ["  :8080: redirects to https, port 443"]
+    assert told[4:] == ["  :8080: redirects to https, port 443, but for /.well-known/acme-challenge/*"]
     found = json.loads(run("check", "tls.yaml", "--json").stdout)["listeners"]
     assert found[0]["tls"]["certificates"][0]["names"] == ["b.test", "*.wild.test"]
     assert [each["redirect_https"] for each in found] == [None, 443, None]

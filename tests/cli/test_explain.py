@@ -193,3 +193,68 @@ def test_a_split_that_goes_by_chance_says_so(run: Any, folder: Path) -> None:
     found = explain(run, "GET", "/")
     assert step(found, "match")["details"][1] == "the service is found by chance; the next steps are those of v1"
     assert step(found, "choose")["details"][0] == "http://127.0.0.1:3001 (weight 1)"
+
+
+TWO_WAYS = """
+listen: ["127.0.0.1:8080", {address: "127.0.0.1:9000", name: internal}]
+trusted_proxies: [10.0.0.0/8]
+routes:
+  - {name: admin, path: /admin, listeners: [internal], respond: admin}
+  - {name: to_https, path: /*, redirect: {https: true}}
+  - {name: rest, path: /*, respond: here}
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "route", "told"),
+    [
+        (["GET", "/admin"], "to_https", "scheme http, listener 127.0.0.1:8080"),
+        (["GET", "/admin", "--listener", "internal"], "admin", "scheme http, listener internal"),
+        (["GET", "/admin", "--listener", "127.0.0.1:9000"], "admin", "listener 127.0.0.1:9000"),
+        (["GET", "/", "--scheme", "https"], "rest", "scheme https"),
+        (["GET", "https://a.example/"], "rest", "scheme https"),
+        (["GET", "/", "-H", "X-Forwarded-Proto: https"], "to_https", "scheme http"),
+        (["GET", "/", "-H", "X-Forwarded-Proto: https", "--client", "10.0.0.1"], "rest", "scheme https"),
+    ],
+)
+def test_scheme_and_listener_may_be_given(run: Any, arguments: list[str], route: str, told: str) -> None:
+    Path("two.yaml").write_text(TWO_WAYS)
+    found = json.loads(run("explain", "two.yaml", *arguments, "--json").output)
+    assert found["route"] == route
+    assert told in found["steps"][0]["outcome"]
+
+
+def test_a_route_of_another_listener_says_so(run: Any) -> None:
+    Path("two.yaml").write_text(TWO_WAYS)
+    output = run("explain", "two.yaml", "GET", "https://a.example/admin").output
+    assert "not admin: the listener is not internal" in output
+    assert "not to_https: the request is where it would be redirected to: https" in output
+
+
+def test_a_listener_that_is_not_there_is_told(run: Any) -> None:
+    Path("two.yaml").write_text(TWO_WAYS)
+    result = run("explain", "two.yaml", "GET", "/", "--listener", "intern")
+    assert result.exit_code == 2
+    assert "did you mean 'internal'?" in result.output
+
+
+REWRITING = """
+services: {a: {endpoints: ["http://127.0.0.1:3001"], redirects: {/login: /login}}}
+routes:
+  - {path: "/a/{id}/*", host: "*.a.example", service: a, strip: /a, query_edit: {keep: [q], set: {t: "{host.*}-{id}"}}}
+  - {path: /b/*, service: a, rewrite: "/c/{request.method}/{*}", redirects: "off"}
+"""
+
+
+def test_prefixes_redirects_and_templates_are_told(run: Any, folder: Path) -> None:
+    (folder / "good.yaml").write_text(REWRITING)
+    found = explain(run, "GET", "http://blue.a.example/a/5/x?q=1&z=2")
+    assert step(found, "attempt")["outcome"] == "sends GET /5/x?q=1&t=blue-5"
+    assert "X-Forwarded-Prefix: /a" in step(found, "attempt")["details"]
+    assert step(found, "head")["details"] == ["redirects: /login becomes /login"]
+    found = explain(run, "GET", "/b/x")
+    assert step(found, "attempt")["outcome"] == "sends GET /c/GET/x"
+    assert step(found, "head")["details"] == ["redirects: off: Location and the like are left"]
+    (folder / "good.yaml").write_text(f"forwarded: {{x_forwarded: false}}\n{REWRITING}")
+    found = explain(run, "GET", "http://blue.a.example/a/5/x")
+    assert not any("Prefix" in line for line in step(found, "attempt")["details"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 ROUTES = """
-listen: 127.0.0.1:0
+listen: ["127.0.0.1:0", {address: "127.0.0.1:9000", name: internal}]
 policies: [request_id]
 services:
   users:
@@ -22,6 +22,7 @@ routes:
   - {name: found, path: /found, service: found}
   - {name: office, path: /office, clients: [10.0.0.0/8], respond: {status: 200, body: hello}}
   - {name: python, path: /python, service: users, policies: [{python: "tested_policies:guard"}]}
+  - {name: admin, path: /users/admin, listeners: [internal], respond: admin}
 """
 POLICIES = """
 import asyncio
@@ -43,6 +44,9 @@ def write(folder: Path, *tests: str) -> None:
 PASSING = [
     "{request: GET /users/7, expect: {route: users, service: users, path: /base/7, status: 200}}",
     "{request: GET /users/7?a=1, expect: {path: /base/7?a=1}}",
+    "{request: GET /users/admin, expect: {route: users}}",
+    "{request: GET /users/admin, listener: internal, expect: {route: admin, body: admin}}",
+    "{request: GET https://a.test/secure, expect: {status: 404}}",
     "{request: GET /users/7?a=1, expect: {path: /base/7}}",
     "{request: POST /users/7, body: hi, expect: {sent: {method: POST, body: hi, host: 127.0.0.1:1}}}",
     "{request: GET /users/7, headers: {cookie: a}, expect: {sent: {headers: {x-tenant: blue}, absent: [cookie]}}}",
@@ -158,12 +162,12 @@ def test_what_is_wrong_with_a_test_is_a_problem_of_the_file(run: Any, folder: Pa
     result = run("check", "t.yaml")
     assert result.exit_code == 1
     assert says in result.stderr
-    assert "t.yaml:18:" in result.stderr
+    assert "t.yaml:19:" in result.stderr
 
 
 def test_check_counts_them(run: Any, folder: Path) -> None:
     write(folder, *PASSING[:2])
-    assert run("check", "t.yaml").output.startswith("t.yaml: ok (7 routes, 3 services, 2 tests)")
+    assert run("check", "t.yaml").output.startswith("t.yaml: ok (8 routes, 3 services, 2 tests)")
     assert json.loads(run("check", "t.yaml", "--json").stdout)["tests"] == 2
 
 

@@ -27,7 +27,7 @@ def told(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         ({}, {"log": {"level": "debug"}}, "log.level: changed from info to debug"),
         ({"listen": ":80"}, {"listen": ":81"}, "listener :80: removed|listener :81: added"),
         ({"listen": ":80"}, {"listen": {"address": ":80", "redirect_https": True}},
-         "listener :80: redirect_https changed from none to 443"),
+         "listener :80: redirect_https changed from none to {port: 443, except: [/.well-known/acme-challenge/*]}"),
         ({}, {"routes": []}, "route r: removed"),
         ({"routes": []}, {}, "route r: added, /a/* to service users"),
         ({}, {"routes": [ROUTE | {"strip": "/a"}]}, "route r: strip changed from none to /a"),

@@ -268,3 +268,103 @@ def test_one_text_may_stand_for_a_list(written: dict[str, Any]) -> None:
 
     assert listed(written) != written
     assert validate(written) == validate(listed(written))
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("x-forwarded-proto", "scheme: https"),
+        ("X-Forwarded-Ssl", "scheme: https"),
+        ("X_Scheme", "scheme: https"),
+        ("x-forwarded-for", "clients: [10.0.0.0/8]"),
+        ("X-Real-IP", "clients: [10.0.0.0/8]"),
+        ("CF-Connecting-IP", "clients: [10.0.0.0/8]"),
+        ("X-Forwarded-Host", "host: [app.example]"),
+        ("x-forwarded-user", "trusted_proxies"),
+        ("x-original-url", "remove it"),
+        ("via", "remove it"),
+    ],
+)
+def test_a_matcher_on_what_clients_cannot_set_is_refused_with_the_way_out(name: str, way_out: str) -> None:
+    told = problem({"routes": [{"path": "/a", "target": "http://127.0.0.1:1", "headers": {name: "*"}}]})
+    assert f"routes.0.headers.{name}: clients cannot set {name}" in told
+    assert way_out in told
+    condition = {"headers": {name: "*"}}
+    told = problem({"policies": [{"respond": "x", "unless": [{"methods": ["GET"]}, condition]}]})
+    assert f"policies.0.unless.1.headers.{name}: clients cannot set {name}" in told
+    assert way_out.replace("host:", "hosts:") in told
+
+
+def test_a_test_may_expect_what_clients_cannot_set() -> None:
+    expect = {"sent": {"headers": {"x-forwarded-proto": "https"}}}
+    assert validate({"tests": [{"request": "GET /", "expect": expect}]}).tests
+
+
+LISTENERS = ["127.0.0.1:8080", {"address": "127.0.0.1:9000", "name": "internal"}]
+
+
+@pytest.mark.parametrize("name", ["internal", "127.0.0.1:9000", ":8080"])
+def test_a_listener_is_named_by_its_name_or_address(name: str) -> None:
+    data = {"listen": [*LISTENERS, ":8080"], "routes": [{"path": "/a", "respond": "x", "listeners": [name]}]}
+    assert validate(data).routes[0].listeners == (name,)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (
+            {"routes": [{"path": "/a", "respond": "x", "listeners": ["intern"]}]},
+            "routes.0.listeners.0: unknown listener",
+        ),
+        ({"routes": [{"path": "/a", "respond": "x", "listeners": "intern"}]}, "did you mean 'internal'"),
+        ({"routes": [{"path": "/a", "respond": "x", "listeners": []}]}, "routes.0.listeners"),
+        ({"policies": [{"respond": "x", "when": {"listeners": ["a:1"]}}]}, "policies.0.when.listeners.0: unknown"),
+        ({"policies": [{"respond": "x", "when": [{"listeners": "x"}]}]}, "policies.0.when.0.listeners: unknown"),
+        (
+            {
+                "services": {
+                    "s": {"endpoints": ["http://a"], "policies": [{"respond": "x", "unless": {"listeners": "x"}}]}
+                }
+            },
+            "services.s.policies.0.unless.listeners: unknown",
+        ),
+        ({"tests": [{"request": "GET /", "listener": "x", "expect": {"status": 200}}]}, "tests.0.listener: unknown"),
+        (
+            {"listen": [*LISTENERS, {"address": ":1", "name": "internal"}]},
+            "listen.2.name: the name 'internal' is already",
+        ),
+        ({"listen": [{"address": ":1", "name": "a:1"}]}, "listen.0.name"),
+    ],
+)
+def test_a_listener_that_is_not_there_is_a_problem(data: dict[str, Any], told: str) -> None:
+    assert told in problem({"listen": LISTENERS} | data)
+
+
+def test_without_listeners_there_is_none_to_name() -> None:
+    assert "write 'listen'" in problem({"routes": [{"path": "/a", "respond": "x", "listeners": ["internal"]}]})
+
+
+def test_an_address_that_is_listed_twice_names_no_listener() -> None:
+    data = {"listen": [":0", ":0"], "routes": [{"path": "/a", "respond": "x", "listeners": [":0"]}]}
+    assert "unknown listener ':0'" in problem(data)
+
+
+def test_a_redirect_to_https_of_https_requests_is_refused() -> None:
+    data = {"routes": [{"path": "/a", "scheme": "https", "redirect": {"https": True, "status": 301}}]}
+    assert "remove 'scheme'" in problem(data)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"mode": 660}, "in quotes"),
+        ({"mode": 0o660}, "in quotes"),
+        ({"mode": "rw-rw----"}, "octal"),
+        ({"mode": "0888"}, "octal"),
+        ({"address": ":80", "mode": "0660"}, "'mode' is for Unix sockets only"),
+        ({"address": ":80", "owner": "www"}, "'owner' is for Unix sockets only"),
+        ({"owner": -1}, "owner"),
+    ],
+)
+def test_mode_and_owner_are_those_of_a_unix_socket(keys: dict[str, Any], told: str) -> None:
+    assert told in problem({"listen": {"address": "unix:/run/p.sock"} | keys})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import socket
 import stat
 from pathlib import Path
@@ -57,6 +58,10 @@ def leave_stale_socket(path: Path) -> int:
 def inode(path: Path) -> int:
     """Which file it is; 0 for none."""
     return path.stat().st_ino if path.exists() else 0
+
+
+def owner(path: Path) -> tuple[int, int]:
+    return path.stat().st_uid, path.stat().st_gid
 
 
 def mode(path: Path) -> int:
@@ -189,6 +194,43 @@ async def test_a_unix_socket_is_for_owner_and_group_and_removed_at_the_end(path:
 
 
 @BOTH_LOOPS
+@pytest.mark.parametrize(("written", "expected"), [("0600", 0o600), ("666", 0o666), ("0777", 0o777)])
+async def test_the_mode_of_a_unix_socket_may_be_set(path: Path, written: str, expected: int) -> None:
+    async with gateway_at({"address": f"unix:{path}", "mode": written}):
+        assert mode(path) == expected
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+async def test_a_unix_socket_may_be_given_to_another_owner(path: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    async with gateway_at({"address": f"unix:{path}", "owner": "nobody", "group": nobody.pw_gid}):
+        assert (*owner(path), mode(path)) == (nobody.pw_uid, nobody.pw_gid, 0o660)
+
+
+@pytest.mark.parametrize("key", ["owner", "group"])
+async def test_an_owner_that_is_not_there_is_told_and_no_file_left(path: Path, key: str) -> None:
+    with pytest.raises(ListenError, match=r"there is no (user|group) 'who-is-it'"):
+        await gateway_at({"address": f"unix:{path}", key: "who-is-it"}).start()
+    assert inode(path) == 0
+
+
+async def test_a_reload_changes_the_mode_of_a_socket_that_stays(path: Path) -> None:
+    async with gateway_at({"address": f"unix:{path}", "mode": "0600"}) as gateway:
+        before = inode(path)
+        await gateway.reload(gateway_at({"address": f"unix:{path}", "mode": "0666"}).config)
+        assert (mode(path), inode(path)) == (0o666, before)
+        await gateway.reload(gateway_at(f"unix:{path}").config)
+        assert mode(path) == 0o660
+
+
+async def test_a_reload_that_names_an_owner_who_is_not_there_changes_nothing(path: Path) -> None:
+    async with gateway_at(f"unix:{path}") as gateway:
+        with pytest.raises(ListenError, match="no user"):
+            await gateway.reload(gateway_at({"address": f"unix:{path}", "mode": "0666", "owner": "who-is-it"}).config)
+        assert mode(path) == 0o660
+        assert await body_at(unix=path) == b"here"
+
+
 async def test_a_stale_unix_socket_is_replaced(path: Path) -> None:
     stale = leave_stale_socket(path)
     async with gateway_at(f"unix:{path}"):

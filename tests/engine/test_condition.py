@@ -9,15 +9,16 @@ import pytest
 
 from propylon.engine.condition import combine, one_condition
 from propylon.engine.exchange import Exchange
-from propylon.routing.router import RuleError
+from propylon.routing.router import Rule, RuleError
 from tests.support.fakes import exchange
 
 FIELDS = b"host: a.example\r\nx-kind: blue\r\n"
 
 
 def holds(x: Exchange | None = None, **keys: Any) -> bool:
-    given = {"methods": (), "paths": (), "headers": {}, "query": {}, "predicate": None} | keys
-    return one_condition(**given)(x or exchange(method=b"POST", path=b"/a/b", query=b"q=1&r", fields=FIELDS))
+    predicate = keys.pop("predicate", None)
+    x = x or exchange(method=b"POST", path=b"/a/b", query=b"q=1&r", fields=FIELDS)
+    return one_condition(Rule(route=True, **keys), predicate)(x)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,13 @@ def holds(x: Exchange | None = None, **keys: Any) -> bool:
         ({"query": {"q": "2"}}, False),
         ({"predicate": lambda x: x.path == b"/a/b"}, True),
         ({"predicate": lambda x: 0}, False),
+        ({"hosts": ["a.example"]}, True),
+        ({"hosts": ["b.example", "*.a.example"]}, False),
+        ({"clients": ["192.0.2.0/24"]}, True),
+        ({"clients": ["10.0.0.0/8"]}, False),
+        ({"scheme": "http"}, True),
+        ({"scheme": "https"}, False),
+        ({"listeners": {"internal": "127.0.0.1:9000"}}, False),
         ({"methods": ["POST"], "headers": {"x-kind": "red"}}, False),
         ({"methods": ["POST"], "paths": ["/a/b"], "headers": {"x-kind": "blue"}, "query": {"q": "1"}}, True),
     ],
@@ -58,8 +66,15 @@ def test_what_a_client_may_not_set_is_no_condition() -> None:
     assert not holds(x, headers={"x-forwarded-for": "*"})
 
 
+def test_a_listener_is_compared_by_its_id() -> None:
+    x = exchange()
+    x.client.listener_id = "127.0.0.1:9000"  # type: ignore[misc]
+    assert holds(x, listeners={"internal": "127.0.0.1:9000"})
+    assert not holds(x, listeners={"127.0.0.1:9000": "127.0.0.1:9001"})
+
+
 def test_the_path_is_the_one_the_request_has_now() -> None:
-    condition = one_condition((), ("/new",), {}, {}, None)
+    condition = one_condition(Rule(route=True, paths=["/new"]), None)
     x = exchange()
     assert not condition(x)
     x.request.path = "/new"

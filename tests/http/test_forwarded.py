@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propylon.http.forwarded import (
-    GATEWAY_OWNED,
     MAX_CACHED,
     MAX_HOPS,
     UNIX_PEER,
@@ -360,21 +359,3 @@ def test_the_origin_of_an_untrusted_peer_depends_on_the_connection_only() -> Non
     assert (full.client, full.scheme, full.host, full.block) == (
         direct.client, direct.scheme, direct.host, direct.block,
     )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-prefix",
-        b"x-forwarded-scheme", b"x-forwarded-ssl", b"forwarded", b"x-real-ip", b"via", b"x-original-url",
-        b"x-rewrite-url", b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-host",
-        b"proxy",
-    ],
-)  # fmt: skip
-def test_cases_29_and_42_names_only_the_gateway_may_set(name: bytes) -> None:
-    assert name in GATEWAY_OWNED
-
-
-def test_owned_names_are_lower_case_and_spare_what_services_need() -> None:
-    assert all(name == name.lower() for name in GATEWAY_OWNED)
-    assert not GATEWAY_OWNED & {b"host", b"authorization", b"cookie", b"user-agent", b"x-request-id"}

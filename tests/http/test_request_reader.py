@@ -62,6 +62,8 @@ def test_every_front_of_a_head_asks_for_more(before: bytes) -> None:
         (b"TRACE / HTTP/1.1\r\n", "read.method_refused"),
         (b"\r\n\x00", "read.bad_request_line"),
         (b"GET /" + b"a" * 8192, "read.line_too_long"),
+        (b"G" * 8193, "read.method_too_long"),
+        (b"G" * 8192 + b" ", "read.line_too_long"),
         (b"GET / HTTP/1.1\r\nx: " + b"a" * 32768, "read.head_too_large"),
     ],
 )

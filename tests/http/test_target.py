@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from propylon.http.target import KEEP_ALL, PathRules, TargetError, canonical_path, parse_target
+from propylon.http.target import KEEP_ALL, PathRules, TargetError, after_segments, canonical_path, parse_target
 
 STRICT = PathRules()
 
@@ -162,3 +162,79 @@ def test_any_bytes_give_a_target_or_a_target_error(raw: bytes) -> None:
             continue
         assert target.path.isascii()
         assert target.path[:1] == b"/"
+
+
+LATIN = PathRules(invalid_utf8=True)
+SLASHES = PathRules(double_slashes=True)
+RAW = PathRules(raw_utf8=True)
+
+
+@pytest.mark.parametrize(
+    ("rules", "raw", "path", "query"),
+    [
+        (LATIN, b"/caf%E9", b"/caf%E9", None),
+        (LATIN, b"/caf%e9/%C3%A9", b"/caf%E9/%C3%A9", None),
+        (LATIN, b"/%C0la", b"/%C0la", None),
+        (SLASHES, b"/img/https://h/x//y", b"/img/https://h/x//y", None),
+        (SLASHES, b"///a//b", b"/a//b", None),
+        (SLASHES, b"/a//", b"/a//", None),
+        (SLASHES, b"http://h//a//b", b"/a//b", None),
+        (RAW, "/caf\u00e9?q=\u00e9 ".strip().encode(), b"/caf%C3%A9", b"q=%C3%A9"),
+        (RAW, "/a?\U0001f600".encode(), b"/a", b"%F0%9F%98%80"),
+        (RAW, b"/a?%C3%A9&x", b"/a", b"%C3%A9&x"),
+    ],
+)
+def test_what_is_legal_may_be_let_through(rules: PathRules, raw: bytes, path: bytes, query: bytes | None) -> None:
+    target = parse_target(b"GET", raw, rules)
+    assert (target.path, target.query) == (path, query)
+    assert parse_target(b"GET", target.path, rules).path == path
+
+
+EVERYTHING = PathRules(True, True, True, True, True)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"/%C0%AE%C0%AE/x", b"/%C0%AF", b"/%E0%80%AE", b"/%F0%80%80%AF", b"/a//../b", b"/a//./b", b"/a/..//b",
+        b"/..//a", b"/a\xff", b"/a?\xe9", b"/a\x00", b"/a?\x7f", b"/a%00", b"/a%5c", b"/a?\xc0\xae",
+    ],
+)  # fmt: skip
+def test_what_is_let_through_hides_nothing(raw: bytes) -> None:
+    with pytest.raises(TargetError):
+        parse_target(b"GET", raw, EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("raw", "setting"),
+    [
+        (b"/a%2Fb", "encoded_slashes"), (b"/a;b", "semicolons"), (b"/%E9", "invalid_utf8"),
+        ("/?\u00e9".encode(), "raw_utf8"), ("/\u00e9".encode(), "raw_utf8"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_setting(raw: bytes, setting: str) -> None:
+    with pytest.raises(TargetError, match=f"{setting}' below 'paths', or below a route's 'path_rules'"):
+        parse_target(b"GET", raw, STRICT)
+    parse_target(b"GET", raw, PathRules(**{setting: True}))
+
+
+@pytest.mark.parametrize("raw", [b"/%C0%AE", b"/a%5C", b"/a\\b", b"/a/../b", b"/%00", b"/a#b"])
+def test_no_setting_is_named_where_there_is_none(raw: bytes) -> None:
+    with pytest.raises(TargetError) as refused:
+        parse_target(b"GET", raw, STRICT)
+    assert "below" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("path", "count", "rest"),
+    [
+        (b"/a/b/c", 1, b"/b/c"), (b"/a//b", 1, b"//b"), (b"//a//b//c", 2, b"//c"), (b"/a", 1, b""), (b"/a//", 1, b"//"),
+        (b"/a", 2, b""), (b"/a//b", 0, b"/a//b"),
+    ],
+)  # fmt: skip
+def test_what_follows_some_segments_keeps_its_slashes(path: bytes, count: int, rest: bytes) -> None:
+    assert after_segments(path, count) == rest
+
+
+def test_rules_are_joined() -> None:
+    assert PathRules(invalid_utf8=True, raw_utf8=True) == LATIN | RAW

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.scope import Scope
+from propylon.http.forwarded import Origin
 from propylon.policies.redirect import Config, Policy
 from tests.support.fakes import exchange
 
@@ -27,7 +28,9 @@ def location(
     fields = b"" if host is None else b"host: %b\r\n" % host
     x = exchange(**({"path": b"/p", "fields": fields} | keys))
     x.path_params, x.path_rest = params or {}, rest
-    return Policy(Config.model_validate(data), Scope()).on_request(x).headers["location"]
+    response = Policy(Config.model_validate(data), Scope()).on_request(x)
+    assert response is not None
+    return response.headers["location"]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +60,8 @@ def test_a_query_stands_before_a_fragment() -> None:
 
 def test_the_status_is_308_unless_it_is_configured() -> None:
     x = exchange()
-    assert Policy(Config(path="/x"), Scope()).on_request(x).status == 308
-    assert Policy(Config(path="/x", status=302), Scope()).on_request(x).status == 302
+    assert Policy(Config(path="/y"), Scope()).on_request(x).status == 308
+    assert Policy(Config(path="/y", status=302), Scope()).on_request(x).status == 302
 
 
 def test_a_change_to_https_drops_the_port() -> None:
@@ -139,3 +142,32 @@ def test_a_host_redirect_stays_below_the_fixed_domain_whatever_was_captured(labe
     except GatewayError:
         return
     assert (urlsplit(found).hostname or "").endswith(".example.com")
+
+
+@pytest.mark.parametrize(
+    ("data", "scheme", "host", "there"),
+    [
+        ({"https": True}, b"https", b"a.example", True),
+        ({"https": True}, b"http", b"a.example", False),
+        ({"https": True, "status": 301}, b"https", b"a.example:8443", True),
+        ({"https": True, "host": "a.example"}, b"https", b"a.example", True),
+        ({"https": True, "host": "a.example"}, b"https", b"a.example:443", True),
+        ({"https": True, "host": "A.example:443"}, b"https", b"a.example", True),
+        ({"https": True, "host": "a.example"}, b"https", b"www.a.example", False),
+        ({"https": True, "host": "a.example"}, b"https", b"a.example:8443", False),
+        ({"https": True, "host": "a.example"}, b"http", b"a.example", False),
+        ({"host": "a.example"}, b"http", b"a.example:80", True),
+        ({"host": "a.example"}, b"http", b"b.example", False),
+        ({"path": "/p"}, b"http", b"a.example", True),
+        ({"path": "/new"}, b"http", b"a.example", False),
+        ({"https": True, "path": "/p"}, b"https", b"a.example", True),
+        ({"https": True, "path": "/p"}, b"http", b"a.example", False),
+        ("https://a.example/p", b"https", b"a.example", True),
+        ("https://a.example/", b"https", b"a.example", False),
+        ("https://a.example/p?a=1", b"https", b"a.example", False),
+    ],
+)
+def test_what_is_there_already_is_passed_on(data: object, scheme: bytes, host: bytes, there: bool) -> None:
+    x = exchange(path=b"/p", fields=b"host: %b\r\n" % host)
+    x._origin = Origin(b"192.0.2.1", scheme, host, b"")
+    assert (Policy(Config.model_validate(data), Scope()).on_request(x) is None) is there

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from propylon.address import EndpointAddress
 from propylon.engine.exchange import Exchange
-from propylon.http.target import KEEP_ALL, TargetError, canonical_path
+from propylon.http.target import KEEP_ALL, KEEP_SLASHES, TargetError, canonical_path
 from propylon.routing.captures import NO_CAPTURES, Captures
 from propylon.routing.rewrite import (
     Rewrite,
@@ -41,7 +41,8 @@ def change(rewrite: Rewrite, path: bytes) -> bytes:
     ("prefix", "path", "result"),
     [
         ("/users", b"/users/5", b"/5"),
-        ("/users", b"/users", b"/"),
+        ("/users", b"/users", b""),
+        ("/users/", b"/users", b""),
         ("/users", b"/users/", b"/"),
         ("/users/", b"/users/5", b"/5"),
         ("/users", b"/users/users/5", b"/users/5"),
@@ -64,7 +65,10 @@ def test_strip_cuts_whole_segments_in_front_only(prefix: str, path: bytes, resul
         ("/a", "/b", b"/a", b"/b"),
         ("/a", "/b/", b"/a/x", b"/b/x"),
         ("/a", "/", b"/a/x", b"/x"),
-        ("/a", "/", b"/a", b"/"),
+        ("/a", "/", b"/a", b""),
+        ("/a", "/", b"/a/", b"/"),
+        ("/a", "/b", b"/a/", b"/b/"),
+        ("/a/", "/b/", b"/a", b"/b"),
         ("/", "/v2", b"/x", b"/v2/x"),
         ("/", "/v2", b"/", b"/v2/"),
         ("/a", "/b", b"/ax", b"/ax"),
@@ -147,14 +151,19 @@ def test_what_cannot_be_compiled_is_told_in_a_sentence(make: object, sentence: s
 @pytest.mark.parametrize(
     ("base", "path", "result"),
     [
-        (b"", b"/x", b"/x"),
-        (b"/api", b"/", b"/api/"),
-        (b"/api", b"/x", b"/api/x"),
-        (b"/api", b"*", b"*"),
+        ("", b"/x", b"/x"),
+        ("", b"", b"/"),
+        ("/api", b"/", b"/api/"),
+        ("/api", b"/x", b"/api/x"),
+        ("/api/", b"/x", b"/api/x"),
+        ("/api", b"", b"/api"),
+        ("/api/", b"", b"/api/"),
+        ("/api", b"*", b"*"),
     ],
 )
-def test_an_endpoints_base_path_is_kept(base: bytes, path: bytes, result: bytes) -> None:
-    assert join(base, path) == result
+def test_an_endpoints_base_path_is_kept(base: str, path: bytes, result: bytes) -> None:
+    address = EndpointAddress.parse(f"http://a{base}")
+    assert join(address.base_path, address.root, path) == result
 
 
 _PIECES = st.sampled_from([b"/", b"a", b"b", b".", b"..", b"...", b"%2F", b"%25", b"%C3%A9", b";", b"users", b"%20"])
@@ -173,7 +182,8 @@ _CANONICAL = st.lists(_PIECES, max_size=8).map(lambda pieces: _canonical(b"".joi
 @given(_CANONICAL, st.sampled_from(["/", "/a", "/a/b", "/users", "/a/"]), st.sampled_from(["", "/", "/a", "/x/y/"]))
 def test_strip_and_join_never_make_a_path_that_is_not_canonical(path: bytes, prefix: str, base: str) -> None:
     for rewrite in (strip(prefix), replace_prefix(prefix, base or "/")):
-        result = join(EndpointAddress.parse(f"http://a{base}").base_path, change(rewrite, path))
+        address = EndpointAddress.parse(f"http://a{base}")
+        result = join(address.base_path, address.root, change(rewrite, path))
         assert canonical_path(result, KEEP_ALL) == result
         assert not result.startswith(b"//")
 
@@ -190,3 +200,21 @@ def test_templates_give_a_canonical_path_or_none(path: bytes, text: str) -> None
     assert canonical_path(result, KEEP_ALL) == result
     assert result[:1] == b"/"
     assert result[:2] != b"//"
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "path", "rest", "result"),
+    [
+        (strip("/img", KEEP_SLASHES), b"/img/https://h/x", b"", b"/https://h/x"),
+        (strip("/a/b", KEEP_SLASHES), b"/a//b//c//d", b"", b"/c//d"),
+        (strip("/a/b", KEEP_SLASHES), b"/a//b", b"", b""),
+        (strip("/a/b", KEEP_SLASHES), b"/a//x//b", b"", b"/a//x//b"),
+        (strip("/", KEEP_SLASHES), b"/a//b", b"", b"/a//b"),
+        (replace_prefix("/a", "/k", KEEP_SLASHES), b"/a//b", b"", b"/k//b"),
+        (replace_prefix("/a", "/k", KEEP_SLASHES), b"/ab//b", b"", b"/ab//b"),
+        (template("/x/{*}", Captures(rest=True), KEEP_SLASHES), b"/a/h//b", b"h//b", b"/x/h//b"),
+        (replace_regex("/a/(.*)", "/x/\\1", KEEP_SLASHES), b"/a/h//b", b"", b"/x/h//b"),
+    ],
+)
+def test_slashes_that_are_kept_pass_every_rewrite(rewrite: Rewrite, path: bytes, rest: bytes, result: bytes) -> None:
+    assert rewrite.apply(path, request(rest=rest)) == result

@@ -86,6 +86,11 @@ class AsgiCall:
 
     # the engine's side
 
+    @property
+    def listener_id(self) -> None:
+        """There is no listener."""
+        return
+
     def origin(self, x: Exchange) -> Origin:
         host = x.host.text if x.host is not None else b""
         address, scheme = self._scope["client"][0].encode("ascii"), self._scope["scheme"].encode("ascii")

@@ -140,6 +140,7 @@ class FakeClient:
         self.holds: set[object] = set()
         self.on_write: Callable[[bytes], None] = lambda data: None
         self.client_certificate: ClientCertificate | None = None
+        self.listener_id: str | None = None
 
     @property
     def body(self) -> bytes:
@@ -396,7 +397,7 @@ class FakeEndpoint:
     def __init__(self, *new: FakeUpstream, kept: Sequence[FakeUpstream] = ()) -> None:
         self.url = "http://10.0.0.7:3001"
         self.authority = b"10.0.0.7:3001"
-        self.base_path = b""
+        self.base_path, self.root = b"", b"/"
         self.host: bytes | None = None
         self.weight = 1
         self.priority = 0

@@ -192,7 +192,7 @@ class Load:
 class StreamEndpoint:
     """An endpoint with one connection, which `room` exchanges share."""
 
-    base_path = b""
+    base_path, root = b"", b"/"
     host: bytes | None = None
     silent_until = 0.0
 

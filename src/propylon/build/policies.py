@@ -7,7 +7,7 @@ its occurrence number among equal ones. So inserting a route above others keeps 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,7 @@ from propylon.build.errors import BuildError
 from propylon.build.policies_at_work import NO_POLICIES, PoliciesAtWork, Reusable, Settings, Wanted
 from propylon.config.files import files_named
 from propylon.config.reference import import_object, with_objects
+from propylon.config.schema.listener_refs import find_listener, listeners_by_name
 from propylon.config.schema.policy import check_policy
 from propylon.config.schema.route import ANSWERS
 from propylon.engine.condition import combine, one_condition
@@ -24,9 +25,10 @@ from propylon.engine.lines import name_of
 from propylon.engine.pipeline import PolicyUse
 from propylon.engine.scope import PlacedPolicy, Scope
 from propylon.plugins import POLICIES
+from propylon.routing.router import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from propylon.config.schema import Condition, GatewayConfig, PolicyEntry, RouteConfig
     from propylon.engine.exchange import Exchange
@@ -66,7 +68,7 @@ def build_policies(config: GatewayConfig, at_work: PoliciesAtWork = NO_POLICIES)
     routes = [_of_route(route, f"routes.{number}") for number, route in enumerate(config.routes)]
     fallbacks = [_of_fallback(route, f"routes.{number}.fallback") for number, route in enumerate(config.routes)]
     identities = route_identities(config.routes)
-    makers = _Makers(at_work)
+    makers = _Makers(at_work, listeners_by_name(config.listen))
     uses = makers.uses
     return BuiltPolicies(
         gateway=uses("gateway", gateway),
@@ -79,7 +81,8 @@ def build_policies(config: GatewayConfig, at_work: PoliciesAtWork = NO_POLICIES)
 
 def check_entry(entry: PolicyEntry, where: str) -> None:
     """Create the policy of an entry by itself. Raises `BuildError`."""
-    _Makers(NO_POLICIES).uses(None, [_wanted(entry, where)])
+    anything: Mapping[str, str] = defaultdict(str)  # names of listeners are checked elsewhere
+    _Makers(NO_POLICIES, anything).uses(None, [_wanted(entry, where)])
 
 
 def route_identities(routes: Iterable[RouteConfig]) -> list[Hashable]:
@@ -90,7 +93,8 @@ def route_identities(routes: Iterable[RouteConfig]) -> list[Hashable]:
         key: Hashable = route.name
         if route.name is None:
             fields = tuple(tuple(sorted(each.items(), key=str)) for each in (route.headers, route.query))
-            key = (route.path, route.path_regex, route.host, route.methods, fields, route.clients, route.websocket)
+            further = (route.clients, route.websocket, route.scheme, route.listeners)
+            key = (route.path, route.path_regex, route.host, route.methods, fields, further)
         found.append((key, seen[key]))
         seen[key] += 1
     return found
@@ -132,7 +136,9 @@ def _failed(where: str, entry: PolicyEntry, error: Exception) -> BuildError:
 class _Makers:
     """Creates policies, or reuses those at work."""
 
-    def __init__(self, at_work: PoliciesAtWork) -> None:
+    def __init__(self, at_work: PoliciesAtWork, listeners: Mapping[str, str]) -> None:
+        """`listeners`: the ids of listeners by name."""
+        self._listeners = listeners
         self._reusable = Reusable(at_work)
         self._by_object = {id(each.policy): each for each in at_work.living}
         self._placed: dict[PlacedPolicy, None] = {}
@@ -154,7 +160,8 @@ class _Makers:
         try:
             placed = kept or self._made(place, wanted)
             condition = combine(
-                [_condition(each) for each in entry.when or ()], [_condition(each) for each in entry.unless or ()]
+                [_condition(each, self._listeners) for each in entry.when or ()],
+                [_condition(each, self._listeners) for each in entry.unless or ()],
             )
         except Exception as error:  # policies are user code
             raise _failed(wanted.where, entry, error) from error
@@ -187,10 +194,36 @@ def _label(entry: PolicyEntry) -> str:
     return name_of(code)
 
 
-def _condition(config: Condition) -> Callable[[Exchange], bool]:
+def _condition(config: Condition, listeners: Mapping[str, str]) -> Callable[[Exchange], bool]:
     predicate = config.python
     if isinstance(predicate, str):
         predicate = import_object(predicate)
         if not callable(predicate):
             raise TypeError(f"{config.python} cannot be called: a condition is a function of the exchange")
-    return one_condition(config.methods or (), config.paths or (), config.headers or {}, config.query or {}, predicate)
+    rule = Rule(
+        route=True,
+        hosts=config.hosts or (),
+        paths=config.paths or (),
+        methods=config.methods or (),
+        headers=config.headers or {},
+        query=config.query or {},
+        clients=[str(network) for network in config.clients or ()],
+        scheme=config.scheme,
+        listeners=named_listeners(config.listeners, listeners),
+    )
+    return one_condition(rule, predicate)
+
+
+def named_listeners(names: Iterable[str] | None, known: Mapping[str, str]) -> dict[str, str]:
+    """Return the ids of the listeners that a route or condition names.
+
+    Args:
+        known: the result of `listeners_by_name`.
+
+    Raises:
+        BuildError: there is no such listener, as after `run(listen=...)`: the route must not be open to others.
+    """
+    found = {name: find_listener(name, known) for name in names or ()}
+    if missing := [name for name, id_ in found.items() if id_ is None]:
+        raise BuildError(f"listeners: there is no listener {missing[0]!r}")
+    return {name: id_ for name, id_ in found.items() if id_ is not None}

@@ -10,14 +10,16 @@ import hashlib
 import mimetypes
 import socket
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from math import inf
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from propylon.build.errors import BuildError
-from propylon.build.policies import build_policies
+from propylon.build.policies import build_policies, named_listeners
 from propylon.build.policies_at_work import NO_POLICIES
 from propylon.build.problems import build_problems
 from propylon.build.service import (
@@ -29,6 +31,7 @@ from propylon.build.service import (
     retry_settings,
 )
 from propylon.build.split import build_split
+from propylon.config.schema.listener_refs import listeners_by_name
 from propylon.engine.message import Response
 from propylon.engine.pipeline import Pipeline, PolicyUse, compile_pipeline
 from propylon.engine.public_urls import PublicUrls
@@ -41,10 +44,11 @@ from propylon.engine.snapshot import (
     Fallback,
     Snapshot,
 )
+from propylon.http.claims import NO_NAMES, Names
 from propylon.http.forwarded import ForwardingRules, TrustedProxies
 from propylon.http.request_head import HeadRules
 from propylon.http.request_reader import RequestReader
-from propylon.http.target import PathRules
+from propylon.http.target import KEEP_ALL, KEEP_SLASHES, PathRules
 from propylon.inbound.tls import Identities
 from propylon.routing.captures import captures_of
 from propylon.routing.query_edit import QueryEdit
@@ -53,11 +57,11 @@ from propylon.routing.router import Router, Rule
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from propylon.build.policies import BuiltPolicies
     from propylon.build.policies_at_work import PoliciesAtWork
-    from propylon.config.schema import GatewayConfig, RouteConfig
+    from propylon.config.schema import GatewayConfig, PathsConfig, RouteConfig
     from propylon.engine.exchange import Exchange
     from propylon.routing.captures import Captures
     from propylon.routing.rewrite import Rewrite
@@ -95,17 +99,19 @@ def _build(config: GatewayConfig, running: Mapping[str, Service], base_dir: Path
     services = {name: build_service(name, service, context) for name, service in config.services.items()}
     policies = build_policies(config, at_work)
     targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), context)
-    parts = _Parts(services, targets, policies, {name: each.redirects for name, each in config.services.items()})
-    rules = [_rule(route, number, parts.route(route, number)) for number, route in enumerate(config.routes)]
+    redirects = {name: each.redirects for name, each in config.services.items()}
+    parts = _Parts(services, targets, policies, redirects, config.paths)
+    listeners = listeners_by_name(config.listen)
+    rules = [_rule(route, number, parts.route(route, number), listeners) for number, route in enumerate(config.routes)]
     routes = tuple(rule.route for rule in rules)
     if config.services_json is not None:
-        rules.append(_services_json(config.services_json, routes, policies.gateway, len(rules)))
+        rules.append(_services_json(config.services_json, rules, policies.gateway))
     pseudonym = (config.name or _default_name(config)).encode("ascii") if config.forwarded.via else b""
     return Snapshot(
         router=Router(rules),
         routes=routes,
         services={**services, **targets},
-        outside=_outside(policies.gateway),
+        outside=_outside(policies.gateway, config.paths.rules()),
         reader=RequestReader(_head_rules(config)),
         forwarding=ForwardingRules(
             x_forwarded=config.forwarded.x_forwarded,
@@ -149,10 +155,14 @@ def _default_name(config: GatewayConfig) -> str:
 
 
 def _head_rules(config: GatewayConfig) -> HeadRules:
+    paths = config.paths.rules()
+    by_route = [config.paths.rules(route.path_rules) for route in config.routes if route.path_rules is not None]
     return HeadRules(
         max_fields=config.limits.header_count,
         aliases=config.field_names.underscores,
-        paths=PathRules(config.paths.encoded_slashes == "keep", config.paths.semicolons == "keep"),
+        claims=Names(config.forwarded.claims) if config.forwarded.claims else NO_NAMES,
+        paths=reduce(or_, by_route, paths),
+        paths_by_route=any(rules != paths for rules in by_route),
         max_line_bytes=config.limits.request_line,
         max_section_bytes=config.limits.header_block,
     )
@@ -202,11 +212,12 @@ class _Parts:
     targets: Mapping[str, Service]
     policies: BuiltPolicies
     redirects: Mapping[str, str | Mapping[str, str]]
+    paths: PathsConfig
     pipelines: dict[tuple[int, ...], Pipeline] = field(default_factory=dict)
 
     def route(self, route: RouteConfig, number: int) -> CompiledRoute:
         """Compile a route; a split route gets a variant for each of its services."""
-        bare = _compiled(route, self._fallback(route, number))
+        bare = _compiled(route, self._fallback(route, number), self.paths.rules(route.path_rules))
         if route.split is not None:
             variants = {name: self._through(bare, route, number, self.services[name]) for name in route.split.services}
             return replace(self._through(bare, route, number, None), split=build_split(route.split, variants))
@@ -254,7 +265,13 @@ def _check_messages(where: str) -> None:
         ) from None
 
 
-def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[CompiledRoute]:
+def _rule(
+    route: RouteConfig, number: int, compiled: CompiledRoute, listeners: Mapping[str, str]
+) -> Rule[CompiledRoute]:
+    try:
+        by_listener = named_listeners(route.listeners, listeners)
+    except BuildError as error:
+        raise BuildError(f"routes.{number}.{error}") from None
     return Rule(
         route=compiled,
         hosts=route.host or (),
@@ -264,18 +281,21 @@ def _rule(route: RouteConfig, number: int, compiled: CompiledRoute) -> Rule[Comp
         headers=route.headers,
         query=route.query,
         clients=[str(network) for network in route.clients],
+        scheme=route.scheme,
+        listeners=by_listener,
+        not_at=None if route.redirect is None else route.redirect.config.place,
         only_websockets=route.websocket == "only",
         priority=route.priority,
         order=number,
     )
 
 
-def _compiled(route: RouteConfig, fallback: Fallback | None) -> CompiledRoute:
+def _compiled(route: RouteConfig, fallback: Fallback | None, paths: PathRules) -> CompiledRoute:
     """Compile a route without policies and service."""
     edit = route.query_edit
-    hosts, paths = route.host or (), route.path or ()
-    captures = captures_of(Rule(route=None, hosts=hosts, paths=paths, path_regex=route.path_regex))
-    rewrite = _rewrite(route, captures)
+    patterns = Rule(route=None, hosts=route.host or (), paths=route.path or (), path_regex=route.path_regex)
+    captures = captures_of(patterns)
+    rewrite = _rewrite(route, captures, KEEP_SLASHES if paths.double_slashes else KEEP_ALL)
     return CompiledRoute(
         name=route.name or " ".join(route.path or (route.path_regex or "",)),
         captures=captures,
@@ -286,20 +306,21 @@ def _compiled(route: RouteConfig, fallback: Fallback | None) -> CompiledRoute:
         refuses_websockets=route.websocket == "refuse",
         retry=retry_settings(route.retry) if route.retry is not None else None,
         fallback=fallback,
+        paths=paths,
     )
 
 
-def _rewrite(route: RouteConfig, captures: Captures) -> Rewrite | None:
+def _rewrite(route: RouteConfig, captures: Captures, rules: PathRules) -> Rewrite | None:
     change = route.rewrite
     if route.strip is not None:
-        return strip(route.strip)
+        return strip(route.strip, rules)
     if change is None:
         return None
     if change.template is not None:
-        return template(change.template, captures)
+        return template(change.template, captures, rules)
     if change.prefix is not None:
-        return replace_prefix(change.prefix, change.to or "")
-    return replace_regex(change.regex or "", change.to or "")
+        return replace_prefix(change.prefix, change.to or "", rules)
+    return replace_regex(change.regex or "", change.to or "", rules)
 
 
 def _entries(route: RouteConfig) -> tuple[dict[str, Any], ...]:
@@ -310,21 +331,27 @@ def _entries(route: RouteConfig) -> tuple[dict[str, Any], ...]:
     return tuple({"prefix": path.removesuffix("/*") or "/", **docs} for path in route.path or ())
 
 
-def _services_json(
-    path: str, routes: Iterable[CompiledRoute], uses: list[PolicyUse], order: int
-) -> Rule[CompiledRoute]:
-    body = orjson.dumps([entry for route in routes for entry in route.entry])
+def _services_json(path: str, rules: Sequence[Rule[CompiledRoute]], uses: list[PolicyUse]) -> Rule[CompiledRoute]:
+    """Return the rule of the list of services. A client is shown the routes that its listener has."""
+    ids: set[str | None] = {None, *(id_ for rule in rules for id_ in rule.listeners.values())}
+    bodies = {id_: orjson.dumps(_listed(rules, id_)) for id_ in ids}
 
-    def services_json(_: Exchange) -> Response:
+    def services_json(x: Exchange) -> Response:
+        body = bodies.get(x.listener) or bodies[None]
         return Response(200, body=body, content_type="application/json")
 
     listed = [*uses, PolicyUse("services_json", services_json)]
     route = CompiledRoute("services_json", compile_pipeline(listed), tuple(listed))
-    return Rule(route=route, paths=(path,), methods=("GET",), order=order)
+    return Rule(route=route, paths=(path,), methods=("GET",), order=len(rules))
 
 
-def _outside(uses: list[PolicyUse]) -> CompiledRoute:
+def _listed(rules: Iterable[Rule[CompiledRoute]], listener: str | None) -> list[dict[str, Any]]:
+    reached = [rule for rule in rules if not rule.listeners or listener in rule.listeners.values()]
+    return [entry for rule in reached for entry in rule.route.entry]
+
+
+def _outside(uses: list[PolicyUse], paths: PathRules) -> CompiledRoute:
     """Return the route for unmatched requests: only the policies of the response, of errors and of `on_done` run."""
     pipeline = compile_pipeline(uses)
     after = Pipeline(on_response=pipeline.on_response, on_error=pipeline.on_error, on_done=pipeline.on_done)
-    return CompiledRoute("-", after, tuple(uses))
+    return CompiledRoute("-", after, tuple(uses), paths=paths)

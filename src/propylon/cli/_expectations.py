@@ -75,12 +75,13 @@ def run_tests(config: GatewayConfig, base_dir: Path, tests: Iterable[RequestTest
 
 
 class _Runner:
-    """One gateway, with clients for http and https, and stand-ins for its services."""
+    """One gateway, with a client for each scheme and listener, and stand-ins for its services."""
 
     def __init__(self, config: GatewayConfig, base_dir: Path) -> None:
         gateway = Gateway.from_config(config, base_dir)
-        services = dict.fromkeys(gateway.snapshot().services, self._answer)
-        self._clients = {scheme: TestClient(gateway, services, scheme=scheme) for scheme in ("http", "https")}
+        self._gateway = gateway
+        self._services = dict.fromkeys(gateway.snapshot().services, self._answer)
+        self._clients: dict[tuple[str, str | None], TestClient] = {}
         self._test: RequestTestConfig | None = None
 
     def _answer(self, _: ServiceRequest) -> Response | ServiceDown:
@@ -90,6 +91,14 @@ class _Runner:
         if answer.failure is not None:
             return ServiceDown(answer.failure)
         return Response(answer.status, headers=answer.headers, body=answer.body)
+
+    def _client(self, scheme: str, listener: str | None) -> TestClient:
+        """Return the client of a scheme and listener."""
+        found = self._clients.get((scheme, listener))
+        if found is None:
+            found = TestClient(self._gateway, self._services, scheme=scheme, listener=listener)
+            self._clients[scheme, listener] = found
+        return found
 
     async def run(self, test: RequestTestConfig) -> Result:
         """Send the request of a test, and compare the result with the expectations."""
@@ -101,7 +110,7 @@ class _Runner:
             options["body"] = test.body
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                answer = await self._clients[scheme].request_async(method, target, **options)
+                answer = await self._client(scheme, test.listener).request_async(method, target, **options)
         except TimeoutError:
             return Result(name_of(test), (Failure("answer", "one", f"none within {REQUEST_SECONDS:.0f} s"),))
         return Result(name_of(test), tuple(_compared(test.expect, answer)))

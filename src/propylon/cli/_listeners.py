@@ -11,13 +11,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from propylon.config.problems import ConfigSource, Problem
+import click
+
+from propylon.address import listener_ids
+from propylon.config.problems import suggest
+from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener
+
+if TYPE_CHECKING:
     from propylon.config.schema import GatewayConfig, ListenerConfig, ListenerTlsConfig
 
 
 def listener_as_dict(listener: "ListenerConfig") -> dict[str, Any]:
     """Return a listener for JSON."""
     tls = None if listener.tls is None else _tls_as_dict(listener.tls)
-    return {"address": str(listener.address), "redirect_https": listener.redirect_https, "tls": tls}
+    redirect = listener.redirect_https
+    return {
+        "address": str(listener.address),
+        "name": listener.name,
+        "redirect_https": None if redirect is None else redirect.port,
+        "not_redirected": [] if redirect is None else list(redirect.except_),
+        "tls": tls,
+    }
 
 
 def _tls_as_dict(tls: "ListenerTlsConfig") -> dict[str, Any]:
@@ -44,7 +58,9 @@ def listener_lines(listener: "ListenerConfig") -> list[str]:
     """Return the lines on the TLS or redirect of a listener; none for plain HTTP."""
     address = str(listener.address)
     if listener.redirect_https is not None:
-        return [f"{address}: redirects to https, port {listener.redirect_https}"]
+        excepted = ", ".join(listener.redirect_https.except_)
+        to = f"{address}: redirects to https, port {listener.redirect_https.port}"
+        return [to + (f", but for {excepted}" if excepted else "")]
     if listener.tls is None:
         return []
     tls = _tls_as_dict(listener.tls)
@@ -64,3 +80,26 @@ def certificate_warnings(config: "GatewayConfig", source: "ConfigSource") -> "It
                 at = source.written(("listen", number, "tls"))
                 found = source.problem(at, message, "clients refuse it: get a new one")
                 yield replace(found, severity=WARNING)
+def entrance(config: "GatewayConfig", target: str, scheme: str | None, listener: str | None) -> tuple[str, str, str]:
+    """Return the scheme of a request, and the name and id of its listener.
+
+    Args:
+        target: a path or a whole URL, whose scheme is used unless one is given.
+        listener: by name or address.
+
+    Raises:
+        click.BadParameter: there is no such listener.
+    """
+    listen = config.listen
+    known = listeners_by_name(listen)
+    if listener is not None:
+        id_ = find_listener(listener, known)
+        if id_ is None:
+            hint = suggest(listener, list(known)) or f"there are {', '.join(known)}"
+            raise click.BadParameter(f"no listener {listener!r}: {hint}", param_hint="'--listener'")
+        settings = listen[listener_ids(each.address for each in listen).index(id_)]
+        return scheme or ("http" if settings.tls is None else "https"), listener, id_
+    scheme = scheme or ("https" if target.lower().startswith("https://") else "http")
+    id_ = usual_listener(listen, scheme)
+    names = [name for name, named in known.items() if named == id_]
+    return scheme, names[-1] if names else id_, id_

@@ -13,10 +13,10 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.snapshot import CompiledRoute
 from propylon.engine.websocket.upgrade import check_handshake
 from propylon.failures import FAILURES
-from propylon.http.forwarded import GATEWAY_OWNED, Origin
+from propylon.http.forwarded import origin
 from propylon.http.host import Host, HostError, parse_host
 from propylon.http.refusal import Refusal
-from propylon.http.request_head import HeadRules, RequestFields, RequestLine
+from propylon.http.request_head import RequestFields, RequestLine
 from propylon.http.target import TargetError
 from propylon.routing.rewrite import join
 from propylon.routing.router import RouteMatch, WrongMethod
@@ -27,18 +27,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The request to explain, as written on the command line."""
+    """The request to explain.
+
+    Attributes:
+        scheme: that of the listener, before trusted proxies are asked.
+        listener: its name; listener_id: its id.
+    """
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
     client: str
+    scheme: str
+    listener: str | None
+    listener_id: str | None
 
 
 class ParsedRequest:
     """The request parsed by the rules of the gateway, as the router uses it; raises `Refusal`."""
 
-    def __init__(self, question: Question, rules: HeadRules) -> None:
+    def __init__(self, question: Question, snapshot: "Snapshot") -> None:
+        rules = snapshot.reader.rules
         line = RequestLine(f"{question.method} {question.target} HTTP/1.1".encode(errors="surrogateescape"), rules)
         block = "".join(f"{name}: {value}\r\n" for name, value in question.headers)
         self.fields = RequestFields(block.encode(errors="surrogateescape"), rules)
@@ -47,14 +56,30 @@ class ParsedRequest:
         self.method = line.method
         self.path = line.path
         self.query = line.query
-        self.client_address = question.client.encode()
         self.client_method = line.method
         self.id = b"REQUEST-ID"
-        self.origin = Origin(self.client_address, b"http", self.host.text, b"")
         self.route = CompiledRoute("-")
+        self.tells_prefix = True
         self.path_params: dict[str, bytes] = {}
         self.path_rest = b""
+        self.listener = question.listener_id
+        scheme, port = question.scheme.encode(), b"443" if question.scheme == "https" else b"80"
+        client, name = question.client.encode(), self.host.text
+        self.origin = origin(snapshot.forwarding, client, scheme, name, port, self.fields.all)
+        if self.origin.by_proxy:
+            self.fields = self.fields.believed(rules)
+        self.client_address = self.origin.client
         self.is_websocket = self.fields.websocket
+        if line.odd:
+            self.apply_path_rules(line, snapshot)
+
+    def apply_path_rules(self, line: RequestLine, snapshot: "Snapshot") -> None:
+        """Read the target by the rules of its route. Raises `Refusal`."""
+        try:
+            target = snapshot.read_again(line, self.host.name, self.host.port, self)
+        except TargetError as error:
+            raise Refusal(error.code, error.detail) from None
+        self.path, self.query = target.path, target.query
 
     def check_handshake(self) -> None:
         """Raise `GatewayError` for an invalid WebSocket handshake."""
@@ -62,7 +87,7 @@ class ParsedRequest:
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header by its lower-case name; `None` for those that clients cannot set."""
-        return None if name in GATEWAY_OWNED else self.fields.first(name)
+        return None if name in self.fields.hidden else self.fields.first(name)
 
 
 @dataclass(slots=True)
@@ -95,14 +120,16 @@ class Explanation:
 def explain(snapshot: "Snapshot", question: Question) -> Explanation:
     """Return the steps of a request."""
     try:
-        request = ParsedRequest(question, snapshot.reader.rules)
+        request = ParsedRequest(question, snapshot)
         if request.is_websocket:
             request.check_handshake()
     except (Refusal, HostError, GatewayError) as error:
         status = FAILURES[error.code].status
         return Explanation([Step(1, "admit", f"refused with {status}: {error.detail}"), _done(None)], status)
     host = request.host.name.decode() or "(none)"
-    steps = [Step(1, "admit", f"host {host}, path {request.path.decode()}, client {question.client}")]
+    told = f"host {host}, path {request.path.decode()}, client {request.client_address.decode()}"
+    told += f", scheme {request.origin.scheme.decode()}"
+    steps = [Step(1, "admit", told + (f", listener {question.listener}" if question.listener else ""))]
     return _matched(snapshot, request, steps)
 
 
@@ -126,6 +153,7 @@ def _matched(snapshot: "Snapshot", request: ParsedRequest, steps: list[Step]) ->
         steps[-1].outcome += ": WebSockets are answered with 403"
         return Explanation([*steps, _done(view)], 403, view.name)
     request.route, request.path_params, request.path_rest = route, found.params, found.rest
+    request.tells_prefix = snapshot.forwarding.x_forwarded
     steps += [*_forwarded(route, view, request), _done(view)]
     return Explanation(steps, None, view.name)
 
@@ -177,7 +205,7 @@ def _forwarded(route: "CompiledRoute", view: RouteView, request: ParsedRequest) 
 def _prefix_lines(route: "CompiledRoute", request: ParsedRequest) -> list[str]:
     """Return what the service is told of the stripped prefix."""
     prefix = route.stripped
-    below = prefix and (request.path + b"/").startswith(prefix + b"/")
+    below = prefix and request.tells_prefix and (request.path + b"/").startswith(prefix + b"/")
     return [f"X-Forwarded-Prefix: {prefix.decode('latin-1')}"] if below else []
 
 
@@ -191,9 +219,8 @@ def _redirect_lines(route: "CompiledRoute") -> list[str]:
 def _rewritten(route: "CompiledRoute", view: RouteView, request: ParsedRequest) -> str:
     path = request.path if route.rewrite is None else route.rewrite.apply(request.path, request)
     query = request.query if route.query_edit is None else route.query_edit.apply(request.query, request)
-    bases = {endpoint.base_path for endpoint in view.service.endpoints} if view.service else set()
-    if len(bases) == 1:
-        path = join(bases.pop(), path)
+    bases = {(endpoint.base_path, endpoint.root) for endpoint in view.service.endpoints} if view.service else set()
+    path = join(*bases.pop(), path) if len(bases) == 1 else path or b"/"
     return (path if query is None else path + b"?" + query).decode("latin-1")
 
 

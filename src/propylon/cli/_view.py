@@ -25,6 +25,7 @@ class EndpointView:
     url: str
     weight: int
     base_path: bytes
+    root: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,13 @@ def policies_of(route: "CompiledRoute") -> dict[str, list[str]]:
 
 
 def _service_view(service: "Service") -> ServiceView:
-    endpoints = (
-        EndpointView(each.url, each.weight, EndpointAddress.parse(each.url).base_path) for each in service.found
-    )
+    endpoints = [_endpoint_view(each.url, each.weight) for each in service.found]
     return ServiceView(service.name, tuple(endpoints), choice(service), tuple(endpoint_lines(service)))
+
+
+def _endpoint_view(url: str, weight: int) -> EndpointView:
+    address = EndpointAddress.parse(url)
+    return EndpointView(url, weight, address.base_path, address.root)
 
 
 def _split_view(split: "Split") -> SplitView:
@@ -158,6 +162,12 @@ def _conditions(rule: "Rule[CompiledRoute]") -> "Iterable[str]":
     yield from _fields("query", rule.query)
     if rule.clients:
         yield f"client in {', '.join(rule.clients)}"
+    if rule.scheme is not None:
+        yield f"scheme {rule.scheme}"
+    if rule.listeners:
+        yield f"listener {' or '.join(rule.listeners)}"
+    if rule.not_at is not None:
+        yield f"not at {rule.not_at} yet"
     if rule.only_websockets:
         yield "only WebSockets"
     if rule.route.refuses_websockets:

@@ -13,13 +13,23 @@ COMMON = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 @click.argument("arguments", nargs=-1, metavar="[FILE] METHOD TARGET")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request.")
 @click.option("--client", default="127.0.0.1", show_default=True, metavar="IP", help="The address of the client.")
+@click.option("--scheme", type=click.Choice(["http", "https"]), help="The scheme; by default that of TARGET.")
+@click.option("--listener", metavar="NAME", help="The listener; by default the first of the scheme.")
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
-def command(arguments: tuple[str, ...], headers: tuple[str, ...], client: str, as_json: bool) -> None:
+def command(
+    arguments: tuple[str, ...],
+    headers: tuple[str, ...],
+    client: str,
+    scheme: str | None,
+    listener: str | None,
+    as_json: bool,
+) -> None:
     """Show step by step what FILE, or module:attribute, would do with the request METHOD TARGET.
 
     TARGET is a path with its query, or a whole URL if the host matters. Without FILE the environment is used, if
     UPSTREAMS is set.
     """
+    from propylon.cli._listeners import entrance
     from propylon.cli._output import echo_json
     from propylon.cli._steps import Question, explain
     from propylon.cli._target import open_gateway
@@ -27,8 +37,10 @@ def command(arguments: tuple[str, ...], headers: tuple[str, ...], client: str, a
     if (missing := _missing(arguments)) is not None:
         raise click.UsageError(missing)
     *files, method, target = arguments
-    question = Question(method, target, tuple(map(_header, headers)), _client(client))
-    explanation = explain(open_gateway(files[0] if files else None).snapshot(), question)
+    gateway = open_gateway(files[0] if files else None)
+    way = entrance(gateway.config, target, scheme, listener)
+    question = Question(method, target, tuple(map(_header, headers)), _client(client), *way)
+    explanation = explain(gateway.snapshot(), question)
     if as_json:
         echo_json(explanation.as_dict())
         return

@@ -116,7 +116,13 @@ def _is_as_specific(first: RouteConfig, second: RouteConfig) -> bool:
 
 
 def _conditions(route: RouteConfig) -> int:
-    kinds = (route.methods is not None, bool(route.clients), route.websocket == "only")
+    kinds = (
+        route.methods is not None,
+        bool(route.clients),
+        route.websocket == "only",
+        route.scheme is not None,
+        route.listeners is not None,
+    )
     return len(route.headers) + len(route.query) + sum(kinds)
 
 
@@ -126,6 +132,10 @@ def _takes_all(winner: RouteConfig, loser: RouteConfig) -> bool:
     if winner.methods is not None and not set(loser.methods or ("",)) <= {*winner.methods, *_implied(winner.methods)}:
         return False
     if winner.clients and not (loser.clients and all(_inside(each, winner.clients) for each in loser.clients)):
+        return False
+    if winner.scheme is not None and winner.scheme != loser.scheme:
+        return False
+    if winner.listeners is not None and not set(loser.listeners or ("",)) <= set(winner.listeners):
         return False
     if not (_fields_hold(winner.headers, loser.headers) and _fields_hold(winner.query, loser.query)):
         return False

@@ -95,6 +95,10 @@ class Endpoint(Protocol):
         """The prefix of every path."""
 
     @property
+    def root(self) -> bytes:
+        """The path of a request of whose path nothing is left, as when all of it is stripped."""
+
+    @property
     def host(self) -> bytes | None:
         """The rule for the Host field: `None` for `authority`, `PRESERVE` for the client's, or a fixed value."""
 

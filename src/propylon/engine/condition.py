@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from propylon.routing.router import RouteMatch, Router, Rule
+from propylon.http.host import Host
+from propylon.routing.router import RouteMatch, Router
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from propylon.engine.exchange import Exchange
     from propylon.engine.pipeline import Condition
+    from propylon.routing.router import Rule
+
+NO_HOST: Final = Host(b"", None)
 
 
-def one_condition(
-    methods: Iterable[str],
-    paths: Iterable[str],
-    headers: Mapping[str, str],
-    query: Mapping[str, str],
-    predicate: Callable[[Exchange], object] | None,
-) -> Condition:
-    """Compile one condition; all parts must hold. Raises `RuleError` for an invalid pattern."""
-    rule = Rule(route=True, methods=tuple(methods), paths=tuple(paths), headers=dict(headers), query=dict(query))
+def one_condition(rule: Rule[bool], predicate: Callable[[Exchange], object] | None) -> Condition:
+    """Compile one condition; rule and predicate must hold. Raises `RuleError` for an invalid pattern."""
     router = Router([rule])
+    by_host = bool(rule.hosts)
 
     def holds(x: Exchange) -> bool:
-        found = router.find(b"", None, x.path, x.method, x)
+        name, port = x.host if by_host and x.host is not None else NO_HOST
+        found = router.find(name, port, x.path, x.method, x)
         return isinstance(found, RouteMatch) and (predicate is None or bool(predicate(x)))
 
     return holds

@@ -18,8 +18,7 @@ from propylon.engine.event_stream import NO_RULES
 from propylon.engine.message import Request, Response
 from propylon.engine.step_times import StepTimes, step_times
 from propylon.engine.timed import Timed
-from propylon.http.forwarded import GATEWAY_OWNED
-from propylon.http.target import PathRules, TargetError, canonical_path
+from propylon.http.target import KEEP_ALL, KEEP_SLASHES, TargetError, canonical_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,13 +222,18 @@ class Exchange(Timed):
         return self._state
 
     def header(self, name: bytes) -> bytes | None:
-        """Return the first value of a request header by its lower-case name; `None` for fields of the gateway's own."""
-        return None if name in GATEWAY_OWNED else self.fields.first(name)
+        """Return the first value of a request header by its lower-case name; `None` for one that is not taken."""
+        return None if name in self.fields.hidden else self.fields.first(name)
 
     @property
     def client_address(self) -> bytes:
         """The client's address, counted from the right through trusted proxies."""
         return self.origin.client
+
+    @property
+    def listener(self) -> str | None:
+        """The id of the listener by which the request came; `None` if by none."""
+        return self.client.listener_id
 
     @property
     def protocol(self) -> str:
@@ -292,7 +296,8 @@ class Exchange(Timed):
     def set_path(self, value: str) -> None:
         """Replace the path; see `Request.path`. Raises `ValueError` if it is no canonical path."""
         try:
-            self.path = canonical_path(value.encode("latin-1"), _KEEP)
+            rules = KEEP_SLASHES if self.route.paths.double_slashes else KEEP_ALL
+            self.path = canonical_path(value.encode("latin-1"), rules)
         except TargetError as error:
             raise ValueError(error.detail) from None
         self.rewritten = True
@@ -360,4 +365,3 @@ class Exchange(Timed):
 
 
 _NO_PARAMS: dict[str, bytes] = {}
-_KEEP = PathRules(encoded_slashes=True, semicolons=True)

@@ -41,7 +41,8 @@ def send_request(
     route, origin = x.route, x.origin
     path = x.path if route.rewrite is None else rewritten_path(x)
     query = x.query if route.query_edit is None else route.query_edit.apply(x.query, x)
-    path = endpoint.base_path + path if query is None else b"%b%b?%b" % (endpoint.base_path, path, query)
+    base = endpoint.base_path if path else endpoint.root
+    path = base + path if query is None else b"%b%b?%b" % (base, path, query)
     authority = endpoint.authority if endpoint.host is None else host_of(x, endpoint)
     request = x.changed_request
     if headers is None and request is not None and request.headers.changed:

@@ -104,6 +104,10 @@ class Client(Protocol):
         """Whether it waits for 100 (Continue) before it sends the request's body (RFC 9110 10.1.1)."""
 
     @property
+    def listener_id(self) -> str | None:
+        """The id of the listener that accepted the client; `None` if it came by none."""
+
+    @property
     def client_certificate(self) -> ClientCertificate | None:
         """The client's verified certificate, if any."""
 

@@ -14,6 +14,7 @@ from propylon.engine.line_limit import LineLimit
 from propylon.engine.pipeline import Pipeline
 from propylon.engine.timing import Timeouts
 from propylon.http.request_head import RequestFields
+from propylon.http.target import PathRules, parse_target
 from propylon.routing.captures import NO_CAPTURES
 from propylon.routing.router import RouteMatch, Router, WrongMethod
 
@@ -29,10 +30,16 @@ if TYPE_CHECKING:
     from propylon.engine.scope import PlacedPolicy
     from propylon.engine.split import Split
     from propylon.http.forwarded import ForwardingRules
+    from propylon.http.request_head import RequestLine
     from propylon.http.request_reader import RequestReader
+    from propylon.http.target import Target
     from propylon.routing.captures import Captures
+    from propylon.routing.match import Matchable
     from propylon.routing.query_edit import QueryEdit
     from propylon.routing.rewrite import Rewrite
+
+
+STRICT = PathRules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +115,7 @@ class CompiledRoute:
         entry: of the route in `/services.json`.
         retry: its retry settings; `None` for those of the service.
         fallback: for failures of the service.
+        paths: rules for paths.
         refuses_websockets: whether a WebSocket handshake is answered with 403.
     """
 
@@ -125,6 +133,7 @@ class CompiledRoute:
     refuses_websockets: bool = False
     retry: RetrySettings | None = None
     fallback: Fallback | None = None
+    paths: PathRules = STRICT
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -164,6 +173,19 @@ class Snapshot:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "no_fields", RequestFields(b"", self.reader.rules))
+
+    def read_again(self, line: RequestLine, name: bytes, port: bytes | None, request: Matchable) -> Target:
+        """Return the target of a request by the rules of its route.
+
+        Args:
+            name, port: of the request's host.
+
+        Raises:
+            TargetError: they refuse it.
+        """
+        found = self.router.find(name, port, line.path, line.method, request)
+        route = found.route if isinstance(found, RouteMatch) else self.outside
+        return parse_target(line.method, line.raw_target, route.paths)
 
     def match(self, x: Exchange) -> CompiledRoute:
         """Set and return the route of an exchange (step 2).

@@ -107,7 +107,9 @@ class Subrequest(SubrequestClient):
         """
         above = None if parent is None else parent.client
         depth = above.depth + 1 if isinstance(above, SubrequestClient) else 1
-        super().__init__(NO_CLIENT if parent is None else parent.origin, depth)
+        super().__init__(
+            NO_CLIENT if parent is None else parent.origin, None if above is None else above.listener_id, depth
+        )
         self.exchange = Exchange(self, NO_GATEWAY if parent is None else parent.snapshot, method, path, query)
         self.exchange.id = _new_id()
 

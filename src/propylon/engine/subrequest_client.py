@@ -38,17 +38,19 @@ class SubrequestClient:
 
     Attributes:
         exchange: of the subrequest; body, route and path parameters may be set before it is sent.
+        listener_id: the listener of the client for which it is made, so that it reaches no more routes than that.
         depth: the number of nested subrequests, this one included.
     """
 
-    __slots__ = ("_answer", "_body", "_due", "_origin", "_timer", "depth", "exchange")
+    __slots__ = ("_answer", "_body", "_due", "_origin", "_timer", "depth", "exchange", "listener_id")
 
     exchange: Exchange
     expects_continue = False
 
-    def __init__(self, origin: Origin, depth: int) -> None:
+    def __init__(self, origin: Origin, listener_id: str | None, depth: int) -> None:
         """`origin`: the client in the forwarding fields."""
         self._origin = origin
+        self.listener_id = listener_id
         self.depth = depth
         self._due = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -140,7 +142,7 @@ class SubrequestClient:
             self._answer.set_exception(x.error or GatewayError("relay.truncated"))
         else:
             self.abort()
-        x.client = PastClient(self._origin, self.depth)
+        x.client = PastClient(self._origin, self.listener_id, self.depth)
 
 
 class PastClient(SubrequestClient):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from propylon.http.forwarded import GATEWAY_OWNED
+from propylon.http.claims import ANYONE, FOLDED, taken_from
 from propylon.http.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -160,9 +160,10 @@ _NEVER_TRAILERS = (
 
 def last_chunk(trailers: list[Pair]) -> bytes:
     """Return the last chunk with those fields that are allowed as trailers (RFC 9110 6.5.1)."""
-    kept = [
-        b"%b: %b\r\n" % pair
-        for pair in trailers
-        if not pair[0].lower().startswith(_NEVER_TRAILERS) and pair[0].lower() not in GATEWAY_OWNED
-    ]
+    kept = [b"%b: %b\r\n" % pair for pair in trailers if _is_trailer(pair[0].lower().translate(FOLDED))]
     return b"0\r\n%b\r\n" % b"".join(kept)
+
+
+def _is_trailer(name: bytes) -> bool:
+    """Return whether a field may come behind a body; a claim about the client never does."""
+    return not name.startswith(_NEVER_TRAILERS) and taken_from(name) == ANYONE

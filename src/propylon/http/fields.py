@@ -7,8 +7,9 @@ ambiguous is refused (`Refusal`).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from propylon.http.claims import ANYONE, FOLDED, NO_NAMES, Names, taken_from
 from propylon.http.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 from propylon.http.memo import Memo
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_FOLDED = bytes.maketrans(b"_.", b"--")
 # Bytes that a field line must not contain: every control character but HTAB (RFC 9110 5.5).
 _FORBIDDEN = bytes(byte for byte in range(32) if byte != 9) + b"\x7f"
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
@@ -56,11 +56,29 @@ class FieldName:
         self.text = text
         self.key = text.lower()
         # A CGI service reads `X_User` as `X-User`, so both spellings are filtered (CVE-2026-54763).
-        self.special = self.key.translate(_FOLDED) in special
+        self.special = self.key.translate(FOLDED) in special
         self.alias = b"_" in text or b"." in text
 
 
-def split_fields(block: bytes, names: Memo[bytes, FieldName], code: str) -> list[tuple[FieldName, bytes]]:
+class RequestFieldName(FieldName):
+    """The name of a request's field.
+
+    Attributes:
+        source: from whom the field is taken: ANYONE, TRUSTED or NOBODY (see `claims.py`).
+    """
+
+    __slots__ = ("source",)
+
+    def __init__(self, text: bytes, special: frozenset[bytes], code: str, claims: Names = NO_NAMES) -> None:
+        super().__init__(text, special, code)
+        self.source = taken_from(self.key, claims)
+        self.special = self.special or self.source != ANYONE
+
+
+NameT = TypeVar("NameT", bound=FieldName)
+
+
+def split_fields(block: bytes, names: Memo[bytes, NameT], code: str) -> list[tuple[NameT, bytes]]:
     """Split a header section, each line with its CRLF, into names and values without the white space around them.
 
     Args:
@@ -82,7 +100,7 @@ def split_fields(block: bytes, names: Memo[bytes, FieldName], code: str) -> list
     return fields
 
 
-def check_fields(pairs: Iterable[Pair], names: Memo[bytes, FieldName], code: str) -> list[tuple[FieldName, bytes]]:
+def check_fields(pairs: Iterable[Pair], names: Memo[bytes, NameT], code: str) -> list[tuple[NameT, bytes]]:
     """Check fields given as pairs, by the rules of `split_fields`."""
     fields = []
     for name, value in pairs:

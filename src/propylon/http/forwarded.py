@@ -8,6 +8,7 @@ Rules of the file:
 - X-Forwarded-For has precedence. `Forwarded` is read only without X-Forwarded-For: most proxies write the first and
   pass the second through unchanged.
 - Addresses have one canonical form, since limits, logs and access rules compare them as bytes.
+- Other fields by which proxies tell about the client are in `claims.py`.
 - Via makes no claim of identity and serves loop detection, so its chain is kept from any sender.
 """
 
@@ -17,48 +18,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from propylon.http.host import HostError, parse_host
-
-_RESTATED: Final = (
-    # Rewritten by the gateway for each request.
-    b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto",
-)  # fmt: skip
-_IDENTITY: Final = (
-    # Other names for the client's address; frameworks behind a gateway trust one or the other.
-    b"client-ip", b"forwarded-for", b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"x-forwarded",
-    b"x-forwarded-by", b"x-originating-ip", b"x-original-for", b"x-real-ip", b"x-remote-addr", b"x-remote-ip",
-)  # fmt: skip
-_SCHEME_AND_HOST: Final = (
-    # Other names for scheme and host: a forged one causes poisoned links and wrong redirects.
-    b"front-end-https", b"x-forwarded-protocol", b"x-forwarded-scheme", b"x-forwarded-server", b"x-forwarded-ssl",
-    b"x-host", b"x-original-host", b"x-original-proto", b"x-url-scheme",
-)  # fmt: skip
-_PATH_AND_METHOD: Final = (
-    # A service that honours one of these handles another request than the one that the gateway has checked.
-    b"x-forwarded-method", b"x-forwarded-path", b"x-forwarded-prefix", b"x-forwarded-uri", b"x-http-method",
-    b"x-http-method-override", b"x-method-override", b"x-original-method", b"x-original-uri", b"x-original-url",
-    b"x-rewrite-url",
-)  # fmt: skip
-_CLIENT_CERTIFICATE: Final = (
-    # Client certificates: the fields of this gateway, of RFC 9440, and of other proxies.
-    b"client-cert", b"client-cert-chain", b"ssl-client-cert", b"ssl-client-verify", b"x-client-cert",
-    b"x-client-cert-fingerprint", b"x-client-cert-san", b"x-client-cert-serial", b"x-client-cert-subject",
-    b"x-client-cert-verify", b"x-client-verify", b"x-forwarded-client-cert", b"x-forwarded-tls-client-cert",
-    b"x-forwarded-tls-client-cert-info", b"x-ssl-client-cert", b"x-ssl-client-dn", b"x-ssl-client-fingerprint",
-    b"x-ssl-client-s-dn", b"x-ssl-client-serial", b"x-ssl-client-verify",
-)  # fmt: skip
-_ENVIRONMENT: Final = (
-    # CGI turns it into HTTP_PROXY, which HTTP clients inside the service use (httpoxy).
-    b"proxy",
-)  # fmt: skip
-
-GATEWAY_OWNED: Final[frozenset[bytes]] = frozenset(
-    _RESTATED + _IDENTITY + _SCHEME_AND_HOST + _PATH_AND_METHOD + _CLIENT_CERTIFICATE + _ENVIRONMENT
-)
-"""Lower-case names to drop from every request before `Origin.block` is added.
-
-Where underscores in names are allowed, look the name up with `_` replaced by `-`: WSGI and CGI do not distinguish
-them.
-"""
 
 UNIX_PEER: Final = b"unix"
 """The peer of a connection over a Unix socket; it is trusted if `unix` is listed among the trusted proxies."""

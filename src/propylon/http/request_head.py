@@ -10,11 +10,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from propylon.http.claims import ANYONE, NO_NAMES, TRUSTED, Names
 from propylon.http.fields import (
     CONNECTION_BOUND,
     OPTIONS,
     ConnectionOptions,
-    FieldName,
+    RequestFieldName,
     check_fields,
     content_length,
     is_chunked,
@@ -22,12 +23,12 @@ from propylon.http.fields import (
     split_fields,
     tokens,
 )
-from propylon.http.forwarded import GATEWAY_OWNED, via_loops
+from propylon.http.forwarded import via_loops
 from propylon.http.host import Host, HostError, parse_host
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.request_id import is_safe
-from propylon.http.target import PathRules, TargetError, parse_target
+from propylon.http.target import PathRules, TargetError, may_be_odd, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,22 +51,36 @@ class HeadRules:
         max_fields: fields in a header section, 100 as in Apache httpd (`LimitRequestFields`) and Node.js' order.
         aliases: action for names with `_` or `.`, which CGI-like services confuse with `-`: "refuse" (400),
             "drop" or "keep".
-        paths: rules for the canonical path.
+        claims: names that only trusted proxies may send, besides those of `claims.py`.
+        paths: rules for the canonical path: those that accept the most, if they differ by route.
+        paths_by_route: whether they do.
         max_line_bytes: the longest request line, without its CRLF; 8 KiB as in nginx and Apache httpd.
         max_section_bytes: the longest header section; 32 KiB as in nginx (`large_client_header_buffers`).
     """
 
     max_fields: int = 100
     aliases: str = "refuse"
+    claims: Names = NO_NAMES
     paths: PathRules = field(default_factory=PathRules)
+    paths_by_route: bool = False
     max_line_bytes: int = 8 * 1024
     max_section_bytes: int = 32 * 1024
+    names: Memo[bytes, RequestFieldName] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = _NAMES if self.claims is NO_NAMES else _memo_of_names(self.claims)
+        object.__setattr__(self, "names", names)
 
 
 class RequestLine:
-    """Method, target and version of a request."""
+    """Method, target and version of a request.
 
-    __slots__ = ("authority", "method", "minor", "path", "query", "raw_target", "scheme")
+    Attributes:
+        plain: it is HTTP/1.1, and the target names no authority.
+        odd: the rules for paths of its route have to be applied yet: they may refuse it.
+    """
+
+    __slots__ = ("authority", "method", "minor", "odd", "path", "plain", "query", "raw_target", "scheme")
 
     def __init__(self, raw: bytes, rules: HeadRules) -> None:
         parts = raw.split(b" ")
@@ -107,6 +122,8 @@ class RequestLine:
             raise Refusal(error.code, error.detail) from None
         self.path, self.query = parsed.path, parsed.query
         self.scheme, self.authority = parsed.scheme, parsed.authority
+        self.plain = parsed.authority is None and self.minor == 1
+        self.odd = rules.paths_by_route and may_be_odd(target)
 
 
 class RequestFields:
@@ -119,33 +136,48 @@ class RequestFields:
         length: Content-Length in bytes, or -1.
         request_id: the client's X-Request-Id if it is one safe value, else empty.
         was_proxied: whether there is a Via or CDN-Loop field: the request has passed a proxy.
+        from_proxy: whether it was proxied, or has a claim that only a trusted proxy may make.
+        hidden: the names of fields that are present and not taken, in lower case.
         upgrade: whether the Connection field has the option that an Upgrade field needs (RFC 9110 7.8).
         websocket: whether the Upgrade field names `websocket`.
     """
 
     __slots__ = (
-        "_fields", "_index", "block", "chunked", "close", "expects_continue", "host", "keep_alive", "length",
-        "request_id", "upgrade", "visible", "wants_trailers", "was_proxied", "websocket",
+        "_believed", "_fields", "_index", "block", "chunked", "close", "expects_continue", "from_proxy",
+        "hidden", "host", "keep_alive", "length", "request_id", "upgrade", "visible", "wants_trailers", "was_proxied",
+        "websocket",
     )  # fmt: skip
 
+    _believed: RequestFields
+
     def __init__(self, block: bytes, rules: HeadRules) -> None:
-        self._take(split_fields(block, _NAMES, "read.bad_field"), rules)
+        self._take(split_fields(block, rules.names, "read.bad_field"), rules, ANYONE)
 
     @classmethod
     def of(cls, pairs: Iterable[Pair], rules: HeadRules) -> RequestFields:
         """Make a header section of fields given as pairs. Raises `Refusal`."""
         self = cls.__new__(cls)
-        self._take(check_fields(pairs, _NAMES, "read.bad_field"), rules)
+        self._take(check_fields(pairs, rules.names, "read.bad_field"), rules, ANYONE)
         return self
 
-    def _take(self, fields: list[tuple[FieldName, bytes]], rules: HeadRules) -> None:
+    def believed(self, rules: HeadRules) -> RequestFields:
+        """Return the same header section as one of a trusted proxy, whose claims are taken."""
+        found: RequestFields | None = getattr(self, "_believed", None)  # not set at first: few sections need it
+        if found is None:
+            found = self._believed = RequestFields.__new__(RequestFields)
+            found._take(self._fields, rules, TRUSTED)
+        return found
+
+    def _take(self, fields: list[tuple[RequestFieldName, bytes]], rules: HeadRules, taken: int) -> None:
+        """Classify the fields; claims are taken if `taken` is TRUSTED."""
         if len(fields) > rules.max_fields:
             raise Refusal("read.too_many_fields", f"more than {rules.max_fields} header fields")
         self._fields = fields
         self.host: Host | None = None
         self.length = -1
         self.chunked = self.close = self.keep_alive = self.expects_continue = self.wants_trailers = False
-        self.was_proxied = self.upgrade = self.websocket = False
+        self.was_proxied = self.from_proxy = self.upgrade = self.websocket = False
+        self.hidden: frozenset[bytes] = _NOTHING
         self.request_id = b""
         self._index: dict[bytes, list[bytes]] | None = None
         special: dict[bytes, list[bytes]] = {}
@@ -156,10 +188,13 @@ class RequestFields:
                 if rules.aliases == "refuse":
                     raise Refusal("read.bad_field", f"the header name {name.text.decode()!r} has '_' or '.' in it")
                 continue
-            if not name.special:
+            if not name.special or (name.source and name.source == taken):
                 visible.append((name.text, value))
                 lines += (name.text, b": ", value, b"\r\n")
                 continue
+            if name.source:
+                self.hidden |= {name.key}
+                self.from_proxy |= name.source == TRUSTED
             special.setdefault(name.key, []).append(value)
             if name.key in WRITTEN_ANEW:
                 visible.append((name.text, value))
@@ -187,7 +222,8 @@ class RequestFields:
             self.expects_continue = True
         self.wants_trailers = any(b"trailers" in tokens(value) for value in special.get(b"te", ()))
         self.websocket = any(b"websocket" in tokens(value) for value in special.get(b"upgrade", ()))
-        self.was_proxied = b"via" in special or b"cdn-loop" in special
+        if b"via" in special or b"cdn-loop" in special:
+            self.was_proxied = self.from_proxy = True
         ids = special.get(b"x-request-id", ())
         if len(ids) == 1 and is_safe(ids[0]):
             self.request_id = ids[0]
@@ -236,12 +272,20 @@ class RequestFields:
         return values[0] if values else None
 
 
+_NOTHING: frozenset[bytes] = frozenset()
 WRITTEN_ANEW = frozenset((b"host", b"content-length", b"x-request-id"))
 """Visible fields that the gateway regenerates."""
 
 
-_SPECIAL = CONNECTION_BOUND | GATEWAY_OWNED | WRITTEN_ANEW | {b"expect", b"cdn-loop"}
-_NAMES: Memo[bytes, FieldName] = Memo(lambda text: FieldName(text, _SPECIAL, "read.bad_field"))
+RESERVED = CONNECTION_BOUND | WRITTEN_ANEW | {b"expect", b"cdn-loop"}
+"""Fields that the gateway itself evaluates, from anyone."""
+
+
+def _memo_of_names(claims: Names) -> Memo[bytes, RequestFieldName]:
+    return Memo(lambda text: RequestFieldName(text, RESERVED, "read.bad_field", claims))
+
+
+_NAMES = _memo_of_names(NO_NAMES)
 
 
 def _host(value: bytes) -> Host:

@@ -49,7 +49,7 @@ class RequestReader:
             self._check_partial(data, line_end)
             return None
         if line_end > self._max_line:
-            raise self._line_too_long()
+            raise self._line_too_long(data)
         if end - line_end > self._max_section:
             raise self._section_too_large()
         return self.lines[data[:line_end]], self.sections[data[line_end + 2 : end + 2]], end + 4
@@ -75,13 +75,15 @@ class RequestReader:
         if line_end < 0 and _NOT_A_METHOD.match(data):
             raise Refusal("read.bad_request_line", "this is not HTTP (RFC 9112 3)")
         if (len(data.removesuffix(b"\r")) if line_end < 0 else line_end) > self._max_line:
-            raise self._line_too_long()
+            raise self._line_too_long(data)
         if line_end >= 0:
             self.lines[data[:line_end]]
             if len(data) - line_end > self._max_section + 3:  # up to 3 bytes of the final CRLFs may have arrived
                 raise self._section_too_large()
 
-    def _line_too_long(self) -> Refusal:
+    def _line_too_long(self, data: bytes) -> Refusal:
+        if b" " not in data[: self._max_line + 1]:
+            return Refusal("read.method_too_long", f"the method is longer than {self._max_line} bytes (RFC 9112 3)")
         return Refusal("read.line_too_long", f"the request line is longer than {self._max_line} bytes")
 
     def _section_too_large(self) -> Refusal:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from copy import copy
-from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from propylon.http.fields import (
@@ -23,6 +22,7 @@ from propylon.http.fields import (
     tokens,
 )
 from propylon.http.memo import Memo
+from propylon.http.phrases import PHRASES
 from propylon.http.references import REFERENCES
 from propylon.http.refusal import Refusal
 from propylon.http.sse import is_event_stream
@@ -41,9 +41,6 @@ _EVENT_STREAMS: Memo[bytes, bool] = Memo(is_event_stream)
 _NAMES: Memo[bytes, FieldName] = Memo(lambda text: FieldName(text.rstrip(b" \t"), _SPECIAL, "head.bad"))
 
 
-_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
-
-
 def _status(line: bytes) -> tuple[int, int, bytes | None]:
     """Split a status line into minor version, status, and the reason phrase, `None` for the registered one."""
     match = _STATUS_LINE.fullmatch(line)
@@ -51,7 +48,7 @@ def _status(line: bytes) -> tuple[int, int, bytes | None]:
         raise Refusal("head.bad", "the status line is malformed (RFC 9112 4)")
     minor, status, reason = match.groups()
     phrase = reason or b""
-    return int(minor), int(status), None if phrase == _PHRASES.get(int(status)) else phrase
+    return int(minor), int(status), None if phrase == PHRASES.get(int(status)) else phrase
 
 
 _STATUSES: Memo[bytes, tuple[int, int, bytes | None]] = Memo(_status)

@@ -19,6 +19,16 @@ ENDINGS_PER_SECOND = 500  # of event streams and WebSockets while draining; more
 log = logging.getLogger("propylon.inbound")
 
 
+class Acceptor(Protocol):
+    """What accepts connections.
+
+    Attributes:
+        id: of the listener.
+    """
+
+    id: str
+
+
 class Connection(Protocol):
     """A client connection, as seen by the worker.
 
@@ -30,7 +40,7 @@ class Connection(Protocol):
 
     deadline: float
     due: float
-    listener: object
+    listener: Acceptor | None
 
     @property
     def exchange(self) -> Exchange | None:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from propylon.engine.sides import Head
     from propylon.http.forwarded import Origin
     from propylon.http.request_head import RequestFields, RequestLine
-    from propylon.inbound.connections import Connections
+    from propylon.inbound.connections import Acceptor, Connections
 
     Admission = Callable[[Exchange], GatewayError | None]
 
@@ -86,7 +86,7 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
         self._admission = admission
         self._proxied = proxied
         self._serving = False
-        self.listener: object = None
+        self.listener: Acceptor | None = None
 
     def __repr__(self) -> str:
         address = "" if self._state is NEW else self._peer.address.decode("ascii") + " "
@@ -277,6 +277,11 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
     def protocol(self) -> str:
         """The protocol version of the request."""
         return "HTTP/1.1" if self._minor else "HTTP/1.0"
+
+    @property
+    def listener_id(self) -> str | None:
+        """The id of the listener that accepted the connection."""
+        return None if self.listener is None else self.listener.id
 
     @property
     def client_certificate(self) -> ClientCertificate | None:

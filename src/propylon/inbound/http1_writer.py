@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.sides import UNKNOWN
 from propylon.http.chunked import last_chunk
 from propylon.http.field_case import title_case
+from propylon.http.phrases import PHRASES
 from propylon.transport.flow import FlowControl
 from propylon.transport.unsent import unsent_bytes
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from propylon.engine.sides import Head
     from propylon.http.headers import Pair
 
-STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+STATUS_LINES: Final = {status: b"HTTP/1.1 %d %b\r\n" % (status, phrase) for status, phrase in PHRASES.items()}
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 JOIN_BYTES: Final = 16384  # larger pieces are not concatenated with their chunk size
 

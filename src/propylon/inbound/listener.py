@@ -17,10 +17,9 @@ from dataclasses import replace
 from typing import Final
 
 from propylon.address import ListenAddress
+from propylon.inbound.socket_access import DEFAULT_ACCESS, SocketAccess
 from propylon.transport.probes import Probes
 
-UNIX_MODE: Final = 0o660
-"""Owner and group may connect; add other users to the group."""
 PORT_TRIES: Final = 8
 """Attempts to find one port that is free in both families, for port 0."""
 
@@ -53,6 +52,10 @@ class Listener:
         """Set when a client that is silent counts as vanished, for connections accepted from now on."""
         for sock in self._sockets:
             probes.apply(sock)
+    def set_access(self, access: SocketAccess) -> None:
+        """Change who may connect to a Unix socket; does nothing for TCP. Raises `ListenError`."""
+        if self.address.unix_path is not None:
+            _set_access(self.address, self.address.unix_path, access)
 
     def close(self) -> None:
         """Stop accepting; open connections stay open. Idempotent."""
@@ -71,16 +74,18 @@ async def open_listener(
     *,
     backlog: int,
     probes: Probes | None = None,
+    access: SocketAccess = DEFAULT_ACCESS,
 ) -> Listener:
     """Bind and accept connections; `factory` makes the protocol of each connection.
 
     Parameters:
         backlog: connections that the kernel queues before they are accepted (capped at net.core.somaxconn).
         probes: when a client that is silent counts as vanished; by default the system's settings.
+        access: of the file, if it is a Unix socket.
 
     Raises `ListenError`.
     """
-    sockets = bind(address)
+    sockets = bind(address, access)
     if probes is not None:  # before the first connection: it inherits them
         for sock in sockets:
             probes.apply(sock)
@@ -122,10 +127,10 @@ async def accept(
     return Listener(real, servers, sockets, inode)
 
 
-def bind(address: ListenAddress) -> list[socket.socket]:
+def bind(address: ListenAddress, access: SocketAccess = DEFAULT_ACCESS) -> list[socket.socket]:
     """Return bound sockets that do not listen yet: one, or one for each IP family. Raises `ListenError`."""
     if address.unix_path is not None:
-        return [_bind_unix(address, address.unix_path)]
+        return [_bind_unix(address, address.unix_path, access)]
     try:
         found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
@@ -177,17 +182,35 @@ def _bind_one(family: socket.AddressFamily, sockaddr: tuple[object, ...]) -> soc
     return sock
 
 
-def _bind_unix(address: ListenAddress, path: str) -> socket.socket:
+def _bind_unix(address: ListenAddress, path: str, access: SocketAccess) -> socket.socket:
     _remove_stale(address, path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
-        # Connections are refused before listen(), so the wider mode is never effective.
-        os.chmod(path, UNIX_MODE)
     except OSError as error:
         sock.close()
         raise _failure(address, error) from None
+    try:
+        # Connections are refused before listen(), so the wider mode is never effective.
+        _set_access(address, path, access)
+    except ListenError:
+        sock.close()
+        os.unlink(path)
+        raise
     return sock
+
+
+def _set_access(address: ListenAddress, path: str, access: SocketAccess) -> None:
+    try:
+        access.apply(path)
+    except LookupError as error:
+        raise ListenError(f"{address}: {error.args[0]}") from None
+    except OSError as error:
+        if error.errno == errno.EPERM and (access.owner is not None or access.group is not None):
+            raise ListenError(
+                f"{address}: not permitted to set owner and group: run as root, or name a group of this user"
+            ) from None
+        raise _failure(address, error) from None
 
 
 def _remove_stale(address: ListenAddress, path: str) -> None:

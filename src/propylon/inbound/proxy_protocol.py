@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from propylon.address import SocketAddress
     from propylon.engine.timing import Ending
-    from propylon.inbound.connections import Connections
+    from propylon.inbound.connections import Acceptor, Connections
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 """The first 12 bytes of version 2."""
@@ -186,7 +186,7 @@ class ProxyPreface(asyncio.Protocol):
         self._factory = factory
         self._parser = ProxyHeaderParser()
         self._transport: asyncio.Transport | None = None
-        self.listener: object = None
+        self.listener: Acceptor | None = None
         self.deadline = inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

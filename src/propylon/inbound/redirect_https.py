@@ -1,4 +1,7 @@
-"""Responses of a listener with `redirect_https`: 308 to the same URL with https, for every request."""
+"""Responses of a listener with `redirect_https`: 308 to the same URL with https.
+
+Requests for listed paths, and those that a trusted proxy has got by https, pass on to their routes.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from typing import TYPE_CHECKING
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.engine.snapshot import CompiledRoute
-from propylon.routing.router import Router, Rule
+from propylon.routing.router import RouteMatch, Router, Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
 
@@ -18,20 +23,33 @@ NAME = "redirect_https"
 
 
 class RedirectHttps:
-    """Sends every exchange of a listener to one route, which redirects."""
+    """Sends the exchanges of a listener to one route, which redirects."""
 
-    __slots__ = ("_port", "_snapshots")
+    __slots__ = ("_excepted", "_port", "_snapshots")
 
-    def __init__(self, port: int) -> None:
-        """`port`: the port of the https listener."""
+    def __init__(self, port: int, excepted: Sequence[str]) -> None:
+        """Compile the redirect.
+
+        Args:
+            port: of the https listener.
+            excepted: patterns of paths that are not redirected.
+        """
         self._port = "" if port == 443 else f":{port}"
+        self._excepted = Router([Rule(route=True, paths=excepted)]) if excepted else None
         self._snapshots: tuple[Snapshot, Snapshot] | None = None
 
     def admit(self, x: Exchange) -> None:
         """Replace the snapshot of the exchange by one with this route only. The gateway's policies still run."""
+        if x.origin.scheme == b"https" or self._passes(x):
+            return
         if self._snapshots is None or self._snapshots[0] is not x.snapshot:
             self._snapshots = (x.snapshot, self._redirecting(x.snapshot))
         x.snapshot = self._snapshots[1]
+
+    def _passes(self, x: Exchange) -> bool:
+        return self._excepted is not None and isinstance(
+            self._excepted.find(b"", None, x.path, x.method, x), RouteMatch
+        )
 
     def _redirecting(self, snapshot: Snapshot) -> Snapshot:
         pipeline = replace(snapshot.outside.pipeline, on_request=((self._answer, NAME),))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from propylon.engine.timing import Ending
-    from propylon.inbound.connections import Connections
+    from propylon.inbound.connections import Acceptor, Connections
     from propylon.inbound.tls import ListenerTls
 
 HANDSHAKE_SECONDS: Final = 10.0  # as long as a request's head may take
@@ -120,7 +120,7 @@ class TlsHandshake(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._engine: Engine | None = None
         self._begun = self._queued = False
-        self.listener: object = None
+        self.listener: Acceptor | None = None
         self.deadline = inf
 
     def __repr__(self) -> str:

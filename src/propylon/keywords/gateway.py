@@ -63,6 +63,10 @@ class ExpectedKeys(TypedDict, total=False):
     sent: SentKeys | None
 
 
+RedirectHttpsKeys = TypedDict("RedirectHttpsKeys", {"port": "int", "except": "str | Sequence[str]"}, total=False)
+"""A redirect of all requests to https, except for listed paths."""
+
+
 ProxyProtocolKeys = TypedDict("ProxyProtocolKeys", {"from": "Required[str | Sequence[str]]"}, total=False)
 """Which peers send a PROXY protocol header before the first request."""
 
@@ -99,6 +103,7 @@ class RequestTestKeys(TypedDict, total=False):
     host: str | None
     headers: Mapping[str, str]
     client: str
+    listener: str | None
     body: str | None
     answer: str | ServiceAnswerKeys
     expect: Required[ExpectedKeys]
@@ -109,6 +114,9 @@ class PathsKeys(TypedDict, total=False):
 
     encoded_slashes: Literal["refuse", "keep"]
     semicolons: Literal["refuse", "keep"]
+    double_slashes: Literal["merge", "keep"]
+    invalid_utf8: Literal["refuse", "keep"]
+    raw_utf8: Literal["refuse", "encode"]
 
 
 class LogKeys(TypedDict, total=False):
@@ -121,10 +129,14 @@ class ListenerKeys(TypedDict, total=False):
     """One address where clients connect."""
 
     address: Required[str]
+    name: str | None
     proxy_protocol: ProxyProtocolKeys | None
     tls: ListenerTlsKeys | None
     backlog: int
-    redirect_https: bool | int
+    mode: str | None
+    owner: str | int | None
+    group: str | int | None
+    redirect_https: bool | int | RedirectHttpsKeys
 
 
 class LimitsKeys(TypedDict, total=False):
@@ -144,6 +156,7 @@ class ForwardedKeys(TypedDict, total=False):
     x_forwarded: bool
     standard: bool
     via: bool
+    claims: Sequence[str]
 
 
 class FieldNamesKeys(TypedDict, total=False):

@@ -70,6 +70,16 @@ class SplitKeys(TypedDict, total=False):
     choose: ChooseKeys | None
 
 
+class RoutePathsKeys(TypedDict, total=False):
+    """Handling of ambiguous paths of one route; keys that are not given are those of the gateway's 'paths'."""
+
+    encoded_slashes: Literal["refuse", "keep"] | None
+    semicolons: Literal["refuse", "keep"] | None
+    double_slashes: Literal["merge", "keep"] | None
+    invalid_utf8: Literal["refuse", "keep"] | None
+    raw_utf8: Literal["refuse", "encode"] | None
+
+
 class RewriteKeys(TypedDict, total=False):
     """A new path: from a template, by replacing a prefix, or by a regular expression."""
 
@@ -119,6 +129,8 @@ class RouteOptions(TypedDict, total=False):
     headers: Mapping[str, str | Mapping[str, Any]]
     query: Mapping[str, str | Mapping[str, Any]]
     clients: str | Sequence[str]
+    scheme: Literal["http", "https"] | None
+    listeners: str | Sequence[str] | None
     websocket: Literal["allow", "only", "refuse"]
     priority: int
     service: str | None
@@ -129,6 +141,7 @@ class RouteOptions(TypedDict, total=False):
     files: FilesKeys | str
     strip: str | None
     rewrite: str | RewriteKeys | None
+    path_rules: RoutePathsKeys | None
     query_edit: QueryEditKeys | None
     redirects: Literal["default", "off"] | Mapping[str, str] | None
     retry: int | Literal[False, "none"] | RetryKeys | None

@@ -17,6 +17,10 @@ replaces it. `path`, `host` and `url` are [templates](../rewriting.md#templates)
 parts and of the checked Host, path and query of the request, never of an untrusted forwarded field. What a client
 sends cannot lead to another host than the configuration names: a host ends in fixed text, or is `{request.host}`. A
 redirect to https drops the port unless `host` has one.
+
+A request that is already where it would be redirected to is not redirected, as that would never end: `{https: true}` is
+for requests over http, `{host: example.com}` for other hosts. A route passes such a request on to the next route that
+matches, a policy to the next policy. The scheme is that of the listener, or what a trusted proxy says.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from propylon.config.types import short_form
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.http.host import parse_host
+from propylon.http.place import Place
 from propylon.http.target import TargetError
 from propylon.routing.location import HostTemplate, Reference, split_url
 from propylon.routing.template import Template, sampled
@@ -89,6 +94,20 @@ class Config(BaseModel):
             for template in part.templates if part is not None else ():
                 yield ("url" if self.url is not None else key,), template
 
+    @property
+    def place(self) -> Place | None:
+        """Where it leads, as far as the request does not matter; `None` with parts of the request, or a query."""
+        if any("{" in (part or "") for part in (self.url, self.host, self.path)):
+            return None
+        if self.url is not None:
+            split = urlsplit(self.url)
+            if split.query:
+                return None
+            return Place(split.scheme.encode(), split.netloc.lower().encode(), (split.path or "/").encode())
+        scheme, host = b"https" if self.https else None, None if self.host is None else parse_host(self.host.encode())
+        path = None if self.path is None else self.path.encode()
+        return Place(scheme, None if host is None else host.text, path)
+
 
 class _Target:
     """The configured parts of the URL, compiled; None for those of the request."""
@@ -111,9 +130,12 @@ class Policy:
         self._status = config.status
         self._keeps_query = config.query
         self._target = _Target(config)
+        self._place = config.place
 
-    def on_request(self, x: Exchange) -> Response:
-        """Return the redirect."""
+    def on_request(self, x: Exchange) -> Response | None:
+        """Return the redirect; `None` for a request that is there already."""
+        if self._place is not None and self._place.is_of(x.origin, x.path):
+            return None
         try:
             return Response(self._status, headers={"location": self._location(x)})
         except TargetError as error:

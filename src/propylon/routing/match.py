@@ -23,6 +23,9 @@ from propylon.routing.safe_regex import UnsafeRegex, compile_regex
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from propylon.http.forwarded import Origin
+    from propylon.http.place import Place
+
 R = TypeVar("R")
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -37,8 +40,20 @@ class Matchable(Protocol):
         """The query as received, without '?'; None if there is none."""
 
     @property
+    def path(self) -> bytes:
+        """The canonical path."""
+
+    @property
     def client_address(self) -> bytes:
         """The client's address as text; b"" if it has none (a Unix socket)."""
+
+    @property
+    def origin(self) -> Origin:
+        """The verified client, scheme and host."""
+
+    @property
+    def listener(self) -> str | None:
+        """The id of the listener by which it came; `None` if by none."""
 
     @property
     def is_websocket(self) -> bool:
@@ -68,6 +83,9 @@ class Rule(Generic[R]):
         headers: name -> exact value, "*" or `Regex`.
         query: parameter name -> exact value, "*" or `Regex`, compared decoded.
         clients: networks in CIDR notation; empty is any client.
+        scheme: `http` or `https`; `None` is any.
+        listeners: name -> id of the listeners by which a request must have come; empty is any.
+        not_at: requests that are at this place already do not match: what is redirected there.
         only_websockets: whether it matches WebSocket handshakes only.
         priority: higher is tried first.
         order: position in the list; between equals the lower wins.
@@ -81,18 +99,27 @@ class Rule(Generic[R]):
     headers: Mapping[str, str | Regex] = field(default_factory=dict)
     query: Mapping[str, str | Regex] = field(default_factory=dict)
     clients: Sequence[str] = ()
+    scheme: str | None = None
+    listeners: Mapping[str, str] = field(default_factory=dict)
+    not_at: Place | None = None
     only_websockets: bool = False
     priority: int = 0
     order: int = 0
 
 
 class Check:
-    """One condition on a request."""
+    """One condition on a request.
 
-    __slots__ = ("what",)
+    Attributes:
+        what: what it looks at.
+        failed: what is said of a request that does not fulfil it.
+    """
 
-    def __init__(self, what: str) -> None:
+    __slots__ = ("failed", "what")
+
+    def __init__(self, what: str, failed: str = "") -> None:
         self.what = what
+        self.failed = failed or f"{what} does not match"
 
     def test(self, request: Matchable) -> bool:
         """Return whether the request fulfils it."""
@@ -159,13 +186,52 @@ class ClientCheck(Check):
         return any(address in network for network in self._networks)
 
 
+class SchemeCheck(Check):
+    """Condition on the verified scheme."""
+
+    __slots__ = ("_scheme",)
+
+    def __init__(self, scheme: str) -> None:
+        super().__init__("scheme", f"the scheme is not {scheme}")
+        self._scheme = scheme.encode("ascii")
+
+    def test(self, request: Matchable) -> bool:
+        return request.origin.scheme == self._scheme
+
+
+class ListenerCheck(Check):
+    """Condition on the listener by which the request came: never fulfilled by one that came by none."""
+
+    __slots__ = ("_ids",)
+
+    def __init__(self, listeners: Mapping[str, str]) -> None:
+        super().__init__("listener", f"the listener is not {' or '.join(listeners)}")
+        self._ids = frozenset(listeners.values())
+
+    def test(self, request: Matchable) -> bool:
+        return request.listener in self._ids
+
+
+class ElsewhereCheck(Check):
+    """Condition that the request is not at the place where it would be redirected to: that would never end."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: Place) -> None:
+        super().__init__("place", f"the request is where it would be redirected to: {place}")
+        self._place = place
+
+    def test(self, request: Matchable) -> bool:
+        return not self._place.is_of(request.origin, request.path)
+
+
 class WebSocketCheck(Check):
     """Condition that the request is a WebSocket handshake."""
 
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__("only WebSockets: the request")
+        super().__init__("WebSocket", "only WebSockets: the request does not match")
 
     def test(self, request: Matchable) -> bool:
         return request.is_websocket
@@ -191,10 +257,16 @@ class CompiledRule(Generic[R]):
         checks += [QueryCheck(name, value) for name, value in rule.query.items()]
         if rule.clients:
             checks.append(ClientCheck(rule.clients))
+        if rule.scheme is not None:
+            checks.append(SchemeCheck(rule.scheme))
+        if rule.listeners:
+            checks.append(ListenerCheck(rule.listeners))
         if rule.only_websockets:
             checks.append(WebSocketCheck())
-        self.checks = tuple(checks)
         self.conditions = len(checks) + (self.methods is not None)
+        if rule.not_at is not None:  # it was not written as a condition, and so it does not count as one
+            checks.append(ElsewhereCheck(rule.not_at))
+        self.checks = tuple(checks)
 
     def failed_check(self, request: Matchable) -> Check | None:
         """Return the first check that fails."""

@@ -8,6 +8,7 @@ Rules of this file:
   Templates and regular expressions can join pieces in any way, so their result is made canonical again; pieces that
   form a dot segment or an incomplete escape are refused (`TargetError`), never sent.
 - A path that a strip, prefix or regular expression does not match is unchanged. The query is not part of the path.
+- A final slash is neither added nor lost: of a path that is the whole prefix, `to` is left, or the endpoint's own path.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from propylon.http.target import KEEP_ALL, TargetError, canonical_path
+from propylon.http.target import KEEP_ALL, TargetError, after_segments, canonical_path, merge_slashes
 from propylon.routing.foreign import foreign_path
 from propylon.routing.pattern import canonical_text, escape_non_ascii
 from propylon.routing.safe_regex import UnsafeRegex, compile_regex
@@ -24,6 +25,7 @@ from propylon.routing.template import Template, TemplateError, sampled
 from propylon.routing.template_places import IN_PATH
 
 if TYPE_CHECKING:
+    from propylon.http.target import PathRules
     from propylon.routing.captures import Captures
     from propylon.routing.facts import Facts
 
@@ -49,7 +51,7 @@ class Rewrite:
         return None
 
     def apply(self, path: bytes, request: Facts) -> bytes:
-        """Return the path for the service.
+        """Return the path for the service; b"" if nothing is left of it, so that an endpoint's own path is asked for.
 
         Parameters:
             path: the canonical path of the request.
@@ -84,24 +86,40 @@ class _ReplacePrefix(Rewrite):
     def apply(self, path: bytes, request: Facts) -> bytes:
         if path.startswith(self._slash):
             return self._to + path[len(self._prefix) :]
-        return (self._to or b"/") if path == self._prefix else path
+        return self._to if path == self._prefix else path
+
+
+class _ReplacePrefixBeforeSlashes(_ReplacePrefix):
+    """Replaces a prefix of paths whose `//` is kept; inside the prefix, too, `//` counts as `/`."""
+
+    __slots__ = ()
+
+    def apply(self, path: bytes, request: Facts) -> bytes:
+        if b"//" not in path:
+            return super().apply(path, request)
+        tail = after_segments(path, self._prefix.count(b"/"))
+        if merge_slashes(path[: len(path) - len(tail)]) != self._prefix:
+            return path
+        return self._to + tail if self._to or not tail else b"/" + tail.lstrip(b"/")
 
 
 class _Filled(Rewrite):
-    __slots__ = ("_template",)
+    __slots__ = ("_rules", "_template")
 
-    def __init__(self, template: Template) -> None:
+    def __init__(self, template: Template, rules: PathRules) -> None:
         self._template = template
+        self._rules = rules
 
     def apply(self, path: bytes, request: Facts) -> bytes:
-        return canonical_path(self._template.fill(request), KEEP_ALL)
+        return canonical_path(self._template.fill(request), self._rules)
 
 
 class _ReplaceRegex(Rewrite):
-    __slots__ = ("_pieces", "_regex")
+    __slots__ = ("_pieces", "_regex", "_rules")
 
-    def __init__(self, regex: re.Pattern[bytes], pieces: list[bytes | int]) -> None:
+    def __init__(self, regex: re.Pattern[bytes], pieces: list[bytes | int], rules: PathRules) -> None:
         self._regex = regex
+        self._rules = rules
         self._pieces = tuple(pieces)  # bytes are literals, int are groups
 
     def apply(self, path: bytes, request: Facts) -> bytes:
@@ -109,25 +127,34 @@ class _ReplaceRegex(Rewrite):
         if found is None:
             return path
         made = b"".join([piece if isinstance(piece, bytes) else found[piece] or b"" for piece in self._pieces])
-        return canonical_path(made, KEEP_ALL)
+        return canonical_path(made, self._rules)
 
 
-def strip(prefix: str) -> Rewrite:
-    """Cut a prefix at a segment boundary: with `/users`, `/users/5` becomes `/5`, `/users` and `/users/` become `/`."""
-    return _ReplacePrefix(_fixed_path("strip", prefix), b"/")
+def strip(prefix: str, rules: PathRules = KEEP_ALL) -> Rewrite:
+    """Cut a prefix at a segment boundary: with `/users`, `/users/5` becomes `/5`, `/users/` `/`, and `/users` b""."""
+    return _prefix_kind(rules)(_fixed_path("strip", prefix), b"/")
 
 
-def replace_prefix(prefix: str, to: str) -> Rewrite:
+def replace_prefix(prefix: str, to: str, rules: PathRules = KEEP_ALL) -> Rewrite:
     """Replace a prefix by `to`, at segment boundaries."""
-    return _ReplacePrefix(_fixed_path("rewrite prefix", prefix), _fixed_path("rewrite to", to))
+    return _prefix_kind(rules)(_fixed_path("rewrite prefix", prefix), _fixed_path("rewrite to", to))
 
 
-def template(text: str, captures: Captures) -> Rewrite:
-    """Build a path from a template, as `/v2/{id}/{*}`; `captures` are those of the route."""
+def _prefix_kind(rules: PathRules) -> type[_ReplacePrefix]:
+    return _ReplacePrefixBeforeSlashes if rules.double_slashes else _ReplacePrefix
+
+
+def template(text: str, captures: Captures, rules: PathRules = KEEP_ALL) -> Rewrite:
+    """Build a path from a template, as `/v2/{id}/{*}`.
+
+    Parameters:
+        captures: those of the route.
+        rules: for the result.
+    """
     compiled = path_template(f"rewrite {text!r}", text)
     if (problem := compiled.problem(captures)) is not None:
         raise RewriteError(f"rewrite {text!r}: {problem}")
-    return _Filled(compiled)
+    return _Filled(compiled, rules)
 
 
 def path_template(what: str, text: str) -> Template:
@@ -154,7 +181,7 @@ def path_template(what: str, text: str) -> Template:
     return compiled
 
 
-def replace_regex(regex: str, to: str) -> Rewrite:
+def replace_regex(regex: str, to: str, rules: PathRules = KEEP_ALL) -> Rewrite:
     r"""Replace a path that a regular expression matches as a whole; `\1` and `\g<name>` in `to` are its groups."""
     try:
         compiled = compile_regex(regex)
@@ -169,12 +196,12 @@ def replace_regex(regex: str, to: str) -> Rewrite:
         position = found.end()
     pieces.append(_piece(to, to[position:]))
     _check(to, _BACKSLASH.sub("x", to))
-    return _ReplaceRegex(compiled, pieces)
+    return _ReplaceRegex(compiled, pieces, rules)
 
 
-def join(base: bytes, path: bytes) -> bytes:
-    """Append a path to an endpoint's base path; `*` (OPTIONS) is unchanged."""
-    return base + path if path[:1] == b"/" else path
+def join(base: bytes, root: bytes, path: bytes) -> bytes:
+    """Append a path to an endpoint's base path; `root` is the result if nothing is left of the path. `*` is kept."""
+    return base + path if path[:1] == b"/" else path or root
 
 
 def _fixed_path(what: str, text: str) -> bytes:

@@ -7,11 +7,14 @@ Precedence of rules that match; each criterion decides between rules that are eq
 3. the more specific path: from left to right, at the first segment that differs, the end of the path before a literal
    before a parameter before `path_regex` before `*`. So `/a/b` beats `/a/{x}` beats `/a/*` beats a `path_regex`, which
    beats `/*`;
-4. more conditions (methods count as one, each header, each query parameter, the clients as one);
+4. more conditions (methods count as one, each header, each query parameter, and one each of the clients, the scheme and
+   the listeners);
 5. the position in the list.
 
-If a rule fails by method, header, query or client, the next one is tried. If none matches, and some failed by their
-method only, the response is 405 with the methods that match; otherwise 404.
+If a rule fails by one of its conditions, the next one is tried. If none matches, and some failed by their method only,
+the response is 405 with the methods that match; otherwise 404.
+
+A path with `//`, which only some path rules keep, matches as if it had `/`: no condition on a path is evaded by it.
 
 Rules of this file: the cost does not depend on the number of rules: hosts are looked up in tables, paths walked segment
 by segment, and results cached for a few thousand (host, port, path). Only regular expressions are tried one by one, on
@@ -23,6 +26,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from propylon.http.memo import Memo
+from propylon.http.target import merge_slashes
 from propylon.routing.match import CompiledRule, Matchable, Regex, Rule, captures
 from propylon.routing.pattern import ANY, EXACT, HostPattern, RuleError
 from propylon.routing.tree import Candidate, Entry, RouteMatch, Table
@@ -120,8 +124,12 @@ class Tables(Generic[R]):
         host, port, path = key
         found: list[Candidate[R]] = []
         if path[:1] == b"/":
+            merged = merge_slashes(path) if b"//" in path else path
             for table in self._of_host(host.lower(), port):
-                table.collect(path, found)
+                table.collect(merged, found)
+            if merged is not path:
+                for candidate in found:
+                    candidate.keep_slashes(path)
         if len(found) < 2:
             return tuple(found)
         found.sort(key=lambda candidate: candidate.entry.number)
@@ -233,7 +241,7 @@ def _failed_condition(compiled: CompiledRule[R], method: bytes, request: Matchab
         allowed = ", ".join(sorted(name.decode("ascii") for name in compiled.methods))
         return f"method {method.decode('latin-1')} is not one of {allowed}"
     failed = compiled.failed_check(request)
-    return f"{failed.what} does not match" if failed else ""
+    return failed.failed if failed else ""
 
 
 def _mismatch(compiled: CompiledRule[R], host: bytes, port: bytes | None, path: bytes) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from propylon.http.target import after_segments
+
 if TYPE_CHECKING:
     from propylon.routing.match import CompiledRule
     from propylon.routing.pattern import HostPattern, PathPattern
@@ -60,6 +62,12 @@ class Candidate(Generic[R]):
         self.match = RouteMatch(entry.compiled.rule.route, params, rest)
         self.methods = entry.compiled.methods
         self.unconditional = not entry.compiled.checks
+
+    def keep_slashes(self, path: bytes) -> None:
+        """Take the path rest from the path before its slashes were merged."""
+        pattern = self.entry.path
+        if pattern.rest:
+            self.match.rest = after_segments(path, len(pattern.segments)).lstrip(b"/")
 
 
 class _Node(Generic[R]):

@@ -24,6 +24,7 @@ from propylon.engine.lines import tell_left_out
 from propylon.engine.pipeline import settled
 from propylon.http.request_head import host_of
 from propylon.http.request_id import RequestIds
+from propylon.http.target import TargetError
 from propylon.outbound.resolve import Resolver
 from propylon.runtime.policies import Policies
 from propylon.services.directory import Directory
@@ -103,13 +104,15 @@ class Core:
         """
         snapshot = self.snapshot
         host = fields.host
-        if line.authority is not None or host is None or not line.minor:
+        if host is None or not line.plain:
             host = host_of(line, fields)
         x = Exchange(client, snapshot, line.method, line.path, line.query)
         x.fields, x.host = fields, host
         x.id = fields.request_id or self.new_request_id()
-        if fields.was_proxied and snapshot.pseudonym and fields.has_passed(snapshot.pseudonym):
-            x.refusal = GatewayError("admit.loop")
+        if fields.from_proxy:
+            _heed_proxy(x)
+        if line.odd:
+            _apply_path_rules(x, line)
         return x
 
     def refused(self, client: Client, error: GatewayError) -> Exchange:
@@ -166,3 +169,23 @@ class Core:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
         await self.directory.resolver.close()
+
+
+def _heed_proxy(x: Exchange) -> None:
+    """Take the claims of a trusted proxy, and refuse a request that has passed this gateway before."""
+    fields, pseudonym = x.fields, x.snapshot.pseudonym
+    if fields.was_proxied and pseudonym and fields.has_passed(pseudonym):
+        x.refusal = GatewayError("admit.loop")
+    if x.origin.by_proxy:
+        x.fields = fields.believed(x.snapshot.reader.rules)
+
+
+def _apply_path_rules(x: Exchange, line: RequestLine) -> None:
+    """Read the target by the rules of its route, which accept less than those it was read by, or refuse it."""
+    name, port = x.host or (b"", None)
+    try:
+        target = x.snapshot.read_again(line, name, port, x)
+    except TargetError as error:
+        x.refusal = x.refusal or GatewayError(error.code, error.detail)
+    else:
+        x.path, x.query = target.path, target.query

@@ -10,17 +10,17 @@ Rules of the file:
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from propylon.address import ListenAddress
+from propylon.address import listener_ids
 from propylon.http.forwarded import TrustedProxies
 from propylon.inbound.http1 import ClientConnection
 from propylon.inbound.listener import Listener, ListenError, open_listener
 from propylon.inbound.proxy_protocol import ProxyPreface
 from propylon.inbound.redirect_https import RedirectHttps
+from propylon.inbound.socket_access import UNIX_MODE, SocketAccess
 from propylon.inbound.tls import ListenerTls
 from propylon.inbound.tls_handshake import HandshakeLine, TlsHandshake
 from propylon.tls_files import CertificateFiles
@@ -34,14 +34,12 @@ if TYPE_CHECKING:
     from propylon.inbound.connections import Connections
     from propylon.transport.probes import Probes
 
-_Key = tuple[ListenAddress, int]
-"""An address and its occurrence number: port 0 may be listed twice."""
-
 
 class Entrance:
     """One listener and the protocol of the connections that it accepts.
 
     Attributes:
+        id: what routes and a reload know it by; it does not change.
         listener: the open listener; `None` before it is open.
         settings: its configuration.
         tls: its TLS state, if it uses TLS.
@@ -49,8 +47,9 @@ class Entrance:
     """
 
     def __init__(
-        self, connections: Connections, line: HandshakeLine, settings: ListenerConfig, tls: ListenerTls | None
+        self, id_: str, connections: Connections, line: HandshakeLine, settings: ListenerConfig, tls: ListenerTls | None
     ) -> None:
+        self.id = id_
         self._connections = connections
         self._line = line
         self.listener: Listener | None = None
@@ -64,7 +63,8 @@ class Entrance:
         """Apply settings to new connections."""
         self.settings, self.tls = settings, tls
         self.certificates = None if tls is None else CertificateFiles(tls, str(settings.address))
-        self._admission = None if settings.redirect_https is None else RedirectHttps(settings.redirect_https).admit
+        redirect = settings.redirect_https
+        self._admission = None if redirect is None else RedirectHttps(redirect.port, redirect.except_).admit
         self._accept = self._way(settings, tls)
 
     def _way(self, settings: ListenerConfig, tls: ListenerTls | None) -> Callable[[], asyncio.Protocol]:
@@ -140,11 +140,11 @@ class Listeners:
         Raises:
             TlsError: a certificate cannot be used.
         """
-        there = dict(zip(_keys([each.settings for each in self._entrances]), self._entrances, strict=True))
-        pairs = zip(_keys(settings), settings, strict=True)
-        return Plan(tuple(self._step(there.get(key), each) for key, each in pairs))
+        there = {each.id: each for each in self._entrances}
+        pairs = zip(listener_ids(each.address for each in settings), settings, strict=True)
+        return Plan(tuple(self._step(id_, there.get(id_), each) for id_, each in pairs))
 
-    def _step(self, entrance: Entrance | None, settings: ListenerConfig) -> ListenerChange:
+    def _step(self, id_: str, entrance: Entrance | None, settings: ListenerConfig) -> ListenerChange:
         running = None if entrance is None else entrance.tls
         take_up = None
         if settings.tls is None:
@@ -153,26 +153,28 @@ class Listeners:
             tls, take_up = running, running.prepare(settings.tls)
         else:
             tls = ListenerTls(settings.tls, str(settings.address))
-        return ListenerChange(
-            entrance or Entrance(self._connections, self._line, settings, tls), settings, tls, take_up
-        )
+        entrance = entrance or Entrance(id_, self._connections, self._line, settings, tls)
+        return ListenerChange(entrance, settings, tls, take_up)
 
     async def open(self, plan: Plan, probes: Probes) -> None:
-        """Bind every new address, or none.
+        """Bind every new address, or none, and change who may connect to Unix sockets that are kept.
 
         Args:
             probes: for connections that they accept.
 
         Raises:
-            ListenError: an address cannot be bound.
+            ListenError: an address cannot be bound, or a file's mode or owner not be set.
         """
         new = [step.entrance for step in plan.steps if step.entrance.listener is None]
         try:
             for entrance in new:
                 settings = entrance.settings
                 entrance.listener = await open_listener(
-                    settings.address, entrance, backlog=settings.backlog, probes=probes
+                    settings.address, entrance, backlog=settings.backlog, access=_access(settings), probes=probes
                 )
+            for step in plan.steps:  # last, as they are not taken back
+                if _access(step.settings) != _access(step.entrance.settings) and step.entrance.listener is not None:
+                    step.entrance.listener.set_access(_access(step.settings))
         except ListenError as error:
             _close(new)
             raise self._explained(error, new) from None
@@ -229,17 +231,13 @@ class Listeners:
                 entrance.certificates.refresh()
 
 
+def _access(settings: ListenerConfig) -> SocketAccess:
+    mode = UNIX_MODE if settings.mode is None else settings.mode
+    return SocketAccess(mode, settings.owner, settings.group)
+
+
 def _close(entrances: Sequence[Entrance]) -> None:
     for entrance in entrances:
         listener, entrance.listener = entrance.listener, None
         if listener is not None:
             listener.close()
-
-
-def _keys(settings: Sequence[ListenerConfig]) -> list[_Key]:
-    seen: Counter[ListenAddress] = Counter()
-    keys = []
-    for each in settings:
-        keys.append((each.address, seen[each.address]))
-        seen[each.address] += 1
-    return keys

@@ -19,6 +19,7 @@ class Endpoint:
         url: as configured or found; for logs, never for clients.
         authority: default value of the Host field.
         base_path: prefix of every path.
+        root: the path of a request of whose path nothing is left.
         host: the service's `host:` rule: `None` for the endpoint's own name, `PRESERVE`, or a fixed value.
         weight: its relative share of the requests; 0 to drain.
         priority: its tier: a higher number is used only when the lower ones are not healthy enough.
@@ -30,8 +31,8 @@ class Endpoint:
     """
 
     __slots__ = (
-        "address", "authority", "base_path", "breaker", "host", "pool", "priority", "silent_until", "url", "vitals",
-        "weight", "zone",
+        "address", "authority", "base_path", "breaker", "host", "pool", "priority", "root", "silent_until", "url",
+        "vitals", "weight", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +52,7 @@ class Endpoint:
         self.address = address
         self.authority = address.authority
         self.base_path = address.base_path
+        self.root = address.root
         self.host = host
         self.weight = weight
         self.priority = priority

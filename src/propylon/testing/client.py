@@ -42,6 +42,7 @@ class TestClient:
         host: str = "gateway.test",
         scheme: str = "http",
         client: str = "127.0.0.1",
+        listener: str | None = None,
     ) -> None:
         """Compile the gateway, which completes its configuration.
 
@@ -50,16 +51,18 @@ class TestClient:
             host: the Host field of requests without one.
             scheme: `http` or `https`, as if the listener had TLS.
             client: the client's address.
+            listener: name or address of the listener; by default the first one of the scheme, or the first of all.
 
         Raises:
             ConfigError, BuildError: the configuration is wrong.
-            ValueError: the gateway has no such service.
+            ValueError: the gateway has no such service or listener.
         """
         snapshot = gateway.compiled()
         self._core = Core(snapshot)
         self._core.directory.enter(snapshot.services)
         self._starting = asyncio.Lock()
         self._host, self._scheme, self._client = host, scheme, client
+        self._listener_id = _listener_id(gateway, listener, scheme)
         self._loop: asyncio.AbstractEventLoop | None = None
         put_services(snapshot, services or {})
 
@@ -148,7 +151,9 @@ class TestClient:
         await self.start()
         headers, body = _message(options, self._host)
         self._core.directory.sweep(monotonic())  # without health checks: nothing listens at these addresses
-        client = MemoryClient(options.get("client", self._client), self._scheme, options.get("client_certificate"))
+        client = MemoryClient(
+            options.get("client", self._client), self._scheme, self._listener_id, options.get("client_certificate")
+        )
         pieces: Iterable[bytes] = ()
         try:
             x = client.begin(self._core, method, target, headers)
@@ -163,6 +168,18 @@ class TestClient:
         if client.defect is not None:
             raise client.defect
         return Answer(x.status, headers_of(client.block), bytes(client.received), client.complete, x, client.sent)
+
+
+def _listener_id(gateway: Gateway, listener: str | None, scheme: str) -> str:
+    from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener
+
+    listen = gateway.config.listen
+    if listener is None:
+        return usual_listener(listen, scheme)
+    found = find_listener(listener, listeners_by_name(listen))
+    if found is None:
+        raise ValueError(f"the gateway has no listener {listener!r}")
+    return found
 
 
 def _loop_is_running() -> bool:

@@ -35,8 +35,11 @@ class MemoryClient(Flow):
 
     expects_continue = False  # its body has arrived as far as it is given
 
-    def __init__(self, address: str, scheme: str, certificate: ClientCertificate | None = None) -> None:
+    def __init__(
+        self, address: str, scheme: str, listener_id: str | None = None, certificate: ClientCertificate | None = None
+    ) -> None:
         super().__init__()
+        self.listener_id = listener_id
         self.client_certificate = certificate
         self._address, self._scheme = address.encode("ascii"), scheme
         self._done = asyncio.Event()

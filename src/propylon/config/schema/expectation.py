@@ -113,6 +113,10 @@ class RequestTestConfig(Model):
     host: Text | None = Field(default=None, description="The Host field, if it is not in the request.")
     headers: dict[FieldName, str] = Field(default={}, description="Header fields.")
     client: ClientAddress = Field(default="127.0.0.1", description="The address of the client.")
+    listener: Text | None = Field(
+        default=None,
+        description="Listener by which it comes, by name or address; by default the first one of its scheme.",
+    )
     body: str | None = Field(default=None, description="The body.")
     answer: Annotated[
         ServiceAnswerConfig | None, BeforeValidator(_answer, json_schema_input_type=str | ServiceAnswerConfig)

@@ -12,6 +12,7 @@ from propylon.config.problems import suggest
 from propylon.config.schema.base import Finding, Loc, Model
 from propylon.config.schema.expectation import RequestTestConfig
 from propylon.config.schema.listener import ListenerConfig, Listeners
+from propylon.config.schema.listener_refs import listener_findings
 from propylon.config.schema.matching import TOKEN_PATTERN
 from propylon.config.schema.policy import Policies
 from propylon.config.schema.route import RouteConfig
@@ -117,6 +118,7 @@ class GatewayConfig(Model):
         if data.get("include"):  # it is resolved before files are validated
             yield Finding(("include",), "'include' is for files", "use Gateway.load, or build it all in Python")
         yield from _listen_findings(data.get("listen"))
+        yield from listener_findings(data)
         routes = data.get("routes")
         routes = routes if isinstance(routes, list | tuple) else ()
         services = data.get("services")
@@ -163,10 +165,12 @@ def _refused_path_findings(index: int, route: Any, rules: Any) -> Iterator[Findi
     paths = one_or_more(_get(route, "path"))
     for number, path in enumerate(paths if isinstance(paths, list | tuple) else ()):
         for key, pattern, what in _REFUSED_IN_PATHS:
-            kept = "keep" in (_get(rules, key), _get(_get(route, "paths"), key))
+            kept = (_get(_get(route, "path_rules"), key) or _get(rules, key)) == "keep"
             if isinstance(path, str) and not kept and (found := pattern.search(path)) is not None:
                 message = f"no request has this path: {what} such as {found[0]!r} are refused with 400"
-                yield Finding(("routes", index, "path", number), message, f"set 'paths: {{{key}: keep}}' to match it")
+                yield Finding(
+                    ("routes", index, "path", number), message, f"let it through with 'path_rules: {{{key}: keep}}'"
+                )
 
 
 _REFUSED_IN_PATHS = (

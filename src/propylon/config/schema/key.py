@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from propylon.config.schema.matching import FieldName, PythonReference
 from propylon.config.types import Text
+from propylon.http.claims import ANYONE, taken_from
 from propylon.http.cookies import COOKIE_NAME
-from propylon.http.forwarded import GATEWAY_OWNED
 from propylon.routing.key import BY_CLIENT, BY_PATH, Key, by_cookie, by_function, by_header, by_query
 
 _KINDS: Final = ("header", "cookie", "query", "path", "client", "python")
@@ -17,7 +17,7 @@ NO_ASYNC: Final = "an async function cannot be asked here: write a plain def"
 
 
 def _client_header(value: str) -> str:
-    if value.lower().encode("ascii") in GATEWAY_OWNED:
+    if taken_from(value.lower().encode("ascii")) != ANYONE:
         raise ValueError("not a header that clients set: the gateway writes it; write 'client: true' for the address")
     return value
 

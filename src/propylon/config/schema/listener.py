@@ -1,14 +1,16 @@
 """`listen`: the addresses where clients connect."""
 
+import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from propylon.address import ListenAddress
 from propylon.config.schema.base import Finding, Model
-from propylon.config.types import Bool, ExistingFile, Int, ListedSome, Listen, TrustedPeer
+from propylon.config.schema.matching import Path
+from propylon.config.types import Bool, ExistingFile, Int, Listed, ListedSome, Listen, Text, TrustedPeer
 
 
 class ProxyProtocolConfig(Model):
@@ -69,7 +71,7 @@ class ListenerTlsConfig(Model):
     )
 
     @property
-    def pairs(self) -> list[tuple[Path, Path | None]]:
+    def pairs(self) -> list[tuple[FilePath, FilePath | None]]:
         """Every certificate with its key, the default first."""
         if self.certificate is not None:
             return [(self.certificate, self.key)]
@@ -93,19 +95,50 @@ class ListenerTlsConfig(Model):
             )
 
 
-def _redirect_port(value: Any) -> Any:
-    """Read true, false or a port."""
+ACME_PATHS: Final = ("/.well-known/acme-challenge/*",)
+"""Paths by which an authority asks over http, before there is a certificate (RFC 8555 8.3)."""
+
+
+class RedirectHttpsConfig(Model):
+    """A redirect of all requests to https, except for listed paths."""
+
+    port: Annotated[Int, Field(ge=1, le=65535)] = Field(default=443, description="The port of the https listener.")
+    except_: Listed[Path] = Field(
+        alias="except", default=ACME_PATHS, description="Paths that are not redirected: they go to their routes."
+    )
+
+
+def _redirect_https(value: Any) -> Any:
+    """Accept true, false or a port."""
     if value is None or isinstance(value, bool):
-        return 443 if value else None
-    if isinstance(value, int) and 1 <= value <= 65535:
+        return {} if value else None
+    if isinstance(value, Mapping | RedirectHttpsConfig):
         return value
-    raise ValueError("should be true, false, or a port from 1 to 65535")
+    if isinstance(value, int) and 1 <= value <= 65535:
+        return {"port": value}
+    raise ValueError("should be true, false, a port from 1 to 65535, or {port, except}")
 
 
-RedirectPort = Annotated[
-    int | None, PlainValidator(_redirect_port), WithJsonSchema({"type": ["boolean", "integer"], "maximum": 65535})
+RedirectHttps = Annotated[
+    RedirectHttpsConfig | None,
+    BeforeValidator(_redirect_https, json_schema_input_type=bool | int | RedirectHttpsConfig),
 ]
-"""The port that clients are redirected to; None for no redirect."""
+"""The redirect to https; `None` for none."""
+
+
+def _mode(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
+        return int(value, 8)
+    raise ValueError('should be three octal digits in quotes, as "0660": without them YAML reads another number')
+
+
+SocketMode = Annotated[
+    int,
+    PlainValidator(_mode),
+    PlainSerializer(lambda mode: f"{mode:04o}"),
+    WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"}),
+]
+"""The permissions of a file, written in octal."""
 
 
 class ListenerConfig(Model):
@@ -113,6 +146,9 @@ class ListenerConfig(Model):
 
     address: Listen = Field(
         description="HOST:PORT, :PORT for all interfaces, [IPv6]:PORT, or unix:/path for a Unix socket."
+    )
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = Field(
+        default=None, description="Name by which routes and conditions refer to it ('listeners'); unique."
     )
     proxy_protocol: ProxyProtocolConfig | None = Field(
         default=None, description="Take the client's address from the PROXY protocol header that these peers send."
@@ -122,14 +158,29 @@ class ListenerConfig(Model):
         default=1024, description="Length of the system's queue of connections to accept."
     )
 
-    redirect_https: RedirectPort = Field(
-        default=None, description="Redirect all requests to https: true, or the port to redirect to."
+    mode: SocketMode | None = Field(
+        default=None, description='Mode of the file of a Unix socket, as "0660", which is the default.'
+    )
+    owner: Text | Annotated[Int, Field(ge=0)] | None = Field(
+        default=None, description="Owner of the file of a Unix socket: a user's name or number."
+    )
+    group: Text | Annotated[Int, Field(ge=0)] | None = Field(
+        default=None, description="Group of the file of a Unix socket: its name or number."
+    )
+    redirect_https: RedirectHttps = Field(
+        default=None,
+        description="Redirect all requests to https: true, the port to redirect to, or {port, except: [PATHS]}.",
     )
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A listener with TLS cannot redirect to https."""
-        if data.get("tls") is not None and data.get("redirect_https"):
+        """A listener with TLS cannot redirect to https; only a Unix socket has a file."""
+        address = data.get("address")
+        if address is not None and not str(address).startswith("unix:"):
+            for key in ("mode", "owner", "group"):
+                if data.get(key) is not None:
+                    yield Finding((key,), f"{key!r} is for Unix sockets only", "remove it")
+        if data.get("tls") is not None and data.get("redirect_https") not in (None, False):
             yield Finding(("redirect_https",), "'tls' and 'redirect_https' exclude each other", "use two listeners")
 
 
@@ -139,7 +190,7 @@ def _listener(value: Any) -> Any:
         return {"address": value}
     if isinstance(value, Mapping | ListenerConfig):
         return value
-    raise ValueError("should be an address, or {address, tls, redirect_https, proxy_protocol, backlog}")
+    raise ValueError("should be an address, or {address, name, tls, redirect_https, proxy_protocol, backlog}")
 
 
 def _list_of_listeners(value: Any) -> Any:

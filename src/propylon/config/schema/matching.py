@@ -6,12 +6,14 @@ Patterns are parsed by the router; here its errors become problems with their po
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, PlainValidator, Strict, WithJsonSchema
 
 from propylon.config.reference import REFERENCE
-from propylon.config.schema.base import complete
+from propylon.config.schema.base import Finding, complete
+from propylon.config.types import ListedSome, Text
+from propylon.http.claims import ANYONE, NOBODY, taken_from, verified_as
 from propylon.routing.match import Regex as RegexMatch
 from propylon.routing.pattern import HostPattern, PathPattern, RuleError
 from propylon.routing.safe_regex import compile_regex
@@ -80,6 +82,28 @@ def _field_match(value: object) -> str | RegexMatch:
     raise ValueError(message)
 
 
+def claimed_findings(headers: Any, host: str) -> Iterator[Finding]:
+    """Yield a problem for every header of a matcher that untrusted clients cannot set.
+
+    Args:
+        headers: the value of the key `headers`, not validated.
+        host: the key for hosts beside it.
+    """
+    for name in headers if isinstance(headers, Mapping) else ():
+        field = str(name).lower().encode("utf-8")
+        source, matcher = taken_from(field), verified_as(field)
+        if source == ANYONE:
+            continue
+        if matcher is None and source == NOBODY:
+            hint = "remove it: this header is removed from every request"
+        elif matcher is None:
+            hint = "name the proxy that sends it in trusted_proxies, and read it in a policy in Python"
+        else:
+            key = {"scheme": "scheme: https", "clients": "clients: [10.0.0.0/8]", "host": f"{host}: [app.example]"}
+            hint = f"match what is verified: '{key[matcher]}'"
+        yield Finding(("headers", name), f"clients cannot set {name}, so it would never match", hint)
+
+
 def _python_reference(value: object) -> str | Callable[..., Any]:
     if callable(value) or (isinstance(value, str) and _REFERENCE.fullmatch(value)):
         return value
@@ -132,3 +156,9 @@ FieldMatches = dict[
     ],
 ]
 """Names, each with text, `*` for any value, or `{regex: PATTERN}`."""
+
+Scheme = Literal["http", "https"]
+"""The verified scheme of a request."""
+
+ListenerNames = ListedSome[Text]
+"""Listeners by name or address; `listener_refs.py` checks that they exist."""

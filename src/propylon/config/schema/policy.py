@@ -11,9 +11,18 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
 
 from propylon.config.schema.base import Finding, Model, combined, details
-from propylon.config.schema.matching import FieldName, Method, Path, PythonReference
+from propylon.config.schema.matching import (
+    FieldName,
+    Host,
+    ListenerNames,
+    Method,
+    Path,
+    PythonReference,
+    Scheme,
+    claimed_findings,
+)
 from propylon.config.schema.plugin import Kind, configured, split
-from propylon.config.types import FROM_FILE, ListedSome
+from propylon.config.types import FROM_FILE, Cidr, ListedSome
 from propylon.phases import PHASES
 from propylon.plugins import POLICIES
 
@@ -34,6 +43,12 @@ class Condition(Model):
     query: dict[str, str] | None = Field(
         default=None, description='Query parameters, each with its value or "*" for any.'
     )
+    hosts: ListedSome[Host] | None = Field(default=None, description="One of these hosts, as for routes.")
+    clients: Annotated[tuple[Cidr, ...], Field(min_length=1)] | None = Field(
+        default=None, description="A client in one of these networks."
+    )
+    scheme: Scheme | None = Field(default=None, description="http or https, as for routes.")
+    listeners: ListenerNames | None = Field(default=None, description="One of these listeners, by name or address.")
     python: PythonReference | None = Field(default=None, description="module:function, called with the exchange.")
 
     @classmethod
@@ -41,6 +56,7 @@ class Condition(Model):
         """At least one key is required, as an empty condition always holds."""
         if not data:
             yield Finding((), "an empty condition", f"give at least one of {', '.join(cls.model_fields)}")
+        yield from claimed_findings(data.get("headers"), "hosts")
 
 
 def _list_of_conditions(value: Any) -> Any:

@@ -7,10 +7,20 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from propylon.config.schema.base import Finding, Model
-from propylon.config.schema.matching import FieldMatches, Host, Method, Path, Regex
+from propylon.config.schema.matching import (
+    FieldMatches,
+    Host,
+    ListenerNames,
+    Method,
+    Path,
+    Regex,
+    Scheme,
+    claimed_findings,
+)
 from propylon.config.schema.policy import Policies, PolicyEntry
 from propylon.config.schema.redirects import Redirects
 from propylon.config.schema.resilience import Retry
+from propylon.config.schema.settings import RoutePathsConfig
 from propylon.config.schema.split import SplitConfig
 from propylon.config.schema.templates import list_findings, policy_findings, route_captures
 from propylon.config.types import Cidr, Int, Listed, ListedSome, TargetUrl, Text, one_or_more
@@ -157,6 +167,13 @@ class RouteConfig(Model):
     )
     query: FieldMatches = Field(default={}, description="Query parameters, in the same form.")
     clients: Listed[Cidr] = Field(default=(), description="Networks of the clients; all by default.")
+    scheme: Scheme | None = Field(
+        default=None,
+        description="http or https: that of the listener, or what a trusted proxy says; both by default.",
+    )
+    listeners: ListenerNames | None = Field(
+        default=None, description="Listeners, by name or address, by which requests must come; all by default."
+    )
     websocket: Literal["allow", "only", "refuse"] = Field(
         default="allow",
         description="WebSockets are allowed, the only requests that match (only), or refused with 403 (refuse).",
@@ -186,6 +203,9 @@ class RouteConfig(Model):
         default=None,
         description="New path: a template such as /v2/{id}, {prefix, to}, or {regex, to}.",
     )
+    path_rules: RoutePathsConfig | None = Field(
+        default=None, description="Handling of ambiguous paths, instead of that of 'paths'."
+    )
     query_edit: QueryEditConfig | None = Field(default=None, description="Changes of the query before it is sent.")
     redirects: Redirects | None = Field(
         default=None, description="URLs in responses, instead of the service's 'redirects': default, off, {from: to}."
@@ -205,7 +225,9 @@ class RouteConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """A route requires one kind of path and one destination."""
         yield from _destination_findings(data)
+        yield from _redirect_findings(data)
         yield from _resilience_findings(data)
+        yield from claimed_findings(data.get("headers"), "host")
         paths = [key for key in ("path", "path_regex") if data.get(key) is not None]
         if not paths:
             yield Finding(
@@ -237,6 +259,14 @@ def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
         for key in _FOR_SERVICES:
             if data.get(key) is not None and not (given[0] == "files" and key in ("strip", "rewrite")):
                 yield Finding((key,), f"{key!r} is of no use with {given[0]!r}", "remove it")
+
+
+def _redirect_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """A redirect to https passes https requests on, so a route for these only would never redirect."""
+    redirect = data.get("redirect")
+    keys = set(redirect) - {"status", "query"} if isinstance(redirect, Mapping) else set()
+    if data.get("scheme") == "https" and keys == {"https"}:
+        yield Finding(("scheme",), "what comes by https is not redirected to https", "remove 'scheme'")
 
 
 def _resilience_findings(data: Mapping[str, Any]) -> Iterator[Finding]:

@@ -8,9 +8,26 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, With
 
 from propylon.config import units
 from propylon.config.schema.base import Finding, Model
+from propylon.config.schema.matching import FieldName
 from propylon.config.types import Bool, DnsServer, Duration, ExistingFile, Listed, OptionalCount, OptionalDuration, Size
+from propylon.http.claims import Names
+from propylon.http.request_head import RESERVED
+from propylon.http.target import PathRules
 
 DEFAULT_SERVICES_JSON = "/services.json"
+
+
+def _claim(value: str) -> str:
+    names = Names([value])
+    if any(name in names for name in RESERVED):
+        raise ValueError("the gateway evaluates this header itself, from any client")
+    if "*" in value.removesuffix("*") or value == "*":
+        raise ValueError("'*' may only stand at the end, as in x-acme-*")
+    return value
+
+
+Claim = Annotated[FieldName, AfterValidator(_claim)]
+"""The name of a header that tells who the client is, or the beginning of such names."""
 
 
 class ForwardedConfig(Model):
@@ -19,6 +36,11 @@ class ForwardedConfig(Model):
     x_forwarded: Bool = Field(default=True, description="Send X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host.")
     standard: Bool = Field(default=False, description="Send Forwarded (RFC 7239).")
     via: Bool = Field(default=True, description="Send Via (RFC 9110, section 7.6.3).")
+    claims: tuple[Claim, ...] = Field(
+        default=(),
+        description="More headers that only trusted proxies may send, besides those that are known; x-acme-* for all "
+        "that begin so.",
+    )
 
 
 class PathsConfig(Model):
@@ -29,6 +51,45 @@ class PathsConfig(Model):
     )
     semicolons: Literal["refuse", "keep"] = Field(
         default="refuse", description="A path with ';': refuse it with 400, or keep it as it is."
+    )
+    double_slashes: Literal["merge", "keep"] = Field(
+        default="merge",
+        description="'//' inside a path: make it '/', or keep it; routes match as if it were '/'.",
+    )
+    invalid_utf8: Literal["refuse", "keep"] = Field(
+        default="refuse",
+        description="A path with escapes that are not UTF-8, as %E9: refuse it with 400, or keep it.",
+    )
+    raw_utf8: Literal["refuse", "encode"] = Field(
+        default="refuse",
+        description="UTF-8 that is not percent-encoded, in path or query: refuse it with 400, or encode it.",
+    )
+
+    def rules(self, route: "RoutePathsConfig | None" = None) -> PathRules:
+        """Return the rules for paths, those of a route in preference."""
+        chosen = {name: getattr(route, name, None) or getattr(self, name) for name in PathsConfig.model_fields}
+        return PathRules(**{name: value in ("keep", "encode") for name, value in chosen.items()})
+
+
+class RoutePathsConfig(Model):
+    """Handling of ambiguous paths of one route; keys that are not given are those of the gateway's 'paths'."""
+
+    encoded_slashes: Literal["refuse", "keep"] | None = Field(
+        default=None, description="A path with %2F: refuse it with 400, or keep it encoded."
+    )
+    semicolons: Literal["refuse", "keep"] | None = Field(
+        default=None, description="A path with ';': refuse it with 400, or keep it as it is."
+    )
+    double_slashes: Literal["merge", "keep"] | None = Field(
+        default=None,
+        description="'//' inside a path: make it '/', or keep it; routes match as if it were '/'.",
+    )
+    invalid_utf8: Literal["refuse", "keep"] | None = Field(
+        default=None, description="A path with escapes that are not UTF-8, as %E9: refuse it with 400, or keep it."
+    )
+    raw_utf8: Literal["refuse", "encode"] | None = Field(
+        default=None,
+        description="UTF-8 that is not percent-encoded, in path or query: refuse it with 400, or encode it.",
     )
 
 
