@@ -127,6 +127,8 @@ def _conditions(route: RouteConfig) -> int:
 
 
 def _takes_all(winner: RouteConfig, loser: RouteConfig) -> bool:
+    if winner.redirect is not None and getattr(winner.redirect.config, "place", None) is not None:
+        return False  # requests that are there already go to the next route
     if winner.websocket == "only" != loser.websocket:
         return False
     if winner.methods is not None and not set(loser.methods or ("",)) <= {*winner.methods, *_implied(winner.methods)}:
