@@ -36,7 +36,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
 from propylon.http.host import parse_host
 from propylon.http.place import Place
-from propylon.http.target import TargetError
+from propylon.http.target import KEEP_ALL, TargetError, canonical_path
 from propylon.routing.location import HostTemplate, Reference, split_url
 from propylon.routing.template import Template, sampled
 
@@ -99,14 +99,14 @@ class Config(BaseModel):
         """Where it leads, as far as the request does not matter; `None` with parts of the request, or a query."""
         if any("{" in (part or "") for part in (self.url, self.host, self.path)):
             return None
+        split = urlsplit(self.url or self.path or "")
+        if split.query:
+            return None
+        path = canonical_path(split.path.encode(), KEEP_ALL) if split.path else None
         if self.url is not None:
-            split = urlsplit(self.url)
-            if split.query:
-                return None
-            return Place(split.scheme.encode(), split.netloc.lower().encode(), (split.path or "/").encode())
-        scheme, host = b"https" if self.https else None, None if self.host is None else parse_host(self.host.encode())
-        path = None if self.path is None else self.path.encode()
-        return Place(scheme, None if host is None else host.text, path)
+            return Place(split.scheme.encode(), split.netloc.lower().encode(), path or b"/")
+        host = None if self.host is None else parse_host(self.host.encode()).text
+        return Place(b"https" if self.https else None, host, path)
 
 
 class _Target:
