@@ -196,7 +196,8 @@ EVERYTHING = PathRules(True, True, True, True, True)
 @pytest.mark.parametrize(
     "raw",
     [
-        b"/%C0%AE%C0%AE/x", b"/%C0%AF", b"/%E0%80%AE", b"/%F0%80%80%AF", b"/a//../b", b"/a//./b", b"/a/..//b",
+        b"/%C0%AE%C0%AE/x", b"/%C0%AF", b"/%E0%80%AE", b"/%F0%80%80%AF", b"/%F8%80%80%80%AF",
+        b"/%FC%80%80%80%80%AE", b"/a//../b", b"/a//./b", b"/a/..//b",
         b"/..//a", b"/a\xff", b"/a?\xe9", b"/a\x00", b"/a?\x7f", b"/a%00", b"/a%5c", b"/a?\xc0\xae",
     ],
 )  # fmt: skip

@@ -32,7 +32,7 @@ _ESCAPE = re.compile(rb'%(?:[0-9A-Fa-f]{2})?|["<>^`{|}]')
 _NON_ASCII_RUN = re.compile(rb"(?:%[89A-F][0-9A-F])+")
 _SLASHES = re.compile(rb"//+")
 _RAW = re.compile(rb"[\x80-\xff]")
-_OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
+_OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]|\xf8[\x80-\x87]|\xfc[\x80-\x83]")
 _ODD = re.compile(rb"//|;|%2[Ff]|%[89A-Fa-f]|[\x80-\xff]")
 _ABSOLUTE = re.compile(rb"([Hh][Tt][Tt][Pp][Ss]?)://([^/?]+)([^?]*)(\??)(.*)")
 
