@@ -95,6 +95,37 @@ def test_what_is_not_valid_is_told_once(folder: Path) -> None:
     ]
 
 
+MODULES = """\
+routes:
+  - {path: /a, target: "asgi:%s:app"}
+  - {path: /b, respond: b, policies: [{python: "%s:policy"}]}
+  - {path: /c, target: "asgi:no_such_module:app"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "says"),
+    [
+        ("ends_the_process", "import sys\nsys.exit(4)", "'%s' cannot be imported: SystemExit: 4 (%s.py, line 2)"),
+        ("wants_a_variable", "{}['DATABASE']", "'%s' cannot be imported: KeyError: 'DATABASE' (%s.py, line 1)"),
+        ("is_broken", "def (", "'%s' cannot be imported: SyntaxError: invalid syntax (%s.py, line 1)"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_told_where_it_is_named(
+    tmp_path: Path, name: str, code: str, says: str
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(MODULES % (name, name))
+    (tmp_path / f"{name}.py").write_text(code)
+    with pytest.raises(BuildError) as raised:
+        Gateway.load(file).snapshot()
+    assert list(raised.value.messages) == [
+        f"routes.0.target: {says % (name, name)}",
+        f"routes.1.policies.0: policy python: {says % (name, name)}",
+        "routes.2.target: No module named 'no_such_module'",
+    ]
+
+
 def test_a_program_is_told_everything_too() -> None:
     gateway = Gateway(policies=[{"python": "no_such_module:f"}], wrong=1)
     gateway.route("/", respond="ok", policies=[{"python": "no_such_module:g"}])

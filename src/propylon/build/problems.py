@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from propylon.build.errors import BuildError
 from propylon.build.policies import check_entry
 from propylon.build.policies_at_work import NO_POLICIES
-from propylon.build.service import NOTHING_RUNS, BuildContext, build_service
+from propylon.build.service import NOTHING_RUNS, BuildContext, build_application, build_service
+from propylon.config.addresses import ASGI
 from propylon.config.extensions import validated
 from propylon.config.load import placed_in
 from propylon.config.problems import ConfigError
@@ -63,6 +64,7 @@ def build_problems(config: Any, base_dir: Path, context: Any = None) -> list[str
         found += parts.policies(f"services.{name}.policies", _get(service, "policies"))
     routes = _get(config, "routes")
     for number, route in enumerate(routes if isinstance(routes, list | tuple) else ()):
+        found += parts.target(f"routes.{number}.target", _get(route, "target"))
         found += parts.policies(f"routes.{number}.policies", _get(route, "policies"))
         found += parts.actions(f"routes.{number}", route)
         found += parts.actions(f"routes.{number}.fallback", _get(route, "fallback"))
@@ -116,6 +118,17 @@ class _Parts:
                     build_service(name, config, self._build)
             except BuildError as error:
                 yield from error.messages
+
+    def target(self, where: str, target: Any) -> Iterator[str]:
+        """Import the application that a target names."""
+        if not isinstance(target, str) or not target.startswith(ASGI):
+            return
+        try:
+            build_application(target, where, self._build)
+        except BuildError as error:
+            yield from error.messages
+        except ValidationError:
+            pass  # told by the validation of the route
 
     def _entry(self, entry: PolicyEntry | None, where: str) -> Iterator[str]:
         try:

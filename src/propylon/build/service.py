@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from propylon.config.schema.discover import DiscoverConfig
     from propylon.config.schema.health import HealthConfig
     from propylon.config.schema.resilience import BreakerConfig, RetryConfig
+    from propylon.config.schema.route import RouteConfig
     from propylon.services.discovery import Provider
 
 NOTHING_RUNS: Final[Mapping[str, Service]] = MappingProxyType({})
@@ -89,13 +90,20 @@ def build_service(name: str, config: ServiceConfig, context: BuildContext) -> Se
     return _service(name, settings, found, config.discover, context)
 
 
-def build_targets(urls: Iterable[str], context: BuildContext) -> dict[str, Service]:
-    """Return the service of each `target:`, shared by all routes to it. There may be thousands."""
+def build_targets(routes: Iterable[RouteConfig], context: BuildContext) -> dict[str, Service]:
+    """Return the service of each `target:`, shared by all routes to it. There may be thousands.
+
+    Raises:
+        BuildError: an application cannot be imported.
+    """
     settings: dict[str, ServiceSettings] = {}
-    services = {}
-    for url in urls:
+    services: dict[str, Service] = {}
+    for number, route in enumerate(routes):
+        url = route.target
+        if not url or url in services:
+            continue
         if url.startswith(ASGI):
-            services[url] = build_service(url, _application(url.removeprefix(ASGI)), context)
+            services[url] = build_application(url, f"routes.{number}.target", context)
             continue
         scheme = EndpointAddress.parse(url).scheme
         if scheme not in settings:
@@ -104,9 +112,21 @@ def build_targets(urls: Iterable[str], context: BuildContext) -> dict[str, Servi
     return services
 
 
-def _application(reference: str) -> ServiceConfig:
-    """Return the service of `target: asgi:module:name`. The application gets the client's Host."""
-    return ServiceConfig.model_validate({"discover": {"asgi": reference}, "host": "preserve"})
+def build_application(target: str, where: str, context: BuildContext) -> Service:
+    """Return the service of `target: asgi:module:name`. The application gets the client's Host.
+
+    Args:
+        where: the path of keys of the target.
+
+    Raises:
+        BuildError: it cannot be imported.
+    """
+    config = ServiceConfig.model_validate({"discover": {"asgi": target.removeprefix(ASGI)}, "host": "preserve"})
+    try:
+        return build_service(target, config, context)
+    except BuildError as error:  # the service is not written, so its path means nothing to the reader
+        written = [message.replace(f"services.{target}.discover", where, 1) for message in error.messages]
+        raise BuildError(*written) from error
 
 
 def _service(

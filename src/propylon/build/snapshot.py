@@ -98,7 +98,7 @@ def _build(config: GatewayConfig, running: Mapping[str, Service], base_dir: Path
     context = BuildContext(config, running, base_dir, at_work.same_code)
     services = {name: build_service(name, service, context) for name, service in config.services.items()}
     policies = build_policies(config, at_work)
-    targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), context)
+    targets = build_targets(config.routes, context)
     redirects = {name: each.redirects for name, each in config.services.items()}
     parts = _Parts(services, targets, policies, redirects, config.paths)
     listeners = listeners_by_name(config.listen)

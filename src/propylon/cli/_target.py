@@ -130,8 +130,8 @@ def _read_module(target: str, module_name: str, attribute: str) -> "Loaded":
 
     try:
         value = import_object(f"{module_name}:{attribute}")
-    except Exception as error:  # the user's module may raise anything
-        raise BuildError(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
+    except (ImportError, AttributeError) as error:
+        raise BuildError(f"{target}: {error}") from error
     if not isinstance(value, Gateway):
         raise BuildError(f"{target} is of type {type(value).__name__}, not a Gateway")
     return value.loaded()
@@ -147,7 +147,7 @@ def _imported(name: str) -> "ModuleType":
         raise click.ClickException(
             f"there is no module {error.name!r} in {os.getcwd()} or on the Python path"
         ) from None
-    except Exception as error:  # the user's module may raise anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
         _show_traceback()
         raise click.ClickException(f"{name} cannot be imported: {type(error).__name__}: {error}") from None
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 from functools import lru_cache
+from os.path import basename
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from propylon.config.problems import suggest
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
@@ -24,16 +27,36 @@ def import_object(reference: str) -> Any:
     """Import the object that `module:name` refers to; the name may have dots.
 
     Raises:
-        ImportError, AttributeError: there is no such module, or nothing of that name in it.
+        ImportError, AttributeError: the module cannot be imported, or has nothing of that name.
     """
     module, _, name = reference.partition(":")
-    found: Any = importlib.import_module(module)
+    found: Any = _imported(module)
     for part in name.split("."):
         if not hasattr(found, part):
             hint = suggest(part, dir(found))
             raise AttributeError(f"{module!r} has no {part!r}{f', {hint}' if hint else ''}")
         found = getattr(found, part)
     return found
+
+
+def _imported(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise  # its message says it all
+    except (Exception, SystemExit) as error:  # a module may raise anything, and must not end the process
+        raise ImportError(f"{module!r} cannot be imported: {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    """Return an exception with the line that raised it."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):  # it names the line itself
+        return text
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return text if trace is None else f"{text} ({basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno})"
 
 
 def with_objects(config: BaseModel) -> BaseModel:
