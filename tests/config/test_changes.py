@@ -28,6 +28,8 @@ def told(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         ({"listen": ":80"}, {"listen": ":81"}, "listener :80: removed|listener :81: added"),
         ({"listen": ":80"}, {"listen": {"address": ":80", "redirect_https": True}},
          "listener :80: redirect_https changed from none to {port: 443, except: [/.well-known/acme-challenge/*]}"),
+        ({"listen": {"address": "unix:/s", "mode": "600"}}, {"listen": {"address": "unix:/s", "mode": "0666"}},
+         "listener unix:/s: mode changed from 0600 to 0666"),
         ({}, {"routes": []}, "route r: removed"),
         ({"routes": []}, {}, "route r: added, /a/* to service users"),
         ({}, {"routes": [ROUTE | {"strip": "/a"}]}, "route r: strip changed from none to /a"),

@@ -126,16 +126,23 @@ RedirectHttps = Annotated[
 """The redirect to https; `None` for none."""
 
 
+class _Octal(int):
+    """A number that is shown in octal, as it is written."""
+
+    def __str__(self) -> str:
+        return f"{self:04o}"
+
+
 def _mode(value: object) -> int:
     if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
-        return int(value, 8)
+        return _Octal(value, 8)
     raise ValueError('should be three octal digits in quotes, as "0660": without them YAML reads another number')
 
 
 SocketMode = Annotated[
     int,
     PlainValidator(_mode),
-    PlainSerializer(lambda mode: f"{mode:04o}"),
+    PlainSerializer(str),
     WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"}),
 ]
 """The permissions of a file, written in octal."""
