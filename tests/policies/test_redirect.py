@@ -104,6 +104,7 @@ def test_a_path_redirect_stays_on_this_host_whatever_was_captured(first: bytes, 
         {"host": "{x}"}, {"host": "a.{x}"}, {"host": "{x}com"}, {"host": "a.{host.*}:81"}, {"url": "https://{x}/y"},
         {"url": "https://{x}{request.host}evil"}, {"path": "/$1"}, {"path": "/a/:id"}, {"url": "https://$host/"},
         {"url": "https://a/{b"}, {"path": "/../{x}"},
+        {"url": "https://{x}.com/"}, {"url": "https://{x}example.com/"}, {"host": "{x}-shop.com:8443"},
     ],
 )  # fmt: skip
 def test_what_leads_nowhere_is_refused_when_it_is_configured(data: object) -> None:
@@ -115,6 +116,8 @@ def test_what_leads_nowhere_is_refused_when_it_is_configured(data: object) -> No
     ("data", "keys", "expected"),
     [
         ("https://{tenant}.example.com/{*}", {"params": {"tenant": b"Blue"}, "rest": b"a/b"}, "https://blue.example.com/a/b"),
+        ("https://{x}-eu.example.com/", {"params": {"x": b"a"}}, "https://a-eu.example.com/"),
+        ("https://{x}.internal/", {"params": {"x": b"a"}}, "https://a.internal/"),
         ("https://{request.host}:8443/x", {}, "https://a.example:8443/x"),
         ("https://www.{request.host}{request.path}", {"query": b"a"}, "https://www.a.example/p?a"),
         ({"path": "/find?id={id}&q", "query": True}, {"params": {"id": b"a%26b"}, "query": b"z"}, "/find?id=a%26b&q"),

@@ -15,8 +15,9 @@
 Parts that are not given are those of the request, the query included; a `path` or `url` with a query of its own
 replaces it. `path`, `host` and `url` are [templates](../rewriting.md#templates). The Location is made of the configured
 parts and of the checked Host, path and query of the request, never of an untrusted forwarded field. What a client
-sends cannot lead to another host than the configuration names: a host ends in fixed text, or is `{request.host}`. A
-redirect to https drops the port unless `host` has one.
+sends cannot lead to another host than the configuration names: a host ends in a fixed domain of two labels or more (or
+in `.internal`, `.lan`, `.local`, `.localhost` or `.test`), or is `{request.host}`. A redirect to https drops the port
+unless `host` has one.
 
 A request that is already where it would be redirected to is not redirected, as that would never end: `{https: true}` is
 for requests over http, `{host: example.com}` for other hosts. A route passes such a request on to the next route that

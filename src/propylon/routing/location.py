@@ -1,7 +1,7 @@
 """The parts of a URL that a client is redirected to, as templates.
 
-Rules of this file: whatever a client sends, the URL stays on the host that the configuration names. The host ends in
-fixed text or in the request's own host; a path is canonical and begins with exactly one '/'.
+Rules of this file: whatever a client sends, the URL stays on the host that the configuration names. The host ends in a
+fixed domain or in the request's own host; a path is canonical and begins with exactly one '/'.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _URL: Final = re.compile(r"(https?)://(.*?)((?:[/?#]|\{request\.path\}).*)?", re.DOTALL)
 _REFERENCE: Final = re.compile(r"([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
+# Behind the last value, a whole domain: anybody can register what stands before '.com'. Names below those of RFC 6761,
+# RFC 6762 and .internal are nobody's to register.
+_FIXED: Final = re.compile(
+    r"[\w~-]*\.(?:[\w~-]+(?:\.[\w~-]+)+|internal|lan|local|localhost|test)\.?", re.ASCII | re.IGNORECASE
+)
 _PORT: Final = re.compile(r":[0-9]+$")
 
 
@@ -37,10 +42,9 @@ class HostTemplate:
 
     def __init__(self, text: str) -> None:
         name = _PORT.sub("", text)
-        fixed = name.rpartition("}")[2]
-        if "{" in name and not name.endswith("{request.host}") and not re.match(r"[\w~-]*\.[\w~-]", fixed):
+        if "{" in name and not name.endswith("{request.host}") and not _FIXED.fullmatch(name.rpartition("}")[2]):
             raise TemplateError(
-                f"the host {text!r} could be any host: let it end in fixed text, as in '{{name}}.example.com'"
+                f"the host {text!r} could be any host: let it end in a fixed domain, as in '{{name}}.example.com'"
             )
         self.template = Template(text, IN_HOST)
 
