@@ -126,6 +126,18 @@ def test_a_module_that_cannot_be_imported_is_told_where_it_is_named(
     ]
 
 
+def test_listeners_that_conditions_name_are_no_problem_beside_another_one(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        "listen: [{address: 127.0.0.1:8080, name: public}]\n"
+        "policies: [{request_id: {}, when: {listeners: public}, unless: [{listeners: '127.0.0.1:8080'}]}]\n"
+        "routes: [{path: /, respond: a, policies: [{python: no_such_module:f}]}]\n"
+    )
+    with pytest.raises(BuildError) as raised:
+        Gateway.load(file).snapshot()
+    assert list(raised.value.messages) == ["routes.0.policies.0: policy python: No module named 'no_such_module'"]
+
+
 def test_a_program_is_told_everything_too() -> None:
     gateway = Gateway(policies=[{"python": "no_such_module:f"}], wrong=1)
     gateway.route("/", respond="ok", policies=[{"python": "no_such_module:g"}])
