@@ -19,6 +19,9 @@ Loc: TypeAlias = tuple[str | int, ...]
 COMPLETE: Final = "complete"
 UNKNOWN_KEY: Final = "unknown_key"
 
+MAX_SHOWN_KEYS: Final = 6
+"""Keys of a mapping that a problem names."""
+
 _KEPT: Final = frozenset({"hint", DEPTH, MEANS, NEEDS})
 
 
@@ -91,9 +94,18 @@ def details(error: ValidationError, model: type[BaseModel], at: Loc = ()) -> lis
         if kind == "extra_forbidden":
             kind, message = UNKNOWN_KEY, f"unknown key {str(loc[-1])!r}"
             context = _meaning(str(loc[-1]), _models_at(model, loc[:-1]))
+        elif kind == "model_type" and not loc and not isinstance(part["input"], list | tuple):
+            context = {"hint": _telling(_keys((model,)))}
         custom = PydanticCustomError(_literal(kind), _literal(message), context or None)
         found.append(InitErrorDetails(type=custom, loc=(*at, *loc), input=part["input"]))
     return found
+
+
+def _telling(keys: list[str]) -> str:
+    """Return a hint with the keys of a mapping."""
+    if len(keys) == 1:
+        return f"its only key is {keys[0]}"
+    return f"its keys are {', '.join(keys[:MAX_SHOWN_KEYS])}{' and others' if len(keys) > MAX_SHOWN_KEYS else ''}"
 
 
 def _meaning(word: str, models: list[type[BaseModel]]) -> dict[str, Any]:
