@@ -25,6 +25,7 @@ from propylon.failures import FAILURES
 from propylon.phases import PHASES
 from propylon.plugins import POLICIES
 from propylon.routing import router
+from propylon.routing.facts import FACTS
 from propylon.service_mode.variables import Variables
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def pages() -> dict[str, str]:
         "errors.md": filled("errors.md", "failures", failures()),
         "keys.md": key_index(),
         "policies/README.md": filled("policies/README.md", "list", policy_list()),
+        "rewriting.md": filled("rewriting.md", "facts", facts()),
         "routing.md": filled("routing.md", "precedence", precedence()),
     }
     found |= {f"policies/{name}.md": policy_page(name) for name in POLICIES.names()}
@@ -143,7 +145,8 @@ def kind_of(shown: dict[str, Any]) -> str:
         name = shown["$ref"].rpartition("/")[2]
         return next((word for model, word in _PLUGINS.items() if model.__name__ == name), "mapping")
     if "enum" in shown:
-        return ", ".join(f"`{str(each).lower() if isinstance(each, bool) else each}`" for each in shown["enum"])
+        words = [f"`{str(each).lower() if isinstance(each, bool) else each}`" for each in shown["enum"]]
+        return ", ".join(dict.fromkeys(words))
     if "const" in shown:
         return f"`{shown['const']}`"
     if "250ms" in shown.get("examples", ()):
@@ -156,6 +159,8 @@ def kind_of(shown: dict[str, Any]) -> str:
         return "statuses"
     if "anyOf" in shown:
         words = [kind_of(each) for each in shown["anyOf"] if each.get("type") != "null"]
+        if len(words) == 2 and "," in words[0] and words[1].endswith(words[0]):
+            return f"{words[0]}, or a list of these"
         return " or ".join(dict.fromkeys(words)) or "anything"
     kind: Any = shown.get("type")
     if isinstance(kind, list):
@@ -229,6 +234,12 @@ def markdown(text: str) -> list[str]:
 def first_sentence(text: str) -> str:
     """Return the first sentence of a docstring."""
     return re.split(r"(?<=\.)\s", text.strip().replace("\n", " "), maxsplit=1)[0]
+
+
+def facts() -> str:
+    """Return the facts that templates can name."""
+    rows = [f"| `{{{name}}}` | {cell(fact.description)} |" for name, fact in FACTS.items()]
+    return "\n".join(["| name | |", "|---|---|", *rows])
 
 
 def precedence() -> str:

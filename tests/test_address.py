@@ -159,3 +159,20 @@ def test_any_text_is_an_address_to_listen_at_or_an_error(text: str) -> None:
     except AddressError:
         return
     assert ListenAddress.parse(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "is_name"),
+    [
+        ("http://users.internal", True),
+        ("https://users", True),
+        ("http://notlocalhost:80", True),
+        ("http://localhost:80", False),
+        ("http://api.localhost", False),
+        ("http://127.0.0.1", False),
+        ("http://[::1]", False),
+        ("unix:/run/users.sock", False),
+    ],
+)
+def test_names_are_those_whose_addresses_may_change(url: str, is_name: bool) -> None:
+    assert EndpointAddress.parse(url).is_name is is_name

@@ -85,8 +85,8 @@ def test_importing_the_configuration_imports_nothing_that_serves() -> None:
 def test_the_public_names_are_these() -> None:
     assert propylon.__all__ == sorted(propylon.__all__)
     assert set(propylon.__all__) == {
-        "Exchange", "Gateway", "GatewayError", "Headers", "Message", "Pending", "Request", "Response", "Scope",
-        "Subrequest", "__version__",
+        "BuildError", "ConfigError", "Exchange", "Gateway", "GatewayError", "Headers", "ListenError", "Message",
+        "Pending", "Problem", "Request", "Response", "Scope", "Subrequest", "TlsError", "__version__",
     }  # fmt: skip
     for name in propylon.__all__:
         assert getattr(propylon, name) is not None

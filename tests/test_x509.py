@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,8 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from propylon.x509 import read_certificate, read_der
+from propylon.x509 import read_certificate
 from tests.support.tls import Certificates
+
+
+def pem_of(der: bytes) -> bytes:
+    return ssl.DER_cert_to_PEM_cert(der).encode()
 
 
 @pytest.mark.parametrize(
@@ -59,6 +65,7 @@ def test_what_is_no_certificate_is_a_value_error(pem: bytes) -> None:
         read_certificate(pem)
 
 
+@pytest.mark.filterwarnings("ignore")  # of the library, about what it will refuse one day
 @given(st.integers(0, 2000), st.integers(0, 255), st.integers(0, 2000))
 @example(200, 0, 0)  # extensions without content
 def test_a_damaged_certificate_is_read_or_a_value_error(
@@ -67,7 +74,7 @@ def test_a_damaged_certificate_is_read_or_a_value_error(
     der = bytearray(ssl.PEM_cert_to_DER_cert(Path(certificates.path("a")).read_text()))
     der[at % len(der)] = byte
     try:
-        read_der(bytes(der[: length or None]))
+        read_certificate(pem_of(bytes(der[: length or None])))
     except ValueError:
         pass
 
@@ -75,4 +82,10 @@ def test_a_damaged_certificate_is_read_or_a_value_error(
 @given(st.binary(max_size=200))
 def test_garbage_is_a_value_error(garbage: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        read_der(garbage)
+        read_certificate(pem_of(garbage))
+
+
+def test_only_a_listener_with_tls_imports_the_library() -> None:
+    code = "import sys, propylon.runtime.worker; print('cryptography' in sys.modules, 'propylon.x509' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False True\n"

@@ -82,6 +82,11 @@ class EndpointAddress:
             raise AddressError(_scheme_problem(url, scheme, found[2] if found else ""))
         return _parse_tcp(cls, url, scheme, found[2][2:])
 
+    @property
+    def is_name(self) -> bool:
+        """Whether `host` is a name whose addresses may change: not `localhost` (RFC 6761, section 6.3)."""
+        return not (self.is_ip or self.unix_path is not None or f".{self.host}".endswith(".localhost"))
+
     def __str__(self) -> str:
         base = self.base_path.decode("ascii")
         if self.unix_path is not None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from propylon.config.load import Loaded
     from propylon.config.schema import GatewayConfig, ListenerConfig
     from propylon.engine.snapshot import Snapshot
+    from propylon.keywords import EndpointKeys, GatewayKeys, RouteOptions, ServiceOptions
     from propylon.runtime.modules import Modules
     from propylon.runtime.reload import Reload, Reloader
     from propylon.runtime.worker import Worker
+
+_Policy = TypeVar("_Policy")
 
 
 class Gateway:
@@ -29,11 +32,11 @@ class Gateway:
         gateway.run("127.0.0.1:8080")
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings: Unpack[GatewayKeys]) -> None:
         """Accept top-level keys, such as `listen`, `policies`, `trusted_proxies`."""
-        self._data: dict[str, Any] = dict(settings)
-        self._data["routes"] = list(settings.get("routes", ()))
-        self._data["services"] = dict(settings.get("services", {}))
+        from propylon.config.program import Program
+
+        self._program = Program(settings)
         self._modules: Modules | None = None
         self._read: Callable[[], Loaded] | None = None
         self._loaded: Loaded | None = None
@@ -73,30 +76,40 @@ class Gateway:
         Raises:
             ConfigError: with every problem of the file.
         """
+        from propylon.build.problems import with_build_problems
         from propylon.config.load import load
+        from propylon.config.problems import ConfigError
+        from propylon.runtime.modules import Modules
 
-        return cls._of(load(path), Path(path).parent, lambda: load(path))
+        folder = Path(path).parent
+        try:
+            return cls._of(load(path), folder, lambda: load(path))
+        except ConfigError as error:
+            Modules(folder)
+            raise with_build_problems(error, folder) from None
 
     def reload_from(self, read: Callable[[], Loaded], modules: Modules) -> None:
         """Set how `reload` reads the configuration, and which modules it imports again."""
         self._read, self._modules = read, modules
 
-    def route(self, path: str | Sequence[str] | None = None, **keys: Any) -> Self:
+    def route(self, path: str | Sequence[str] | None = None, **keys: Unpack[RouteOptions]) -> Self:
         """Add a route: its matchers, its policies, and one of `target`, `service`, `redirect`, `respond`."""
         self._check_mutable()
-        self._data["routes"].append({**({"path": path} if path is not None else {}), **keys})
+        self._program.add_route({**({"path": path} if path is not None else {}), **keys})
         return self
 
-    def service(self, name: str, endpoints: Sequence[str | Mapping[str, Any]] = (), **keys: Any) -> Self:
+    def service(
+        self, name: str, endpoints: str | Sequence[str | EndpointKeys] = (), **keys: Unpack[ServiceOptions]
+    ) -> Self:
         """Add a named service with its endpoints, or with a provider under `discover`."""
         self._check_mutable()
-        self._data["services"][name] = {**({"endpoints": list(endpoints)} if endpoints else {}), **keys}
+        self._program.add_service(name, {**({"endpoints": endpoints} if endpoints else {}), **keys})
         return self
 
-    def policy(self, policy: Callable[..., Any] | object) -> Any:
+    def policy(self, policy: _Policy) -> _Policy:
         """Add a policy to every route; also usable as a decorator."""
         self._check_mutable()
-        self._data["policies"] = [*self._data.get("policies", ()), policy]
+        self._program.add_policy(policy)
         return policy
 
     def _check_mutable(self) -> None:
@@ -111,10 +124,13 @@ class Gateway:
     def loaded(self) -> Loaded:
         """Return the validated configuration with its sources. Raises `ConfigError`."""
         if self._loaded is None:
-            from propylon.config.load import Loaded, validate
+            from propylon.build.problems import with_build_problems
+            from propylon.config.problems import ConfigError
 
-            data = {key: value for key, value in self._data.items() if value not in ([], {})}
-            self._loaded = Loaded(validate(data))
+            try:
+                self._loaded = self._program.loaded()
+            except ConfigError as error:
+                raise with_build_problems(error, Path()) from None
         return self._loaded
 
     def _with_listen(self, loaded: Loaded) -> Loaded:
@@ -153,28 +169,42 @@ class Gateway:
             watch: reload whenever a file of the configuration, or a Python module beside it, changes.
 
         Raises:
-            ConfigError, BuildError: the configuration is wrong.
-            ListenError: an address cannot be listened on.
+            SystemExit: it cannot start; Python prints every problem and exits with 1. The cause is what `start` raises.
         """
         from propylon.runtime.process import Process
+        from propylon.runtime.refusal import EXPECTED, refusal
 
-        if listen is not None:
-            from propylon.config.load import validate
+        try:
+            if listen is not None:
+                self._listen_at(listen)
+            Process(self).run(watch)
+        except EXPECTED as error:
+            raise SystemExit(refusal(error, self._loaded)) from error
 
-            self._listen = validate({"listen": listen}).listen
-            self._loaded = self._with_listen(self.loaded())
-        Process(self).run(watch)
+    def _listen_at(self, address: str) -> None:
+        """Listen on an address instead of the configured ones. Raises `ConfigError`."""
+        from propylon.config.program import Program
+
+        if self._loaded is None:
+            self._program.listen_at(address)
+            self._listen = self.config.listen
+        else:
+            self._listen = Program({"listen": address}).loaded().config.listen
+            self._loaded = self._with_listen(self._loaded)
 
     async def start(self) -> None:
         """Start to serve in the running event loop; on a free port of 127.0.0.1 if no address is configured.
 
-        Raises as `run` does.
+        Raises:
+            ConfigError, BuildError: the configuration is wrong.
+            TlsError: a certificate cannot be used.
+            ListenError: an address cannot be listened on.
         """
         from propylon.runtime.reload import Reloader
         from propylon.runtime.worker import Worker
 
-        if self._loaded is None and "listen" not in self._data:
-            self._data["listen"] = "127.0.0.1:0"
+        if self._loaded is None:
+            self._program.listen_by_default("127.0.0.1:0")
 
         if self._worker is not None:
             raise RuntimeError("this gateway runs already")

@@ -43,6 +43,10 @@ class Plugins:
         """Return the names of all modules, sorted, without importing them."""
         return sorted({*self._built_in, *self._entry_points})
 
+    def is_built_in(self, name: str) -> bool:
+        """Return whether a module is one of this package."""
+        return name in self._built_in
+
     def find(self, name: str) -> Any:
         """Return a module by its name.
 

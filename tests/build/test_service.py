@@ -157,11 +157,14 @@ def test_what_decides_who_is_chosen_arrives() -> None:
 
 
 def test_limits_of_connections_arrive() -> None:
-    limits = {"max": 1, "idle": 2, "idle_timeout": "3s", "queue": 4, "queue_timeout": "5s"}
+    limits = {"max": 1, "idle": 2, "idle_timeout": "3s", "max_age": "1m", "queue": 4, "queue_timeout": "5s"}
     assert settings(connections=limits).transport.limits == PoolLimits(
-        max=1, idle=2, idle_timeout=3.0, queue=4, queue_timeout=5.0
+        max=1, idle=2, idle_timeout=3.0, max_age=60.0, queue=4, queue_timeout=5.0
     )
     assert settings(connections={"idle_timeout": "none"}).transport.limits.idle_timeout == inf
+    assert settings(connections={"max_age": "none"}).transport.limits.max_age == inf
+    assert settings().transport.follow_dns
+    assert not settings(connections={"follow_dns": False}).transport.follow_dns
 
 
 # what runs already

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import stat
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +78,3 @@ def test_a_folder_that_cannot_be_made_is_told(run: Any, folder: Path) -> None:
     (folder / "file").write_text("")
     result = run("cert", "a.test", "--dir", "file/certs")
     assert (result.exit_code, "Traceback" in result.output) == (1, False)
-
-
-def test_without_the_extra_it_says_what_to_install(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "propylon.cli._authority", raising=False)
-    monkeypatch.setitem(sys.modules, "cryptography", None)
-    result = run("cert", "a.test")
-    assert result.exit_code == 1
-    assert "pip install 'propylon[cert]'" in result.stderr

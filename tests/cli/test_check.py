@@ -40,6 +40,7 @@ def test_problems_have_a_form_for_json(run: Any) -> None:
         "path": "routes.0.wieght",
         "message": "unknown key 'wieght'",
         "hint": None,
+        "severity": "error",
     }
 
 
@@ -49,6 +50,7 @@ def test_a_good_file_has_a_form_for_json(run: Any) -> None:
         "target": "good.yaml",
         "ok": True,
         "problems": [],
+        "warnings": [],
         "listeners": [
             {"address": "127.0.0.1:0", "name": None, "redirect_https": None, "not_redirected": [], "tls": None}
         ],
@@ -64,8 +66,8 @@ def test_the_tls_of_listeners_is_told(run: Any, folder: Path, certificates: Cert
     tls = certificates.tls("b", "past", min_version=1.3, client_certificates=asked)
     tls["certificates"][1] = certificates.pair("c")
     listen = [{"address": ":8443", "tls": tls}, {"address": ":8080", "redirect_https": True}, "127.0.0.1:8081"]
-    (folder / "tls.yaml").write_text(yaml.safe_dump({"listen": listen, "routes": []}))
-    told = run("check", "tls.yaml").output.splitlines()
+    (folder / "tls.yaml").write_text(yaml.safe_dump({"listen": listen, "routes": [], "services_json": False}))
+    told = run("check", "tls.yaml").stdout.splitlines()
     assert told[1] == "  :8443: TLS 1.3 and newer, client certificates optional"
     assert told[2].startswith("    ECDSA certificate for b.test, *.wild.test, until 20")
     assert told[3].startswith("    ECDSA certificate for deep.wild.test, until 20")
@@ -77,8 +79,38 @@ def test_the_tls_of_listeners_is_told(run: Any, folder: Path, certificates: Cert
 
 def test_an_expired_certificate_is_warned_of(run: Any, folder: Path, certificates: Certificates) -> None:
     listen = {"address": ":8443", "tls": certificates.pair("past")}
-    (folder / "tls.yaml").write_text(yaml.safe_dump({"listen": listen, "routes": []}))
-    assert "has expired on 2021-01-01" in run("check", "tls.yaml").output
+    (folder / "tls.yaml").write_text(yaml.safe_dump({"listen": listen, "routes": [], "services_json": False}))
+    result = run("check", "tls.yaml", "--strict")
+    assert result.exit_code == 1
+    assert "tls.yaml:3:3: warning: listen.tls: certificate" in result.stderr
+    assert "has expired on 2021-01-01" in result.stderr
+
+
+TWICE = "routes:\n  - {path: '/o/{id}', respond: a}\n  - {path: '/o/{name}', respond: b}\n"
+
+
+def test_warnings_are_shown_and_only_strict_fails(run: Any, folder: Path) -> None:
+    (folder / "twice.yaml").write_text(TWICE)
+    result = run("check", "twice.yaml")
+    assert (result.exit_code, result.stdout) == (0, "twice.yaml: ok (2 routes, 0 services, 1 warning)\n")
+    assert result.stderr == (
+        "twice.yaml:3:5: warning: routes.1: can never match: routes.0 (line 2) takes all of its requests, names of "
+        "parameters do not distinguish paths: remove one, or give them conditions that differ\n"
+    )
+    assert run("check", "twice.yaml", "--strict").exit_code == 1
+    assert run("check", "good.yaml", "--strict").exit_code == 0
+    assert "routes.1: can never match" in run("routes", "twice.yaml").stderr
+
+
+def test_warnings_have_a_form_for_json(run: Any, folder: Path) -> None:
+    (folder / "twice.yaml").write_text(TWICE)
+    found = json.loads(run("check", "twice.yaml", "--json").stdout)
+    assert (found["ok"], found["problems"]) == (True, [])
+    assert [(each["severity"], each["line"], each["path"]) for each in found["warnings"]] == [
+        ("warning", 3, "routes.1")
+    ]
+    strict = run("check", "twice.yaml", "--json", "--strict")
+    assert (strict.exit_code, json.loads(strict.stdout)["ok"]) == (1, False)
 
 
 def test_a_module_that_a_policy_needs_is_missed(run: Any, folder: Path) -> None:

@@ -26,7 +26,19 @@ def chosen(run: Any, folder: Path, service: str, *, route: str = "", method: str
     ("service", "outcome"),
     [
         (f"endpoints: [{TWO}]", "one of 2 by p2c"),
-        (f"endpoints: [{TWO}], balance: {{consistent_hash: {{path: true}}}}", "one of 2 by consistent_hash"),
+        (
+            f"endpoints: [{TWO}], balance: {{consistent_hash: {{path: true}}}}",
+            "one of 2 by consistent_hash (path, bound 1.25)",
+        ),
+        (
+            f"endpoints: [{TWO}], balance: {{consistent_hash: {{header: X-User}}}}",
+            "one of 2 by consistent_hash (header X-User, no bound)",
+        ),
+        (f"endpoints: [{TWO}], balance: sticky", "one of 2 by sticky (cookie propylon_sticky)"),
+        (
+            f"endpoints: [{TWO}], balance: {{sticky: {{header: mcp-session-id}}}}",
+            "one of 2 by sticky (header mcp-session-id)",
+        ),
         (f"endpoints: [{ONE}]", "its only endpoint"),
         (f"endpoints: [{{url: {ONE}, weight: 0}}, http://127.0.0.1:3002]", "its only endpoint"),
         (f"endpoints: [{{url: {ONE}, weight: 0}}]", "answered with 503, as every endpoint has weight 0"),
@@ -54,6 +66,9 @@ def test_each_endpoint_is_told_with_what_its_choice_depends_on(run: Any, folder:
     ("settings", "line"),
     [
         ("", "passive health: 5 failures in a row put an endpoint aside for 10s"),
+        ("connections: {max_age: 10m}", "connections: used for 600s at most"),
+        ("connections: {max_age: none}", "connections: of any age"),
+        ("connections: {follow_dns: false}", "connections: stay when the endpoint's name has other addresses"),
         (
             "health: {passive: {failure_rate: 20%, consecutive: none}}",
             "passive health: 20% failures in 30s put an endpoint aside for 10s",

@@ -4,8 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.support.process import SOURCE
 
@@ -60,3 +63,68 @@ def test_one_of_them_may_be_a_pipe(folder: Path) -> None:
         ["bash", "-c", command], cwd=folder, env=os.environ | {"PYTHONPATH": SOURCE}, capture_output=True, timeout=30
     )
     assert (result.returncode, result.stdout) == (0, b"nothing is different\n"), result.stderr
+
+
+PROGRAM = """
+from dataclasses import dataclass, field
+from propylon import Gateway
+
+@dataclass
+class Limit:
+    rate: int
+    api_key: str = "k"
+    seen: dict = field(default_factory=dict, repr=False)
+
+    def on_request(self, x): ...
+
+gateway = Gateway(policies=[Limit(%s), {"timeout": "%s"}])
+gateway.route("/", target="http://127.0.0.1:1", policies=[%s])
+"""
+
+
+@pytest.fixture
+def programs(folder: Path) -> Iterator[None]:
+    (folder / "first_program.py").write_text(PROGRAM % ("5", "5s", "{'headers': {'response': {'set': {'a': 'b'}}}}"))
+    changed = "'request_id', {'body_limit': '1MB'}, {'headers': {'response': {'set': {'a': 'c'}}}}"
+    (folder / "second_program.py").write_text(PROGRAM % ("6, 's3cret'", "6s", changed))
+    yield
+    for name in ("first_program", "second_program"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.usefixtures("programs")
+def test_gateways_of_programs_are_compared_with_the_values_of_their_policies(run: Any) -> None:
+    result = run("diff", "first_program:gateway", "second_program:gateway")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert result.output.splitlines() == [
+        "gateway: policy Limit: rate changed from 5 to 6",
+        "gateway: policy Limit: api_key changed (***)",
+        "gateway: policy timeout: response changed from 5 to 6",
+        "route /: policy request_id added",
+        "route /: policy body_limit added: {max: 1000000}",
+        "route /: policy headers: response.set.a changed from b to c",
+        "6 changes",
+    ]
+    back = run("diff", "second_program:gateway", "first_program:gateway")
+    assert "route /: policy body_limit removed: {max: 1000000}" in back.output.splitlines()
+    assert run("diff", "first_program:gateway", "first_program:gateway").exit_code == 0
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_program_is_compared_with_a_file(run: Any) -> None:
+    result = run("diff", "good.yaml", "first_program:gateway")
+    assert result.exit_code == 1
+    assert "gateway: policy Limit added: {rate: 5, api_key: ***}" in result.output.splitlines()
+
+
+@pytest.mark.usefixtures("programs")
+def test_what_is_no_gateway_ends_with_2(run: Any) -> None:
+    for target, told in (
+        ("first_program.py", "write module:attribute, for example first_program:gateway"),
+        ("first_program:gatway", "did you mean 'gateway'?"),
+        ("no_such_program:gateway", "there is no module 'no_such_program'"),
+        ("first_program:Limit", "is of type type, not a Gateway"),
+    ):
+        result = run("diff", target, "good.yaml")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert told in result.stderr

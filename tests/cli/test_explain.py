@@ -104,11 +104,24 @@ def test_a_request_is_explained_in_a_process(spawn: Any) -> None:
     assert "policies: nothing.on_request" in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [[], ["GET"], ["good.yaml", "GET", "/", "/"]])
-def test_a_method_and_a_target_are_asked_for(run: Any, arguments: list[str]) -> None:
-    result = run("explain", *arguments)
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("", "give [FILE] METHOD TARGET, as in: gateway.yaml GET /users/5"),
+        ("good.yaml GET / /", "give [FILE] METHOD TARGET, as in: gateway.yaml GET /users/5"),
+        ("good.yaml", "give [FILE] METHOD TARGET, as in: gateway.yaml GET /users/5"),
+        ("good.yaml /users/1", "METHOD is missing: write good.yaml GET /users/1"),
+        ("good.yaml http://a.example/x", "METHOD is missing: write good.yaml GET http://a.example/x"),
+        ("/users/1", "METHOD is missing: write GET /users/1"),
+        ("good.yaml GET", "TARGET is missing, a path or a URL: write good.yaml GET /"),
+        ("GET", "TARGET is missing, a path or a URL: write GET /"),
+        ("good.yaml get /users/1", "methods are written in capitals: GET"),
+    ],
+)
+def test_a_method_and_a_target_are_asked_for(run: Any, arguments: str, told: str) -> None:
+    result = run("explain", *arguments.split())
     assert result.exit_code == 2
-    assert "give [FILE] METHOD TARGET" in result.stderr
+    assert result.stderr.splitlines()[-1] == f"Error: {told}"
 
 
 SOCKETS = """

@@ -38,6 +38,21 @@ def test_it_serves_until_a_signal(folder: Path, target: str) -> None:
         process.communicate()
 
 
+def test_warnings_are_logged_before_it_listens(folder: Path) -> None:
+    (folder / "odd.yaml").write_text("listen: 127.0.0.1:0\nzone: a\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "propylon", "run", "odd.yaml"], stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stderr is not None
+    try:
+        first = process.stderr.readline()
+        assert "WARNING propylon.config odd.yaml:2:7: zone: has no effect: no endpoint has a zone" in first
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_an_address_in_use_says_so(run: Any, folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -28,7 +28,7 @@ def test_a_file_and_a_python_gateway_are_targets(run: Any, target: str) -> None:
         ("app.sub:gateway", "there is no module 'app.sub' in "),
         ("lacking:gateway", "lacking cannot be imported: No module named 'no_such_package'"),
         ("broken:gateway", "broken cannot be imported: JSONDecodeError"),
-        ("app:wrong", "gateway: nope: unknown key 'nope'"),
+        ("app:wrong", "app.py:9: nope: unknown key 'nope'"),
     ],
 )
 def test_a_wrong_target_says_what_is_wrong(run: Any, target: str, message: str) -> None:

@@ -104,7 +104,7 @@ def test_a_file_in_the_settings_is_beside_the_configuration(tmp_path: Path) -> N
         ("discover:\n  consl: {service: users}", "g.yaml:2:3: discover.consl: unknown provider 'consl', did you mean"),
         ("discover: {zzz: 1}", "unknown provider 'zzz', known are asgi, consul, "),
         ("discover:\n  consul: {servce: users}", "g.yaml:2:12: discover.consul.servce: unknown key 'servce', did you"),
-        ("discover:\n  consul: {servce: users}", "g.yaml:2:3: discover.consul.service: required key is missing"),
+        ("discover:\n  consul: {}", "g.yaml:2:3: discover.consul.service: required key is missing"),
         (
             "discover:\n  consul:\n    service: users\n    tls: {verfy: true}",
             "g.yaml:4:11: discover.consul.tls.verfy: ",
@@ -161,6 +161,6 @@ def test_the_schema_for_editors_has_the_settings_of_every_provider() -> None:
     named, name = schema["anyOf"]
     assert set(named["properties"]) == set(name["enum"]) == set(PROVIDERS.names())
     assert named["additionalProperties"] is False
-    assert "address" in named["properties"]["registry"]["properties"]
+    assert "address" in named["properties"]["registry"]["anyOf"][0]["properties"]
     assert named["properties"]["half"] == {}
     assert schema["description"]

@@ -192,11 +192,11 @@ def test_any_text_is_data_or_a_problem(text: str) -> None:
 
 @given(st.lists(FRAGMENTS, max_size=30).map("".join))
 def test_any_text_is_data_or_a_problem_without_the_c_parser(text: str) -> None:
-    fast, document._LOADER = document._LOADER, yaml.SafeLoader  # type: ignore[misc]
+    fast, document.LOADER = document.LOADER, yaml.SafeLoader  # type: ignore[misc]
     try:
         data_or_problem(text)
     finally:
-        document._LOADER = fast  # type: ignore[misc]
+        document.LOADER = fast  # type: ignore[misc]
 
 
 JSON = st.recursive(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from propylon.config.problems import ConfigError, Problem, suggest
+from propylon.config.problems import WARNING, ConfigError, Problem, suggest
 from tests.support.config import load_text
 
 
@@ -21,6 +21,7 @@ def problems(text: str, **environment: str) -> ConfigError:
         (Problem("f", 7, 9, "a.0.b", "is wrong", "write c"), "f:7:9: a.0.b: is wrong, write c"),
         (Problem("f", None, None, "a", "is wrong"), "f: a: is wrong"),
         (Problem("f", 1, 2, "", "is wrong"), "f:1:2: is wrong"),
+        (Problem("f", 1, 2, "a", "is odd", "why", WARNING), "f:1:2: warning: a: is odd, why"),
     ],
 )
 def test_a_problem_is_one_line(problem: Problem, line: str) -> None:
@@ -39,7 +40,7 @@ def test_an_error_can_be_sent_to_another_process() -> None:
 
 def test_a_problem_has_a_form_for_json() -> None:
     assert Problem("f", 1, 2, "a", "m").as_dict() == {
-        "file": "f", "line": 1, "column": 2, "path": "a", "message": "m", "hint": None,
+        "file": "f", "line": 1, "column": 2, "path": "a", "message": "m", "hint": None, "severity": "error",
     }  # fmt: skip
 
 

@@ -12,6 +12,12 @@ from propylon.config.problems import ConfigError
 from propylon.config.schema import GatewayConfig, PolicyEntry
 from propylon.routing.match import Regex
 
+ROUTE = {"path": "/a", "respond": "ok"}
+LISTS = {
+    "absent", "clients", "endpoints", "from", "host", "methods", "on", "origins", "path", "paths", "policies", "remove",
+    "servers", "trusted_proxies",
+}  # fmt: skip
+
 
 def route(**keys: Any) -> Any:
     return validate({"routes": [{"path": "/a", "target": "http://127.0.0.1:1", **keys}]}).routes[0]
@@ -51,6 +57,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert (config.paths.encoded_slashes, config.field_names.underscores) == ("refuse", "refuse")
     connections = service().connections
     assert (connections.max, connections.idle, connections.idle_timeout) == (4096, 256, 55.0)
+    assert (connections.max_age, connections.follow_dns) == (3600.0, True)
     assert (connections.queue, connections.queue_timeout, service().host) == (1024, 5.0, "endpoint")
 
 
@@ -321,3 +328,41 @@ def test_a_redirect_to_https_of_https_requests_is_refused() -> None:
 )
 def test_mode_and_owner_are_those_of_a_unix_socket(keys: dict[str, Any], told: str) -> None:
     assert told in problem({"listen": {"address": "unix:/run/p.sock"} | keys})
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"trusted_proxies": "10.0.0.0/8"},
+        {"dns": {"servers": "127.0.0.1:53"}},
+        {"listen": {"address": ":0", "proxy_protocol": {"from": "10.0.0.0/8"}}},
+        {"policies": [{"headers": {"request": {"remove": "X-A"}}}]},
+        {"policies": [{"websocket": {"origins": "https://a.example"}}]},
+        {"policies": [{"hsts": {}, "when": {"methods": "GET", "paths": "/a"}}]},
+        {"services": {"s": {"endpoints": "http://127.0.0.1:1", "retry": {"on": "connect", "methods": "GET"}}}},
+        {"services": {"s": {"discover": {"etcd": {"endpoints": "http://127.0.0.1:1", "prefix": "p"}}}}},
+        {
+            "routes": [
+                {
+                    "path": "/a",
+                    "host": "a",
+                    "methods": "GET",
+                    "clients": "10.0.0.0/8",
+                    "target": "http://a",
+                    "query_edit": {"remove": "q"},
+                }
+            ]
+        },
+        {"routes": [ROUTE], "tests": [{"request": "GET /a", "expect": {"policies": "hsts", "absent": "X-A"}}]},
+    ],
+)
+def test_one_text_may_stand_for_a_list(written: dict[str, Any]) -> None:
+    def listed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: [each] if key in LISTS and isinstance(each, str) else listed(each) for key, each in value.items()
+            }
+        return [listed(each) for each in value] if isinstance(value, list) else value
+
+    assert listed(written) != written
+    assert validate(written) == validate(listed(written))

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 
 from propylon import Gateway
 from propylon.cli.main import main
-from tests.support.config import load_text
+from propylon.config.json_schema import json_schema
+from tests.support.config import load_text, written
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -28,14 +30,15 @@ COMMAND = re.compile(r"^(?:\.\./)*\.venv/bin/propylon ((?:check|routes|explain) 
 FOLDER = re.compile(r"\broot: ([a-z]+)")
 CERTIFICATE = re.compile(r"certs/[a-z.]+")
 README_LINES = 120
+SCHEMA = Draft202012Validator(json_schema())
 
 
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+def generator(file: str = "generate.py") -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{Path(file).stem}", ROOT / "docs" / file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -61,6 +64,12 @@ def test_generated_pages_are_up_to_date(page: str) -> None:
     assert (ROOT / "docs" / page).read_text("utf-8") == GENERATED[page], "run scripts/docs"
 
 
+def test_the_types_of_keyword_arguments_are_up_to_date() -> None:
+    folder = ROOT / "src" / "propylon" / "keywords"
+    written = {path.name: path.read_text("utf-8") for path in folder.glob("*.py")}
+    assert written == generator("keywords.py").modules(), "run scripts/docs"
+
+
 def test_no_page_is_left_of_a_policy_that_is_gone() -> None:
     pages = {f"policies/{path.name}" for path in (ROOT / "docs" / "policies").glob("*.md")}
     assert pages == {page for page in GENERATED if page.startswith("policies/")}
@@ -75,6 +84,16 @@ def test_every_configuration_is_valid(path: Path, text: str, tmp_path: Path) -> 
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
     load_text(text, name(path), base_dir=tmp_path if certificates or folders else ROOT)
+    assert list(SCHEMA.iter_errors(written(text))) == []
+
+
+@pytest.mark.parametrize(("path", "text"), [each for each in blocks("yaml") if "\ntests:" in each.values[1]])
+def test_what_a_configuration_expects_of_itself_is_so(path: Path, text: str, tmp_path: Path) -> None:
+    for folder in FOLDER.findall(text):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "gateway.yaml").write_text(text)
+    result = CliRunner().invoke(main, ["test", str(tmp_path / "gateway.yaml")])
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if "```python" in path.read_text("utf-8")], ids=name)

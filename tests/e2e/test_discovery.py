@@ -51,6 +51,8 @@ async def test_endpoints_of_a_file_are_used_and_changed_without_a_failed_request
         while (reply := await client.ask(request_bytes())).body != b"two":
             assert reply.status == 200
     await until_answered(client, b"two")
+    for connection in one.connections:
+        await connection.gone()
     path.write_text("- nonsense\n")
     await real_time(0.5)
     await until_answered(client, b"two")

@@ -263,6 +263,107 @@ async def test_a_kept_connection_needs_no_lookup(front: Fronts) -> None:
         assert len(upstream.connections) == 1
 
 
+async def keeping(front: Fronts, name: str, port: int, dns: DnsServer, **connections: Any) -> Gateway:
+    """A gateway that keeps its connections to http://name:port."""
+    gateway = Gateway(listen="127.0.0.1:0", timeouts={"drain": "200ms"}, dns={"servers": [dns.address]})
+    gateway.service("moving", [f"http://{name}:{port}"], connections=connections)
+    gateway.route("/*", service="moving")
+    return await front.start(gateway)
+
+
+async def kept(front: Fronts, name: str, port: int, dns: DnsServer, **connections: Any) -> RawClient:
+    """A client of such a gateway."""
+    return await front.client(await keeping(front, name, port, dns, **connections))
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize(("before", "after"), [("127.0.0.1", "127.0.0.2"), ("::1", "127.0.0.2"), ("127.0.0.1", "::1")])
+async def test_steady_traffic_follows_a_name_that_moves(front: Fronts, before: str, after: str) -> None:
+    """Each request takes the connection that the last one gave back, so nothing is opened that would look it up."""
+    async with (
+        DnsServer(ttl=1) as dns,
+        UpstreamAt(answer(ok(b"old")), before) as old,
+        UpstreamAt(answer(ok(b"new")), after, old.port) as new,
+    ):
+        await dns.tell({"moves.test": [before]})
+        client = await kept(front, "moves.test", old.port, dns)
+        assert await body_of(client) == b"old"
+        await dns.tell({"moves.test": [after]})
+        await until_body(client, b"new")
+        await old.connections[0].gone()
+        assert (len(old.connections), len(new.connections)) == (1, 1)
+
+
+async def test_an_idle_connection_to_an_address_that_left_is_closed(front: Fronts) -> None:
+    async with DnsServer(ttl=1) as dns, UpstreamAt(answer(ok(b"old")), "127.0.0.1") as old:
+        await dns.tell({"moves.test": ["127.0.0.1"]})
+        client = await kept(front, "moves.test", old.port, dns)
+        assert await body_of(client) == b"old"
+        await dns.tell({"moves.test": ["127.0.0.2"]})
+        await old.connections[0].gone(8)
+
+
+async def test_an_exchange_at_an_address_that_left_comes_to_its_end(front: Fronts) -> None:
+    """A stream goes on, and so do WebSockets; the connection ends behind it."""
+    sent = asyncio.Event()
+
+    async def stream(connection: UpstreamConnection) -> None:
+        while True:
+            await connection.request()
+            connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold")
+            if connection is old.connections[0]:
+                await sent.wait()
+            connection.send(b"...")
+
+    async with (
+        DnsServer(ttl=1) as dns,
+        UpstreamAt(stream, "127.0.0.1") as old,
+        UpstreamAt(answer(ok(b"new")), "127.0.0.2", old.port),
+    ):
+        await dns.tell({"moves.test": ["127.0.0.1"]})
+        gateway = await keeping(front, "moves.test", old.port, dns)
+        streaming = await front.client(gateway)
+        await streaming.send(request_bytes())
+        await old.until(lambda: bool(old.requests), "the request")
+        await dns.tell({"moves.test": ["127.0.0.2"]})
+        await until_body(await front.client(gateway), b"new")
+        assert not old.connections[0].eof
+        sent.set()
+        assert (await streaming.reply()).body == b"old..."
+        await old.connections[0].gone()
+
+
+async def test_while_dns_fails_connections_stay(front: Fronts) -> None:
+    async with DnsServer(ttl=1) as dns:
+        upstream = await front.upstream()
+        await dns.tell({"api.test": ["127.0.0.1"]})
+        client = await kept(front, "api.test", upstream.port, dns)
+        assert await body_of(client) == b"ok"
+        asked = dns.queries("api.test")
+        await dns.tell({"other.test": ["127.0.0.2"]})
+        async with within(8, "the name is asked for again"):
+            while dns.queries("api.test") == asked:
+                assert await body_of(client) == b"ok"
+        for _ in range(3):
+            assert await body_of(client) == b"ok"
+        assert len(upstream.connections) == 1
+
+
+async def test_connections_that_stay_with_a_moved_name_do_so(front: Fronts) -> None:
+    async with (
+        DnsServer(ttl=0) as dns,
+        UpstreamAt(answer(ok(b"old")), "127.0.0.1") as old,
+    ):
+        await dns.tell({"moves.test": ["127.0.0.1"]})
+        client = await kept(front, "moves.test", old.port, dns, follow_dns=False)
+        assert await body_of(client) == b"old"
+        asked = dns.queries("moves.test")
+        await dns.tell({"moves.test": ["127.0.0.2"]})
+        for _ in range(3):
+            assert await body_of(client) == b"old"
+        assert (len(old.connections), dns.queries("moves.test")) == (1, asked)
+
+
 # names that fail
 
 

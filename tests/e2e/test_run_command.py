@@ -415,3 +415,21 @@ async def test_a_gateway_that_still_waits_for_endpoints_stops_at_once(tmp_path: 
         process.signal(signal.SIGTERM)
         assert await process.ended(seconds=3) == 0
         assert "listening" not in process.output
+
+
+# the log
+
+
+async def test_what_a_client_sends_forges_no_record_of_the_log(tmp_path: Path) -> None:
+    code = "import logging\ndef note(x):\n    logging.getLogger('app').warning('got %s', x.body.decode())\n"
+    (tmp_path / "notes.py").write_text(code)
+    file = write(tmp_path, "http://127.0.0.1:1", more="policies: [{python: 'notes:note'}]")
+    async with running(tmp_path, file) as process, RawClient(await process.port()) as client:
+        forged = b"no\n2026-11-30 12:00:00,000 ERROR propylon.engine forged\x1b[2J"
+        assert (await client.ask(request_bytes(b"/x?t=s3cret", method=b"POST", body=forged))).status == 503
+        await process.said(r"WARNING app got no$")
+        await process.said(r"^    2026-11-30 12:00:00,000 ERROR propylon\.engine forged\\x1b\[2J$")
+        await process.said(
+            r"connect\.refused detail=.* status=503 response=error method=POST path=/x client=127\.0\.0\.1 "
+        )
+        assert "s3cret" not in process.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import ssl
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from typing import Any, Self
 import pytest
 
 from propylon import Gateway
+from propylon.runtime import core
 from tests.conftest import BOTH_LOOPS
 from tests.e2e.test_dns_endpoints import DnsServer
 from tests.outbound.conftest import make_ca, make_leaf, openssl
 from tests.support.checks import assert_problem
 from tests.support.client import ConnectionEnded, RawClient, request_bytes
+from tests.support.deadline import PATIENCE, within
 from tests.support.front import Fronts
 from tests.support.oracle import Message
 from tests.support.upstream import Script, ScriptedUpstream, UpstreamConnection, answer, chunked, ok
@@ -431,3 +434,43 @@ async def test_one_service_has_plain_and_tls_endpoints(front: Fronts, pki: Autho
         gateway.route("/*", service="mixed")
         client = await front.client(await front.start(gateway))
         assert {bytes((await client.ask(request_bytes())).body) for _ in range(2)} == {b"plain", b"tls"}
+
+
+# files that are replaced
+
+
+@BOTH_LOOPS
+async def test_files_that_are_replaced_are_read_again_and_kept_connections_end(
+    front: Fronts, pki: Authorities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "LOOK_SECONDS", 0.1)
+    ca, certificate, key = (tmp_path / name for name in ("ca.pem", "client.pem", "client.key"))
+
+    def put(identity: Identity) -> None:
+        shutil.copy(identity.certificate, certificate)
+        shutil.copy(identity.key, key)
+
+    put(pki.client)
+    shutil.copy(pki.ca, ca)
+    async with TlsUpstream(answer(ok()), pki.local, client_ca=pki.ca) as upstream:
+        files = {"ca": str(ca), "certificate": str(certificate), "key": str(key)}
+        client = await through(front, upstream.url, **files)
+        assert (await client.ask(request_bytes())).status == 200
+        put(pki.named)
+        async with within(PATIENCE, "the new certificate"):
+            while len(upstream.connections) == 1:
+                assert (await client.ask(request_bytes())).status == 200
+        shown = [peer_name(connection) for connection in upstream.connections]
+        assert shown == ["client", "named"]
+        await upstream.connections[0].gone()
+        shutil.copy(pki.other_ca, ca)  # the endpoint is not trusted any more
+        async with within(PATIENCE, "the new authorities"):
+            while (await client.ask(request_bytes())).status == 200:
+                pass
+        await assert_refused_with(client, 502, "connect.tls")
+
+
+def peer_name(connection: UpstreamConnection) -> str:
+    """The common name of the certificate that the gateway has shown."""
+    subject = connection._transport.get_extra_info("peercert")["subject"]
+    return str(dict(pair for (pair,) in subject)["commonName"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from websockets.asyncio.client import connect
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from propylon import Exchange, Message
 from propylon.config.schema import PolicyEntry
+from propylon.engine.line_limit import LINES
 from propylon.engine.websocket import tunnel as tunnel_module
 from propylon.http.websocket import accept_of
 from tests.conftest import BOTH_LOOPS
@@ -308,14 +310,19 @@ async def test_an_endpoint_that_dies_at_once_is_not_asked_without_a_pause(front:
 async def test_strangers_fill_no_log(front: Fronts, caplog: pytest.LogCaptureFixture) -> None:
     f = await tolerant(front, opened())
     with caplog.at_level(logging.INFO):
-        for data in (frame(3), frame(1, b"x", mask=None), close_frame(1006), b"\xff" * 50):
+        for data in (frame(3), frame(1, b"x", mask=None), close_frame(1006), b"\xff" * 50) * 4:
             socket = await RawSocket(await f.client()).open()
             await socket.client.send(data)
             assert (await socket.frame()).opcode == 8
             socket.client.reset()
-        for bad in (handshake(key="x"), handshake().replace(b": 13", b": 1"), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"):
+        tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"
+        for bad in (handshake(key="x"), handshake().replace(b": 13", b": 1"), tls) * 11:
             assert_problem(await (await f.client()).ask(bad, "GET"), 400, 426)
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("propylon")] == []
+    told = [cast("Any", record) for record in caplog.records if record.name.startswith("propylon")]
+    counts = Counter(record.code for record in told)
+    assert counts.pop("tunnel.client_broke", 0) <= LINES  # those that are over already
+    assert counts == {"upgrade.bad_handshake": LINES, "upgrade.version": LINES, "read.bad_request_line": LINES}
+    assert [record.getMessage() for record in told if record.levelno > logging.INFO] == []
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.retry import RetrySettings
 from propylon.failures import FAILURES
+from propylon.services.affinity import Affinity
 from propylon.services.breaker import Breaker, BreakerSettings
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import BreakerUse, PassiveHealth
@@ -676,7 +677,8 @@ async def test_nobody_waits_where_no_endpoint_has_seen_anything(code: str, monke
 async def test_a_client_whose_request_is_a_probe_is_not_told_to_stay_there(probes: bool, cookies: int) -> None:
     tries = Tries(settings={"breaker": BreakerUse(settings=BreakerSettings(consecutive=1, open=0.001))})
     breaker = tries.endpoints[0].breaker = Breaker(BreakerSettings(consecutive=1, open=0.001), lambda: 0.5)
-    tries.service.fields = lambda x, endpoint: b"set-cookie: stay=%s\r\n" % endpoint.url.encode()
+    adds = lambda x, endpoint: b"set-cookie: stay=%s\r\n" % endpoint.url.encode()  # noqa: E731
+    tries.service.affinity = Affinity(SimpleNamespace(fields=adds))
     if probes:
         breaker.end(False, True, 0.0, 0.0)  # long ago
         tries.service.circuit_switched(cast("Any", tries.endpoints[0]), breaker, 0.0)

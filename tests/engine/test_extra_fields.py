@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
 from propylon.engine.snapshot import Snapshot
+from propylon.services.affinity import Affinity
 from tests.support.fakes import FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 from tests.support.frames import SWITCH
 from tests.support.tunnels import HANDSHAKE
@@ -25,7 +27,8 @@ def with_fields(upstream: FakeUpstream, *policies: object) -> Snapshot:
     """A route whose service's balancing sets a cookie."""
     made = snapshot(*policies, endpoint=FakeEndpoint(upstream))
     service: Any = made.routes[0].service
-    service.fields = lambda x, endpoint: STAY if endpoint is service.endpoints[0] else b""
+    adds = lambda x, endpoint: STAY if endpoint is service.endpoints[0] else b""  # noqa: E731
+    service.affinity = Affinity(SimpleNamespace(fields=adds))
     return made
 
 

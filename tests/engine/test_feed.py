@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from propylon.engine import hook_task
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
@@ -17,7 +18,7 @@ from propylon.engine.feed import IteratorFeed
 from propylon.engine.forward import forward
 from propylon.engine.message import Response
 from tests.support.deadline import settle
-from tests.support.fakes import OK, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
+from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 
 
 class Pieces:
@@ -291,3 +292,21 @@ async def test_nothing_runs_before_somebody_wants_the_body() -> None:
     feed.cancel()
     await settle()
     assert pieces.asked == 0
+
+
+async def test_one_that_blocks_and_then_raises_is_named_for_both(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(monkeypatch, hook_task)
+
+    async def ticks() -> AsyncIterator[bytes]:
+        yield b"one"
+        clock.now += 0.2
+        raise ValueError("no")
+
+    x, _ = await answered(ticks())
+    assert x.finished
+    name = f"body {ticks.__qualname__}"
+    told = sorted(record.getMessage() for record in caplog.records if record.name == "propylon.policies")
+    assert told[0].startswith(f"policy {name} blocked the event loop for 200 ms")
+    assert told[1].startswith(f"policy {name} raised ValueError status=200 ")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -181,7 +181,8 @@ def test_an_exception_is_logged_with_its_traceback_and_hidden_from_the_client(
     assert isinstance(outcome.error, GatewayError)
     assert "s3cret" not in str(outcome.error)
     record = next(record for record in caplog.records if record.levelno == logging.ERROR)
-    assert "policy p0 raised in exchange id-1" in record.getMessage()
+    assert "policy p0 raised ValueError" in record.getMessage()
+    assert "id=id-1" in record.getMessage()
     assert record.exc_info is not None
     assert calls == []
 
@@ -327,7 +328,7 @@ def test_every_on_done_runs_whatever_the_others_do(caplog: pytest.LogCaptureFixt
 
     run_done(exchange(), hooks(lambda x: calls.append(1), broken, lambda x: calls.append(3)))
     assert calls == [1, 3]
-    assert "policy p1 raised in exchange id-1" in caplog.text
+    assert "policy p1 raised ValueError" in caplog.text
 
 
 async def test_an_async_on_done_runs_to_its_end_and_is_kept_alive(caplog: pytest.LogCaptureFixture) -> None:
@@ -352,7 +353,10 @@ async def test_an_async_on_done_runs_to_its_end_and_is_kept_alive(caplog: pytest
 
 
 def blocked(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if "blocked the event loop" in record.getMessage()]
+    """Who is named as blocking, each with the id of the exchange."""
+    records = [cast("Any", record) for record in caplog.records if "blocked the event loop" in record.getMessage()]
+    assert all(record.facts["id"] == "id-1" for record in records)
+    return [record.event for record in records]
 
 
 @pytest.mark.parametrize("run", [answered, ran, lambda hook: run_done(exchange(), hooks(hook))])
@@ -364,7 +368,7 @@ def test_a_plain_hook_that_blocks_is_named(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    clock = Clock(monkeypatch, module)
+    clock = Clock(monkeypatch, module, hook_task)
 
     def busy(x: Exchange) -> None:
         clock.now += seconds
@@ -396,6 +400,64 @@ async def test_an_async_hook_is_named_for_a_step_that_blocks_and_not_for_waiting
     await settle()
     assert outcome.x.finished
     assert blocked(caplog) == ["policy p0 blocked the event loop for 500 ms: nothing else moved meanwhile"]
+
+
+@pytest.mark.parametrize("run", [answered, ran, lambda hook: run_done(exchange(), hooks(hook))])
+@pytest.mark.parametrize("error", [ValueError("no"), GatewayError("request.body_too_large"), asyncio.CancelledError()])
+def test_a_plain_hook_that_blocks_and_then_raises_is_named_for_both(
+    run: Callable[..., object],
+    error: BaseException,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock(monkeypatch, module, hook_task)
+
+    def busy(x: Exchange) -> None:
+        clock.now += 0.2
+        raise error
+
+    run(busy)
+    assert blocked(caplog) == ["policy p0 blocked the event loop for 200 ms: nothing else moved meanwhile"]
+    told = [record.getMessage() for record in caplog.records if "policy p0 raised" in record.getMessage()]
+    refuses = isinstance(error, GatewayError) and run in (answered, ran)
+    assert len(told) == (0 if refuses else 1)
+
+
+@pytest.mark.parametrize("run", [answered, ran])
+async def test_an_async_hook_that_blocks_and_then_raises_is_named_for_both(
+    run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(monkeypatch, module, hook_task)
+
+    async def busy(x: Exchange) -> None:
+        await asyncio.sleep(0)
+        clock.now += 0.2
+        raise ValueError("no")
+
+    outcome = run(busy)
+    clock.now += 60  # it waits: that is no blocking
+    await settle()
+    assert outcome.x.finished
+    assert blocked(caplog) == ["policy p0 blocked the event loop for 200 ms: nothing else moved meanwhile"]
+    assert "policy p0 raised ValueError" in caplog.text
+
+
+async def test_an_async_hook_that_blocks_while_it_is_cancelled_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(monkeypatch, module, hook_task)
+
+    async def stubborn(x: Exchange) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            clock.now += 0.2
+
+    outcome = answered(stubborn)
+    await settle()
+    outcome.x.fail(GatewayError("relay.client_gone"))
+    await settle()
+    assert blocked(caplog) == ["policy p0 blocked the event loop for 200 ms: nothing else moved meanwhile"]
 
 
 def test_each_hook_is_timed_for_itself(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

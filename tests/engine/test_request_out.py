@@ -12,7 +12,9 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.request_out import PRESERVE, send_request
-from propylon.routing.rewrite import QueryEdit, strip, template
+from propylon.routing.captures import Captures
+from propylon.routing.query_edit import QueryEdit
+from propylon.routing.rewrite import strip, template
 from tests.support.fakes import TOLD, FakeEndpoint, FakeUpstream, exchange, snapshot
 
 OWN = TOLD + b"x-request-id: id-1\r\n"
@@ -68,7 +70,7 @@ def test_a_path_that_a_policy_has_set_is_not_rewritten() -> None:
 
 
 def test_a_rewrite_that_makes_no_path_is_the_requests_fault() -> None:
-    rewrite = template("/v.{*}", [], rest=True)
+    rewrite = template("/v.{*}", Captures(rest=True))
     with pytest.raises(GatewayError) as caught:
         sent(lambda x: setattr(x, "path_rest", b"%"), route={"rewrite": rewrite})
     assert (caught.value.code, caught.value.status) == ("read.bad_target", 400)

@@ -159,14 +159,37 @@ async def test_the_endpoint_is_given_up_before_the_client_is_told() -> None:
     assert x.upstream is None
 
 
-@pytest.mark.parametrize(
-    ("code", "level"),
-    [("connect.refused", logging.WARNING), ("match.no_route", logging.DEBUG), ("relay.client_gone", logging.DEBUG)],
-)
-async def test_the_operator_reads_where_and_why(code: str, level: int, caplog: pytest.LogCaptureFixture) -> None:
+async def line_of(caplog: pytest.LogCaptureFixture, code: str, **state: Any) -> Any:
+    """The line about a failure."""
     caplog.set_level(logging.DEBUG, "propylon.engine")
-    await failed(GatewayError(code, log="10.0.0.7 said no"), endpoint=cast("Any", FakeEndpoint()))
+    await failed(GatewayError(code, log="10.0.0.7 said no"), **state)
     (record,) = caplog.records
-    assert record.levelno == level
-    for part in (code, "10.0.0.7 said no", "id=id-1", "route=-", "endpoint=http://10.0.0.7:3001", "attempt=0"):
+    return record
+
+
+async def test_the_operator_reads_where_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    record = await line_of(caplog, "connect.refused", endpoint=cast("Any", FakeEndpoint()))
+    for part in (
+        'connect.refused detail="10.0.0.7 said no"',
+        "id=id-1",
+        "endpoint=http://10.0.0.7:3001",
+        "client=192.0.2.1",
+    ):
         assert part in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("code", "before", "status", "response"),
+    [
+        ("connect.refused", 0, 503, "error"),
+        ("relay.client_gone", 0, None, "none"),
+        ("relay.truncated", 200, 200, "cut"),
+        ("relay.client_gone", 206, 206, "cut"),
+        ("read.unexpected_eof", 200, 200, "cut"),
+    ],
+)
+async def test_the_line_has_what_the_client_saw(
+    code: str, before: int, status: int | None, response: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = await line_of(caplog, code, status=before)
+    assert (record.facts["status"], record.facts["response"]) == (status, response)

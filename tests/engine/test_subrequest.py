@@ -14,7 +14,8 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import CompiledRoute
 from propylon.engine.subrequest import Subrequest, SubrequestResponse
-from propylon.routing.rewrite import QueryEdit, strip
+from propylon.routing.query_edit import QueryEdit
+from propylon.routing.rewrite import strip
 from propylon.services.ejection import EjectionSettings
 from propylon.services.settings import PassiveHealth
 from tests.support.deadline import settle, until, within

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from propylon.engine import hook_task
+from propylon.engine import transform as transform_module
 from propylon.engine.body import HIGH_WATER_BYTES, Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.transform import Transform
 from tests.support.deadline import settle
-from tests.support.fakes import FakeClient, FakeUpstream, exchange
+from tests.support.fakes import Clock, FakeClient, FakeUpstream, exchange
 
 ChunkHook = Callable[[Exchange, bytes], Any]
 
@@ -145,7 +147,8 @@ def test_a_failing_hook_ends_the_exchange_and_nothing_more_is_sent(caplog: pytes
     stage.write_body(b"a")
     assert codes == ["response.policy_failed"]
     assert sink.calls == []
-    assert "policy p0 raised in exchange id-1" in caplog.text
+    assert "policy p0 raised ValueError" in caplog.text
+    assert "id=id-1" in caplog.text
 
 
 async def test_a_failing_async_hook_ends_the_exchange_too() -> None:
@@ -243,3 +246,23 @@ async def test_a_sink_that_is_full_keeps_the_source_paused_when_an_async_hook_is
     await settle()
     assert sink.body == b"AB"
     assert source.paused
+
+
+def test_a_hook_that_blocks_and_then_raises_is_named_for_both(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(monkeypatch, hook_task, transform_module)
+
+    def busy(x: Exchange, data: bytes) -> bytes:
+        clock.now += 0.2
+        if data == b"b":
+            raise ValueError("no")
+        return data
+
+    stage, _, _ = transform(busy, x=waiting([]))
+    stage.write_body(b"a")
+    stage.write_body(b"b")
+    told = [record.getMessage().partition(" status=")[0] for record in caplog.records]
+    blocked = "policy p0 blocked the event loop for 200 ms: nothing else moved meanwhile"
+    assert sorted(told[1:]) == sorted([blocked, "policy p0 raised ValueError"])
+    assert told[0] == blocked

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 
 from propylon import Gateway
 from propylon.cli.main import main
+from propylon.config.json_schema import json_schema
+from tests.support.config import written
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -33,6 +36,7 @@ def test_there_are_examples() -> None:
 def test_every_file_is_valid_and_compiles(path: Path) -> None:
     result = CliRunner().invoke(main, ["check", str(path)])
     assert result.exit_code == 0, result.output
+    assert list(Draft202012Validator(json_schema()).iter_errors(written(path.read_text()))) == []
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=name)

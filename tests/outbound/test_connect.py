@@ -59,7 +59,7 @@ async def turns() -> None:
 
 
 def names(**known: tuple[str, ...]) -> Resolver:
-    async def lookup(host: str, fresh: bool) -> Resolution:
+    async def lookup(host: str) -> Resolution:
         if host not in known:
             raise ResolveError("Domain name not found")
         return Resolution(known[host], 60)
@@ -353,7 +353,7 @@ def test_a_silent_handshake_is_connect_timeout(run: Runner, pki: Pki) -> None:
 
 def test_a_silent_dns_is_connect_timeout(run: Runner) -> None:
     async def scenario() -> None:
-        async def silent(host: str, fresh: bool) -> Resolution:
+        async def silent(host: str) -> Resolution:
             await asyncio.Event().wait()
             raise AssertionError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Callable, Generator
+from math import inf
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -32,6 +33,8 @@ class Connection:
         self.usable = True
         self.lost = False
         self.idle_since = 0.0
+        self.retire_at = inf
+        self.address = ""
 
     def close(self) -> None:
         """Close; the loop tells the pool a moment later, as a transport does."""
@@ -43,7 +46,7 @@ class Connection:
         if not self.lost:
             self.lost = True
             self.usable = False
-            self.pool.lost()
+            self.pool.lost(cast("Any", self))
 
 
 class Asker:
@@ -79,7 +82,8 @@ class Endpoint:
     def __init__(self, limits: PoolLimits) -> None:
         self.opening: list[asyncio.Future[None]] = []
         self.timeouts: list[float | None] = []
-        self.pool = Pool(limits, self._open)  # type: ignore[arg-type]
+        self.luck = 0.0
+        self.pool = Pool(limits, self._open, lambda: self.luck)  # type: ignore[arg-type]
 
     async def _open(self, pool: Pool, timeout: float | None) -> Connection:
         self.timeouts.append(timeout)
@@ -332,6 +336,107 @@ async def test_a_retired_pool_closes_what_rests_and_keeps_nothing() -> None:
     await settle()
     assert endpoint.pool.take() is None
     assert repr(endpoint.pool) == "<Pool open=0 idle=0 waiting=0>"
+
+
+# age, and addresses that are out of date
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch, module)
+
+
+async def test_a_connection_of_the_maximum_age_is_not_used_again(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits(max_age=100.0, idle_timeout=inf))
+    connection = await opened(endpoint)
+    clock.now += 99.9
+    endpoint.give_back(connection)
+    endpoint.pool.sweep(clock.now)
+    assert cast("Any", endpoint.pool.take()) is connection
+    clock.now += 0.1
+    endpoint.give_back(connection)
+    assert not connection.usable
+    await settle()
+    assert repr(endpoint.pool) == "<Pool open=0 idle=0 waiting=0>"
+
+
+async def test_connections_of_one_moment_end_at_different_times(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits(max_age=100.0, idle_timeout=inf))
+    old = await opened(endpoint)
+    endpoint.luck = 0.5
+    young = await opened(endpoint)
+    assert (old.retire_at, young.retire_at) == (clock.now + 100, clock.now + 95)
+
+
+async def test_an_idle_connection_of_the_maximum_age_is_closed_wherever_it_rests(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits(max_age=100.0, idle_timeout=inf))
+    old, older = await opened(endpoint), await opened(endpoint)
+    clock.now += 50
+    young = await opened(endpoint)
+    for connection in (young, old, older):
+        endpoint.give_back(connection)
+    clock.now += 50
+    endpoint.pool.sweep(clock.now)
+    assert (old.usable, older.usable, young.usable) == (False, False, True)
+    clock.now += 50
+    endpoint.pool.sweep(clock.now)
+    assert not young.usable
+
+
+async def test_no_maximum_age_is_never(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits(max_age=inf, idle_timeout=inf))
+    connection = await opened(endpoint)
+    clock.now += 1e9
+    endpoint.give_back(connection)
+    endpoint.pool.sweep(clock.now)
+    assert connection.usable
+
+
+async def test_connections_to_other_addresses_end_at_once_or_after_their_exchange(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits())
+    resting, busy, stays = await opened(endpoint), await opened(endpoint), await opened(endpoint)
+    resting.address = busy.address = "10.0.0.1"
+    stays.address = "10.0.0.2"
+    endpoint.give_back(resting)
+    endpoint.give_back(stays)
+    assert endpoint.pool.retire_others(("10.0.0.2", "10.0.0.3")) == 2
+    assert (resting.usable, busy.usable, stays.usable) == (False, True, True)
+    assert endpoint.pool.retire_others(("10.0.0.2", "10.0.0.3")) == 0
+    endpoint.give_back(busy)
+    assert not busy.usable
+    assert cast("Any", endpoint.pool.take()) is stays
+
+
+async def test_who_waits_gets_a_new_connection_when_one_to_another_address_is_given_back(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await opened(endpoint)
+    connection.address = "10.0.0.1"
+    asker = endpoint.ask()
+    endpoint.pool.retire_others(("10.0.0.2",))
+    endpoint.give_back(connection)
+    await endpoint.open()
+    assert asker.connection is not connection
+    assert asker.connection.usable
+    assert repr(endpoint.pool) == "<Pool open=1 idle=0 waiting=0>"
+
+
+async def test_a_renewed_pool_keeps_no_connection_from_before_nor_one_that_it_was_opening(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits())
+    resting, busy = await opened(endpoint), await opened(endpoint)
+    endpoint.give_back(resting)
+    asker = endpoint.ask()
+    assert endpoint.pool.renew() == 2
+    await endpoint.open()
+    assert (resting.usable, busy.usable, asker.connection.usable) == (False, True, True)
+    endpoint.give_back(busy)
+    endpoint.give_back(asker.connection)
+    assert (busy.usable, asker.connection.usable) == (False, False)
+    new = await opened(endpoint)
+    endpoint.give_back(new)
+    assert new.usable
+
+
+# a pool that is given up
 
 
 async def test_who_waits_in_the_line_of_a_retired_pool_is_served_first_by_what_is_given_back() -> None:

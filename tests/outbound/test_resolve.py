@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 import uvloop
 
-from propylon.outbound.resolve import MAX_ADDRESSES, MAX_NAMES, STALE_S, Resolution, ResolveError, Resolver, is_public
+from propylon.outbound.dns import Resolution, ResolveError
+from propylon.outbound.resolve import MAX_ADDRESSES, MAX_BACKGROUND, MAX_NAMES, STALE_S, Resolver, is_public
+from tests.support.half_dns import AAAA, SERVFAIL, A, HalfDns
 
 DNSMASQ = shutil.which("dnsmasq", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
 
@@ -29,12 +31,12 @@ class FakeDns:
 
     def __init__(self) -> None:
         self.answers: dict[str, Resolution | str] = {}
-        self.asked: list[tuple[str, bool]] = []
+        self.asked: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, host: str, fresh: bool) -> Resolution:
-        self.asked.append((host, fresh))
+    async def __call__(self, host: str) -> Resolution:
+        self.asked.append(host)
         await self.gate.wait()
         answer = self.answers.get(host, "not found")
         if isinstance(answer, str):
@@ -113,16 +115,6 @@ async def test_addresses_that_are_not_public_are_left_out_if_so_configured(dns: 
     dns.answers["b.test"] = Resolution(private, 60)
     with pytest.raises(ResolveError, match="no public address"):
         await addresses(resolver, "b.test")
-
-
-async def test_an_answer_cut_to_the_most_is_asked_for_past_the_cache_below(
-    resolver: Resolver, dns: FakeDns, clock: Clock
-) -> None:
-    dns.answers["a.test"] = Resolution(("192.0.2.1",), 86400)
-    await addresses(resolver)
-    clock.now += 301
-    await addresses(resolver)
-    assert dns.asked == [("a.test", False), ("a.test", True)]
 
 
 async def test_callers_at_the_same_time_share_one_lookup(resolver: Resolver, dns: FakeDns) -> None:
@@ -209,6 +201,112 @@ async def test_dns_that_recovers_is_listened_to_again(resolver: Resolver, dns: F
     assert await addresses(resolver) == ["192.0.2.2"]
 
 
+# without waiting
+
+
+async def test_the_last_addresses_are_at_hand_and_asked_for_again_when_their_ttl_is_over(
+    resolver: Resolver, dns: FakeDns, clock: Clock
+) -> None:
+    dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
+    assert resolver.current("a.test") == ()
+    await settle()
+    assert resolver.current("a.test") == ("192.0.2.1",)
+    clock.now += 59.9
+    dns.answers["a.test"] = Resolution(("192.0.2.2",), 60)
+    assert resolver.current("a.test") == ("192.0.2.1",)
+    await settle()
+    assert len(dns.asked) == 1
+    clock.now += 0.2
+    assert resolver.current("a.test") == ("192.0.2.1",)
+    await settle()
+    assert resolver.current("a.test") == ("192.0.2.2",)
+    assert len(dns.asked) == 2
+
+
+async def test_while_dns_fails_the_last_addresses_are_the_current_ones(
+    resolver: Resolver, dns: FakeDns, clock: Clock
+) -> None:
+    dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
+    await addresses(resolver)
+    dns.answers["a.test"] = "refused"
+    for _ in range(3):
+        clock.now += STALE_S
+        assert resolver.current("a.test") == ("192.0.2.1",)
+        await settle()
+    assert len(dns.asked) == 4
+
+
+async def test_lookups_that_nobody_waits_for_are_bounded_and_evict_no_name(dns: FakeDns, clock: Clock) -> None:
+    resolver = Resolver(None, 1.0, 300.0, clock, dns)
+    dns.gate.clear()
+    for number in range(MAX_NAMES + 1):
+        assert resolver.current(f"n{number}") == ()
+    await settle()
+    assert repr(resolver) == f"<Resolver {MAX_NAMES} names, {MAX_BACKGROUND} being asked for>"
+    await resolver.close()
+    assert resolver.current("n0") == resolver.current("more") == ()
+    assert repr(resolver) == f"<Resolver {MAX_NAMES} names, 0 being asked for>"
+
+
+# one family that fails
+
+
+async def test_a_family_that_fails_keeps_its_last_addresses_and_is_asked_again_soon(
+    resolver: Resolver, dns: FakeDns, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    dns.answers["a.test"] = Resolution(("2001:db8::1", "192.0.2.1"), 60)
+    await addresses(resolver)
+    for number in (2, 3):
+        clock.now += 61
+        found = (f"192.0.2.{number}",)
+        dns.answers["a.test"] = Resolution(found, 60, socket.AF_INET6, "IPv6 addresses: refused")
+        resolver.current("a.test")
+        await settle()
+        assert await addresses(resolver) == ["2001:db8::1", *found]
+    assert [record.getMessage() for record in caplog.records] == [
+        "a.test: IPv6 addresses: refused; the other addresses serve"
+    ]
+    clock.now += 5
+    dns.gate.clear()  # it is asked again, and nobody waits for that
+    assert await asyncio.wait_for(addresses(resolver), 0.1) == ["2001:db8::1", "192.0.2.3"]
+    clock.now += STALE_S
+    dns.gate.set()
+    await settle()
+    resolver.current("a.test")
+    await settle()
+    clock.now += 5.1
+    resolver.current("a.test")
+    await settle()
+    assert await addresses(resolver) == ["192.0.2.3"]
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("failing", [SERVFAIL, None], ids=["fails", "is silent"])
+def test_what_one_family_has_does_not_wait_for_the_other(
+    run: Callable[[Awaitable[None]], None], failing: int | None
+) -> None:
+    async def main() -> None:
+        async with HalfDns(["192.0.2.1"], failing) as server:
+            resolver = Resolver([server.address], 1.0, 300.0, Clock())
+            async with asyncio.timeout(1.5):
+                assert await addresses(resolver, "a.test") == ["192.0.2.1"]
+            await resolver.close()
+
+    run(main())
+
+
+async def test_that_there_is_no_address_is_not_believed_for_longer_than_a_second() -> None:
+    """c-ares keeps it for an hour, if the answer has no SOA record."""
+    clock = Clock()
+    async with HalfDns(["192.0.2.1"], [], ttl=1) as server:
+        resolver = Resolver([server.address], 1.0, 300.0, clock)
+        assert await addresses(resolver, "a.test") == ["192.0.2.1"]
+        server.answers.update({AAAA: ["2001:db8::1"], A: []})
+        clock.now += 1
+        assert await addresses(resolver, "a.test") == ["2001:db8::1"]
+        await resolver.close()
+
+
 async def test_case_58_a_thousand_addresses_are_cut(resolver: Resolver, dns: FakeDns) -> None:
     dns.answers["a.test"] = Resolution(tuple(f"10.0.{n // 256}.{n % 256}" for n in range(1000)), 60)
     assert len(await addresses(resolver)) == MAX_ADDRESSES
@@ -280,6 +378,7 @@ def dns_server() -> Iterator[str]:
             DNSMASQ, "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=", "--pid-file=",
             f"--port={port}", "--listen-address=127.0.0.1", "--bind-interfaces", "--local-ttl=33",
             "--host-record=both.test,127.0.0.5,::1,7", "--host-record=four.test,127.0.0.6", "--address=/gone.test/",
+            "--local=/test/", "--host-record=refused.net,127.0.0.7",
         ],
         stderr=subprocess.PIPE,
         text=True,
@@ -317,6 +416,8 @@ def test_real_dns_is_asked_for_both_families_and_heeds_ttls(
             clock.now += 21
             assert await addresses(resolver, "four.test") == ["127.0.0.6"]
             assert "127.0.0.1" in await addresses(resolver, "localhost")
+            assert await addresses(resolver, "refused.net") == ["127.0.0.7"]  # its AAAA query is refused
+            assert resolver._names["refused.net"].expires == clock.now + 5.0
             for name in ("gone.test", "a" * 64 + ".test", "b\u00fcro.test"):
                 with pytest.raises(ResolveError, match=name):
                     await addresses(resolver, name)

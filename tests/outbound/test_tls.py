@@ -1,11 +1,12 @@
 """TLS settings towards endpoints: safe without being asked, and wrong files are named."""
 
+import os
 import ssl
 from pathlib import Path
 
 import pytest
 
-from propylon.outbound.tls import TlsError, client_context
+from propylon.outbound.tls import EndpointTls, TlsError, TlsSettings, client_context
 from tests.outbound.conftest import Pki
 
 
@@ -74,3 +75,63 @@ def test_settings_that_contradict_each_other_are_refused(pki: Pki) -> None:
         client_context(False, pki.ca, None, None)
     with pytest.raises(TlsError, match="has no certificate"):
         client_context(True, None, None, pki.client_key)
+
+
+# files that change
+
+
+class Files:
+    """Copies of the files of the PKI, with modification times that differ."""
+
+    def __init__(self, folder: Path, pki: Pki) -> None:
+        self._moment = 1_000_000_000
+        self.ca, self.certificate, self.key = (folder / name for name in ("ca.pem", "own.pem", "own.key"))
+        self.put(self.ca, pki.ca)
+        self.put(self.certificate, pki.client)
+        self.put(self.key, pki.client_key)
+
+    def put(self, path: Path, source: str) -> None:
+        path.write_bytes(Path(source).read_bytes())
+        self._moment += 1
+        os.utime(path, (self._moment, self._moment))
+
+    def tls(self) -> EndpointTls:
+        return EndpointTls(TlsSettings(True, str(self.ca), str(self.certificate), str(self.key)))
+
+
+def test_files_that_change_make_a_new_context_once_they_fit_together(pki: Pki, tmp_path: Path) -> None:
+    files = Files(tmp_path, pki)
+    tls = files.tls()
+    before, digest = tls.context, tls.digest
+    assert not tls.refresh()
+    files.put(files.certificate, pki.server)  # its key is still to come
+    assert not tls.refresh()
+    assert (tls.context, tls.digest) == (before, digest)
+    files.put(files.key, pki.server_key)
+    assert tls.refresh()
+    assert tls.context is not before
+    assert tls.digest == files.tls().digest != digest
+    assert not tls.refresh()
+
+
+def test_files_that_were_only_touched_make_none(pki: Pki, tmp_path: Path) -> None:
+    files = Files(tmp_path, pki)
+    tls = files.tls()
+    files.put(files.ca, pki.ca)
+    assert not tls.refresh()
+
+
+def test_an_authority_that_is_taken_away_is_forgotten(pki: Pki, tmp_path: Path) -> None:
+    files = Files(tmp_path, pki)
+    tls = files.tls()
+    [old] = tls.context.get_ca_certs()
+    files.put(files.ca, pki.other_ca)
+    assert tls.refresh()
+    [new] = tls.context.get_ca_certs()
+    assert new["subject"] != old["subject"]
+
+
+def test_settings_without_files_are_never_read_again() -> None:
+    tls = EndpointTls(TlsSettings())
+    assert tls.files == []
+    assert not tls.refresh()

@@ -414,3 +414,18 @@ def test_a_service_that_is_not_there_is_a_problem_of_the_configuration(settings:
         validate(data | ({"policies": policies} if place == "gateway" else {}))
     at = {"gateway": "policies.0", "service": "services.users.policies.0", "route": "routes.0.policies.0"}[place]
     assert f"{at}.mirror" in str(raised.value)
+
+
+def test_a_copy_has_the_prefix_and_the_parts_of_the_host_as_the_request_has() -> None:
+    made = Gateway()
+    made.service("users", [USERS])
+    made.service("next", [NEXT])
+    edit = {"set": {"tenant": "{host.*}"}}
+    made.route(
+        "/api/*", host="*.a.example", service="users", strip="/api", query_edit=edit, policies=[{"mirror": "next"}]
+    )
+    client, users, copies = clients(made)
+    assert client.get("/api/x", headers={"host": "blue.a.example"}).status == 200
+    for sent in (*users.requests, *copies.requests):
+        assert (sent.query, fields(sent)["x-forwarded-prefix"]) == ("tenant=blue", "/api")
+    assert len(users.requests) == len(copies.requests) == 1

@@ -85,7 +85,10 @@ def test_a_captured_piece_never_becomes_another_authority(piece: bytes) -> None:
 
 @given(st.from_regex(rb"[!-~]{0,12}", fullmatch=True), st.from_regex(rb"[!-~]{0,12}", fullmatch=True))
 def test_a_path_redirect_stays_on_this_host_whatever_was_captured(first: bytes, second: bytes) -> None:
-    found = location({"path": "/{a}{b}"}, params={"a": first, "b": second})
+    try:
+        found = location({"path": "/{a}{b}"}, params={"a": first, "b": second})
+    except GatewayError as error:
+        found = f"/{error.code}"
     assert found.startswith("/")
     assert not found.startswith("//")
 
@@ -98,6 +101,9 @@ def test_a_path_redirect_stays_on_this_host_whatever_was_captured(first: bytes, 
         {"url": "https://a", "path": "/x"}, {"url": "https://a", "https": True}, {"url": "https://a/\r\nb"},
         {"path": "x"}, {"path": "//evil"}, {"path": "/a\r\nb"}, {"path": "/ü"},
         {"host": "a b"}, {"host": "a/b"}, {"host": "u@a"},
+        {"host": "{x}"}, {"host": "a.{x}"}, {"host": "{x}com"}, {"host": "a.{host.*}:81"}, {"url": "https://{x}/y"},
+        {"url": "https://{x}{request.host}evil"}, {"path": "/$1"}, {"path": "/a/:id"}, {"url": "https://$host/"},
+        {"url": "https://a/{b"}, {"path": "/../{x}"},
     ],
 )  # fmt: skip
 def test_what_leads_nowhere_is_refused_when_it_is_configured(data: object) -> None:
@@ -132,3 +138,36 @@ def test_what_is_there_already_is_passed_on(data: object, scheme: bytes, host: b
     x = exchange(path=b"/p", fields=b"host: %b\r\n" % host)
     x._origin = Origin(b"192.0.2.1", scheme, host, b"")
     assert (Policy(Config.model_validate(data), Scope()).on_request(x) is None) is there
+
+
+@pytest.mark.parametrize(
+    ("data", "keys", "expected"),
+    [
+        ("https://{tenant}.example.com/{*}", {"params": {"tenant": b"Blue"}, "rest": b"a/b"}, "https://blue.example.com/a/b"),
+        ("https://{request.host}:8443/x", {}, "https://a.example:8443/x"),
+        ("https://www.{request.host}{request.path}", {"query": b"a"}, "https://www.a.example/p?a"),
+        ({"path": "/find?id={id}&q", "query": True}, {"params": {"id": b"a%26b"}, "query": b"z"}, "/find?id=a%26b&q"),
+        ({"path": "/login?next={request.path}%3F{request.query}"}, {"query": b"a=1&b"}, "/login?next=%2Fp%3Fa%3D1%26b"),
+        ({"path": "/x#{id}"}, {"params": {"id": b"5"}, "query": b"q"}, "/x?q#5"),
+        ({"path": "{request.path}/"}, {"query": b"a"}, "/p/?a"),
+        ({"path": "/{{id}}"}, {"params": {"id": b"5"}}, "/%7Bid%7D"),
+    ],
+)  # fmt: skip
+def test_parts_of_the_request_are_encoded_for_their_place(data: object, keys: dict[str, Any], expected: str) -> None:
+    assert location(data, **keys) == expected
+
+
+@pytest.mark.parametrize("label", [b"evil.com%2F", b"evil.com:80", b"a@b", b"evil.com%23", b"", b".", b"a..b", b"%65"])
+def test_a_part_of_the_path_that_is_no_part_of_a_host_is_refused(label: bytes) -> None:
+    with pytest.raises(GatewayError) as caught:
+        location("https://{x}.example.com/", params={"x": label})
+    assert caught.value.code == "read.bad_target"
+
+
+@given(st.from_regex(rb"[!-~]{0,12}", fullmatch=True))
+def test_a_host_redirect_stays_below_the_fixed_domain_whatever_was_captured(label: bytes) -> None:
+    try:
+        found = location("https://{x}.example.com/{*}", params={"x": label}, rest=label)
+    except GatewayError:
+        return
+    assert (urlsplit(found).hostname or "").endswith(".example.com")

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from propylon import Response
 from propylon.engine.scope import Scope
 from propylon.policies.respond import Config, Policy
-from tests.support.fakes import exchange
+from propylon.routing.captures import Captures
+from tests.support.fakes import exchange, snapshot
 
 
 def response(data: object) -> Response:
@@ -65,3 +66,47 @@ def test_every_answer_is_a_new_one() -> None:
 def test_what_cannot_be_answered_is_refused_when_it_is_configured(data: object) -> None:
     with pytest.raises(ValidationError):
         Config.model_validate(data)
+
+
+def filled(data: object, **params: bytes) -> Response:
+    route = {"captures": Captures(frozenset(params))}
+    x = exchange(snapshot(route=route), query=b'a=<b>"')
+    x.route, x.path_params = x.snapshot.routes[0], params
+    return Policy(Config.model_validate(data), Scope()).on_request(x)
+
+
+@pytest.mark.parametrize(
+    ("data", "content"),
+    [
+        ("Hello {name}, from {client.address}", "Hello J\u00fcrgen & \"Co\" <x>, from 192.0.2.1"),
+        ({"json": {"who": "{name}"}}, '{"who":"J\u00fcrgen & \\"Co\\" <x>"}'),
+        ({"body": '{"who": "{name}"}', "content_type": "application/x+json"}, '{"who": "J\u00fcrgen & \\"Co\\" <x>"}'),
+        (
+            {"body": "<p>{name} {request.query}", "content_type": "text/html; charset=utf-8"},
+            "<p>J\u00fcrgen &amp; &quot;Co&quot; &lt;x&gt; a=&lt;b&gt;&quot;",
+        ),
+        (
+            {"body": "<a>{name}</a>", "headers": {"Content-Type": "text/xml"}},
+            "<a>J\u00fcrgen &amp; &quot;Co&quot; &lt;x&gt;</a>",
+        ),
+        ({"body": "f({name})", "content_type": "text/javascript"}, "f({name})"),
+        ("{{name}} {{{name}}} {{other}} ${name} {other} {*}", "{name} {{name}} {{other}} ${name} {other} {*}"),
+    ],
+)  # fmt: skip
+def test_content_has_parts_of_the_request_escaped_by_its_type(data: object, content: str) -> None:
+    assert filled(data, name=b"J%C3%BCrgen%20&%20%22Co%22%20%3Cx%3E").content == content.encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"a":{"b":{}},"c":[{"d":"{e}"}]}', "p{color:red}", "{{ mustache }} {% tag %}", "${path}", "{}", "{a}{{b}}"],
+)
+def test_braces_of_its_own_stay_as_they_were(body: str) -> None:
+    for kind in ("text/plain", "text/html", "application/json"):
+        assert filled({"body": body, "content_type": kind}, id=b"5").content == body.encode()
+
+
+def test_values_of_fields_are_templates() -> None:
+    made = filled({"status": 204, "headers": {"x-id": "{id}", "link": "</{{id}}>"}}, id=b"5%0D")
+    assert made.headers["x-id"] == "5%0D"
+    assert made.headers["link"] == "</{id}>"

@@ -177,7 +177,7 @@ async def test_one_that_cannot_be_closed_does_not_keep_the_others(
     await take(running, built(running, "broken", "a", kind=Hangs))
     await running.close()
     assert seen[2:] == ["close a"]
-    assert "policy python could not be closed" in caplog.text
+    assert f"policy {Hangs.__module__}:{Hangs.__qualname__} could not be closed" in caplog.text
     assert "what now" in caplog.text
 
 

@@ -179,6 +179,33 @@ async def test_it_looks_for_changed_files_if_asked(tmp_path: Path, monkeypatch: 
                 pass
 
 
+async def test_it_looks_for_changed_new_and_removed_files_that_are_included(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("propylon.runtime.changed_files.LOOK_SECONDS", 0)
+    parts = tmp_path / "conf.d"
+    parts.mkdir()
+    (tmp_path / "gateway.yaml").write_text("listen: 127.0.0.1:0\ninclude: conf.d\n")
+    gateway = Gateway.load(tmp_path / "gateway.yaml")
+
+    async def becomes(status: int, body: bytes = b"") -> None:
+        async with within(5, f"{status} {body!r}"):
+            while (reply := await client.ask(request_bytes())).status != status or not reply.body.startswith(body):
+                pass
+
+    async with serving(gateway, watch=True), RawClient(gateway.port) as client:
+        await becomes(404)
+        (parts / "a.yaml").write_text("routes: [{path: /*, respond: one}]\n")
+        await becomes(200, b"one")
+        (parts / "b.yaml").write_text("nope: 1\n")
+        (parts / "a.yaml").write_text("routes: [{path: /*, respond: two}]\n")
+        await becomes(200, b"one")
+        (parts / "b.yaml").write_text("routes: []\n")
+        await becomes(200, b"two")
+        (parts / "a.yaml").unlink()
+        await becomes(404)
+
+
 @pytest.mark.parametrize("name", ["uvloop", "asyncio"])
 def test_it_runs_on_uvloop_where_there_is_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "asyncio":

@@ -22,7 +22,7 @@ from propylon.build.errors import BuildError
 from propylon.config.load import validate
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
-from propylon.outbound.resolve import Resolution
+from propylon.outbound.dns import Resolution
 from propylon.runtime import reload as module
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import settle, within
@@ -152,7 +152,7 @@ async def test_dns_servers_are_replaced_and_lookups_under_way_go_on(site: Site) 
         gate = asyncio.Event()
         closed: list[str] = []
 
-        async def slow(host: str, fresh: bool) -> Any:
+        async def slow(host: str) -> Any:
             await gate.wait()
             return Resolution(("192.0.2.1",), 60)
 
@@ -192,6 +192,16 @@ async def test_every_problem_is_logged_with_its_place_and_the_old_one_stays(
         site.write("two")
         await gateway.reload()
         assert await body(client) == "two"
+
+
+async def test_warnings_are_logged_with_their_place(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.write()
+    async with Gateway.load(site.file) as gateway:
+        site.write(more="policies: [request_id, request_id]")
+        await gateway.reload()
+        found = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert [record.name for record in found] == ["propylon.config"]
+        assert found[0].getMessage().startswith(f"{site.file}:2:24: policies.1: the policy 'request_id' is in the list")
 
 
 @pytest.mark.parametrize(

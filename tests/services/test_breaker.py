@@ -362,3 +362,36 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreakerMachine = BreakerMachine.TestCase
+
+
+# what the reason names
+
+
+@pytest.mark.parametrize(
+    ("settings", "failures", "reason"),
+    [
+        (
+            {"consecutive": 3},
+            ["head.timeout", "status 503", "status 503"],
+            "3 failures in a row (head.timeout, 2x status 503)",
+        ),
+        ({"failures": 2}, ["connect.refused"] * 2, "2 failures in 10 s (2x connect.refused)"),
+        (
+            {"failure_rate": 0.5, "minimum": 7},
+            ["head.bad"] * 7,
+            "failure rate 100% of 7 requests (the last 5: 5x head.bad)",
+        ),
+    ],
+)
+def test_the_reason_names_the_failures(settings: dict[str, Any], failures: list[str], reason: str) -> None:
+    b = Breaker(BreakerSettings(**settings), lambda: 0.5)
+    assert [b.end(b.begin(START), True, 0.0, START, failure) for failure in failures][-1]
+    assert b.reason == reason
+
+
+def test_the_reason_names_why_the_probe_failed_and_what_was_slow() -> None:
+    b = Breaker(BreakerSettings(consecutive=1, slow=1.0, open=10.0), lambda: 0.5)
+    b.end(b.begin(START), False, 2.5, START)
+    assert b.reason == "1 failures in a row (slow, 2.5 s)"
+    b.end(b.begin(START + 11), True, 0.0, START + 11, "head.timeout")
+    assert b.reason == "the probe failed (head.timeout)"

@@ -31,6 +31,33 @@ def test_failures_in_a_row_eject() -> None:
     assert (ejection.until, ejection.times, ejection.reason) == (START + 10.0, 1, "5 failures in a row")
 
 
+def test_the_reason_names_the_failures() -> None:
+    ejection = Ejection()
+    for failure in ("head.timeout", "connect.refused", "status 503", "connect.refused", "connect.refused"):
+        ejection.record(True, START, DEFAULT, failure)
+    assert ejection.reason == "5 failures in a row (head.timeout, 3x connect.refused, status 503)"
+    ejection.recover(START + 10)
+    ejection.record(True, START + 11, EjectionSettings(consecutive=1), "attempt.closed")
+    assert ejection.reason == "1 failures in a row (attempt.closed)"
+
+
+def test_the_failures_before_a_success_are_not_named_for_those_in_a_row() -> None:
+    ejection = Ejection()
+    ejection.record(True, START, DEFAULT, "head.timeout")
+    ejection.record(False, START, DEFAULT)
+    for _ in range(5):
+        ejection.record(True, START, DEFAULT, "status 503")
+    assert ejection.reason == "5 failures in a row (5x status 503)"
+
+
+def test_a_rate_names_the_last_failures() -> None:
+    settings = EjectionSettings(consecutive=None, failure_rate=0.5, minimum=8)
+    ejection = Ejection()
+    while not ejection.record(True, START, settings, "status 500"):
+        pass
+    assert ejection.reason == "failure rate 100% of 8 requests (the last 5: 5x status 500)"
+
+
 def test_a_success_begins_the_row_anew() -> None:
     ejection = Ejection()
     fail(ejection, 4, START)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from propylon.engine.request_out import PRESERVE
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.pool import Pool
+from propylon.outbound.tls import EndpointTls, TlsSettings
 from propylon.services.balancing import Chance, round_robin
 from propylon.services.directory import Directory
 from propylon.services.discovery import EndpointSpec
@@ -208,7 +209,7 @@ async def test_a_check_that_services_share_is_made_once(bench: Bench) -> None:
     [
         {"health": replace(TCP, interval=5.0)},
         {"host": b"users.example"},
-        {"transport": Transport(tls_digest="another")},
+        {"transport": Transport(tls=EndpointTls(TlsSettings()))},
         {"transport": Transport(server_name="users.example")},
     ],
 )
@@ -377,7 +378,7 @@ def test_only_enough_results_of_a_kind_in_a_row_change_anything(
     for number in range(1, len(results) + 1):
         seen = results[:number]
         before = watched.ill
-        changed = watched.note(seen[-1])
+        changed = watched.note(None if seen[-1] else "no")
         assert changed == (watched.ill != before)
         if expected and len(seen) >= healthy and all(seen[-healthy:]):
             expected = False

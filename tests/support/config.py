@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+from propylon.config import document, resolve
 from propylon.config.load import load
 
 if TYPE_CHECKING:
@@ -25,3 +27,14 @@ def load_text(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode())
         return load(path, base_dir=folder, environment=environment).config
+
+
+def written(text: str) -> Any:
+    """Return the data of a file as editors see it: with anchors and merge keys, without variables and secrets."""
+    root = document.parse(text, "gateway.yaml")
+    assert root is not None
+    with (
+        mock.patch.object(resolve, "substitute", lambda value, *_: value),
+        mock.patch.object(resolve, "_SECRET_KEYS", frozenset()),
+    ):
+        return resolve.Resolver("gateway.yaml", Path(), {}).source(root).data

@@ -20,7 +20,7 @@ class Pool:
     def give_back(self, connection: object) -> None:
         self.given_back.append(connection)
 
-    def lost(self) -> None:
+    def lost(self, connection: object) -> None:
         self.lost_count += 1
 
 

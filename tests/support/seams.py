@@ -225,7 +225,7 @@ class FunctionService:
     """
 
     name = "function"
-    only = concurrency = hedge_delay = fields = None
+    only = concurrency = hedge_delay = affinity = None
     breaks = True
 
     def __init__(self, choose: Callable[[Exchange, Collection[Any]], StreamEndpoint], *all_of: StreamEndpoint) -> None:
@@ -257,7 +257,7 @@ class FunctionService:
     def outrun(self, attempt: Any, now: float) -> None:
         self.told.append(("outrun", attempt.endpoint.url))
 
-    def failed(self, attempt: Any, now: float) -> None:
+    def failed(self, attempt: Any, code: str, now: float) -> None:
         self.told.append(("failed", attempt.endpoint.url))
 
     def inconclusive(self, attempt: Any, now: float) -> None:

@@ -2,4 +2,12 @@
 
 
 class BuildError(ValueError):
-    """A valid configuration that cannot be built; the message names the key and the reason."""
+    """A valid configuration that cannot be built.
+
+    Attributes:
+        messages: every reason; each begins with the path of keys.
+    """
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = messages

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel
 
@@ -21,6 +21,7 @@ from propylon.config.schema.listener_refs import find_listener, listeners_by_nam
 from propylon.config.schema.policy import check_policy
 from propylon.config.schema.route import ANSWERS
 from propylon.engine.condition import combine, one_condition
+from propylon.engine.lines import name_of
 from propylon.engine.pipeline import PolicyUse
 from propylon.engine.scope import PlacedPolicy, Scope
 from propylon.plugins import POLICIES
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
     from propylon.config.schema import Condition, GatewayConfig, PolicyEntry, RouteConfig
     from propylon.engine.exchange import Exchange
+
+PYTHON: Final = "python"
+"""The policy that is written by the operator (`policies/python.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,11 @@ def build_policies(config: GatewayConfig, at_work: PoliciesAtWork = NO_POLICIES)
         fallbacks=[uses(("fallback", key), wanted) for key, wanted in zip(identities, fallbacks, strict=True)],
         placed=makers.placed(),
     )
+
+
+def check_entry(entry: PolicyEntry, where: str) -> None:
+    """Create the policy of an entry by itself, without the listeners of its conditions. Raises `BuildError`."""
+    _Makers(NO_POLICIES, None).uses(None, [_wanted(entry, where)])
 
 
 def route_identities(routes: Iterable[RouteConfig]) -> list[Hashable]:
@@ -126,8 +135,8 @@ def _failed(where: str, entry: PolicyEntry, error: Exception) -> BuildError:
 class _Makers:
     """Creates policies, or reuses those at work."""
 
-    def __init__(self, at_work: PoliciesAtWork, listeners: Mapping[str, str]) -> None:
-        """`listeners`: the ids of listeners by name."""
+    def __init__(self, at_work: PoliciesAtWork, listeners: Mapping[str, str] | None) -> None:
+        """`listeners`: the ids of listeners by name; `None` where they are not known."""
         self._listeners = listeners
         self._reusable = Reusable(at_work)
         self._by_object = {id(each.policy): each for each in at_work.living}
@@ -156,11 +165,11 @@ class _Makers:
         except Exception as error:  # policies are user code
             raise _failed(wanted.where, entry, error) from error
         self._placed[placed] = None
-        return PolicyUse(entry.name, placed.policy, condition)
+        return PolicyUse(entry.name, placed.policy, condition, placed.scope.name)
 
     def _made(self, place: Hashable, wanted: Wanted) -> PlacedPolicy:
         entry = wanted.entry
-        scope = Scope(entry.name)
+        scope = Scope(_label(entry))
         if entry.instance is not None:
             policy, place = entry.instance, None
         else:
@@ -174,7 +183,17 @@ class _Makers:
         return known
 
 
-def _condition(config: Condition, listeners: Mapping[str, str]) -> Callable[[Exchange], bool]:
+def _label(entry: PolicyEntry) -> str:
+    """Return the name of a policy in the log: for one in Python, the module and name of its code."""
+    code = entry.instance
+    if code is None and entry.name == PYTHON:
+        code = getattr(entry.config, "use", None)
+    if code is None or isinstance(code, str):
+        return code or entry.name
+    return name_of(code)
+
+
+def _condition(config: Condition, listeners: Mapping[str, str] | None) -> Callable[[Exchange], bool]:
     predicate = config.python
     if isinstance(predicate, str):
         predicate = import_object(predicate)
@@ -189,7 +208,7 @@ def _condition(config: Condition, listeners: Mapping[str, str]) -> Callable[[Exc
         query=config.query or {},
         clients=[str(network) for network in config.clients or ()],
         scheme=config.scheme,
-        listeners=named_listeners(config.listeners, listeners),
+        listeners={} if listeners is None else named_listeners(config.listeners, listeners),
     )
     return one_condition(rule, predicate)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import random
 from dataclasses import dataclass, field
 from math import inf
@@ -20,7 +18,7 @@ from propylon.config.schema.service import ServiceConfig
 from propylon.engine.request_out import PRESERVE
 from propylon.engine.retry import RetrySettings
 from propylon.outbound.pool import PoolLimits
-from propylon.outbound.tls import client_context
+from propylon.outbound.tls import EndpointTls, TlsSettings, digest_of
 from propylon.plugins import BALANCERS, PROVIDERS
 from propylon.services.balancing import Chance
 from propylon.services.breaker import BreakerSettings
@@ -39,7 +37,6 @@ from propylon.services.settings import (
 )
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterable, Mapping
 
     from propylon.config.schema import GatewayConfig, ServiceTlsConfig
@@ -65,19 +62,19 @@ class BuildContext:
         running: the current services: one with an unchanged configuration is reused.
         base_dir: the folder of the configuration file.
         same_code: whether the modules beside the configuration have the code that the current services refer to.
-        tls_contexts: TLS contexts by the digest of their settings. Reading the system's authorities takes 25 ms, so
-            services with the same settings share a context, also across configurations.
+        tls: TLS with endpoints, by the digest of its settings and files. Reading the system's authorities takes 25 ms,
+            so services with the same settings share a context, also across configurations.
     """
 
     gateway: GatewayConfig
     running: Mapping[str, Service]
     base_dir: Path
     same_code: Callable[[], bool]
-    tls_contexts: dict[str, ssl.SSLContext] = field(init=False)
+    tls: dict[str, EndpointTls] = field(init=False)
 
     def __post_init__(self) -> None:
         transports = [service.settings.transport for service in self.running.values()]
-        self.tls_contexts = {each.tls_digest: each.tls for each in transports if each.tls is not None}
+        self.tls = {each.tls.digest: each.tls for each in transports if each.tls is not None}
 
 
 def build_service(name: str, config: ServiceConfig, context: BuildContext) -> Service:
@@ -253,45 +250,34 @@ def _breaker(config: BreakerConfig) -> BreakerUse:
 
 def _transport(where: str, config: ServiceConfig, context: BuildContext) -> Transport:
     limits = config.connections
-    tls, digest = None, ""
+    tls = None
     addresses = [EndpointAddress.parse(endpoint.url) for endpoint in config.endpoints]
     if config.discover is not None or any(address.scheme == "https" for address in addresses):
-        digest = _digest(config.tls)
-        tls = context.tls_contexts.get(digest)
-        if tls is None:
-            tls = context.tls_contexts[digest] = _context(where, config.tls)
+        tls = _tls(where, config.tls, context)
     return Transport(
         tls=tls,
-        tls_digest=digest,
         server_name=config.tls.server_name,
         limits=PoolLimits(
             max=limits.max,
             idle=limits.idle,
             idle_timeout=inf if limits.idle_timeout is None else limits.idle_timeout,
+            max_age=inf if limits.max_age is None else limits.max_age,
             queue=limits.queue,
             queue_timeout=limits.queue_timeout,
         ),
+        follow_dns=limits.follow_dns,
         write_buffer=context.gateway.limits.write_buffer,
     )
 
 
-def _context(where: str, tls: ServiceTlsConfig) -> ssl.SSLContext:
-    files = [str(path) if path is not None else None for path in _files(tls)]
-    try:
-        return client_context(tls.verify, *files)
-    except ValueError as error:
-        raise BuildError(f"{where}.tls: {error}") from None
-
-
-def _files(tls: ServiceTlsConfig) -> tuple[Path | None, Path | None, Path | None]:
-    return tls.ca, tls.certificate, tls.key
-
-
-def _digest(tls: ServiceTlsConfig) -> str:
-    """Return a digest of TLS settings, including the content of their files."""
-    digest = hashlib.sha256(repr(tls).encode())
-    for path in _files(tls):
-        if path is not None:
-            with contextlib.suppress(OSError):  # reported when the context is created
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+def _tls(where: str, config: ServiceTlsConfig, context: BuildContext) -> EndpointTls:
+    """Return the TLS of these settings: the one in use, if the files have the same content."""
+    files = [str(path) if path is not None else None for path in (config.ca, config.certificate, config.key)]
+    settings = TlsSettings(config.verify, *files)
+    digest = digest_of(settings)
+    if digest not in context.tls:
+        try:
+            context.tls[digest] = EndpointTls(settings)
+        except ValueError as error:
+            raise BuildError(f"{where}.tls: {error}") from None
+    return context.tls[digest]

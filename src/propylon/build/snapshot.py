@@ -21,6 +21,7 @@ import orjson
 from propylon.build.errors import BuildError
 from propylon.build.policies import build_policies, named_listeners
 from propylon.build.policies_at_work import NO_POLICIES
+from propylon.build.problems import build_problems
 from propylon.build.service import (
     HERE,
     NOTHING_RUNS,
@@ -33,6 +34,7 @@ from propylon.build.split import build_split
 from propylon.config.schema.listener_refs import listeners_by_name
 from propylon.engine.message import Response
 from propylon.engine.pipeline import Pipeline, PolicyUse, compile_pipeline
+from propylon.engine.public_urls import PublicUrls
 from propylon.engine.snapshot import (
     ClientLimits,
     ClientTimeouts,
@@ -48,8 +50,10 @@ from propylon.http.request_head import HeadRules
 from propylon.http.request_reader import RequestReader
 from propylon.http.target import KEEP_ALL, KEEP_SLASHES, PathRules
 from propylon.inbound.tls import Identities
-from propylon.routing.rewrite import QueryEdit, replace_prefix, replace_regex, strip, template
-from propylon.routing.router import Router, Rule, captures
+from propylon.routing.captures import captures_of
+from propylon.routing.query_edit import QueryEdit
+from propylon.routing.rewrite import replace_prefix, replace_regex, strip, template
+from propylon.routing.router import Router, Rule
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
     from propylon.build.policies_at_work import PoliciesAtWork
     from propylon.config.schema import GatewayConfig, PathsConfig, RouteConfig
     from propylon.engine.exchange import Exchange
+    from propylon.routing.captures import Captures
     from propylon.routing.rewrite import Rewrite
     from propylon.services.service import Service
 
@@ -77,14 +82,25 @@ def build_snapshot(
         at_work: the current policies, reused in the same way.
 
     Raises:
-        BuildError: a module cannot be imported, a policy cannot be created, or a certificate cannot be read.
+        BuildError: with every module that cannot be imported, policy that cannot be created and certificate that
+            cannot be read.
     """
+    try:
+        return _build(config, running, base_dir, at_work)
+    except BuildError as error:
+        found = build_problems(config, base_dir)
+        messages = (*(each for each in error.messages if each not in found), *found)
+        raise BuildError(*messages) from error
+
+
+def _build(config: GatewayConfig, running: Mapping[str, Service], base_dir: Path, at_work: PoliciesAtWork) -> Snapshot:
     _check_listeners(config)
     context = BuildContext(config, running, base_dir, at_work.same_code)
     services = {name: build_service(name, service, context) for name, service in config.services.items()}
     policies = build_policies(config, at_work)
     targets = build_targets(dict.fromkeys(route.target for route in config.routes if route.target), context)
-    parts = _Parts(services, targets, policies, config.paths)
+    redirects = {name: each.redirects for name, each in config.services.items()}
+    parts = _Parts(services, targets, policies, redirects, config.paths)
     listeners = listeners_by_name(config.listen)
     rules = [_rule(route, number, parts.route(route, number), listeners) for number, route in enumerate(config.routes)]
     routes = tuple(rule.route for rule in rules)
@@ -111,6 +127,7 @@ def build_snapshot(
         ),
         pseudonym=pseudonym,
         policies=policies.placed,
+        title_case=config.field_names.case == "title",
         limits=ClientLimits(
             pipeline_buffer=config.limits.pipeline_buffer,
             write_buffer=config.limits.write_buffer,
@@ -184,6 +201,7 @@ class _Parts:
     """The parts of routes.
 
     Attributes:
+        redirects: the key `redirects` of each service.
         pipelines: the pipelines so far: thousands of routes mostly have the same policies, and a shared pipeline stays
             in the processor's cache.
     """
@@ -191,20 +209,19 @@ class _Parts:
     services: Mapping[str, Service]
     targets: Mapping[str, Service]
     policies: BuiltPolicies
+    redirects: Mapping[str, str | Mapping[str, str]]
     paths: PathsConfig
     pipelines: dict[tuple[int, ...], Pipeline] = field(default_factory=dict)
 
     def route(self, route: RouteConfig, number: int) -> CompiledRoute:
         """Compile a route; a split route gets a variant for each of its services."""
-        where = f"routes.{number}"
-        own = self.policies.routes[number]
         bare = _compiled(route, self._fallback(route, number), self.paths.rules(route.path_rules))
         if route.split is not None:
-            variants = {name: self._through(bare, own, self.services[name], where) for name in route.split.services}
-            return replace(self._through(bare, own, None, where), split=build_split(route.split, variants))
+            variants = {name: self._through(bare, route, number, self.services[name]) for name in route.split.services}
+            return replace(self._through(bare, route, number, None), split=build_split(route.split, variants))
         if route.service is not None:
-            return self._through(bare, own, self.services[route.service], where)
-        return self._through(bare, own, self.targets.get(route.target or ""), where)
+            return self._through(bare, route, number, self.services[route.service])
+        return self._through(bare, route, number, self.targets.get(route.target or ""))
 
     def _fallback(self, route: RouteConfig, number: int) -> Fallback | None:
         if route.fallback is None:
@@ -214,14 +231,26 @@ class _Parts:
             return Fallback(respond=policy.on_request)
         return Fallback(self.services[route.fallback.service or ""])
 
-    def _through(self, bare: CompiledRoute, own: list[PolicyUse], service: Service | None, where: str) -> CompiledRoute:
+    def _through(self, bare: CompiledRoute, route: RouteConfig, number: int, service: Service | None) -> CompiledRoute:
         """Return the route with a service and the pipeline of its policies."""
-        of_service = self.policies.services.get(service.name, ()) if service is not None else ()
-        uses = [*self.policies.gateway, *of_service, *own]
+        if service is None:
+            uses, urls = [*self.policies.gateway, *self.policies.routes[number]], None
+        else:
+            of_service = self.policies.services.get(service.name, ())
+            uses = [*self.policies.gateway, *of_service, *self.policies.routes[number]]
+            urls = public_urls(route.redirects or self.redirects.get(service.name, "default"))
         pipeline = self.pipelines.setdefault(tuple(map(id, uses)), compile_pipeline(uses))
         if pipeline.on_message:
-            _check_messages(where)
-        return replace(bare, pipeline=pipeline, policies=tuple(uses), service=service)
+            _check_messages(f"routes.{number}")
+        return replace(bare, pipeline=pipeline, policies=tuple(uses), service=service, public_urls=urls)
+
+
+def public_urls(redirects: str | Mapping[str, str]) -> PublicUrls | None:
+    """Return the rules of `redirects`; `None` for those that change nothing."""
+    if redirects == "off":
+        return None
+    replacements = {} if isinstance(redirects, str) else redirects
+    return PublicUrls({begin.encode("ascii"): instead.encode("ascii") for begin, instead in replacements.items()})
 
 
 def _check_messages(where: str) -> None:
@@ -262,10 +291,15 @@ def _rule(
 def _compiled(route: RouteConfig, fallback: Fallback | None, paths: PathRules) -> CompiledRoute:
     """Compile a route without policies and service."""
     edit = route.query_edit
+    matched = Rule(route=None, hosts=route.host or (), paths=route.path or (), path_regex=route.path_regex)
+    captures = captures_of(matched)
+    rewrite = _rewrite(route, captures, KEEP_SLASHES if paths.double_slashes else KEEP_ALL)
     return CompiledRoute(
         name=route.name or " ".join(route.path or (route.path_regex or "",)),
-        rewrite=_rewrite(route, KEEP_SLASHES if paths.double_slashes else KEEP_ALL),
-        query_edit=QueryEdit(edit.set, edit.add, edit.remove) if edit is not None else None,
+        captures=captures,
+        rewrite=rewrite,
+        stripped=b"" if rewrite is None else rewrite.stripped,
+        query_edit=None if edit is None else QueryEdit(edit.set, edit.add, edit.remove, edit.keep, captures),
         entry=_entries(route),
         refuses_websockets=route.websocket == "refuse",
         retry=retry_settings(route.retry) if route.retry is not None else None,
@@ -274,15 +308,14 @@ def _compiled(route: RouteConfig, fallback: Fallback | None, paths: PathRules) -
     )
 
 
-def _rewrite(route: RouteConfig, rules: PathRules) -> Rewrite | None:
+def _rewrite(route: RouteConfig, captures: Captures, rules: PathRules) -> Rewrite | None:
     change = route.rewrite
     if route.strip is not None:
         return strip(route.strip, rules)
     if change is None:
         return None
     if change.template is not None:
-        names, rest = captures(Rule(route=None, paths=route.path or (), path_regex=route.path_regex))
-        return template(change.template, names, rest, rules)
+        return template(change.template, captures, rules)
     if change.prefix is not None:
         return replace_prefix(change.prefix, change.to or "", rules)
     return replace_regex(change.regex or "", change.to or "", rules)

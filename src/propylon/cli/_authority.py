@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-try:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-except ImportError as missing:
-    raise click.ClickException("certificates need the package cryptography: pip install 'propylon[cert]'") from missing
+from propylon.config.warnings import DEVELOPMENT_AUTHORITY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +92,7 @@ def _authority(certificate_path: Path, key_path: Path) -> _Authority:
     if certificate_path.exists():
         return _known_authority(certificate_path, key_path)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Propylon development authority")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, DEVELOPMENT_AUTHORITY)])
     now = datetime.now(UTC)
     certificate = (
         _builder(name, name, key.public_key(), now + timedelta(days=AUTHORITY_DAYS))

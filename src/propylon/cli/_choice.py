@@ -4,7 +4,10 @@ Rules of the file: disabled rules have no line; the lines on retries and hedging
 """
 
 from collections.abc import Iterator
+from math import inf
 from typing import TYPE_CHECKING, cast
+
+from propylon.outbound.pool import PoolLimits
 
 if TYPE_CHECKING:
     from propylon.engine.retry import RetrySettings
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     from propylon.services.breaker import BreakerSettings
     from propylon.services.discovery import EndpointSpec
     from propylon.services.service import Service
-    from propylon.services.settings import ServiceSettings
+    from propylon.services.settings import ServiceSettings, Transport
 
 
 def service_of(route: "CompiledRoute") -> "Service | None":
@@ -23,7 +26,8 @@ def service_of(route: "CompiledRoute") -> "Service | None":
 def choice(service: "Service") -> str:
     """Return a short text: the algorithm and the number of endpoints it chooses from."""
     settings = service.settings
-    algorithm = settings.balance[0]
+    name, shown = settings.balance.name, getattr(settings.balance.settings, "shown", "")
+    algorithm = f"{name} ({shown})" if shown else name
     if settings.discover is not None:
         return f"one of the endpoints that {settings.discover[0]} finds, by {algorithm}"
     serving = _serving(service)
@@ -48,6 +52,7 @@ def rule_lines(route: "CompiledRoute", method: bytes) -> list[str]:
         *_health(service),
         *_breaker(settings),
         *_load(settings),
+        *_connections(settings.transport),
         *(_hedging(settings) if several and method in retry.methods else ()),
         *_retries(retry, several, method),
         *_fallback(route),
@@ -107,6 +112,14 @@ def _load(settings: "ServiceSettings") -> Iterator[str]:
         yield f"concurrency: {', '.join(bounds)}; {limits.queue or 'none'} may wait"
     if settings.slow_start:
         yield f"slow start: {settings.slow_start:g}s"
+
+
+def _connections(transport: "Transport") -> Iterator[str]:
+    usual, limits = PoolLimits(), transport.limits
+    if limits.max_age != usual.max_age:
+        yield f"connections: {'of any age' if limits.max_age == inf else f'used for {limits.max_age:g}s at most'}"
+    if not transport.follow_dns:
+        yield "connections: stay when the endpoint's name has other addresses"
 
 
 def _hedging(settings: "ServiceSettings") -> Iterator[str]:

@@ -29,6 +29,12 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def echo_warnings(warnings: Sequence[Problem]) -> None:
+    """Print every warning."""
+    for warning in warnings:
+        click.echo(str(warning), err=True)
+
+
 def fail_with_problems(problems: Sequence[Problem]) -> NoReturn:
     """Print every problem and their number, and exit with status 1."""
     for problem in problems:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from propylon.cli._choice import rule_lines
 from propylon.cli._view import RouteView, route_view
 from propylon.engine.errors import GatewayError
+from propylon.engine.request_out import begins_with
+from propylon.engine.snapshot import CompiledRoute
 from propylon.engine.websocket.upgrade import check_handshake
 from propylon.failures import FAILURES
 from propylon.http.forwarded import origin
@@ -21,7 +23,7 @@ from propylon.routing.rewrite import join
 from propylon.routing.router import RouteMatch, WrongMethod
 
 if TYPE_CHECKING:
-    from propylon.engine.snapshot import CompiledRoute, Snapshot
+    from propylon.engine.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class ParsedRequest:
         self.method = line.method
         self.path = line.path
         self.query = line.query
+        self.client_method = line.method
+        self.id = b"REQUEST-ID"
+        self.route = CompiledRoute("-")
+        self.path_params: dict[str, bytes] = {}
+        self.path_rest = b""
         self.listener = question.listener_id
         scheme, port = question.scheme.encode(), b"443" if question.scheme == "https" else b"80"
         client, name = question.client.encode(), self.host.text
@@ -145,7 +152,8 @@ def _matched(snapshot: "Snapshot", request: ParsedRequest, steps: list[Step]) ->
     if winner.rule.route.refuses_websockets and request.is_websocket:
         steps[-1].outcome += ": WebSockets are answered with 403"
         return Explanation([*steps, _done(view)], 403, view.name)
-    steps += [*_forwarded(route, view, found, request), _done(view)]
+    request.route, request.path_params, request.path_rest = route, found.params, found.rest
+    steps += [*_forwarded(route, view, request), _done(view)]
     return Explanation(steps, None, view.name)
 
 
@@ -165,9 +173,7 @@ def _variant(route: "CompiledRoute", request: ParsedRequest) -> "tuple[CompiledR
     return share.route, [shares, f"the service is found by chance; the next steps are those of {share.name}"]
 
 
-def _forwarded(
-    route: "CompiledRoute", view: RouteView, found: "RouteMatch[CompiledRoute]", request: ParsedRequest
-) -> list[Step]:
+def _forwarded(route: "CompiledRoute", view: RouteView, request: ParsedRequest) -> list[Step]:
     """Return steps 3 to 8."""
     steps = [_policies(3, "request", view, "on_request")]
     if view.service is None:
@@ -177,12 +183,14 @@ def _forwarded(
     steps.append(Step(4, "choose", f"service {view.service.name}: {view.service.choice}"))
     steps[-1].details += [*view.service.lines, *rule_lines(route, request.method)]
     try:
-        outcome = f"sends {request.method.decode()} {_rewritten(route, view, found, request)}"
+        outcome = f"sends {request.method.decode()} {_rewritten(route, view, request)}"
     except TargetError as error:
         outcome = f"refused with 400: the rewritten path is not canonical: {error.detail}"
     sent = _policies(5, "attempt", view, "on_attempt", "on_request_chunk")
-    steps.append(Step(5, "attempt", outcome, [sent.outcome]))
-    steps.append(_policies(6, "head", view, "on_response"))
+    steps.append(Step(5, "attempt", outcome, [*_prefix_lines(route, request), sent.outcome]))
+    head = _policies(6, "head", view, "on_response")
+    head.details += _redirect_lines(route)
+    steps.append(head)
     if request.is_websocket:
         relay = _policies(7, "relay", view, "on_message")
         relay.outcome = f"a tunnel, if the endpoint answers with 101; {relay.outcome}"
@@ -193,11 +201,23 @@ def _forwarded(
     return steps
 
 
-def _rewritten(
-    route: "CompiledRoute", view: RouteView, found: "RouteMatch[CompiledRoute]", request: ParsedRequest
-) -> str:
-    path = request.path if route.rewrite is None else route.rewrite.apply(request.path, found.params, found.rest)
-    query = request.query if route.query_edit is None else route.query_edit.apply(request.query)
+def _prefix_lines(route: "CompiledRoute", request: ParsedRequest) -> list[str]:
+    """Return what the service is told of the stripped prefix."""
+    prefix = route.stripped
+    below = prefix and begins_with(request.path, prefix)
+    return [f"X-Forwarded-Prefix: {prefix.decode('latin-1')}"] if below else []
+
+
+def _redirect_lines(route: "CompiledRoute") -> list[str]:
+    """Return what becomes of URLs in the response, unless it is the default."""
+    if route.public_urls is None:
+        return ["redirects: off: Location and the like are left"]
+    return [f"redirects: {begin.decode()} becomes {to.decode()}" for begin, to in route.public_urls.replace]
+
+
+def _rewritten(route: "CompiledRoute", view: RouteView, request: ParsedRequest) -> str:
+    path = request.path if route.rewrite is None else route.rewrite.apply(request.path, request)
+    query = request.query if route.query_edit is None else route.query_edit.apply(request.query, request)
     bases = {(endpoint.base_path, endpoint.root) for endpoint in view.service.endpoints} if view.service else set()
     path = join(*bases.pop(), path) if len(bases) == 1 else path or b"/"
     return (path if query is None else path + b"?" + query).decode("latin-1")

@@ -51,14 +51,14 @@ def read_gateway(target: str | None) -> "Gateway":
     elif (reference := module_reference(target)) is None:
         gateway = Gateway.load(file_of(target))
     else:
-        gateway = _from_module(target, *reference)
+        gateway = gateway_of_module(target, *reference)
     try:
         gateway.snapshot()
     except ConfigError:
         raise
     except (ValueError, LookupError, ImportError, OSError) as error:
-        if isinstance(error, BuildError) and (file := gateway.loaded().file) is not None:
-            raise ConfigError([placed(file, str(error))]) from error
+        if isinstance(error, BuildError):
+            raise ConfigError(placed(gateway.loaded(), shown(target), error.messages)) from error
         raise ConfigError([Problem(shown(target), None, None, "", str(error))]) from error
     return gateway
 
@@ -102,7 +102,8 @@ def _from_environment() -> "GatewayConfig":
     return load(os.environ)
 
 
-def _from_module(target: str, module_name: str, attribute: str) -> "Gateway":
+def gateway_of_module(target: str, module_name: str, attribute: str) -> "Gateway":
+    """Return the gateway that a module has, not compiled. Raises `click.ClickException` if it has none."""
     from propylon.runtime.modules import Modules
 
     modules = Modules(os.getcwd())

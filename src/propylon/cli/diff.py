@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def command(old: str, new: str, as_json: bool) -> None:
     """Describe the changes from the configuration OLD to NEW.
 
-    Both are files; one of them may be a pipe, as in: propylon diff <(git show HEAD:gateway.yaml) gateway.yaml. Secrets
-    are not shown. The exit status is 0 without changes, 1 with changes, and 2 if one of them cannot be read.
+    Each is a file, or module:attribute of a gateway built in Python. One of them may be a pipe, as in: propylon diff
+    <(git show HEAD:gateway.yaml) gateway.yaml. Secrets are not shown. The exit status is 0 without changes, 1 with
+    changes, and 2 if one of them cannot be read.
     """
     from propylon.cli._output import count, echo_json
     from propylon.config.changes import changes
@@ -31,6 +32,9 @@ def command(old: str, new: str, as_json: bool) -> None:
             click.echo(str(problem), err=True)
         click.echo(count(len(error.problems), "problem"), err=True)
         sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
     if as_json:
         echo_json({"old": old, "new": new, "changes": [change.as_dict() for change in found]})
     else:
@@ -42,8 +46,11 @@ def command(old: str, new: str, as_json: bool) -> None:
 
 def _read(name: str, beside: str) -> "Loaded":
     """Read one of the two; relative paths in a pipe refer to the folder of the other one."""
+    from propylon.cli._target import base_dir_of, file_of, gateway_of_module, module_reference
     from propylon.config.load import load
 
-    path, other = Path(name), Path(beside)
+    if (reference := module_reference(name)) is not None:
+        return gateway_of_module(name, *reference).loaded()
+    path = Path(name)
     is_pipe = path.exists() and not path.is_file() and not path.is_dir()
-    return load(path, base_dir=other.parent if is_pipe else None)
+    return load(path, base_dir=base_dir_of(beside)) if is_pipe else load(file_of(name))

@@ -1,6 +1,12 @@
 """`propylon explain`: the steps of a request, without sending it."""
 
+import re
+from pathlib import Path
+
 import click
+
+_METHOD = re.compile(r"[A-Z][A-Z-]*")
+COMMON = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @click.command()
@@ -28,8 +34,8 @@ def command(
     from propylon.cli._steps import Question, explain
     from propylon.cli._target import open_gateway
 
-    if len(arguments) not in (2, 3):
-        raise click.UsageError("give [FILE] METHOD TARGET, as in: gateway.yaml GET /users/5")
+    if (missing := _missing(arguments)) is not None:
+        raise click.UsageError(missing)
     *files, method, target = arguments
     gateway = open_gateway(files[0] if files else None)
     way = entrance(gateway.config, target, scheme, listener)
@@ -42,6 +48,23 @@ def command(
         click.echo(f"{step.number} {step.name:<8} {step.outcome}")
         for detail in step.details:
             click.echo(f"{'':<10} {detail}")
+
+
+def _missing(arguments: tuple[str, ...]) -> str | None:
+    """Return what to write if an argument is missing."""
+    advice = "give [FILE] METHOD TARGET, as in: gateway.yaml GET /users/5"
+    if not 1 <= len(arguments) <= 3:
+        return advice
+    *before, last = arguments
+    if before and before[-1] not in COMMON and before[-1].upper() in COMMON:
+        return f"methods are written in capitals: {before[-1].upper()}"
+    if len(arguments) == 3 or (before and _METHOD.fullmatch(before[0])):
+        return None
+    if last in COMMON:
+        return f"TARGET is missing, a path or a URL: write {' '.join([*arguments, '/'])}"
+    if "://" in last or (last.startswith("/") and not Path(last).is_file()):
+        return f"METHOD is missing: write {' '.join([*before, 'GET', last])}"
+    return advice
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -11,11 +11,14 @@ def command(target: str | None, as_json: bool) -> None:
 
     Without FILE the environment is used, if UPSTREAMS is set.
     """
-    from propylon.cli._output import echo_json, echo_table
+    from propylon.cli._output import echo_json, echo_table, echo_warnings
     from propylon.cli._target import open_gateway, shown
     from propylon.cli._view import routes_of
+    from propylon.config.warnings import warnings_of
 
-    routes = routes_of(open_gateway(target).snapshot())
+    gateway = open_gateway(target)
+    routes = routes_of(gateway.snapshot())
+    echo_warnings([each for each in warnings_of(gateway.loaded(), shown(target)) if each.path.startswith("routes.")])
     if as_json:
         echo_json([route.as_dict() for route in routes])
     elif not routes:

@@ -15,12 +15,12 @@ def command(target: str | None, watch: bool) -> None:
     Without TARGET the environment is used: UPSTREAMS='{"users": ["http://127.0.0.1:3001"]}' serves
     /api/users/*, /sse/users/* and /ws/users.
     """
-    from propylon.build.errors import BuildError
     from propylon.cli._target import open_gateway, shown
-    from propylon.inbound.listener import ListenError
+    from propylon.runtime.process import Process
+    from propylon.runtime.refusal import EXPECTED
 
     gateway = open_gateway(target)
     try:
-        gateway.run(watch=watch)
-    except (BuildError, ListenError, OSError) as error:
+        Process(gateway).run(watch)
+    except EXPECTED as error:
         raise click.ClickException(f"cannot run {shown(target)}: {error}") from error

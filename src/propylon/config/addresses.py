@@ -12,6 +12,9 @@ from propylon.address import AddressError, EndpointAddress, ListenAddress
 from propylon.http.host import HostError, parse_host
 
 _DNS_SERVER: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", re.ASCII)
+_HOST: Final = re.compile(r"\*|[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]", re.ASCII)
+_NAME_OR_IPV4: Final = re.compile(r"(?:[0-9]+\.){3}[0-9]+|[A-Za-z][A-Za-z0-9.-]*|\*", re.ASCII)
+_WITHOUT_SCHEME: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[^\s?#]*)?", re.ASCII)
 _DNS_PORT: Final = 53
 _REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 
@@ -26,12 +29,35 @@ def parse_listen_address(value: object) -> ListenAddress:
     """
     if isinstance(value, ListenAddress):
         return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str):
         raise ValueError("not an address: write 127.0.0.1:8080, :8080 or unix:/path/to.sock")
     try:
         return ListenAddress.parse(value)
     except AddressError as error:
-        raise ValueError(_without_value(error, value)) from None
+        raise ValueError(_listen_advice(value) or _without_value(error, value)) from None
+
+
+def _listen_advice(value: str) -> str | None:
+    """Return what to write for a form that other gateways accept, or `None`."""
+    words = value.split()
+    bare = words[0].rpartition("//")[2].rstrip("/") if words else ""
+    host, colon, port = bare.rpartition(":")
+    if not colon and bare.isdecimal():
+        host, port = "", bare
+    elif not colon:
+        host, port = bare, "8080"
+    if not port.isdecimal() or not _HOST.fullmatch(host) or (bare == value and colon and host != "*"):
+        return None
+    address = f"{'0.0.0.0' if host in ('', '*') else host}:{port}"  # noqa: S104 - as an advice
+    if "ssl" in words[1:]:
+        return f"write {{address: {address}, tls: {{certificate: FILE, key: FILE}}}}"
+    if not colon and not host:
+        return f"a port alone: write 127.0.0.1:{port} for this machine only, or 0.0.0.0:{port} for all interfaces"
+    if colon:
+        return f"write the address alone: {address}"
+    return f"has no port: write {address}" if _NAME_OR_IPV4.fullmatch(host) else None
 
 
 def check_dns_server(value: object) -> str:
@@ -55,6 +81,8 @@ def check_endpoint_url(value: object) -> str:
     try:
         EndpointAddress.parse(value)
     except AddressError as error:
+        if _WITHOUT_SCHEME.fullmatch(value):
+            raise ValueError(f"has no scheme: write http://{value}") from None
         raise ValueError(_without_value(error, value)) from None
     return value
 

@@ -10,13 +10,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel
+
 from propylon.config.plain import Redactor, plain, plain_key, plain_policy
 from propylon.config.shadow import shadowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from pydantic import BaseModel
 
     from propylon.config.load import Loaded
     from propylon.config.schema import ListenerConfig, PolicyEntry, RouteConfig, ServiceConfig
@@ -158,10 +158,12 @@ class _Comparison:
 
     def _policies(self, old: Sequence[PolicyEntry], new: Sequence[PolicyEntry]) -> Iterator[tuple[str, str]]:
         before, after = _counted(old), _counted(new)
-        yield from ((REMOVED, f"policy {key[0]} {REMOVED}") for key in before if key not in after)
+        for key, entry in before.items():
+            if key not in after:
+                yield REMOVED, f"policy {key[0]} {REMOVED}{self._settings(entry)}"
         for key, entry in after.items():
             if key not in before:
-                yield ADDED, f"policy {key[0]} {ADDED}"
+                yield ADDED, f"policy {key[0]} {ADDED}{self._settings(entry)}"
                 continue
             for path, old_value, new_value in _leaves(plain_policy(before[key]), plain_policy(entry)):
                 yield CHANGED, f"policy {key[0]}: {self._changed(path[path[0] == key[0] :], old_value, new_value)}"
@@ -169,12 +171,26 @@ class _Comparison:
         if kept != [key for key in after if key in before]:
             yield ORDER, "the order of the policies has changed"
 
+    def _settings(self, entry: PolicyEntry) -> str:
+        """Return the settings of a policy that are not the default, and its conditions."""
+        written = plain_policy(entry)
+        settings = written.pop(entry.name)
+        if isinstance(entry.config, BaseModel):
+            settings = {key: value for key, value in settings.items() if key in _set(entry.config)}
+        shown = {**settings, **written} if isinstance(settings, dict) else written
+        return f": {self._redactor.value(shown, ())}" if shown else ""
+
     def _changed(self, path: tuple[str, ...], old: Any, new: Any) -> str:
         return f"{'.'.join((*path, ''))[:-1]} {self._from_to(path, old, new)}".lstrip()
 
     def _from_to(self, path: tuple[str, ...], old: Any, new: Any) -> str:
         one, other = self._redactor.value(old, path), self._redactor.value(new, path)
         return f"changed from {one} to {other}" if one != other else f"changed ({one})"
+
+
+def _set(config: BaseModel) -> set[str]:
+    """Return the keys of settings that are given, as they are written."""
+    return {type(config).model_fields[name].alias or name for name in config.model_fields_set}
 
 
 def _leaves(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:

@@ -7,18 +7,21 @@ no nesting deeper than `MAX_DEPTH`, no file larger than `MAX_FILE_BYTES`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 import yaml
 
+from propylon.config import other_gateways
 from propylon.config.problems import ConfigError, Position, Problem
+from propylon.config.yaml_errors import explain
 
 # A configuration of ten thousand routes has about 2 MiB.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 # Deeper than files written by hand, and far below Python's recursion limit.
 MAX_DEPTH: Final = 100
 
-_LOADER: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE: Final = "tag:yaml.org,2002:"
 _SCALAR_TAGS: Final = frozenset({"str", "int", "float", "bool", "null"})
 
@@ -51,6 +54,24 @@ class MappingNode:
 Node: TypeAlias = ScalarNode | ListNode | MappingNode
 
 
+def read(path: Path) -> tuple[Node | None, int]:
+    """Return the root node of a file, `None` if it is empty, and its size in bytes.
+
+    Raises `ConfigError` with the problem that stopped it.
+    """
+    name, raw = str(path), read_bytes(path)
+    return parse(decode(raw, name), name), len(raw)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file, cut off behind the size that is too large; raises `ConfigError`."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ConfigError([_unreadable(str(path), error)]) from None
+
+
 def decode(raw: bytes, name: str) -> str:
     """Return the text of a file; raises `ConfigError` with the position if it is too large or not UTF-8."""
     if len(raw) > MAX_FILE_BYTES:
@@ -59,7 +80,7 @@ def decode(raw: bytes, name: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8-sig", "replace")
-        position = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        position = Position(name, before.count("\n") + 1, len(before) - before.rfind("\n"))
         _fail(name, position, f"is not UTF-8: byte 0x{raw[error.start]:02x}", "save the file as UTF-8")
 
 
@@ -70,15 +91,21 @@ def parse(text: str, name: str) -> Node | None:
     """
     surrogate = next((index for index, char in enumerate(text) if "\ud800" <= char <= "\udfff"), None)
     if surrogate is not None:
-        _fail(name, Position(text.count("\n", 0, surrogate) + 1, 1), "has a character that is not Unicode text")
+        _fail(name, Position(name, text.count("\n", 0, surrogate) + 1, 1), "has a character that is not Unicode text")
     if len(text) > MAX_FILE_BYTES:
         _fail(name, None, f"is larger than {MAX_FILE_BYTES // 2**20} MiB, which no configuration is")
     try:
-        return _Builder(name, yaml.parse(text, Loader=_LOADER)).document()
+        root = _Builder(name, yaml.parse(text, Loader=LOADER)).document()
     except yaml.YAMLError as error:
-        _fail(name, _position_of(error), f"not YAML: {_reason(error)}", _hint(error))
+        if (other := other_gateways.of_text(text)) is not None:
+            _fail(name, None, other, other_gateways.HINT)
+        line, column, message, hint = explain(error, text)
+        _fail(name, None if line is None else Position(name, line + 1, column + 1), message, hint)
     except (ValueError, OverflowError) as error:  # raised by the pure Python scanner for a \U beyond Unicode
         _fail(name, None, f"not YAML: {error}")
+    if isinstance(root, ScalarNode) and (other := other_gateways.of_text(text)) is not None:
+        _fail(name, root.position, other, other_gateways.HINT)
+    return root
 
 
 class _Builder:
@@ -115,7 +142,7 @@ class _Builder:
         return node
 
     def _new(self, event: Any, depth: int) -> Node:
-        position = Position(event.start_mark.line + 1, event.start_mark.column + 1)
+        position = self._position(event)
         if isinstance(event, yaml.ScalarEvent):
             return ScalarNode(position, event.value, self._scalar_tag(event))
         if isinstance(event, yaml.SequenceStartEvent):
@@ -151,28 +178,27 @@ class _Builder:
             self._fail(event, f"the tag {event.tag!r} is not supported", "write plain values")
 
     def _fail(self, event: Any, message: str, hint: str | None = None) -> NoReturn:
-        _fail(self._name, Position(event.start_mark.line + 1, event.start_mark.column + 1), message, hint)
+        _fail(self._name, self._position(event), message, hint)
+
+    def _position(self, event: Any) -> Position:
+        return Position(self._name, event.start_mark.line + 1, event.start_mark.column + 1)
 
 
 def _fail(name: str, position: Position | None, message: str, hint: str | None = None) -> NoReturn:
-    line, column = (position.line, position.column) if position else (None, None)
-    raise ConfigError([Problem(name, line, column, "", message, hint)])
+    at = position or Position(name)
+    raise ConfigError([Problem(at.file, at.line, at.column, "", message, hint)])
 
 
-def _position_of(error: yaml.YAMLError) -> Position | None:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return Position(mark.line + 1, mark.column + 1) if mark else None
-
-
-def _reason(error: yaml.YAMLError) -> str:
-    parts = [getattr(error, part, None) for part in ("problem", "context")]
-    return ", ".join(str(part) for part in parts if part) or str(error).replace("\n", " ")
-
-
-def _hint(error: yaml.YAMLError) -> str | None:
-    problem = str(getattr(error, "problem", ""))
-    if "cannot start any token" in problem:
-        return "indent with spaces, not with tabs, and put text that begins with @, ` or % in quotes"
-    if "mapping values are not allowed" in problem:
-        return "check the indentation, and put text that has ': ' in quotes"
-    return None
+def _unreadable(name: str, error: OSError | ValueError) -> Problem:
+    hint = None
+    if isinstance(error, FileNotFoundError):
+        message, hint = "there is no such file", "give the path of the configuration"
+    elif isinstance(error, IsADirectoryError):
+        message, hint = "is a directory", "give the path of a file in it, such as gateway.yaml"
+    elif isinstance(error, PermissionError):
+        message, hint = "may not be read", "check the file's permissions and its owner"
+    elif isinstance(error, OSError):
+        message = f"cannot be read: {error.strerror}"
+    else:
+        message = "is not the path of a file"
+    return Problem(name, None, None, "", message, hint)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
@@ -33,8 +34,8 @@ def plain(value: Any) -> Any:
         settings = plain(value.config)
         return {value.name: settings} if settings else value.name
     if isinstance(value, BaseModel):
-        fields = type(value).model_fields
-        found = {field.alias or name: plain_key(name, getattr(value, name)) for name, field in fields.items()}
+        known = type(value).model_fields
+        found = {field.alias or name: plain_key(name, getattr(value, name)) for name, field in known.items()}
         return {name: each for name, each in found.items() if each is not None}
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
@@ -57,12 +58,19 @@ def plain_key(name: str, value: Any) -> Any:
 
 def plain_policy(entry: PolicyEntry) -> dict[str, Any]:
     """Return `{name: settings}` with its conditions."""
-    settings = plain(entry.config) if entry.instance is None else _named(entry.instance)
+    settings = plain(entry.config) if entry.instance is None else _of_object(entry.instance)
     found = {entry.name: settings}
     for key in ("when", "unless"):
         if (conditions := getattr(entry, key)) is not None:
             found[key] = plain(conditions)
     return found
+
+
+def _of_object(policy: object) -> Any:
+    """Return the settings of a policy given in Python: the fields of a dataclass, else its name."""
+    if not is_dataclass(policy) or isinstance(policy, type):
+        return _named(policy)
+    return {field.name: plain(getattr(policy, field.name)) for field in fields(policy) if field.repr}
 
 
 def _named(value: Any) -> str:

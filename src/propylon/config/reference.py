@@ -6,6 +6,8 @@ import importlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from propylon.config.problems import suggest
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
@@ -27,6 +29,9 @@ def import_object(reference: str) -> Any:
     module, _, name = reference.partition(":")
     found: Any = importlib.import_module(module)
     for part in name.split("."):
+        if not hasattr(found, part):
+            hint = suggest(part, dir(found))
+            raise AttributeError(f"{module!r} has no {part!r}{f', {hint}' if hint else ''}")
         found = getattr(found, part)
     return found
 

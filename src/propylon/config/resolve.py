@@ -30,14 +30,16 @@ class Resolver:
     Attributes:
         problems: the problems found.
         failed: the paths without a value.
-        files: the files that `from_file` refers to.
+        files: the files that `from_file` and `include` refer to.
+        patterns: the patterns of files to include.
         secrets: the values from the environment and from files.
     """
 
     def __init__(self, name: str, base_dir: FilePath, environment: Mapping[str, str] | None = None) -> None:
         self.problems: list[Problem] = []
         self.failed: set[Path] = set()
-        self.files: set[FilePath] = set()
+        self.files: list[FilePath] = []
+        self.patterns: set[str] = set()
         self.secrets: set[str] = set()
         self._name = name
         self._base_dir = base_dir
@@ -56,31 +58,32 @@ class Resolver:
         self._count(1, len(path), node, path)
         if isinstance(node, ScalarNode):
             self._values[path] = node.position
-            return self._scalar(node, path)
+            return self.scalar(node, path)
         self._values[path] = position
         if isinstance(node, ListNode):
             return [self._value(item, (*path, index), item.position) for index, item in enumerate(node.items)]
         return self._mapping(node, path)
 
-    def _scalar(self, node: ScalarNode, path: Path) -> scalars.Scalar:
+    def scalar(self, node: ScalarNode, path: Path) -> scalars.Scalar:
+        """Return the value of a scalar, with its variables."""
         text = node.text
         if "${" in text:
             self._secrets.add(path)
             try:
                 text = substitute(text, self._environment, self.secrets)
             except EnvironmentProblem as problem:
-                self._problem(path, node.position, str(problem), problem.hint)
+                self.report(path, node.position, str(problem), problem.hint)
                 return text
         if node.tag == "str":
             return text
         value = scalars.resolve(text)
         if node.tag is not None and not _has_tag(value, node.tag):
-            self._problem(path, node.position, f"is not of its type !!{node.tag}")
+            self.report(path, node.position, f"is not of its type !!{node.tag}")
         return value
 
     def _mapping(self, node: MappingNode, path: Path) -> Any:
         data: dict[str, Any] = {}
-        for key, (key_node, value) in self._pairs(node, path).items():
+        for key, (key_node, value) in self.pairs(node, path).items():
             self._keys[(*path, key)] = key_node.position
             data[key] = self._value(value, (*path, key), key_node.position)
         if list(data) == [_FROM_FILE] and not _SECRET_KEYS.isdisjoint(path):
@@ -90,30 +93,29 @@ class Resolver:
     def _count(self, more: int, depth: int, node: Node, path: Path) -> None:
         self._nodes += more
         if self._nodes > MAX_NODES:
-            self._problem(path, node.position, f"has more than {MAX_NODES} values when its aliases are expanded")
+            self.report(path, node.position, f"has more than {MAX_NODES} values when its aliases are expanded")
             raise ConfigError(self.problems)
         if depth > MAX_DEPTH:
-            self._problem(
+            self.report(
                 path, node.position, f"is nested more than {MAX_DEPTH} levels deep when its aliases are expanded"
             )
             raise ConfigError(self.problems)
 
-    def _pairs(self, node: MappingNode, path: Path, depth: int = 0) -> dict[str, tuple[ScalarNode, Node]]:
+    def pairs(self, node: MappingNode, path: Path, depth: int = 0) -> dict[str, tuple[ScalarNode, Node]]:
         """Return the pairs of a mapping and its merged mappings; its own keys take precedence."""
         self._count(len(node.items) if depth else 0, depth, node, path)
         own: dict[str, tuple[ScalarNode, Node]] = {}
         merged: dict[str, tuple[ScalarNode, Node]] = {}
         for key, value in node.items:
             if not isinstance(key, ScalarNode):
-                self._problem(path, key.position, "a key is text, not a list or a mapping")
+                self.report(path, key.position, "a key is text, not a list or a mapping")
             elif key.text == _MERGE and key.tag is None:
                 for pairs in self._merged(value, path, depth):
                     merged = {**pairs, **merged}
             elif key.text in own:
                 first = own[key.text][0].position
-                self._problem(
-                    (*path, key.text), key.position, f"duplicate key {key.text!r}, first in line {first.line}"
-                )
+                place = f"line {first.line}" if first.file == key.position.file else f"{first.file}:{first.line}"
+                self.report((*path, key.text), key.position, f"duplicate key {key.text!r}, first in {place}")
             else:
                 own[key.text] = (key, value)
         return {**merged, **own}
@@ -123,9 +125,9 @@ class Resolver:
         found = []
         for source in sources:
             if isinstance(source, MappingNode):
-                found.append(self._pairs(source, path, depth + 1))
+                found.append(self.pairs(source, path, depth + 1))
             else:
-                self._problem((*path, _MERGE), source.position, "'<<' merges mappings only")
+                self.report((*path, _MERGE), source.position, "'<<' merges mappings only")
         return found
 
     def _secret(self, file: Any, path: Path) -> str:
@@ -134,20 +136,20 @@ class Resolver:
         inside = (*path, _FROM_FILE)
         try:
             if isinstance(file, str):
-                self.files.add(FilePath(self._base_dir, file))
+                self.files.append(FilePath(self._base_dir, file))
             secret = _read_secret(file, self._base_dir)
             self.secrets.add(secret)
             return secret
         except ValueError as error:
             if inside not in self.failed:
-                self._problem(inside, self._values[inside], str(error))
+                self.report(inside, self._values[inside], str(error))
             self.failed.add(path)
             return str(file)
 
-    def _problem(self, path: Path, position: Position, message: str, hint: str | None = None) -> None:
+    def report(self, path: Path, position: Position, message: str, hint: str | None = None) -> None:
         self.failed.add(path)
         self.problems.append(
-            Problem(self._name, position.line, position.column, ".".join(map(str, path)), message, hint)
+            Problem(position.file, position.line, position.column, ".".join(map(str, path)), message, hint)
         )
 
 

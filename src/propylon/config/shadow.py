@@ -1,14 +1,15 @@
 """Detection of shadowed routes: another route matches every request that they match.
 
-Routes are compared pairwise, so there are no false positives. Routes shadowed only by several others together, or by a
-regular expression, are not detected.
+Routes are compared pairwise, so there are no false positives. Routes shadowed by a regular expression, or only by
+several others together, are not detected; of a route with several paths and hosts, each pair is compared by itself.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from propylon.routing.pattern import ANY, WILDCARD, HostPattern, PathPattern, regex_path
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from propylon.config.schema import RouteConfig
+    from propylon.http.place import Place
 
 _PARAMETER: Final = re.compile(r"\{[^}]*\}")
+_PORT: Final = re.compile(rb":[0-9]+$")
 _MAX_PAIRS: Final = 200_000
 """The largest number of pairs with different priorities to compare; with more, none of them is."""
 
@@ -31,11 +34,71 @@ def shadowed(routes: Sequence[RouteConfig]) -> dict[int, int]:
     return found
 
 
+class Dead(NamedTuple):
+    """A route, or one of its paths or hosts, that can never match.
+
+    Attributes:
+        loser: the index of the route.
+        part: the keys of the path or host in it; empty for the whole route.
+        winner: the index of the route that takes its requests; the same one if a path or host is listed twice.
+        is_renamed: whether their paths differ only by names of parameters.
+    """
+
+    loser: int
+    part: tuple[str | int, ...]
+    winner: int
+    is_renamed: bool
+
+
+def dead_parts(routes: Sequence[RouteConfig]) -> list[Dead]:
+    """Return what can never match, in the order of the file."""
+    places = [(number, *place) for number, route in enumerate(routes) for place in _places(route)]
+    single = [_only(routes[number], path, host) for number, path, host in places]
+    lost: dict[int, dict[int, int]] = defaultdict(dict)
+    for loser, winner in shadowed(single).items():
+        lost[places[loser][0]][loser] = winner
+    found = []
+    for number, losers in sorted(lost.items()):
+        winners = {loser: places[winner][0] for loser, winner in losers.items()}
+        whole = len(losers) == sum(1 for _ in _places(routes[number])) and number not in winners.values()
+        for loser, winner in list(winners.items())[: 1 if whole else None]:
+            part = () if whole else _part(routes[number], *places[loser][1:])
+            if part is not None:
+                renamed = single[loser].path != single[losers[loser]].path
+                same_shape = _shapes(single[loser]) == _shapes(single[losers[loser]])
+                found.append(Dead(number, part, winner, renamed and same_shape))
+    return found
+
+
+def _places(route: RouteConfig) -> Iterator[tuple[int, int]]:
+    return product(range(len(route.path or ("",))), range(len(route.host or ("",))))
+
+
+def _only(route: RouteConfig, path: int, host: int) -> RouteConfig:
+    """Return a route with one of its paths and one of its hosts."""
+    if len(route.path or ()) < 2 and len(route.host or ()) < 2:
+        return route
+    paths, hosts = route.path and (route.path[path],), route.host and (route.host[host],)
+    return route.model_copy(update={"path": paths, "host": hosts})
+
+
+def _part(route: RouteConfig, path: int, host: int) -> tuple[str | int, ...] | None:
+    """Return the keys of a path or host in its route; `None` for a pair, which is no part of the file."""
+    several_paths, several_hosts = len(route.path or ()) > 1, len(route.host or ()) > 1
+    if several_paths and several_hosts:
+        return None
+    return ("path", path) if several_paths else ("host", host)
+
+
+def _shapes(route: RouteConfig) -> set[str]:
+    return {_PARAMETER.sub("{}", path) for path in route.path or (route.path_regex or "",)}
+
+
 def _pairs(routes: Sequence[RouteConfig]) -> Iterator[tuple[int, int]]:
     """Yield every pair of routes where the first is tried before the second and may shadow it."""
     alike: dict[tuple[int, str], set[int]] = defaultdict(set)
     for number, route in enumerate(routes):
-        shapes = {_PARAMETER.sub("{}", path) for path in route.path or (route.path_regex or "",)}
+        shapes = _shapes(route)
         earlier = set.intersection(*(alike[route.priority, shape] for shape in shapes))
         yield from ((each, number) for each in sorted(earlier) if _is_as_specific(routes[each], route))
         for shape in shapes:
@@ -76,6 +139,8 @@ def _takes_all(winner: RouteConfig, loser: RouteConfig) -> bool:
         return False
     if winner.listeners is not None and not set(loser.listeners or ("",)) <= set(winner.listeners):
         return False
+    if winner.redirect is not None and _may_be_at(loser, winner.redirect.config.place):
+        return False
     if not (_fields_hold(winner.headers, loser.headers) and _fields_hold(winner.query, loser.query)):
         return False
     hosts = [HostPattern(text) for text in winner.host or ("*",)]
@@ -83,6 +148,17 @@ def _takes_all(winner: RouteConfig, loser: RouteConfig) -> bool:
         return False
     paths = _paths(winner)
     return all(any(_has_path(path, each) for path in paths) for each in _paths(loser))
+
+
+def _may_be_at(route: RouteConfig, place: Place | None) -> bool:
+    """Return whether requests of a route may be where another one redirects to, which passes on what is there."""
+    if place is None or (place.scheme is not None and route.scheme not in (None, place.scheme.decode())):
+        return False
+    if place.host is not None:
+        name = place.host.rpartition(b":")[0] if _PORT.search(place.host) else place.host
+        if not any(each.matches(name, each.port) for each in map(HostPattern, route.host or ("*",))):
+            return False
+    return place.path is None or any(each.matches(place.path) for each in _paths(route))
 
 
 def _implied(methods: Sequence[str]) -> tuple[str, ...]:

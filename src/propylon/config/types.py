@@ -8,15 +8,41 @@ file: validators raise `ValueError` and say what to write instead; booleans and 
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from propylon.address import ListenAddress
 from propylon.config import addresses, units
 
-_DURATION_SCHEMA = {"type": ["string", "number"], "examples": ["250ms", "5s", "1m", "1h"]}
-_SIZE_SCHEMA = {"type": ["string", "integer"], "examples": ["64KiB", "10MB"]}
+DURATION_SCHEMA: Final[dict[str, Any]] = {
+    "type": ["string", "number"],
+    "pattern": units.DURATION_PATTERN,
+    "minimum": 0,
+    "maximum": units.MAX_DURATION_SECONDS,
+    "examples": ["250ms", "5s", "1m", "1h"],
+}
+SIZE_SCHEMA: Final[dict[str, Any]] = {
+    "type": ["string", "integer"],
+    "pattern": units.SIZE_PATTERN,
+    "minimum": 0,
+    "maximum": units.MAX_SIZE_BYTES,
+    "examples": ["64KiB", "10MB"],
+}
+_STATUS_SCHEMA = {"type": ["integer", "string"], "minimum": 100, "maximum": 599, "pattern": units.STATUS_PATTERN}
+
+_NETWORK = "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$"
 
 # The key of the configuration's folder in the validation context, which relative paths refer to.
 BASE_DIR = "base_dir"
@@ -33,25 +59,31 @@ def _refusing_empty(parse: Callable[[object], Any]) -> Callable[[object, Validat
     return validate
 
 
-Duration: TypeAlias = Annotated[float, PlainValidator(units.parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+def _or_none(schema: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({**schema, "pattern": f"^none$|{schema['pattern']}"})
+
+
+Duration: TypeAlias = Annotated[float, PlainValidator(units.parse_duration), WithJsonSchema(DURATION_SCHEMA)]
 """Seconds, written as `250ms`, `5s`, `1m`, `1h` or a number of seconds."""
 
 OptionalDuration: TypeAlias = Annotated[
-    float | None, PlainValidator(_refusing_empty(units.parse_optional_duration)), WithJsonSchema(_DURATION_SCHEMA)
+    float | None, PlainValidator(_refusing_empty(units.parse_optional_duration)), _or_none(DURATION_SCHEMA)
 ]
 """Seconds, or `None` when written as `none` or 0."""
 
-Size: TypeAlias = Annotated[int, PlainValidator(units.parse_size), WithJsonSchema(_SIZE_SCHEMA)]
+Size: TypeAlias = Annotated[int, PlainValidator(units.parse_size), WithJsonSchema(SIZE_SCHEMA)]
 """Bytes, written as `64KiB`, `10MB` or a number of bytes."""
 
 OptionalSize: TypeAlias = Annotated[
-    int | None, PlainValidator(_refusing_empty(units.parse_optional_size)), WithJsonSchema(_SIZE_SCHEMA)
+    int | None, PlainValidator(_refusing_empty(units.parse_optional_size)), _or_none(SIZE_SCHEMA)
 ]
 """Bytes, or `None` when written as `none` or 0."""
 
 
 Percent: TypeAlias = Annotated[
-    float, PlainValidator(units.parse_percent), WithJsonSchema({"type": "string", "examples": ["20%", "0.5%"]})
+    float,
+    PlainValidator(units.parse_percent),
+    WithJsonSchema({"type": "string", "pattern": units.PERCENT_PATTERN, "examples": ["20%", "0.5%"]}),
 ]
 """A share of 0 to 1, written as `20%`."""
 
@@ -59,7 +91,14 @@ Statuses: TypeAlias = Annotated[
     frozenset[int],
     PlainValidator(units.parse_statuses),
     PlainSerializer(sorted),
-    WithJsonSchema({"type": ["array", "integer", "string"], "examples": [[502, 503], "5xx", "500-504"]}),
+    WithJsonSchema(
+        {
+            **_STATUS_SCHEMA,
+            "type": ["array", "integer", "string"],
+            "items": _STATUS_SCHEMA,
+            "examples": [[502, 503], "5xx", "500-504"],
+        }
+    ),
 ]
 """HTTP statuses, written as `503`, `5xx` or `500-504`, or a list of these."""
 
@@ -85,6 +124,32 @@ Text: TypeAlias = Annotated[str, Strict(), Field(min_length=1)]
 """Text that is not empty."""
 
 
+def one_or_more(value: Any) -> Any:
+    """Accept one text instead of a list."""
+    return [value] if isinstance(value, str) else value
+
+
+class _OneOrMore:
+    """Marks lists that may be written as one text."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(one_or_more, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        array = handler(schema)
+        items = array["items"]
+        return {"anyOf": [*(each for each in items.get("anyOf", [items]) if "$ref" not in each), array]}
+
+
+_Item = TypeVar("_Item")
+
+Listed: TypeAlias = Annotated[tuple[_Item, ...], _OneOrMore()]
+"""A list; one text may be written without the brackets."""
+
+ListedSome: TypeAlias = Annotated[tuple[_Item, ...], Field(min_length=1), _OneOrMore()]
+"""A list that is not empty; one text may be written without the brackets."""
+
+
 class ServiceMark:
     """Marks model fields that hold the name of a service (in `typing.Annotated`)."""
 
@@ -98,21 +163,26 @@ Cidr: TypeAlias = Annotated[
     IPv4Network | IPv6Network,
     PlainValidator(addresses.parse_cidr),
     PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": ["10.0.0.0/8", "2001:db8::/32"]}),
+    WithJsonSchema({"type": "string", "pattern": _NETWORK, "examples": ["10.0.0.0/8", "2001:db8::/32"]}),
 ]
 """A network, written as `10.0.0.0/8`, or as one address."""
 
 
-def short_form(*types: str) -> Callable[[dict[str, Any]], None]:
-    """Return a function that adds a bare value of one of these JSON types to the JSON Schema of a policy's settings.
+def short_form(*types: str, schema: dict[str, Any] | None = None) -> Callable[[dict[str, Any]], None]:
+    """Return a function that adds a bare value to the JSON Schema of a policy's settings.
 
     For `json_schema_extra` of a `Config` that accepts one, such as `body_limit: 10MB`.
-    """
 
-    def extend(schema: dict[str, Any]) -> None:
-        full = dict(schema)
-        schema.clear()
-        schema["anyOf"] = [full, {"type": list(types)}]
+    Args:
+        types: the JSON types of the value.
+        schema: its JSON Schema, instead of its types.
+    """
+    form = {"type": list(types)} if schema is None else schema
+
+    def extend(settings: dict[str, Any]) -> None:
+        full = dict(settings)
+        settings.clear()
+        settings["anyOf"] = [full, form]
 
     return extend
 
@@ -121,7 +191,7 @@ TrustedPeer: TypeAlias = Annotated[
     IPv4Network | IPv6Network | Literal["unix"],
     PlainValidator(addresses.parse_trusted),
     PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": ["10.0.0.0/8", "unix"]}),
+    WithJsonSchema({"type": "string", "pattern": f"^unix$|{_NETWORK}", "examples": ["10.0.0.0/8", "unix"]}),
 ]
 """A network of proxies, or `unix` for all peers on a Unix socket."""
 
@@ -129,7 +199,13 @@ Listen: TypeAlias = Annotated[
     ListenAddress,
     PlainValidator(addresses.parse_listen_address),
     PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8080", ":8080", "[::1]:8080", "unix:/run/p.sock"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^unix:/.|^[^/]*:[0-9]{1,5}$",
+            "examples": ["127.0.0.1:8080", ":8080", "[::1]:8080", "unix:/run/p.sock"],
+        }
+    ),
 ]
 """The address of a listener."""
 
@@ -143,14 +219,22 @@ DnsServer: TypeAlias = Annotated[
 ServiceUrl: TypeAlias = Annotated[
     str,
     PlainValidator(addresses.check_endpoint_url),
-    WithJsonSchema({"type": "string", "examples": ["http://127.0.0.1:3001"]}),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^([Hh][Tt][Tt][Pp][Ss]?://|unix:).", "examples": ["http://127.0.0.1:3001"]}
+    ),
 ]
 """The URL of an endpoint: `http://`, `https://` or `unix:`."""
 
 TargetUrl: TypeAlias = Annotated[
     str,
     PlainValidator(addresses.check_target),
-    WithJsonSchema({"type": "string", "examples": ["http://127.0.0.1:3001", "asgi:main:app"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^([Hh][Tt][Tt][Pp][Ss]?://|unix:|asgi:).",
+            "examples": ["http://127.0.0.1:3001", "asgi:main:app"],
+        }
+    ),
 ]
 """The URL of an endpoint, or `asgi:` and the `module:name` of an ASGI application."""
 
@@ -174,7 +258,7 @@ ExistingFile: TypeAlias = Annotated[
     Path,
     PlainValidator(_existing_file),
     PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": ["errors/404.html"]}),
+    WithJsonSchema({"type": "string", "format": "path", "examples": ["errors/404.html"]}),
 ]
 """The absolute path of a readable file; a relative one refers to the folder of the configuration file."""
 
@@ -192,6 +276,6 @@ ExistingDirectory: TypeAlias = Annotated[
     Path,
     PlainValidator(_existing_directory),
     PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": ["dist"]}),
+    WithJsonSchema({"type": "string", "format": "path", "examples": ["dist"]}),
 ]
 """The absolute path of a directory; a relative one refers to the folder of the configuration file."""

@@ -34,6 +34,12 @@ _STATUS_CLASS: Final = re.compile(r"([1-5])xx")
 _STATUS_RANGE: Final = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
 _PERCENT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%")
 
+# The written forms as regular expressions of JSON Schema, which finds them anywhere in the text.
+DURATION_PATTERN: Final = r"^\s*\+?[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?\s*$"
+SIZE_PATTERN: Final = r"^\s*\+?[0-9]+(\.[0-9]+)? ?(([KkMmGgTt][Ii]?)?[Bb])?\s*$"
+PERCENT_PATTERN: Final = r"^\s*0*(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?) ?%\s*$"
+STATUS_PATTERN: Final = r"^([1-5]xx|[1-5][0-9][0-9](-[1-5][0-9][0-9])?)$"
+
 _DURATION_HELP: Final = "write a duration such as 250ms, 5s, 1m or 1h"
 _SIZE_HELP: Final = "write a size such as 64KiB, 10MB or a number of bytes"
 

@@ -11,6 +11,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from propylon.engine import lines
 from propylon.engine.alarm import Alarm
 from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
@@ -81,13 +82,15 @@ async def ask(x: Exchange, lost: Endpoint | None = None) -> Attempt:
         _settle_failed(x, attempt)
         if failed is not None and wait is None:
             raise failed
+        assert wait is not None
+        lines.retried(x, attempt, failed, wait)
         x.disarm()
         if wait:
             await _wait(x, wait)
     x.deadline = x.total_deadline = inf
-    # A probe's endpoint is not the balancer's choice, and a 101 has been sent already.
-    if service.fields is not None and not is_probe and not x.status:
-        x.extra_fields += service.fields(x, attempt.endpoint)
+    if service.affinity is not None and not x.status:  # a 101 has been sent already
+        assert head is not None
+        service.affinity.responded(x, attempt.endpoint, head, is_probe)
     return attempt
 
 
@@ -126,6 +129,7 @@ def _start_hedge(x: Exchange, service: Service, tried: list[Endpoint], raced: li
     if not service.budget.withdraw(monotonic()):
         return None
     raced.append(endpoint)
+    lines.hedged(x, endpoint)
     return Attempt(x, service, endpoint)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from propylon.engine import lines
 from propylon.engine.body import Body
 from propylon.engine.pipeline import run_all
 from propylon.engine.request_out import send_request
@@ -168,6 +169,7 @@ class Attempt:
             x.disarm()
         if upstream.fresh or self._repeated or (self.sent and (upstream.heard or not may_repeat(x))):
             raise error
+        lines.repeated(x, self.endpoint, error)
         self._repeated = True
         self.number = 0
         self._headers, self.extra = None, b""  # on_attempt policies run again
@@ -198,7 +200,7 @@ class Attempt:
         if self._service is None or not error.failure.blames_endpoint:
             return
         if error.code != "attempt.total_timeout" or not self._waits_for_request():
-            self._service.failed(self, monotonic())
+            self._service.failed(self, error.code, monotonic())
 
     def _waits_for_request(self) -> bool:
         """Return whether the endpoint could not respond yet: a policy still runs, or the client is slow to send."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from propylon.engine.errors import GatewayError
     from propylon.engine.exchange import Exchange
     from propylon.engine.retry import RetrySettings
     from propylon.engine.sides import Upstream
+    from propylon.http.response_head import ResponseHead
 
 
 class Lease(Protocol):
@@ -49,6 +50,17 @@ class Pool(Protocol):
 
     def lease(self, x: Exchange) -> Lease:
         """Lease an upstream that has to be opened or waited for."""
+
+
+class Affinity(Protocol):
+    """How clients are kept on their endpoints."""
+
+    def responded(self, x: Exchange, endpoint: Any, head: ResponseHead, is_probe: bool) -> None:
+        """Take notice of a response that is passed on, and add fields to it (`x.extra_fields`).
+
+        Args:
+            is_probe: whether the endpoint was not chosen for this client, but to probe it.
+        """
 
 
 class Load(Protocol):
@@ -160,8 +172,8 @@ class Service(Protocol):
         """Whether it has circuit breakers, so that `begin` must be called for each attempt."""
 
     @property
-    def fields(self) -> Callable[[Exchange, Any], bytes] | None:
-        """Returns lines to add to the header section of an endpoint's response, each with its CRLF; `None` for none."""
+    def affinity(self) -> Affinity | None:
+        """How clients are kept on their endpoints; `None` if they are not."""
 
     @property
     def current(self) -> Service | None:
@@ -192,8 +204,8 @@ class Service(Protocol):
     def outrun(self, attempt: Any, now: float) -> None:
         """Record that another endpoint's response was taken before this attempt, already sent, had one."""
 
-    def failed(self, attempt: Any, now: float) -> None:
-        """Record a failure of the endpoint: no response, or an incomplete one."""
+    def failed(self, attempt: Any, code: str, now: float) -> None:
+        """Record a failure of the endpoint by its code: no response, or an incomplete one."""
 
     def inconclusive(self, attempt: Any, now: float) -> None:
         """Record the end of a probe without an outcome."""

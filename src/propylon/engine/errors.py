@@ -13,7 +13,10 @@ class GatewayError(Exception):
         detail: for the client, besides the title; made only of what the client sent.
         log: for the log only: addresses, exception texts.
         headers: fields of the response, as `Allow`.
+        request_line: the beginning of a request that could not be read; for the log only.
     """
+
+    request_line = b""
 
     def __init__(self, code: str, detail: str = "", *, log: str = "", headers: dict[str, str] | None = None) -> None:
         super().__init__(code)

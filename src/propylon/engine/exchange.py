@@ -6,12 +6,12 @@ objects of their own, as there is one exchange for each request.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
+from propylon.engine import lines
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import NO_RULES
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from propylon.http.headers import Headers
     from propylon.http.host import Host
     from propylon.http.request_head import RequestFields
-
-log = logging.getLogger("propylon.engine")
 
 
 class Exchange(Timed):
@@ -345,9 +343,10 @@ class Exchange(Timed):
                 try:
                     action()
                 except Exception:  # the others must still run
-                    log.exception("exchange %s could not be cleaned up", self.request_id)
+                    lines.defect(self, "an exchange could not be cleaned up")
 
     def _crashed(self) -> None:
+        lines.defect(self, "an exchange was lost by a defect of the gateway")
         self.client.abort()
 
     def _finish(self) -> None:

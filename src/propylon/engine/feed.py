@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.engine.hook_task import start_task
 from propylon.engine.pipeline import failed
 from propylon.engine.sides import UNKNOWN
 
@@ -27,7 +28,7 @@ class IteratorFeed:
         body: the body that it feeds.
     """
 
-    __slots__ = ("_exchange", "_free", "_holders", "_pieces", "_task", "body")
+    __slots__ = ("_exchange", "_free", "_holders", "_name", "_pieces", "_task", "body")
 
     def __init__(self, x: Exchange, pieces: AsyncIterable[bytes], length: int = UNKNOWN) -> None:
         """Make the body of a response of the gateway's own to `x`.
@@ -37,6 +38,7 @@ class IteratorFeed:
         """
         self._exchange = x
         self._pieces = pieces
+        self._name = f"body {getattr(pieces, '__qualname__', type(pieces).__qualname__)}"
         self._holders: frozenset[object] = frozenset()
         self._free: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -45,7 +47,7 @@ class IteratorFeed:
 
     def body_wanted(self) -> None:
         """Start the iterator."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="propylon response body")
+        self._task = start_task(self._run(), self._name, self._exchange)
 
     def hold(self, owner: object) -> None:
         """Request no piece until `owner` releases it."""
@@ -91,7 +93,9 @@ class IteratorFeed:
             if body.length not in (UNKNOWN, body.size):
                 raise ValueError(f"the body has {body.size} bytes, and {body.length} were announced")
         except Exception as error:
-            body.fail(error if isinstance(error, GatewayError) else failed(x, "body", "response.policy_failed", error))
+            body.fail(
+                error if isinstance(error, GatewayError) else failed(x, self._name, "response.policy_failed", error)
+            )
         else:
             x.disarm()
             body.end([])

@@ -17,10 +17,10 @@ step 3 and the other `on_*` hooks run third-party code.
 
 from __future__ import annotations
 
-import logging
 from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
+from propylon.engine import lines
 from propylon.engine.admit import answer_options
 from propylon.engine.ask import ask
 from propylon.engine.body import Body
@@ -37,11 +37,10 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.sides import Upstream
     from propylon.engine.timing import Timeouts
+    from propylon.http.response_head import ResponseHead
 
 SERVICE_FAILED = frozenset(("choose", "connect", "attempt", "head"))
 """Prefixes of the codes of failures for which the fallback is used."""
-
-log = logging.getLogger("propylon.engine")
 
 
 async def forward(x: Exchange) -> None:
@@ -76,14 +75,17 @@ async def forward(x: Exchange) -> None:
             # 6 head
             upstream = attempt.upstream
             assert upstream is not None
-            assert upstream.head is not None
-            if upstream.head.status == 101:
+            head = upstream.head
+            assert head is not None
+            if head.refers and route.public_urls is not None:
+                head = route.public_urls.head(x, attempt, head)
+            if head.status == 101:
                 await tunnel(x, upstream)
             elif route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.client_method:
                 x.arm_relay(upstream)
-                await answer(x, Response.of_service(upstream.head, upstream.body))
+                await answer(x, Response.of_service(head, upstream.body))
             else:
-                pass_head(x, upstream)
+                pass_head(x, upstream, head)
             # 7 relay
             while attempt.upstream is upstream and not (
                 upstream.complete and (x.transform is None or x.transform.ended)
@@ -96,7 +98,7 @@ async def forward(x: Exchange) -> None:
                 x.attempt.blame(error)
             await answer_failure(x, error)
         except (Exception, CancelledError):
-            log.exception("exchange %s failed by a defect of the gateway", x.request_id)
+            lines.defect(x, "an exchange failed by a defect of the gateway")
             await answer_failure(x, GatewayError("gateway.failed"))
     finally:
         # 8 settle
@@ -121,7 +123,7 @@ async def fall_back(x: Exchange, failure: GatewayError, timeouts: Timeouts) -> A
     if fallback is None or failure.code.partition(".")[0] not in SERVICE_FAILED:
         raise failure
     x.disarm()
-    log.debug("exchange %s falls back: %s", x.request_id, failure)
+    lines.fell_back(x, failure)
     x.leave_gate(failure)  # the fallback's outcome must not count for this service
     if fallback.respond is not None:
         await answer(x, fallback.respond(x))
@@ -132,10 +134,8 @@ async def fall_back(x: Exchange, failure: GatewayError, timeouts: Timeouts) -> A
     return await ask(x)
 
 
-def pass_head(x: Exchange, upstream: Upstream) -> None:
+def pass_head(x: Exchange, upstream: Upstream, head: ResponseHead) -> None:
     """Pass the response on as received: no policy reads it."""
-    head = upstream.head
-    assert head is not None
     x.status = head.status
     body = upstream.body
     added = added_fields(x, head.has_date)

@@ -9,7 +9,6 @@ the Task drives all further steps, and the next hook gets another one. Python 3.
 from __future__ import annotations
 
 import asyncio
-import logging
 from asyncio.tasks import _enter_task, _leave_task  # for other implementations of Tasks ("Extending asyncio")
 from collections.abc import Awaitable, Coroutine
 from contextvars import Context, copy_context
@@ -17,14 +16,14 @@ from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+from propylon.engine import lines
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from propylon.engine.exchange import Exchange
 
 BLOCKING_SECONDS: Final = 0.1  # a policy's step that blocks the loop for longer is logged
-
-log = logging.getLogger("propylon.policies")
 
 
 def is_awaitable(result: object) -> TypeGuard[Awaitable[Any]]:
@@ -39,13 +38,13 @@ async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
     """
     loop = asyncio.get_running_loop()
     if asyncio.current_task(loop) is None:  # within another Task, that would have to be left first
-        result = _first_step(loop, _coroutine(work), name)
+        result = _first_step(loop, _coroutine(work), name, x)
         if not isinstance(result, HookTask):
             return result
         task = result.leave()
         del result
     else:
-        task = start_task(work, name)
+        task = start_task(work, name, x)
     task.add_done_callback(x.wake)
     x.arm_policy(task)
     try:
@@ -64,24 +63,29 @@ async def wait_for(x: Exchange, work: Awaitable[Any], name: str) -> Any:
         del task  # its exception refers to this frame: a cycle that only the collector would free
 
 
-def _first_step(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], name: str) -> Any:
+def _first_step(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], name: str, x: Exchange) -> Any:
     """Make the first step of a hook as the spare Task: return its result, or what makes the other steps."""
     global _spare
     spare = _spare
     if spare is None or not spare.usable(loop):
         spare = _spare = HookTask(loop)
     try:
-        spare.begin(loop, work, name)
+        spare.begin(loop, work, name, x)
     except StopIteration as stop:
         return stop.value
     _spare = None
     return spare
 
 
-def start_task(work: Awaitable[Any], name: str) -> asyncio.Task[Any]:
-    """Run an async hook's awaitable as a Task, from the next turn of the event loop on."""
+def start_task(work: Awaitable[Any], name: str, x: Exchange | None = None) -> asyncio.Task[Any]:
+    """Run an async hook's awaitable as a Task, from the next turn of the event loop on.
+
+    Args:
+        name: of the policy, for the log.
+        x: the exchange that it runs for, for the log; `None` if there is none.
+    """
     made = HookTask(asyncio.get_running_loop())
-    made.assign(_coroutine(work), name)
+    made.assign(_coroutine(work), name, x)
     return made.leave()
 
 
@@ -92,7 +96,7 @@ class HookTask(Coroutine[Any, Any, Any]):
     logged too.
     """
 
-    __slots__ = ("_awaited", "_context", "_loop", "_name", "_parked", "_stepped", "_task", "_work")
+    __slots__ = ("_awaited", "_context", "_exchange", "_loop", "_name", "_parked", "_stepped", "_task", "_work")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -107,11 +111,11 @@ class HookTask(Coroutine[Any, Any, Any]):
         task = self._task
         return self._loop is loop and task is not None and not task.done() and not task.cancelling()
 
-    def assign(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+    def assign(self, work: Coroutine[Any, Any, Any], name: str, x: Exchange | None) -> None:
         """Let the Task drive a hook from its first step on."""
-        self._work, self._name, self._context = work, name, copy_context()
+        self._work, self._name, self._exchange, self._context = work, name, x, copy_context()
 
-    def begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], name: str) -> None:
+    def begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], name: str, x: Exchange) -> None:
         """Make the first step of a hook as this Task; if the hook waits, the Task will drive it.
 
         Raises what the step raises: `StopIteration` with the result of a hook that has ended.
@@ -121,10 +125,10 @@ class HookTask(Coroutine[Any, Any, Any]):
         assert task is not None
         _enter_task(loop, task)
         try:
-            self._awaited = self._step(context, work, None)
+            self._awaited = self._step(context, work, None, x)
         finally:
             _leave_task(loop, task)
-        self._work, self._context, self._stepped = work, context, True
+        self._work, self._exchange, self._context, self._stepped = work, x, context, True
 
     def leave(self) -> asyncio.Task[Any]:
         """Return the Task, which is not parked any longer."""
@@ -149,7 +153,7 @@ class HookTask(Coroutine[Any, Any, Any]):
             if self._awaited is not None:
                 return self._awaited
             # A bare yield, as of asyncio.sleep(0), asked for a turn of the event loop: this is it.
-        return self._step(self._context, work, value)
+        return self._step(self._context, work, value, self._exchange)
 
     def throw(self, *error: Any) -> Any:
         """Step the hook with an exception; without a hook, end."""
@@ -159,7 +163,11 @@ class HookTask(Coroutine[Any, Any, Any]):
             self._stepped = False
             if isinstance(self._awaited, asyncio.Future):
                 self._awaited.cancel()  # the Task has no reference to it yet
-        return self._context.run(self._work.throw, *error)
+        begun = monotonic()
+        try:
+            return self._context.run(self._work.throw, *error)
+        finally:
+            check_blocking(self._name, begun, self._exchange)
 
     def close(self) -> None:
         """Close the hook's coroutine."""
@@ -169,13 +177,13 @@ class HookTask(Coroutine[Any, Any, Any]):
     def __await__(self) -> Generator[Any, Any, Any]:
         raise NotImplementedError
 
-    def _step(self, context: Context, work: Coroutine[Any, Any, Any], value: Any) -> Any:
+    def _step(self, context: Context, work: Coroutine[Any, Any, Any], value: Any, x: Exchange | None) -> Any:
         begun = monotonic()
         try:
             return context.run(work.send, value)
         finally:
             if (seconds := monotonic() - begun) > BLOCKING_SECONDS:
-                blocked(self._name, seconds)
+                lines.blocked(self._name, seconds, x)
 
 
 def _log_if_destroyed(task: Any, log_it: bool) -> None:
@@ -190,9 +198,10 @@ async def _awaited(work: Awaitable[Any]) -> Any:
     return await work
 
 
-def blocked(name: str, seconds: float) -> None:
-    """Log a policy that blocked the event loop."""
-    log.warning("policy %s blocked the event loop for %.0f ms: nothing else moved meanwhile", name, seconds * 1000)
+def check_blocking(name: str, begun: float, x: Exchange | None = None) -> None:
+    """Log a policy that has blocked the event loop since `begun` (`time.monotonic`)."""
+    if (seconds := monotonic() - begun) > BLOCKING_SECONDS:
+        lines.blocked(name, seconds, x)
 
 
 _spare: HookTask | None = None

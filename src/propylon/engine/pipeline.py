@@ -9,14 +9,15 @@ a 500.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from propylon.engine import lines
 from propylon.engine.errors import GatewayError
-from propylon.engine.hook_task import BLOCKING_SECONDS, blocked, is_awaitable, start_task, wait_for
+from propylon.engine.hook_task import BLOCKING_SECONDS, check_blocking, is_awaitable, start_task, wait_for
 from propylon.engine.message import Response
 from propylon.engine.pending import Pending
 from propylon.phases import PHASES
@@ -29,7 +30,6 @@ Hook = Callable[..., Any]
 NamedHook = tuple[Hook, str]
 Condition = Callable[["Exchange"], bool]
 
-log = logging.getLogger("propylon.policies")
 BACKGROUND: set[asyncio.Task[Any]] = set()  # asyncio holds Tasks weakly: this keeps those that are not awaited
 
 
@@ -38,14 +38,16 @@ class PolicyUse:
     """A policy as an entry of a list.
 
     Attributes:
-        name: its name in logs and `explain`.
+        name: its name in the configuration.
         policy: an object with hooks, or a callable, which is an `on_request` hook.
         condition: whether it applies to an exchange (`when:`, `unless:`); `None` applies always.
+        label: its name in the log: for one in Python, its module and function or class; by default `name`.
     """
 
     name: str
     policy: object
     condition: Condition | None = None
+    label: str = ""
 
     def hook(self, phase: str) -> Hook | None:
         """Return the policy's hook for a phase, its condition included; `None` if it has none."""
@@ -83,7 +85,7 @@ def compile_pipeline(uses: Iterable[PolicyUse]) -> Pipeline:
     listed = list(uses)
 
     def named(phase: str) -> tuple[NamedHook, ...]:
-        return tuple((hook, use.name) for use in listed if (hook := use.hook(phase)) is not None)
+        return tuple((hook, use.label or use.name) for use in listed if (hook := use.hook(phase)) is not None)
 
     return Pipeline(**{phase: named(phase) for phase in PHASES})
 
@@ -114,15 +116,18 @@ async def first_answer(x: Exchange, hooks: tuple[NamedHook, ...]) -> Response | 
         try:
             answer = hook(x)
             if (now := monotonic()) - begun > BLOCKING_SECONDS:
-                blocked(name, now - begun)
+                lines.blocked(name, now - begun, x)
             if answer is not None and type(answer) is not Response:
+                begun = inf  # waiting blocks nothing
                 answer = await outcome(x, answer, name)
                 now = monotonic()
                 if answer is not None and not isinstance(answer, Response):
                     raise TypeError(f"policy {name} returned {answer!r}: it may return a Response or None")
         except GatewayError:
+            check_blocking(name, begun, x)
             raise
         except (Exception, asyncio.CancelledError) as error:
+            check_blocking(name, begun, x)
             raise failed(x, name, "request.policy_failed", error) from error
         if answer is not None:
             return answer
@@ -143,13 +148,16 @@ async def run_all(
         try:
             result = hook(x, *rest)
             if (now := monotonic()) - begun > BLOCKING_SECONDS:
-                blocked(name, now - begun)
+                lines.blocked(name, now - begun, x)
             if result is not None:
+                begun = inf  # waiting blocks nothing
                 await outcome(x, result, name)
                 now = monotonic()
         except GatewayError:
+            check_blocking(name, begun, x)
             raise
         except (Exception, asyncio.CancelledError) as error:
+            check_blocking(name, begun, x)
             raise failed(x, name, code, error) from error
         begun = now
 
@@ -164,13 +172,13 @@ def run_done(x: Exchange, hooks: tuple[NamedHook, ...]) -> None:
         try:
             result = hook(x)
             if result is not None and is_awaitable(result):
-                task = start_task(result, name)
+                task = start_task(result, name, x)
                 BACKGROUND.add(task)
                 task.add_done_callback(lambda task, name=name: _forget(task, x, name))  # type: ignore[misc]
         except (Exception, asyncio.CancelledError) as error:
-            log_failure(x, name, error)
+            lines.raised(x, name, error)
     if (now := monotonic()) - begun > BLOCKING_SECONDS:
-        blocked(" or ".join(name for _, name in hooks), now - begun)
+        lines.blocked(" or ".join(name for _, name in hooks), now - begun, x)
 
 
 async def settled() -> None:
@@ -183,7 +191,7 @@ async def settled() -> None:
 def _forget(task: asyncio.Task[Any], x: Exchange, name: str) -> None:
     BACKGROUND.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
-        log_failure(x, name, error)
+        lines.raised(x, name, error)
 
 
 async def outcome(x: Exchange, result: object, name: str) -> Any:
@@ -198,10 +206,5 @@ async def outcome(x: Exchange, result: object, name: str) -> Any:
 
 def failed(x: Exchange, name: str, code: str, error: BaseException) -> GatewayError:
     """Log an exception with its traceback, and return the failure for the client."""
-    log_failure(x, name, error)
+    lines.raised(x, name, error)
     return GatewayError(code, log=f"policy {name} raised")
-
-
-def log_failure(x: Exchange, name: str, error: BaseException) -> None:
-    """Log an exception of a policy with its traceback."""
-    log.error("policy %s raised in exchange %s", name, x.request_id or "-", exc_info=error)

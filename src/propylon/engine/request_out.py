@@ -11,7 +11,7 @@ from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
 from propylon.http.refusal import Refusal
 from propylon.http.request_head import HOSTS, WRITTEN_ANEW
-from propylon.http.target import TargetError
+from propylon.http.target import PathRules, TargetError, canonical_path, merge_slashes
 
 if TYPE_CHECKING:
     from propylon.engine.backend import Endpoint
@@ -36,18 +36,20 @@ def send_request(
     Raises:
         GatewayError: read.bad_target, if a rewrite makes the path invalid.
     """
-    route = x.route
+    route, origin = x.route, x.origin
     path = x.path if route.rewrite is None else rewritten_path(x)
-    query = x.query if route.query_edit is None else route.query_edit.apply(x.query)
+    query = x.query if route.query_edit is None else route.query_edit.apply(x.query, x)
     base = endpoint.base_path if path else endpoint.root
     path = base + path if query is None else b"%b%b?%b" % (base, path, query)
-    authority = endpoint.authority if endpoint.host is None else _host(x, endpoint)
+    authority = endpoint.authority if endpoint.host is None else host_of(x, endpoint)
     request = x.changed_request
     if headers is None and request is not None and request.headers.changed:
         headers = request.headers
-    block, forwarding = x.fields.block, x.origin.block
+    block, forwarding = x.fields.block, origin.block
+    if route.stripped or origin.by_proxy:
+        forwarding += _prefix_line(x)
     if headers is not None:
-        authority, block, forwarding = _changed(x, headers, authority)
+        authority, block, forwarding = _changed(x, headers, authority, forwarding)
     added = b"%bx-request-id: %b\r\n" % (forwarding, x.id)
     if extra:
         added += extra
@@ -72,7 +74,7 @@ def rewritten_path(x: Exchange) -> bytes:
     if rewrite is None or x.rewritten:
         return x.path
     try:
-        return rewrite.apply(x.path, x.path_params, x.path_rest)
+        return rewrite.apply(x.path, x)
     except TargetError as error:
         raise GatewayError("read.bad_target", error.detail) from None
 
@@ -90,14 +92,42 @@ def _pipe(x: Exchange, body: Body, upstream: Upstream) -> None:
         body.pipe(upstream)
 
 
-def _host(x: Exchange, endpoint: Endpoint) -> bytes:
-    """Return the Host field by the service's `host:` rule: the client's, or a fixed one."""
+def host_of(x: Exchange, endpoint: Endpoint) -> bytes:
+    """Return the Host field by the service's `host:` rule: the endpoint's, the client's, or a fixed one."""
     if endpoint.host != PRESERVE:
-        return endpoint.host or b""
+        return endpoint.host or endpoint.authority
     return endpoint.authority if x.host is None else x.host.text
 
 
-def _changed(x: Exchange, headers: Headers, authority: bytes) -> tuple[bytes, bytes, bytes]:
+def forwarded_prefix(x: Exchange) -> tuple[bytes, bytes]:
+    """Return what was stripped of the client's path by trusted proxies, and by the route."""
+    own = x.route.stripped
+    if own and (x.rewritten or not begins_with(x.path, own)):
+        own = b""
+    given = x.fields.first(b"x-forwarded-prefix") if x.origin.by_proxy else None
+    if not given:
+        return b"", own
+    try:
+        # A list is of several proxies, the outermost first.
+        parts = [canonical_path(part.strip(b" \t"), PathRules()).rstrip(b"/") for part in given.split(b",")]
+    except TargetError:
+        return b"", own
+    return b"".join(parts), own
+
+
+def begins_with(path: bytes, prefix: bytes) -> bool:
+    """Return whether a prefix is cut off a path, of which `//` may be kept."""
+    if b"//" in path:
+        path = merge_slashes(path)
+    return path == prefix or path.startswith(prefix + b"/")
+
+
+def _prefix_line(x: Exchange) -> bytes:
+    prefix = b"".join(forwarded_prefix(x))
+    return b"x-forwarded-prefix: %b\r\n" % prefix if prefix and x.snapshot.forwarding.x_forwarded else b""
+
+
+def _changed(x: Exchange, headers: Headers, authority: bytes, forwarding: bytes) -> tuple[bytes, bytes, bytes]:
     """Return authority, header section and forwarding fields as changed by policies.
 
     A field set by a policy takes precedence, even over one of the gateway's own.
@@ -112,8 +142,8 @@ def _changed(x: Exchange, headers: Headers, authority: bytes) -> tuple[bytes, by
         elif key not in CONNECTION_BOUND and key not in WRITTEN_ANEW and key != b"expect":
             kept.append((name, value))
             names.add(key)
-    forwarding = [line for line in x.origin.block.splitlines(keepends=True) if line.partition(b":")[0] not in names]
-    return authority, render(kept), b"".join(forwarding)
+    remaining = [line for line in forwarding.splitlines(keepends=True) if line.partition(b":")[0] not in names]
+    return authority, render(kept), b"".join(remaining)
 
 
 def _checked_host(value: bytes) -> bytes:

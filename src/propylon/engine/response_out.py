@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
+from propylon.engine import lines
 from propylon.engine.body import Body
 from propylon.engine.clock import http_date
 from propylon.engine.error_page import render_error
 from propylon.engine.errors import GatewayError
-from propylon.engine.event_stream import EventStream
+from propylon.engine.event_stream import CLIENT_GONE, EventStream
 from propylon.engine.pipeline import first_answer, run_all
 from propylon.engine.sides import UNKNOWN
 from propylon.engine.transform import Transform
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from propylon.engine.pipeline import Hook, NamedHook
 
 _WRITTEN_ANEW = CONNECTION_BOUND | {b"content-length", b"x-request-id"}
-
-log = logging.getLogger("propylon.engine")
 
 
 async def answer(x: Exchange, response: Response) -> None:
@@ -154,15 +152,15 @@ def head_block(response: Response) -> bytes:
 async def answer_failure(x: Exchange, error: GatewayError) -> None:
     """Send the error response for a failure; abort the connection if a head has been sent already."""
     x.error = error
-    _log(x, error)
     if x.status:
-        if x.lasting is None or not x.lasting.send_error(error):
-            x.client.abort()
+        _cut_off(x, error)
         return
     x.end_attempt()
-    if error.status == 499:
+    if error.status == CLIENT_GONE:
+        lines.failed(x, error, "none")
         return
     pipeline = x.route.pipeline
+    failures = [error]
     try:
         response = await first_answer(
             x, tuple((partial(_call_on_error, hook, error), name) for hook, name in pipeline.on_error)
@@ -171,31 +169,28 @@ async def answer_failure(x: Exchange, error: GatewayError) -> None:
         if error.code != "response.policy_failed":
             await run_all(x, pipeline.on_response)
     except GatewayError as second:
-        _log(x, second)
+        failures.append(second)
         x.response = render_error(x, error)
-    if x.status == 0 and x.response is not None:
-        send(x, x.response)
-        try:
-            await sent(x)
-        except GatewayError as second:
-            _log(x, second)
-            x.client.abort()
+    assert x.response is not None
+    send(x, x.response)
+    for each in failures:
+        lines.failed(x, each, "none" if failures[-1].status == CLIENT_GONE else "error")
+    try:
+        await sent(x)
+    except GatewayError as second:
+        lines.failed(x, second, "cut")
+        x.client.abort()
+
+
+def _cut_off(x: Exchange, error: GatewayError) -> None:
+    """End a response whose head was sent: by an error event if it is an event stream that has them."""
+    if x.lasting is not None and x.lasting.send_error(error):
+        lines.failed(x, error, "event")
+        return
+    tunnel = x.tunnel
+    lines.failed(x, error, "closed" if tunnel is not None and tunnel.client.sent_close is not None else "cut")
+    x.client.abort()
 
 
 def _call_on_error(hook: Hook, error: GatewayError, x: Exchange) -> object:
     return hook(x, error)
-
-
-def _log(x: Exchange, error: GatewayError) -> None:
-    """Log a failure: 5xx as a warning, a client's error for debugging.
-
-    An open circuit is logged when it opens, and not for each request that it rejects.
-    """
-    level = logging.WARNING if error.status >= 500 and error.code != "choose.broken" else logging.DEBUG
-    if log.isEnabledFor(level):
-        log.log(
-            level,
-            "%s status=%d id=%s route=%s endpoint=%s attempt=%d elapsed=%.3fs: %s",
-            error, error.status, x.request_id or "-", x.route.name,
-            x.endpoint.url if x.endpoint is not None else "-", x.attempts, x.elapsed, error.failure.hint,
-        )  # fmt: skip

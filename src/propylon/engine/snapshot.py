@@ -10,10 +10,12 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
+from propylon.engine.line_limit import LineLimit
 from propylon.engine.pipeline import Pipeline
 from propylon.engine.timing import Timeouts
 from propylon.http.request_head import RequestFields
 from propylon.http.target import PathRules, parse_target
+from propylon.routing.captures import NO_CAPTURES
 from propylon.routing.router import RouteMatch, Router, WrongMethod
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
+    from propylon.engine.public_urls import PublicUrls
     from propylon.engine.retry import RetrySettings
     from propylon.engine.scope import PlacedPolicy
     from propylon.engine.split import Split
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
     from propylon.http.request_head import RequestLine
     from propylon.http.request_reader import RequestReader
     from propylon.http.target import Target
+    from propylon.routing.captures import Captures
     from propylon.routing.match import Matchable
-    from propylon.routing.rewrite import QueryEdit, Rewrite
+    from propylon.routing.query_edit import QueryEdit
+    from propylon.routing.rewrite import Rewrite
 
 
 STRICT = PathRules()
@@ -100,7 +105,10 @@ class CompiledRoute:
         policies: the same policies as a list, for `explain`.
         service: of the route; `None` if a policy answers, or the route is split.
         split: picks the variant of the route for an exchange, each with its service and policies.
+        captures: what its patterns capture.
         rewrite: of the path for the service.
+        stripped: the prefix that `rewrite` cuts off; b"" for none.
+        public_urls: rules for URLs in the service's responses; `None` leaves them.
         query_edit: of the query for the service.
         entry: of the route in `/services.json`.
         retry: its retry settings; `None` for those of the service.
@@ -114,7 +122,10 @@ class CompiledRoute:
     policies: tuple[PolicyUse, ...] = ()
     service: Service | None = None
     split: Split | None = None
+    captures: Captures = NO_CAPTURES
     rewrite: Rewrite | None = None
+    stripped: bytes = b""
+    public_urls: PublicUrls | None = None
     query_edit: QueryEdit | None = None
     entry: tuple[dict[str, Any], ...] = ()
     refuses_websockets: bool = False
@@ -137,6 +148,8 @@ class Snapshot:
         dns: how names of endpoints are resolved.
         pseudonym: this gateway's name in Via; empty for no Via.
         policies: all policies, each once.
+        title_case: whether field names are sent in capitals, as `Content-Length`.
+        line_limit: bounds the lines of the log that any client can cause.
     """
 
     router: Router[CompiledRoute]
@@ -152,6 +165,8 @@ class Snapshot:
     timeouts: Timeouts = field(default_factory=Timeouts)
     error_pages: dict[str, ErrorPage] = field(default_factory=dict)
     policies: tuple[PlacedPolicy, ...] = ()
+    title_case: bool = False
+    line_limit: LineLimit = field(default_factory=LineLimit, compare=False)
     no_fields: RequestFields = field(init=False)
 
     def __post_init__(self) -> None:

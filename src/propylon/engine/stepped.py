@@ -12,7 +12,6 @@ within that callback. Two rules keep this correct:
 
 from __future__ import annotations
 
-import logging
 import types
 from asyncio import CancelledError
 from typing import TYPE_CHECKING
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
     from propylon.engine.errors import GatewayError
-
-log = logging.getLogger("propylon.engine")
 
 
 class Stepped:
@@ -81,7 +78,6 @@ class Stepped:
         except (Exception, CancelledError):
             # forward() handles every failure itself, so this is a defect of it; the client must not hang.
             self.finished = True
-            log.exception("%r was lost by a defect of the gateway", self)
             self._crashed()
         finally:
             self._running = False
@@ -89,7 +85,7 @@ class Stepped:
             self._finish()
 
     def _crashed(self) -> None:
-        """Abort the client's side after a defect."""
+        """Handle a defect, whose exception is being handled: log it, and abort the client's side."""
         raise NotImplementedError
 
     def _finish(self) -> None:

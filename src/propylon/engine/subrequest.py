@@ -16,13 +16,13 @@ few beside requests of clients, so each has a timer of its own, apart from the w
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from asyncio import CancelledError
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from propylon.engine import lines
 from propylon.engine.ask import ask
 from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
@@ -66,8 +66,6 @@ MAX_DEPTH: Final = 8
 """Nesting of subrequests through the router; nginx bounds its subrequests at 50."""
 
 _new_id: Final = RequestIds(time.time, random.Random().getrandbits)  # noqa: S311 - unique, not secret
-
-log = logging.getLogger("propylon.engine")
 
 
 class SubrequestResponse(NamedTuple):
@@ -124,7 +122,14 @@ class Subrequest(SubrequestClient):
         copy, route, seen = own.exchange, x.route, x.changed_request
         copy.id, copy.fields, copy.host = x.id, x.fields, x.host
         copy.path_params, copy.path_rest, copy.rewritten = x.path_params, x.path_rest, x.rewritten
-        copy.route = CompiledRoute(route.name, rewrite=route.rewrite, query_edit=route.query_edit, retry=ONCE)
+        copy.route = CompiledRoute(
+            route.name,
+            captures=route.captures,
+            rewrite=route.rewrite,
+            stripped=route.stripped,
+            query_edit=route.query_edit,
+            retry=ONCE,
+        )
         if seen is not None and seen.headers.changed:
             own.headers.raw = list(seen.headers.raw)
         return own
@@ -258,7 +263,7 @@ class Subrequest(SubrequestClient):
                 x.attempt.blame(error)
             x.error = error
         except (Exception, CancelledError):
-            log.exception("a request of the gateway's own failed by a defect: %r", self)
+            lines.defect(x, "a request of the gateway's own failed by a defect")
             x.error = GatewayError("gateway.failed")
         finally:
             x.settle()

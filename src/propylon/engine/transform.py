@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.hook_task import is_awaitable, start_task
+from propylon.engine.hook_task import check_blocking, is_awaitable, start_task
 from propylon.engine.pipeline import NamedHook, failed
 
 if TYPE_CHECKING:
@@ -71,15 +72,18 @@ class Transform:
 
     def _run(self, number: int, data: bytes, last: bool) -> None:
         hook, name = self._hooks[number]
+        begun = monotonic()
         try:
             result = hook(self._exchange, data)
         except (Exception, asyncio.CancelledError) as error:
             self._fail(name, error)
             return
+        finally:
+            check_blocking(name, begun, self._exchange)
         if is_awaitable(result):
             self._source.hold(self)
             self._exchange.arm_policy(self)
-            self._task = start_task(result, name)
+            self._task = start_task(result, name, self._exchange)
             self._task.add_done_callback(lambda task: self._resume(task, number, last))
         else:
             self._take(number, result, last)

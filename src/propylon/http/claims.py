@@ -23,7 +23,7 @@ FOLDED: Final = bytes.maketrans(b"_.", b"--")
 RESTATED: Final = (
     "forwarded", "via", "x-client-cert-fingerprint", "x-client-cert-san", "x-client-cert-serial",
     "x-client-cert-subject", "x-client-cert-verify", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port",
-    "x-forwarded-proto",
+    "x-forwarded-prefix", "x-forwarded-proto",
 )  # fmt: skip
 
 NEVER_TAKEN: Final = (

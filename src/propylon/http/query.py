@@ -41,9 +41,18 @@ def get_all(query: bytes | None, name: bytes) -> list[bytes]:
     return [value for found, value in items(query) if found == name]
 
 
-def encode(name: bytes, value: bytes) -> bytes:
-    """Return the piece `name=value`, percent-encoded except for unreserved characters."""
-    return f"{quote_from_bytes(name, safe='')}={quote_from_bytes(value, safe='')}".encode("ascii")
+def piece(name: bytes, value: bytes) -> bytes:
+    """Return the piece `name=value` of a name, and a value that is percent-encoded already."""
+    return b"%b=%b" % (quote_from_bytes(name, safe="").encode("ascii"), value)
+
+
+def only(query: bytes | None, keep: Collection[bytes]) -> bytes | None:
+    """Return the query with the parameters of these names only; empty pieces go too."""
+    pieces = _pieces(query)
+    kept = [piece for piece in pieces if piece and _name(piece) in keep]
+    if len(kept) == len(pieces):
+        return query
+    return b"&".join(kept) if kept else None
 
 
 def edit(

@@ -7,6 +7,7 @@ policy changes costs nothing to forward. Violations are the endpoint's fault: `R
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 from propylon.http.fields import (
@@ -22,6 +23,7 @@ from propylon.http.fields import (
 )
 from propylon.http.memo import Memo
 from propylon.http.phrases import PHRASES
+from propylon.http.references import REFERENCES
 from propylon.http.refusal import Refusal
 from propylon.http.sse import is_event_stream
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _SPECIAL = CONNECTION_BOUND | {b"x-request-id", b"content-length"}
 # RFC 9112 5.1: a proxy removes white space before the colon in a response, and refuses it in a request.
-_EVALUATED = frozenset((b"date", b"content-type", b"content-encoding"))
+_EVALUATED = REFERENCES | {b"date", b"content-type", b"content-encoding"}
 _EVENT_STREAMS: Memo[bytes, bool] = Memo(is_event_stream)
 _NAMES: Memo[bytes, FieldName] = Memo(lambda text: FieldName(text.rstrip(b" \t"), _SPECIAL, "head.bad"))
 
@@ -79,11 +81,12 @@ class ResponseHead:
         has_date: whether it has a Date field (RFC 9110 6.6.1).
         event_stream: whether the content is an event stream.
         encoded: whether the content is compressed (RFC 9110 8.4).
+        refers: whether it has a field that refers to a URL (`references.py`).
     """
 
     __slots__ = (
         "block", "chunked", "close", "encoded", "event_stream", "has_date", "keep_alive", "length", "minor", "reason",
-        "status", "switches", "visible",
+        "refers", "status", "switches", "visible",
     )  # fmt: skip
 
     def __init__(self, raw: bytes) -> None:
@@ -105,7 +108,7 @@ class ResponseHead:
         self.length = -1
         self.chunked = self.close = self.keep_alive = False
         self.switches = False
-        self.has_date = self.event_stream = self.encoded = False
+        self.has_date = self.event_stream = self.encoded = self.refers = False
         special: dict[bytes, list[bytes]] = {}
         visible: list[Pair] = []
         lines: list[bytes] = []
@@ -128,8 +131,17 @@ class ResponseHead:
             self.has_date = True
         elif key == b"content-type":
             self.event_stream = _EVENT_STREAMS[value]
-        else:
+        elif key == b"content-encoding":
             self.encoded = True
+        else:
+            self.refers = True
+
+    def with_fields(self, visible: list[Pair]) -> ResponseHead:
+        """Return a copy with other values of its visible fields; those of framing are the same."""
+        made = copy(self)
+        made.visible = tuple(visible)
+        made.block = render(visible)
+        return made
 
     def _read(self, special: dict[bytes, list[bytes]], visible: list[Pair], lines: list[bytes]) -> None:
         """Evaluate the fields that the gateway itself uses, and complete the section for the client."""

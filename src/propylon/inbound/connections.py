@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
+from propylon.engine import lines
 from propylon.engine.timing import Ending
 
 if TYPE_CHECKING:
@@ -113,5 +114,8 @@ class Connections:
             try:
                 connection.check(now)
             except Exception:  # a defect in one connection must not suspend the deadlines of all others
-                log.exception("a connection was cut by a defect of the gateway: %r", connection)
+                if connection.exchange is not None:
+                    lines.defect(connection.exchange, "an exchange was cut off by a defect of the gateway")
+                else:
+                    log.exception("a connection was cut by a defect of the gateway: %r", connection)
                 connection.abort()

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.forward import forward
+from propylon.engine.lines import REQUEST_LINE_BYTES
+from propylon.http.field_case import title_case
 from propylon.http.refusal import Refusal
 from propylon.http.request_reader import EMPTY_LINE
 from propylon.http.websocket import UPGRADE
@@ -226,6 +228,7 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer an invalid request with an exchange like any other; then close."""
+        error.request_line = self._buffer[:REQUEST_LINE_BYTES]
         self._stop_reading()
         self._minor = 1
         self.exchange = x = self._intake.refused(self, error)
@@ -297,6 +300,8 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
         early, self._buffer = self._buffer, b""
         data = b"%b%b%b%b\r\n" % (status_line(head), head.block, added, UPGRADE)
         if self.exchange is not None:
+            if self.exchange.snapshot.title_case:
+                data = title_case(data)
             self.exchange.bytes_out += len(data)
         transport.write(data)
         stalled, self._stalled = self._stalled, False

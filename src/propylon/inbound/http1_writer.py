@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from propylon.engine.sides import UNKNOWN
 from propylon.http.chunked import last_chunk
+from propylon.http.field_case import title_case
 from propylon.http.phrases import PHRASES
 from propylon.transport.flow import FlowControl
 from propylon.transport.unsent import unsent_bytes
@@ -45,6 +46,8 @@ class ResponseWriter(FlowControl):
         if self._transport is not None and x is not None:
             fields = self._connection_fields(head)
             data = b"%b%b%b%b\r\n%b" % (status_line(head), head.block, added, fields, body)
+            if x.snapshot.title_case:
+                data = title_case(data)
             x.bytes_out += len(data)
             self._transport.write(data)
 
@@ -59,6 +62,8 @@ class ResponseWriter(FlowControl):
         if self._transport is None or x is None:
             return
         data = b"%b%b%b%b\r\n" % (status_line(head), head.block, added, self._connection_fields(head))
+        if x.snapshot.title_case:
+            data = title_case(data)
         x.bytes_out += len(data)
         self._transport.write(data)
         if self._stalled and (source := x.response_source) is not None:
@@ -69,6 +74,8 @@ class ResponseWriter(FlowControl):
         x = self.exchange
         if self._transport is not None and x is not None and self._minor == 1:
             data = b"%b%b\r\n" % (status_line(head), head.block)
+            if x.snapshot.title_case:
+                data = title_case(data)
             x.bytes_out += len(data)
             self._transport.write(data)
 

@@ -19,7 +19,8 @@ from typing import Final, TypeVar
 import aiohappyeyeballs
 
 from propylon.address import EndpointAddress
-from propylon.outbound.resolve import ResolveError, Resolver
+from propylon.outbound.dns import ResolveError
+from propylon.outbound.resolve import Resolver
 
 ATTEMPT_DELAY_S: Final = 0.25
 """Seconds before the next address of a name is tried in parallel. RFC 8305, section 8, recommends 250 ms."""

@@ -8,6 +8,7 @@ the reading of heads in `http1_reader`, of bodies in `http/body_reader`.
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
@@ -44,21 +45,25 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
 
     Attributes:
         usable: whether it is open and not closing.
+        address: the IP address that it was opened to, if the endpoint's host is a name; otherwise empty.
         adopted: whether the pool counts it; False while it is being opened.
         idle_since: when it became idle (`time.monotonic`).
+        retire_at: when it is not reused any more (`time.monotonic`).
     """
 
     __slots__ = (
-        "_eof", "_heads", "_reader", "_reusable", "adopted", "body", "complete", "error", "fresh", "head", "heard",
-        "idle_since", "pool", "usable",
+        "_eof", "_heads", "_reader", "_reusable", "address", "adopted", "body", "complete", "error", "fresh", "head",
+        "heard", "idle_since", "pool", "retire_at", "usable",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
         super().__init__()
         self.pool = pool
         self.fresh = True
+        self.address = ""
         self.adopted = False
         self.idle_since = 0.0
+        self.retire_at = inf
         self.usable = False
         self.head: ResponseHead | None = None
         self.body: bytes | Body = b""
@@ -202,7 +207,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         self.usable = False
         self.state = CLOSED
         if self.adopted:
-            self.pool.lost()
+            self.pool.lost(self)
         if self.exchange is None or self.complete or self.error is not None:
             return
         reader, body = self._reader, self.body

@@ -11,6 +11,7 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.sides import UNKNOWN
 from propylon.http.chunked import LAST_CHUNK
+from propylon.http.field_case import title_case
 from propylon.http.websocket import UPGRADE
 from propylon.outbound.http1_state import ANSWERED, BEGUN, COMPLETE, EARLY, OPENING, RECEIVING, SENDING, WAITING
 from propylon.transport.flow import FlowControl
@@ -62,10 +63,10 @@ class RequestWriter(FlowControl):
         fields = x.fields
         own = _own_fields(fields) if fields.wants_trailers or fields.websocket else b""
         if body is None:
-            self._transport.write(_HEAD_FORMAT % (method, path, authority, block, added, own))
+            data = _HEAD_FORMAT % (method, path, authority, block, added, own)
         else:
-            size = len(body)
-            self._transport.write(_REQUEST_FORMAT % (method, path, authority, block, added, own, size, body))
+            data = _REQUEST_FORMAT % (method, path, authority, block, added, own, len(body), body)
+        self._transport.write(title_case(data) if x.snapshot.title_case else data)
 
     def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
         """Send the head of a request whose body follows."""
@@ -78,7 +79,8 @@ class RequestWriter(FlowControl):
         fields = x.fields
         if fields.wants_trailers or fields.websocket:
             own = _own_fields(fields) + own
-        self._transport.write(_HEAD_FORMAT % (method, path, authority, block, added, own))
+        data = _HEAD_FORMAT % (method, path, authority, block, added, own)
+        self._transport.write(title_case(data) if x.snapshot.title_case else data)
 
     def write_body(self, data: bytes) -> None:
         """Send a piece of the body."""

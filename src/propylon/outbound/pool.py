@@ -2,17 +2,22 @@
 
 Connections are reused last in, first out, so that a pool shrinks to what is needed. When all are busy, exchanges wait
 in a FIFO queue, and a connection that becomes free goes to its head.
+
+A connection is retired at a time of its own (`retire_at`): at its maximum age, or at once when its address or its TLS
+files are out of date. It then ends when its exchange does; an idle one is closed by the next sweep at the latest.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random as randomness
 from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
 from propylon.outbound.connect import ConnectError
@@ -21,6 +26,9 @@ from propylon.outbound.http1 import EndpointConnection
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
 
+AGE_JITTER: Final = 0.1
+"""Share of the maximum age by which a connection ends earlier, at random: those of one burst do not end at once."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
@@ -28,6 +36,7 @@ class PoolLimits:
     max: maximum of open connections, as Envoy's `max_connections` (1024 there).
     idle: maximum of idle connections.
     idle_timeout: seconds that a connection may be idle: below the 60 s and more after which services close theirs.
+    max_age: seconds after which a connection is not reused; as nginx's `keepalive_time` (1 h there).
     queue: maximum of exchanges that wait for a connection.
     queue_timeout: maximum seconds that they wait.
     """
@@ -35,6 +44,7 @@ class PoolLimits:
     max: int = 4096
     idle: int = 256
     idle_timeout: float = 55.0
+    max_age: float = 3600.0
     queue: int = 1024
     queue_timeout: float | None = 5.0
 
@@ -67,16 +77,27 @@ Opener = Callable[["Pool", "float | None"], Coroutine[None, None, EndpointConnec
 class Pool:
     """The connections to one endpoint."""
 
-    __slots__ = ("_idle", "_limits", "_open", "_opener", "_opening", "_queue", "_retired", "closed")
+    __slots__ = (
+        "_connections", "_idle", "_limits", "_next_due", "_open", "_opener", "_opening", "_queue", "_random",
+        "_retired", "closed",
+    )  # fmt: skip
 
-    def __init__(self, limits: PoolLimits, opener: Opener) -> None:
-        """`opener(pool, timeout)` opens a connection within `timeout` seconds, or raises `ConnectError`."""
+    def __init__(self, limits: PoolLimits, opener: Opener, random: Callable[[], float] = randomness.random) -> None:
+        """Create an empty pool.
+
+        Args:
+            opener: `opener(pool, timeout)` opens a connection within `timeout` seconds, or raises `ConnectError`.
+            random: returns a number from 0 to 1.
+        """
         self._limits = limits
         self._opener = opener
+        self._random = random
         self._idle: deque[EndpointConnection] = deque()
+        self._connections: set[EndpointConnection] = set()
         self._open = 0
         self._queue: OrderedDict[Lease, None] = OrderedDict()
-        self._opening: set[asyncio.Task[EndpointConnection]] = set()
+        self._opening: dict[asyncio.Task[EndpointConnection], float] = {}  # with the `retire_at` to be
+        self._next_due = inf  # no connection reaches its `retire_at` before
         self._retired = False
         self.closed = False
 
@@ -132,28 +153,65 @@ class Pool:
     def give_back(self, connection: EndpointConnection) -> None:
         """Take back a reusable connection: for the head of the queue, or to be idle."""
         connection.fresh = False  # the endpoint may close it before its next use
+        now = monotonic()
+        if now >= connection.retire_at:
+            connection.close()  # `lost` opens another for the queue
+            return
         lease = self._next_queued() if self._queue else None
         if lease is not None:
             lease.upstream = connection
             asyncio.get_running_loop().call_soon(self._deliver, lease)
         elif len(self._idle) < self._limits.idle and not self._retired:
-            connection.idle_since = monotonic()
+            connection.idle_since = now
             self._idle.append(connection)
         else:
             connection.close()
 
-    def lost(self) -> None:
+    def lost(self, connection: EndpointConnection) -> None:
         """Record a closed connection: the head of the queue may open another."""
+        self._connections.discard(connection)
+        self._ended()
+
+    def _ended(self) -> None:
         self._open -= 1
         lease = self._next_queued() if not self.closed else None
         if lease is not None:
             self._start_opening(lease)
 
     def sweep(self, now: float) -> None:
-        """Close connections that were idle too long; the oldest are on the left."""
+        """Close connections that were idle too long, of which the oldest are on the left, or that are retired."""
         limit = now - self._limits.idle_timeout
         while self._idle and (self._idle[0].idle_since < limit or not self._idle[0].usable):
             self._idle.popleft().close()
+        if now >= self._next_due:
+            self._close_due(now)
+
+    def retire_others(self, addresses: Collection[str]) -> int:
+        """Retire the connections to other addresses than these; return how many there were."""
+        return self._retire_each([each for each in self._connections if each.address not in addresses])
+
+    def renew(self) -> int:
+        """Retire every connection, also those being opened; return how many there were."""
+        self._opening = dict.fromkeys(self._opening, -inf)
+        return self._retire_each(self._connections)
+
+    def _retire_each(self, connections: Iterable[EndpointConnection]) -> int:
+        now = monotonic()
+        current = [each for each in connections if each.retire_at > now]
+        for connection in current:
+            connection.retire_at = now
+        if current:
+            self._close_due(now)
+        return len(current)
+
+    def _close_due(self, now: float) -> None:
+        idle, self._idle = self._idle, deque()
+        for connection in idle:
+            if connection.retire_at > now:
+                self._idle.append(connection)
+            else:
+                connection.close()
+        self._next_due = min((each.retire_at for each in self._connections if each.retire_at > now), default=inf)
 
     def retire(self) -> None:
         """Close idle connections, and keep none from now on; pending leases are still served."""
@@ -180,11 +238,11 @@ class Pool:
         self._open += 1
         timeout = lease.exchange.timeouts.connect
         task = asyncio.get_running_loop().create_task(self._opener(self, timeout), name="propylon connect")
-        self._opening.add(task)
+        self._opening[task] = inf
         task.add_done_callback(lambda task: self._opened(lease, task))
 
     def _opened(self, lease: Lease, task: asyncio.Task[EndpointConnection]) -> None:
-        self._opening.discard(task)
+        retire_at = self._opening.pop(task)
         error = None if task.cancelled() else task.exception()
         if task.cancelled():
             lease.error = GatewayError("connect.unreachable", log="the connection was given up")
@@ -195,12 +253,20 @@ class Pool:
             lease.error = GatewayError("gateway.failed")
         else:
             connection = lease.upstream = task.result()
-            connection.adopted = True
-            if not connection.usable:  # it was closed before it was counted
-                self.lost()
+            self._adopt(connection, retire_at)
         if lease.error is not None:
-            self.lost()
+            self._ended()
         self._deliver(lease)
+
+    def _adopt(self, connection: EndpointConnection, retire_at: float) -> None:
+        connection.adopted = True
+        if not connection.usable:  # it was closed before it was counted
+            self._ended()
+            return
+        age = self._limits.max_age * (1 - AGE_JITTER * self._random())
+        connection.retire_at = min(retire_at, monotonic() + age)
+        self._next_due = min(self._next_due, connection.retire_at)
+        self._connections.add(connection)
 
     def _deliver(self, lease: Lease) -> None:
         """Notify the exchange; if it is over, return the connection to the pool."""

@@ -1,23 +1,25 @@
-"""Name resolution for endpoints: at the opening of a connection, cached for the TTL of the answer.
+"""Name resolution for endpoints: at the opening of a connection, and when the TTL of the answer ends.
 
 Rules of the file:
 
 - An answer is cached for its TTL, clamped to the configured bounds. Lookups are single-flight: one for all callers.
+- While there are connections to a name, it is looked up again when its TTL ends (`current`), and nobody waits for that.
+- If one family fails (`dns.py`), the addresses of the other one serve, with the last ones of the failed family.
 - If DNS fails, the last good answer is used for up to `STALE_S` (RFC 8767), and callers wait at most `STALE_WAIT_S`
   for the failing lookup. A name without an earlier answer fails at once for `NEGATIVE_TTL_S`.
-- Memory is bounded: the number of names, and of addresses for a name.
+- Memory is bounded: the number of names, of addresses for a name, and of lookups that nobody waits for.
 - The DNS library is imported at the first name; an address never needs it. It reads /etc/hosts and
   /etc/resolv.conf (search domains too), and answers `localhost` itself (RFC 6761, section 6.3).
 """
 
 import asyncio
 import ipaddress
+import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
-if TYPE_CHECKING:
-    import aiodns
+from propylon.outbound.dns import PARTIAL_TTL_S, Dns, Resolution, ResolveError
 
 NEGATIVE_TTL_S: Final = 1.0
 """Seconds that a failure is cached. nginx and Envoy: 0 to 5 s."""
@@ -25,12 +27,13 @@ STALE_S: Final = 3600.0
 """Seconds after expiry that an answer is used while lookups fail. RFC 8767 allows days; hosts get renumbered."""
 STALE_WAIT_S: Final = 0.25
 """Seconds to wait for a fresh answer when there is a stale one. RFC 8767, section 5, suggests 1.8."""
-LOOKUP_TIMEOUT_S: Final = 2.0
-"""Seconds until a query is repeated. c-ares and glibc wait 2 and 5 s."""
-LOOKUP_TRIES: Final = 2
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 MAX_NAMES: Final = 1024
 MAX_ADDRESSES: Final = 64
+MAX_BACKGROUND: Final = 64
+"""Maximum number of lookups in flight with which another one is started that nobody waits for."""
+
+log = logging.getLogger("propylon.outbound")
 
 Ip4 = tuple[str, int]
 Ip6 = tuple[str, int, int, int]
@@ -38,32 +41,24 @@ AddrInfo = tuple[int, int, int, str, Ip4 | Ip6]
 """As `socket.getaddrinfo` returns: family, type, protocol, canonical name (empty), socket address."""
 
 
-class ResolveError(Exception):
-    """A name has no usable address; the message is for the operator's log."""
-
-
-class Resolution(NamedTuple):
-    """Result of a lookup: addresses in order of preference, and seconds until the first of them expires."""
-
-    addresses: tuple[str, ...]
-    ttl: float
-
-
-Lookup = Callable[[str, bool], Awaitable[Resolution]]
-"""`lookup(host, fresh)`; `fresh`: bypass lower caches. Raises `ResolveError`."""
+Lookup = Callable[[str], Awaitable[Resolution]]
+"""`lookup(host)` raises `ResolveError`."""
 
 
 class _Name:
-    """Cache entry of one name; times are of the resolver's clock."""
+    """Cache entry of one name; times are of the resolver's clock.
 
-    __slots__ = ("addresses", "error", "expires", "long_lived", "stale_until", "started", "task")
+    Attributes:
+        whole_until: the end of the use of its addresses of a family that has failed since.
+    """
+
+    __slots__ = ("addresses", "error", "expires", "stale_until", "started", "task", "whole_until")
 
     def __init__(self) -> None:
         self.addresses: tuple[str, ...] = ()
         self.started = float("-inf")
         self.expires = float("-inf")
-        self.stale_until = float("-inf")
-        self.long_lived = False
+        self.stale_until = self.whole_until = float("-inf")
         self.error = ""
         self.task: asyncio.Task[None] | None = None
 
@@ -94,13 +89,14 @@ class Resolver:
         self._min_ttl = min_ttl
         self._max_ttl = max_ttl
         self._clock = clock
-        self._dns = None if lookup is not None else _Dns(servers)
+        self._dns = None if lookup is not None else Dns(servers, clock)
         self._lookup: Lookup = lookup if lookup is not None else self._ask_dns
         self._names: dict[str, _Name] = {}
+        self._asking = 0
+        self._closed = False
 
     def __repr__(self) -> str:
-        asking = sum(1 for name in self._names.values() if name.task is not None)
-        return f"<Resolver {len(self._names)} names, {asking} being asked for>"
+        return f"<Resolver {len(self._names)} names, {self._asking} being asked for>"
 
     async def resolve(self, host: str, port: int) -> list[AddrInfo]:
         """Return the addresses of `host`, best first, at least one. Raises `ResolveError`."""
@@ -116,6 +112,17 @@ class Resolver:
             raise ResolveError(f"{host}: {name.error or 'the lookup was given up'}")
         return [_addr_info(address, port) for address in name.addresses]
 
+    def current(self, host: str) -> tuple[str, ...]:
+        """Return the last known addresses of a name, possibly none; if their TTL is over, start a lookup."""
+        name = self._names.get(host)
+        if name is None:
+            if self._closed or len(self._names) >= MAX_NAMES:  # evicting a name would have it asked for again and again
+                return ()
+            name = self._add_name(host)
+        if self._clock() >= name.expires and self._asking < MAX_BACKGROUND and not self._closed:
+            self._start(host, name)
+        return name.addresses
+
     async def retire(self) -> None:
         """Close after the lookups in flight."""
         try:
@@ -126,6 +133,7 @@ class Resolver:
 
     async def close(self) -> None:
         """Cancel lookups in flight, and close the DNS sockets."""
+        self._closed = True
         tasks = [name.task for name in self._names.values() if name.task is not None]
         for task in tasks:
             task.cancel()
@@ -133,9 +141,9 @@ class Resolver:
         if self._dns is not None:
             await self._dns.close()
 
-    async def _ask_dns(self, host: str, fresh: bool) -> Resolution:
+    async def _ask_dns(self, host: str) -> Resolution:
         assert self._dns is not None
-        return await self._dns.ask(host, fresh)
+        return await self._dns.ask(host)
 
     def _add_name(self, host: str) -> _Name:
         if len(self._names) >= MAX_NAMES:
@@ -146,11 +154,21 @@ class Resolver:
         name = self._names[host] = _Name()
         return name
 
+    def _start(self, host: str, name: _Name) -> asyncio.Task[None]:
+        """Start a lookup, if there is none in flight."""
+        if name.task is None:
+            name.started = self._clock()
+            self._asking += 1
+            name.task = asyncio.get_running_loop().create_task(self._update(host, name), name=f"dns {host}")
+            name.task.add_done_callback(self._asked)
+        return name.task
+
+    def _asked(self, _: asyncio.Task[None]) -> None:
+        self._asking -= 1
+
     async def _refresh(self, host: str, name: _Name) -> None:
         now = self._clock()
-        if name.task is None:
-            name.started = now
-            name.task = asyncio.get_running_loop().create_task(self._update(host, name), name=f"dns {host}")
+        task = self._start(host, name)
         timeout: float | None = None
         if now < name.stale_until:
             # There is a stale answer. After one failure, or one full wait, callers do not wait any more.
@@ -158,75 +176,40 @@ class Resolver:
             if timeout <= 0:
                 return
         # wait() does not cancel the task on a timeout, nor when its caller is cancelled.
-        await asyncio.wait((name.task,), timeout=timeout)
+        await asyncio.wait((task,), timeout=timeout)
 
     async def _update(self, host: str, name: _Name) -> None:
         try:
-            answer = await self._lookup(host, name.long_lived)
+            answer = await self._lookup(host)
             found = answer.addresses
             if self._refuse_private:
                 found = tuple(address for address in found if is_public(ipaddress.ip_address(address)))
             if not found:
-                raise ResolveError(f"the answer has no {'public ' * self._refuse_private}address")
+                raise ResolveError(answer.error or f"the answer has no {'public ' * self._refuse_private}address")
         except ResolveError as error:
             name.error = str(error)
             name.expires = self._clock() + NEGATIVE_TTL_S
         else:
-            name.error = ""
-            name.addresses = found[:MAX_ADDRESSES]
-            name.expires = self._clock() + min(max(answer.ttl, self._min_ttl), self._max_ttl)
-            name.stale_until = name.expires + STALE_S
-            name.long_lived = answer.ttl > self._max_ttl
+            self._take(host, name, answer, found)
         finally:
             name.task = None
 
-
-class _Dns:
-    """DNS through aiodns (c-ares)."""
-
-    def __init__(self, servers: list[str] | None) -> None:
-        self._servers = servers
-        self._channel: aiodns.DNSResolver | None = None
-
-    async def ask(self, host: str, fresh: bool) -> Resolution:
-        """Look a name up in the hosts file and in DNS, IPv6 and IPv4 in parallel."""
-        if fresh:
-            # c-ares caches for the whole TTL, which is longer than max_ttl here; a new channel has an empty cache.
-            channel = self._open()
-            try:
-                return await _query(channel, host)
-            finally:
-                await channel.close()
-        if self._channel is None:
-            self._channel = self._open()
-        return await _query(self._channel, host)
-
-    async def close(self) -> None:
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
-
-    def _open(self) -> "aiodns.DNSResolver":
-        import aiodns
-        import pycares
-
-        try:
-            return aiodns.DNSResolver(self._servers, timeout=LOOKUP_TIMEOUT_S, tries=LOOKUP_TRIES)
-        except pycares.AresError as error:
-            servers = ", ".join(self._servers or ["of the system"])
-            raise ResolveError(f"the DNS servers {servers} cannot be used: {error.args[-1]}") from None
-
-
-async def _query(channel: "aiodns.DNSResolver", host: str) -> Resolution:
-    from aiodns.error import DNSError
-
-    try:
-        found = await channel.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
-    except DNSError as error:
-        raise ResolveError(str(error.args[-1])) from None
-    # pycares returns the text of an address as bytes, in the order of RFC 6724.
-    addresses = tuple(node.addr[0].decode("ascii") for node in found.nodes)
-    return Resolution(addresses, min((node.ttl for node in found.nodes), default=0))
+    def _take(self, host: str, name: _Name, answer: Resolution, found: tuple[str, ...]) -> None:
+        """Keep an answer whose usable addresses are `found`."""
+        now, ttl = self._clock(), answer.ttl
+        if answer.failed is None:
+            name.whole_until = now + STALE_S
+        else:
+            ttl = min(ttl, PARTIAL_TTL_S)
+            known = name.addresses if now < name.whole_until else ()
+            last = [address for address in known if _family_of(address) == answer.failed]
+            found = (*last, *found) if answer.failed == socket.AF_INET6 else (*found, *last)
+            if not name.error:
+                log.warning("%s: %s; the other addresses serve", host, answer.error)
+        name.error = answer.error
+        name.addresses = found[:MAX_ADDRESSES]
+        name.expires = now + min(max(ttl, self._min_ttl), self._max_ttl)
+        name.stale_until = name.expires + STALE_S
 
 
 def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from propylon.config.types import Size, short_form
+from propylon.config.types import SIZE_SCHEMA, Size, short_form
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Config(BaseModel):
     """The limit; `body_limit: 10MB` is short for `body_limit: {max: 10MB}`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string", "integer"))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form(schema=SIZE_SCHEMA))
 
     max: Size = Field(description="Maximum size of a body, as 64KiB or 10MB.")
 

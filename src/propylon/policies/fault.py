@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from propylon.config.types import Duration, Percent, short_form
+from propylon.config.types import DURATION_SCHEMA, Duration, Percent, short_form
+from propylon.config.units import PERCENT_PATTERN
 from propylon.engine.errors import GatewayError
 from propylon.failures import FAILURES
 
@@ -40,14 +41,22 @@ def _as_percentage(value: object) -> object:
 Share = Annotated[
     Percent,
     BeforeValidator(_as_percentage),
-    WithJsonSchema({"type": ["string", "number"], "examples": [10, "0.5%"]}),
+    WithJsonSchema(
+        {
+            "type": ["string", "number"],
+            "minimum": 0,
+            "maximum": 100,
+            "pattern": PERCENT_PATTERN,
+            "examples": [10, "0.5%"],
+        }
+    ),
 ]
 
 
 class Delay(BaseModel):
     """The duration, and the share of requests."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string", "number"))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form(schema=DURATION_SCHEMA))
 
     time: Duration = Field(description="Delay of a request.")
     percent: Share = Field(default="100%", validate_default=True, description="Share of the requests.")

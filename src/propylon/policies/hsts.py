@@ -1,8 +1,7 @@
 """Make browsers use https only, for a period of time (HTTP Strict Transport Security, RFC 6797).
 
     policies:
-      - hsts: {max_age: 365d, subdomains: true, preload: false}
-      - hsts                            # the same
+      - hsts: {max_age: 365d, subdomains: true, preload: false}     # the same as: hsts
 
 Strict-Transport-Security is set on responses to https requests only: over TLS, or with the scheme https from a trusted
 proxy. From responses over plain http it is removed (RFC 6797 7.2); a listener with `redirect_https` redirects clients

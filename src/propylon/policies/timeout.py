@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from propylon.config.types import OptionalDuration, short_form
+from propylon.config.types import DURATION_SCHEMA, OptionalDuration, short_form
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Config(BaseModel):
     """The timeouts; those that are not given stay unchanged."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string", "number"))
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form(schema=DURATION_SCHEMA))
 
     connect: OptionalDuration = Field(default=None, description="To connect to an endpoint, TLS included.")
     response: OptionalDuration = Field(default=None, description="From the request's end to the response's head.")

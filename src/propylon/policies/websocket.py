@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from propylon.config.types import Duration, Int, OptionalCount, OptionalDuration, OptionalSize
+from propylon.config.types import Duration, Int, ListedSome, OptionalCount, OptionalDuration, OptionalSize
 from propylon.engine.errors import GatewayError
 from propylon.engine.websocket.settings import Reconnect, TunnelSettings
 from propylon.http.frames import FrameLimits
@@ -64,9 +64,8 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    origins: tuple[Origin, ...] | None = Field(
+    origins: ListedSome[Origin] | None = Field(
         default=None,
-        min_length=1,
         description="Allowed origins, in lower case; `https://*.app.example` is any subdomain of app.example.",
     )
     ping: OptionalDuration = Field(default=30.0, description="Silence after which a side gets a ping.")

@@ -18,6 +18,7 @@ import re
 
 from propylon.http.host import HostError, parse_host
 from propylon.http.target import KEEP_ALL, TargetError, canonical_path
+from propylon.routing.foreign import foreign_pattern
 from propylon.routing.safe_regex import UnsafeRegex, compile_regex
 
 EXACT, WILDCARD, ANY = 0, 1, 2
@@ -94,6 +95,8 @@ class PathPattern:
             self._parse(text)
 
     def _parse(self, text: str) -> None:
+        if (problem := foreign_pattern(text)) is not None:
+            raise RuleError(f"path {text!r} {problem}")
         if not text.startswith("/"):
             raise RuleError(f"path {text!r} must begin with '/'")
         parts = text[1:].split("/")
@@ -113,6 +116,16 @@ class PathPattern:
         self.names, self.segments = tuple(names), tuple(segments)
         kinds = [_PARAMETER if segment is None else _LITERAL for segment in segments]
         self.rank = (*kinds, _REST) if self.rest else tuple(kinds)
+
+    def matches(self, path: bytes) -> bool:
+        """Return whether a canonical path matches. For checks; the router looks paths up in trees."""
+        if self.regex is not None:
+            return self.regex.fullmatch(path) is not None
+        segments = path[1:].split(b"/")
+        if len(segments) < len(self.segments) or (not self.rest and len(segments) > len(self.segments)):
+            return False
+        pairs = zip(self.segments, segments, strict=False)
+        return all(segment != b"" if own is None else segment == own for own, segment in pairs)
 
 
 def regex_path(pattern: str) -> PathPattern:

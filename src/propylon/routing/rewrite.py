@@ -1,4 +1,4 @@
-"""Rewriting of the request for the service: path, query, and the endpoint's base path.
+"""Rewriting of the path for the service, and back, and the endpoint's base path.
 
 Rules of this file:
 
@@ -17,17 +17,17 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from propylon.http import query as query_string
 from propylon.http.target import KEEP_ALL, TargetError, after_segments, canonical_path, merge_slashes
+from propylon.routing.foreign import foreign_path
 from propylon.routing.pattern import canonical_text, escape_non_ascii
 from propylon.routing.safe_regex import UnsafeRegex, compile_regex
+from propylon.routing.template import Template, TemplateError, sampled
+from propylon.routing.template_places import IN_PATH
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
     from propylon.http.target import PathRules
-
-_BRACES = re.compile(r"\{([^{}]*)\}")
+    from propylon.routing.captures import Captures
+    from propylon.routing.facts import Facts
 _BACKSLASH = re.compile(r"\\(?:([1-9][0-9]?)|g<([A-Za-z_][A-Za-z0-9_]*)>)")
 
 
@@ -40,12 +40,21 @@ class Rewrite:
 
     __slots__ = ()
 
-    def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
+    @property
+    def stripped(self) -> bytes:
+        """The prefix that is cut off; b"" if the path is changed otherwise."""
+        return b""
+
+    def restore(self, path: bytes) -> bytes | None:
+        """Return the path of the client for a path of the service; None if it cannot be known."""
+        return None
+
+    def apply(self, path: bytes, request: Facts) -> bytes:
         """Return the path for the service; b"" if nothing is left of it, so that an endpoint's own path is asked for.
 
         Parameters:
             path: the canonical path of the request.
-            params, rest: the parameters and the path rest (`RouteMatch.params`, `RouteMatch.rest`).
+            request: what a template reads.
 
         Raises:
             TargetError: pieces of the request form an invalid path. Prefixes never do.
@@ -61,7 +70,19 @@ class _ReplacePrefix(Rewrite):
         self._slash = self._prefix + b"/"
         self._to = to.removesuffix(b"/")
 
-    def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
+    @property
+    def stripped(self) -> bytes:
+        return self._prefix if not self._to else b""
+
+    def restore(self, path: bytes) -> bytes | None:
+        """Put the prefix back, unless the service has done so."""
+        if self._prefix and (path == self._prefix or path.startswith(self._slash)):
+            return path
+        if path == self._to or path.startswith(self._to + b"/"):
+            return self._prefix + path[len(self._to) :]
+        return None
+
+    def apply(self, path: bytes, request: Facts) -> bytes:
         if path.startswith(self._slash):
             return self._to + path[len(self._prefix) :]
         return self._to if path == self._prefix else path
@@ -72,30 +93,24 @@ class _ReplacePrefixBeforeSlashes(_ReplacePrefix):
 
     __slots__ = ()
 
-    def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
+    def apply(self, path: bytes, request: Facts) -> bytes:
         if b"//" not in path:
-            return super().apply(path, params, rest)
+            return super().apply(path, request)
         tail = after_segments(path, self._prefix.count(b"/"))
         if merge_slashes(path[: len(path) - len(tail)]) != self._prefix:
             return path
         return self._to + tail if self._to or not tail else b"/" + tail.lstrip(b"/")
 
 
-class _Template(Rewrite):
-    __slots__ = ("_pieces", "_rules")
+class _Filled(Rewrite):
+    __slots__ = ("_rules", "_template")
 
-    def __init__(self, pieces: list[bytes | str], rules: PathRules) -> None:
-        self._pieces = tuple(pieces)  # bytes are literals, str are names
+    def __init__(self, template: Template, rules: PathRules) -> None:
+        self._template = template
         self._rules = rules
 
-    def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
-        made: list[bytes] = []
-        for piece in self._pieces:
-            if isinstance(piece, bytes):
-                made.append(piece)
-            else:
-                made.append(rest if piece == "*" else params[piece])
-        return canonical_path(b"".join(made), self._rules)
+    def apply(self, path: bytes, request: Facts) -> bytes:
+        return canonical_path(self._template.fill(request), self._rules)
 
 
 class _ReplaceRegex(Rewrite):
@@ -106,7 +121,7 @@ class _ReplaceRegex(Rewrite):
         self._rules = rules
         self._pieces = tuple(pieces)  # bytes are literals, int are groups
 
-    def apply(self, path: bytes, params: dict[str, bytes], rest: bytes) -> bytes:
+    def apply(self, path: bytes, request: Facts) -> bytes:
         found = self._regex.fullmatch(path)
         if found is None:
             return path
@@ -128,25 +143,36 @@ def _prefix_kind(rules: PathRules) -> type[_ReplacePrefix]:
     return _ReplacePrefixBeforeSlashes if rules.double_slashes else _ReplacePrefix
 
 
-def template(text: str, names: Collection[str], rest: bool, rules: PathRules = KEEP_ALL) -> Rewrite:
-    """Build a path from the parameters of the old one, as `/v2/{id}/{*}`.
+def template(text: str, captures: Captures, rules: PathRules = KEEP_ALL) -> Rewrite:
+    """Build a path from a template, as `/v2/{id}/{*}`; `captures` are those of the route, `rules` for the result."""
+    compiled = path_template(f"rewrite {text!r}", text)
+    if (problem := compiled.problem(captures)) is not None:
+        raise RewriteError(f"rewrite {text!r}: {problem}")
+    return _Filled(compiled, rules)
 
-    Parameters:
-        text: the template; `{*}` is the path rest: what the `*` of the route's path matched.
-        names: the parameters that every path of the route has, rest: whether every path ends in `*` (see `captures`).
-        rules: for the result.
-    """
-    known = [*names, "*"] if rest else list(names)
-    pieces: list[bytes | str] = []
-    position = 0
-    for found in _BRACES.finditer(text):
-        if found[1] not in known:
-            raise RewriteError(f"rewrite {text!r}: {_unknown(found[1], known)}")
-        pieces += [_piece(text, text[position : found.start()]), found[1]]
-        position = found.end()
-    pieces.append(_piece(text, text[position:]))
-    _check(text, _BRACES.sub("x", text))
-    return _Template(pieces, rules)
+
+def path_template(what: str, text: str) -> Template:
+    """Compile a template of a path; `what` names it in errors."""
+    sample = sampled(text)
+    if text.startswith("{request.path}"):
+        sample = f"/{sample}"  # it begins with the '/'
+    try:
+        compiled = Template(text, IN_PATH)
+    except TemplateError as error:
+        raise RewriteError(f"{what}: {error}") from None
+    if (problem := foreign_path(sample)) is not None:
+        raise RewriteError(f"{what} {problem}")
+    if not sample.startswith("/"):
+        raise RewriteError(f"{what} must begin with '/'")
+    for sign in "{}\\":
+        if sign in sample:
+            raise RewriteError(f"{what}: '{sign}' stands alone; write '{{name}}', or '\\1' behind a regex")
+    try:
+        canonical_text(sample)
+    except TargetError as error:
+        hint = "; to change the query, use query_edit" if "?" in sample else ""
+        raise RewriteError(f"{what}: {error.detail}{hint}") from None
+    return compiled
 
 
 def replace_regex(regex: str, to: str, rules: PathRules = KEEP_ALL) -> Rewrite:
@@ -155,6 +181,8 @@ def replace_regex(regex: str, to: str, rules: PathRules = KEEP_ALL) -> Rewrite:
         compiled = compile_regex(regex)
     except UnsafeRegex as error:
         raise RewriteError(f"rewrite regex {regex!r}: {error}") from None
+    if (problem := foreign_path(to)) is not None:
+        raise RewriteError(f"rewrite to {to!r} {problem}")
     pieces: list[bytes | int] = []
     position = 0
     for found in _BACKSLASH.finditer(to):
@@ -163,32 +191,6 @@ def replace_regex(regex: str, to: str, rules: PathRules = KEEP_ALL) -> Rewrite:
     pieces.append(_piece(to, to[position:]))
     _check(to, _BACKSLASH.sub("x", to))
     return _ReplaceRegex(compiled, pieces, rules)
-
-
-class QueryEdit:
-    """A compiled edit of the query; parameters that it does not name keep every byte. Raises `RewriteError`.
-
-    Parameters:
-        set_values: name -> its only value.
-        add_values: name -> value to append.
-        remove: names to remove.
-    """
-
-    __slots__ = ("_append", "_drop", "_replace")
-
-    def __init__(self, set_values: Mapping[str, str], add_values: Mapping[str, str], remove: Collection[str]) -> None:
-        for name in (*set_values, *add_values, *remove):
-            if not name:
-                raise RewriteError("query_edit has a parameter without a name")
-            if name in remove and (name in set_values or name in add_values):
-                raise RewriteError(f"query_edit removes {name!r} and gives it a value; to replace it, use only `set`")
-        self._replace = {name.encode(): _encoded(name, value) for name, value in set_values.items()}
-        self._append = tuple(_encoded(name, value) for name, value in add_values.items())
-        self._drop = frozenset(name.encode() for name in remove)
-
-    def apply(self, query: bytes | None) -> bytes | None:
-        """Return the query for the service; None is no '?'."""
-        return query_string.edit(query, self._replace, self._append, self._drop)
 
 
 def join(base: bytes, root: bytes, path: bytes) -> bytes:
@@ -237,10 +239,4 @@ def _unknown(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, 1)
     if close:
         return f"unknown parameter {name!r}, did you mean {close[0]!r}?"
-    if name == "*":
-        return "'{*}' needs a '*' at the end of every path of the route"
     return f"unknown parameter {name!r}; " + (f"there are {', '.join(sorted(known))}" if known else "there are none")
-
-
-def _encoded(name: str, value: str) -> bytes:
-    return query_string.encode(name.encode(), value.encode())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
+from propylon.engine.lines import tell_left_out
 from propylon.engine.pipeline import settled
 from propylon.http.request_head import host_of
 from propylon.http.request_id import RequestIds
@@ -27,6 +28,7 @@ from propylon.http.target import TargetError
 from propylon.outbound.resolve import Resolver
 from propylon.runtime.policies import Policies
 from propylon.services.directory import Directory
+from propylon.tls_files import LOOK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,7 +65,7 @@ class Core:
         self._clock = clock
         self.directory = Directory(self._resolver(snapshot.dns), clock)
         self.policies = Policies(clock)
-        self._pools_due = -inf
+        self._pools_due = self._files_due = -inf
         self._retiring: set[asyncio.Task[None]] = set()
 
     # snapshots
@@ -77,6 +79,7 @@ class Core:
         self.directory.enter(snapshot.services)
         self.policies.enter(snapshot)
         self._use_dns(snapshot.dns)
+        tell_left_out(self.snapshot.line_limit, inf)
         self.snapshot = snapshot
 
     def _use_dns(self, dns: DnsSettings) -> None:
@@ -120,15 +123,20 @@ class Core:
         return x
 
     def sweep(self, now: float) -> None:
-        """Handle timed events: health checks due, ejections that have ended, idle connections that have expired.
+        """Handle timed events: health checks due, ejections that have ended, connections and TLS files out of date.
 
         Deadlines of exchanges belong to their client sides. Without sweeps no check runs and no connection is opened.
 
         Args:
             now: the current time of `clock`; ten sweeps a second are enough.
         """
+        if now >= self.snapshot.line_limit.due:
+            tell_left_out(self.snapshot.line_limit, now)
         self.directory.sweep(now)
         self.directory.checks.sweep(now)
+        if now >= self._files_due:
+            self._files_due = now + LOOK_SECONDS
+            self.directory.refresh_tls()
         if now >= self._pools_due:
             self._pools_due = now + POOL_SWEEP_SECONDS
             self.directory.sweep_pools(now)
@@ -153,6 +161,7 @@ class Core:
 
     async def stop(self) -> None:
         """Close all policies, providers, connections to endpoints and the resolver."""
+        tell_left_out(self.snapshot.line_limit, inf)
         await self.policies.close()
         self.directory.close()
         await self.directory.providers.close()

@@ -23,7 +23,7 @@ from propylon.inbound.redirect_https import RedirectHttps
 from propylon.inbound.socket_access import UNIX_MODE, SocketAccess
 from propylon.inbound.tls import ListenerTls
 from propylon.inbound.tls_handshake import HandshakeLine, TlsHandshake
-from propylon.inbound.tls_reload import CertificateFiles
+from propylon.tls_files import CertificateFiles
 
 if TYPE_CHECKING:
     import asyncio

@@ -20,7 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from propylon.build.errors import BuildError
-from propylon.engine.hook_task import BLOCKING_SECONDS, blocked, is_awaitable, start_task
+from propylon.engine.hook_task import check_blocking, is_awaitable, start_task
 from propylon.state.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -177,12 +177,12 @@ async def _close(placed: PlacedPolicy, patience: float | None = None) -> None:
         async with asyncio.timeout(patience):
             await placed.scope.end()
     except TimeoutError:
-        log.error("a task of policy %s does not end when it is cancelled", placed.name)
+        log.error("a task of policy %s does not end when it is cancelled", placed.scope.name)
     try:
         if hasattr(placed.policy, "close"):
             await _call(placed, "close", CLOSE_SECONDS)
     except Exception as error:  # the others must still be closed
-        log.error("policy %s could not be closed", placed.name, exc_info=error)
+        log.error("policy %s could not be closed", placed.scope.name, exc_info=error)
 
 
 async def _call(placed: PlacedPolicy, hook: str, seconds: float) -> None:
@@ -193,11 +193,12 @@ async def _call(placed: PlacedPolicy, hook: str, seconds: float) -> None:
     begun = monotonic()
     try:
         async with asyncio.timeout(seconds) as limit:
-            result = getattr(placed.policy, hook)()
-            if monotonic() - begun > BLOCKING_SECONDS:
-                blocked(placed.name, monotonic() - begun)
+            try:
+                result = getattr(placed.policy, hook)()
+            finally:
+                check_blocking(placed.scope.name, begun)
             if is_awaitable(result):
-                await start_task(result, placed.name)
+                await start_task(result, placed.scope.name)
     except TimeoutError:
         if limit.expired():
             raise TimeoutError(f"{hook}() takes more than {seconds:g} s") from None

@@ -15,15 +15,16 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from propylon.config.warnings import warnings_of
 from propylon.runtime.changed_files import ChangedFiles
+from propylon.runtime.log_format import TextFormatter
+from propylon.runtime.reload import log_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
     from propylon.gateway import Gateway
     from propylon.runtime.reload import Reloader
-
-LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 GC_THRESHOLDS: Final = (10_000, 10, 10)
 """Exchanges are freed by reference counts, only errors leave cycles: the defaults collect 14 times as often."""
@@ -52,8 +53,11 @@ class Process:
 
         Raises as `Gateway.run` does.
         """
-        logging.basicConfig(level=_level(self._gateway), stream=sys.stderr, format=LOG_FORMAT)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(TextFormatter())
+        logging.basicConfig(level=_level(self._gateway), handlers=[handler])
         self._gateway.snapshot()  # before the loop runs: errors are reported before anything is opened
+        log_warnings(warnings_of(self._gateway.loaded()))
         run_loop(self.serve(watch))
 
     async def serve(self, watch: bool) -> None:

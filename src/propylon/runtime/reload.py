@@ -22,21 +22,25 @@ from typing import TYPE_CHECKING, Final
 
 from propylon.build.errors import BuildError
 from propylon.build.policies_at_work import PoliciesAtWork
+from propylon.build.problems import with_build_problems
 from propylon.build.snapshot import build_snapshot
 from propylon.config.changes import CHANGED, Change, changes
 from propylon.config.files import files_named
+from propylon.config.include import matching
 from propylon.config.load import placed
-from propylon.config.problems import ConfigError
+from propylon.config.problems import ERROR, ConfigError
+from propylon.config.warnings import warnings_of
 from propylon.inbound.listener import ListenError
 from propylon.runtime.aside import aside
 from propylon.tls import TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from types import ModuleType
 
     from propylon.config.load import Loaded
+    from propylon.config.problems import Problem
     from propylon.engine.snapshot import Snapshot
     from propylon.runtime.listeners import Plan
     from propylon.runtime.modules import Modules
@@ -44,7 +48,7 @@ if TYPE_CHECKING:
     from propylon.services.service import Service
 
 MAX_LINES: Final = 20
-"""The maximum number of changes to log for one reload."""
+"""The maximum number of changes, and of warnings, to log for one reload."""
 
 COMPILE_SECONDS: Final = 60.0
 """Timeout of compiling: imported modules may block."""
@@ -81,6 +85,7 @@ class Compiled:
     known: dict[str, ModuleType]
     changes: tuple[Change, ...]
     sources: frozenset[Path]
+    warnings: tuple[Problem, ...]
 
 
 class Reloader:
@@ -116,7 +121,9 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._next: asyncio.Task[Reload] | None = None
         self._given: Loaded | None = None
+        self._tried: Loaded | None = None
         self._sources = _sources(loaded)
+        self._patterns = loaded.patterns
         self._failed = self._stuck = False
         self._tasks: set[asyncio.Task[Reload]] = set()
 
@@ -127,7 +134,8 @@ class Reloader:
             modules = self._modules.files
             if self._failed:
                 modules |= frozenset(self._modules.folder.glob("*.py"))  # one of these may be what was missing
-        return self._sources | modules
+        included = {file for pattern in self._patterns for file in matching(pattern)}
+        return self._sources | modules | included
 
     async def reload(self, given: Loaded | None = None) -> Reload:
         """Apply the `given` configuration, or the one that is read when the reload begins.
@@ -165,7 +173,10 @@ class Reloader:
                 done = await self._reload(read)
             except Exception as error:  # modules and policies are user code
                 self._failed = True
+                if isinstance(error, ConfigError):
+                    self._sources |= set(error.files)
                 self._log_failure(error)
+                self._tried = None
                 _release(error)
                 raise
             self._failed = False
@@ -181,13 +192,14 @@ class Reloader:
                 self._restore(made.known)
                 raise
             self.loaded = made.loaded
-            self._sources = made.sources
+            self._sources, self._patterns = made.sources, made.loaded.patterns
             self._adopt(made.loaded, made.snapshot)
         done = Reload(made.changes, monotonic() - begun)
         if done.changes:
             log.info("took up the new configuration within %.2f s:\n%s", done.seconds, done)
         else:
             log.info("took up the configuration anew: %s", done)
+        log_warnings(made.warnings)
         return done
 
     async def _compiled(self, read: Callable[[], Loaded]) -> Compiled:
@@ -221,8 +233,9 @@ class Reloader:
         modules = self._modules
         digests = {} if modules is None else modules.digests()
         known = {} if modules is None else modules.forget()
+        self._tried = None
         try:
-            loaded = read()
+            self._tried = loaded = self._loaded(read)
             sources = _sources(loaded)
             self._sources |= sources  # also on failure: an edit of any of them may fix it
             at_work = replace(policies, same_code=cache(lambda: modules is None or modules.same_code(known)))
@@ -237,14 +250,21 @@ class Reloader:
         running = self._worker.core.snapshot.reader
         if running.rules == made.reader.rules:
             made = replace(made, reader=running)  # its memo is still valid
-        return Compiled(loaded, made, plan, known, found, sources)
+        return Compiled(loaded, made, plan, known, found, sources, warnings_of(loaded))
+
+    def _loaded(self, read: Callable[[], Loaded]) -> Loaded:
+        try:
+            return read()
+        except ConfigError as error:
+            folder = Path() if self._modules is None else self._modules.folder
+            raise with_build_problems(error, folder) from None
 
     def _log_failure(self, error: Exception) -> None:
         """Log why a reload failed; the traceback only for a defect."""
         if isinstance(error, ConfigError):
             reason = "\n".join(map(str, error.problems))
-        elif isinstance(error, BuildError) and self.loaded.file is not None:
-            reason = str(placed(self.loaded.file, str(error)))
+        elif isinstance(error, BuildError) and self._tried is not None:
+            reason = "\n".join(map(str, placed(self._tried, "gateway", error.messages)))
         else:
             reason = str(error)
         expected = isinstance(error, ConfigError | BuildError | TlsError | ListenError | OSError)
@@ -253,6 +273,15 @@ class Reloader:
     def _restore(self, known: dict[str, ModuleType]) -> None:
         if self._modules is not None:
             self._modules.restore(known)
+
+
+def log_warnings(warnings: Sequence[Problem]) -> None:
+    """Log the warnings of a configuration, as `propylon check` shows them."""
+    log = logging.getLogger("propylon.config")
+    for warning in warnings[:MAX_LINES]:
+        log.warning("%s", replace(warning, severity=ERROR))
+    if len(warnings) > MAX_LINES:
+        log.warning("and %d more warnings: see 'propylon check'", len(warnings) - MAX_LINES)
 
 
 def _sources(loaded: Loaded) -> frozenset[Path]:

@@ -7,11 +7,12 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from propylon.engine import lines
 from propylon.engine.websocket.settings import DRAINED, RESTARTED
 from propylon.inbound.connections import Connections
-from propylon.inbound.tls_reload import LOOK_SECONDS
 from propylon.runtime.core import Core
 from propylon.runtime.listeners import Listeners
+from propylon.tls_files import LOOK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +106,10 @@ class Worker:
         self._connections.drain(monotonic(), half, RESTARTED if restart else DRAINED)
         await self.core.drained(self._connections.emptied())
         for connection in list(self._connections.open):
-            log.warning("cut off a connection that was busy for longer than the drain time: %r", connection)
+            if connection.exchange is not None:
+                lines.overdue(connection.exchange)
+            else:
+                log.warning("cut off a connection that was not closed within the drain time: %r", connection)
             connection.abort()
         await asyncio.sleep(0)  # aborted exchanges end in the next turn of the loop
         await self.core.stop()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal
 
+from propylon.services.recent import Recent, named, remembered
 from propylon.services.window import Window
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Breaker:
         "_open_for",
         "_probe_at",
         "_random",
+        "_recent",
         "_slow",
         "_window",
         "opened",
@@ -101,6 +103,7 @@ class Breaker:
         self.row = 0
         self._failed_at: deque[float] | None = None if settings.failures is None else deque(maxlen=settings.failures)
         self._window = None if settings.failure_rate is None else Window(settings.window)
+        self._recent: Recent = ()
 
     def __repr__(self) -> str:
         return f"<Breaker {self.state} opened={self.opened}>"
@@ -121,7 +124,7 @@ class Breaker:
         self.retry_at = now + self.settings.open  # a probe that never ends must not block forever
         return True
 
-    def end(self, probe: bool, failed: bool | None, seconds: float, now: float) -> bool:
+    def end(self, probe: bool, failed: bool | None, seconds: float, now: float, failure: str = "") -> bool:
         """Record the outcome of a request. Returns True if that opened or closed the breaker.
 
         Args:
@@ -129,19 +132,20 @@ class Breaker:
             failed: `None` for no outcome, such as a client abort: the next request may be the probe at once.
             seconds: from `begin` to this call, to ignore requests sent before the last transition.
             now: the time.
+            failure: the name of a failure for `reason`: a code of the table of failures, or a status.
         """
         if self.state != "closed":
-            return probe and self._end_probe(failed, seconds, now)
+            return probe and self._end_probe(failed, seconds, now, failure)
         if failed is None or now - seconds < self._changed_at:
             return False
         if failed or seconds > self._slow:
-            return self._fail(now)
+            return self._fail(now, failure if failed else f"slow, {seconds:.3g} s")
         self.row = 0
         if self._window is not None:
             self._window.add(now)
         return False
 
-    def _end_probe(self, failed: bool | None, seconds: float, now: float) -> bool:
+    def _end_probe(self, failed: bool | None, seconds: float, now: float, failure: str) -> bool:
         started = now - seconds
         if self.state == "open" or started < self._changed_at:
             return False
@@ -153,14 +157,16 @@ class Breaker:
             return False
         if failed or seconds > self._slow:
             self._open_for = min(self._open_for * 2, self._max_open)
-            self._open("the probe failed" if failed else f"the probe took {seconds:.3g} s", now)
+            why = named((failure,), 1) if failure else ""
+            self._open(f"the probe failed{why}" if failed else f"the probe took {seconds:.3g} s", now)
         else:
             self._close(now)
         return True
 
-    def _fail(self, now: float) -> bool:
+    def _fail(self, now: float, failure: str) -> bool:
         """Count a failure while closed, and open if a rule is met. No rule opens on a success."""
         self.row += 1
+        self._recent = remembered(self._recent, failure)
         if self._failed_at is not None:
             self._failed_at.append(now)
         if self._window is not None:
@@ -174,14 +180,14 @@ class Breaker:
         """Return the reason to open, or an empty string."""
         settings = self.settings
         if settings.consecutive is not None and self.row >= settings.consecutive:
-            return f"{self.row} failures in a row"
+            return f"{self.row} failures in a row{named(self._recent, self.row)}"
         times = self._failed_at
         if times is not None and len(times) == times.maxlen and now - times[0] <= settings.window:
-            return f"{len(times)} failures in {settings.window:g} s"
+            return f"{len(times)} failures in {settings.window:g} s{named(self._recent, len(times))}"
         if self._window is not None and settings.failure_rate is not None:
             total, failures = self._window.total(now), self._window.failures(now)
             if total >= settings.minimum and failures >= settings.failure_rate * total:
-                return f"failure rate {failures / total:.0%} of {total} requests"
+                return f"failure rate {failures / total:.0%} of {total} requests{named(self._recent)}"
         return ""
 
     def _open(self, reason: str, now: float) -> None:
@@ -197,6 +203,7 @@ class Breaker:
         self._changed_at = now
         self._open_for = self.settings.open
         self.row = 0
+        self._recent = ()
         if self._failed_at is not None:
             self._failed_at.clear()
         if self._window is not None:

@@ -6,13 +6,13 @@ the exchanges in flight no longer need it.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from propylon.address import EndpointAddress
 from propylon.outbound.connect import connect
 from propylon.outbound.http1 import EndpointConnection
 from propylon.outbound.pool import Pool
+from propylon.services import events
 from propylon.services.breaker import Breaker
 from propylon.services.endpoint import Endpoint
 from propylon.services.health import HealthChecks
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from propylon.services.discovery import EndpointSpec
     from propylon.services.service import Service
     from propylon.services.settings import Transport
-
-log = logging.getLogger("propylon.services")
 
 
 class Directory:
@@ -144,7 +142,7 @@ class Directory:
         if self._ejected:
             for vitals in [each for each in self._ejected if each.ejection.recover(now)]:
                 self._ejected.discard(vitals)
-                log.info("endpoint %s is back", vitals.url)
+                events.back(vitals.url)
                 self._recovered(vitals)
                 for service in tuple(vitals.users):
                     service.health_changed()
@@ -152,20 +150,37 @@ class Directory:
             self._time_dependent = {service for service in self._time_dependent if service.sweep(now)}
 
     def sweep_pools(self, now: float) -> None:
-        """Close connections idle for too long, and forget unused addresses; called once a second."""
+        """Close connections that are out of use or date, and forget unused addresses; called once a second."""
         for vitals in [each for each in self._leaving if each.users or not each.inflight]:
             self._leaving.discard(vitals)
             if not vitals.users:
                 self._ejected.discard(vitals)
                 del self._vitals[vitals.url]
-        for _, endpoint in self._endpoints.values():
+        for transport, endpoint in self._endpoints.values():
             endpoint.pool.sweep(now)
+            if transport.follow_dns and endpoint.address.is_name and endpoint.pool.open:
+                self._follow_dns(endpoint)
+
+    def refresh_tls(self) -> None:
+        """Read TLS files that have changed; connections from before end with their exchanges."""
+        used = {service.settings.transport.tls for service in self.services.values()}
+        renewed = {tls for tls in used if tls is not None and tls.refresh()}
+        if renewed:
+            for transport, endpoint in self._endpoints.values():
+                if transport.tls in renewed:
+                    endpoint.pool.renew()
 
     def close(self) -> None:
         """Close all connections, and stop the health checks."""
         self.checks.close()
         for _, endpoint in self._endpoints.values():
             endpoint.pool.close()
+
+    def _follow_dns(self, endpoint: Endpoint) -> None:
+        """Retire connections to addresses that the endpoint's name does not have any more."""
+        addresses = self.resolver.current(endpoint.address.host)
+        if addresses and (left := endpoint.pool.retire_others(addresses)):
+            events.moved(endpoint.url, addresses, left)
 
     def _recovered(self, vitals: Vitals) -> None:
         vitals.forget()
@@ -187,11 +202,13 @@ class Directory:
                 address,
                 lambda: EndpointConnection(pool),
                 resolver=self.resolver,
-                tls=transport.tls if address.scheme == "https" else None,
+                tls=transport.tls.context if address.scheme == "https" and transport.tls is not None else None,
                 server_name=transport.server_name,
                 timeout=timeout,
             )
             created.set_write_buffer_limits(high=transport.write_buffer)
+            if address.is_name:
+                connection.address = created.get_extra_info("peername")[0]
             return connection
 
         return opener

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from propylon.services.recent import Recent, named, remembered
 from propylon.services.window import Window
 
 
@@ -51,7 +52,7 @@ class Ejection:
         row: consecutive failures; while 0, a success matters only to a rate.
     """
 
-    __slots__ = ("_recovered_at", "_window", "reason", "row", "times", "until")
+    __slots__ = ("_recent", "_recovered_at", "_window", "reason", "row", "times", "until")
 
     def __init__(self) -> None:
         self.until = 0.0
@@ -60,14 +61,21 @@ class Ejection:
         self._recovered_at = 0.0
         self.row = 0
         self._window: Window | None = None
+        self._recent: Recent = ()
 
     def __repr__(self) -> str:
         return f"<Ejection until={self.until} times={self.times}>"
 
-    def record(self, failed: bool, now: float, settings: EjectionSettings) -> bool:
+    def record(self, failed: bool, now: float, settings: EjectionSettings, failure: str = "") -> bool:
         """Record the outcome of a request. Returns True if it ejects the endpoint.
 
         During an ejection nothing counts: such requests were sent before it, or for lack of other endpoints.
+
+        Args:
+            failed: whether it counts as a failure.
+            now: the time.
+            settings: when to eject.
+            failure: its name for `reason`: a code of the table of failures, or a status.
         """
         if self.until:
             return False
@@ -81,6 +89,7 @@ class Ejection:
                 window.add(now)
             return False
         self.row += 1
+        self._recent = remembered(self._recent, failure)
         reason = self._rule_met(now, settings)
         if reason:
             self._eject(reason, now, settings)
@@ -94,6 +103,7 @@ class Ejection:
         self._recovered_at = now
         self.row = 0
         self._window = None
+        self._recent = ()
         return True
 
     def _rate_window(self, settings: EjectionSettings) -> Window:
@@ -110,9 +120,9 @@ class Ejection:
             window.add_failure(now)
             total, failures = window.total(now), window.failures(now)
             if total >= settings.minimum and failures >= settings.failure_rate * total:
-                reason = f"failure rate {failures / total:.0%} of {total} requests"
+                reason = f"failure rate {failures / total:.0%} of {total} requests{named(self._recent)}"
         if settings.consecutive is not None and self.row >= settings.consecutive:
-            reason = f"{self.row} failures in a row"
+            reason = f"{self.row} failures in a row{named(self._recent, self.row)}"
         return reason
 
     def _eject(self, reason: str, now: float, settings: EjectionSettings) -> None:

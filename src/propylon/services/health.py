@@ -21,7 +21,9 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.request_out import PRESERVE
+from propylon.services import events
 from propylon.services.health_check import CheckedAddress, Checker
+from propylon.services.recent import Recent, named, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +51,11 @@ class HealthRecord:
     Attributes:
         users: the endpoints that use it, as service and URL.
         good, bad: consecutive successes and failures.
+        reasons: of the last consecutive failures.
         ill: whether the address is unhealthy.
     """
 
-    __slots__ = ("bad", "checker", "good", "ill", "key", "task", "users", "vitals")
+    __slots__ = ("bad", "checker", "good", "ill", "key", "reasons", "task", "users", "vitals")
 
     def __init__(self, key: CheckedAddress, checker: Checker, vitals: Vitals) -> None:
         self.key = key
@@ -61,6 +64,7 @@ class HealthRecord:
         self.users: set[User] = set()
         self.good = self.bad = 0
         self.ill = False
+        self.reasons: Recent = ()
         self.task: asyncio.Task[str | None] | None = None
 
     @property
@@ -68,9 +72,11 @@ class HealthRecord:
         """The settings."""
         return self.key.check
 
-    def note(self, passed: bool) -> bool:
-        """Record a result; return whether `ill` has changed."""
+    def note(self, reason: str | None) -> bool:
+        """Record a result, `None` or why it is bad; return whether `ill` has changed."""
+        passed = reason is None
         self.good, self.bad = (self.good + 1, 0) if passed else (0, self.bad + 1)
+        self.reasons = () if reason is None else remembered(self.reasons, reason)
         changed = self.good >= self.check.healthy if self.ill else self.bad >= self.check.unhealthy
         self.ill ^= changed
         return changed
@@ -193,20 +199,20 @@ class HealthChecks:
 
     def _apply(self, record: HealthRecord, reason: str | None) -> None:
         self._unchecked.discard(record)
-        if not record.note(reason is None):
+        if not record.note(reason):
             return
         vitals = record.vitals
         self._complain(vitals, record.key, reason)
         if reason is not None:
             often = f", {record.bad} times in a row" if record.bad > 1 else ""
-            log.warning("endpoint %s is ill: %s%s", vitals.url, reason, often)
-        elif vitals.complaints:
-            log.info("endpoint %s: %s works again, and another check still fails", vitals.url, record.checker.what)
+            if len(set(record.reasons)) > 1:
+                reason, often = f"{record.bad} failed checks in a row", named(record.reasons, record.bad)
+            events.ill(vitals.url, f"{reason}{often}")
         else:
-            log.info("endpoint %s is well again", vitals.url)
+            events.well(vitals.url, record.checker.what, ill=bool(vitals.complaints))
 
 
 def _key(endpoint: Endpoint, check: HealthCheck, settings: ServiceSettings) -> CheckedAddress:
     transport = settings.transport
     host = None if settings.host == PRESERVE else settings.host  # a check has no client's Host to preserve
-    return CheckedAddress(endpoint.vitals.url, check, transport.tls_digest, transport.server_name, host)
+    return CheckedAddress(endpoint.vitals.url, check, transport.tls, transport.server_name, host)

@@ -22,6 +22,7 @@ from propylon.services.vitals import Vitals
 if TYPE_CHECKING:
     from propylon.engine.subrequest import SubrequestResponse
     from propylon.outbound.pool import Opener
+    from propylon.outbound.tls import EndpointTls
     from propylon.services.settings import HealthCheck
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -39,14 +40,14 @@ class CheckedAddress:
     Attributes:
         url: the address, in canonical form.
         check: the settings.
-        tls_digest: digest of the TLS settings.
+        tls: TLS with the address.
         server_name: the name to verify in TLS, if not the endpoint's own.
         host: the service's `host:` rule.
     """
 
     url: str
     check: HealthCheck
-    tls_digest: str
+    tls: EndpointTls | None
     server_name: str | None
     host: bytes | None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from math import ceil, inf
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
+from propylon.services import events
+from propylon.services.affinity import Affinity
 from propylon.services.breaker import Breaker
 from propylon.services.budget import Budget
 from propylon.services.candidates import Rules, candidates
@@ -34,8 +35,6 @@ Computing the candidates takes 0.1 s for 10,000 endpoints in a ring, and a netwo
 
 EVERY_SECONDS: Final = 1.0
 
-log = logging.getLogger("propylon.services")
-
 
 class Service:
     """A named group of endpoints.
@@ -53,7 +52,7 @@ class Service:
         retry: when its requests are retried.
         breaks: whether it, or each of its endpoints, has a circuit breaker.
         only: the single candidate, if choosing needs no further checks.
-        fields: returns the balancer's response fields, if it adds any.
+        affinity: how the balancer keeps clients on their endpoints, if it does.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class Service:
         self.hedge_delay = HedgeDelay(settings.hedging) if settings.hedging is not None else None
         self.provider = provider
         self.balancer = balancer
-        self.fields = getattr(balancer, "fields", None)
+        self.affinity = Affinity.of(balancer)
         self.random = chance.random
         self._clock = chance.clock
         self._failure_statuses = use.statuses if use is not None else frozenset()
@@ -125,7 +124,7 @@ class Service:
         if previous is not None:
             if previous.settings.balance == self.settings.balance:
                 self.balancer = previous.balancer
-                self.fields = previous.fields
+                self.affinity = previous.affinity
             if previous.settings.budget == self.settings.budget:
                 self.budget = previous.budget
             if previous.settings.breaker == self.settings.breaker:
@@ -216,7 +215,7 @@ class Service:
         now = self._clock()
         if self.breaker is not None and not self.breaker.allows(now):
             raise self._circuit_open(self.breaker.retry_at, now)
-        if self._probes and (probe := self._next_probe(now, avoid)) is not None:
+        if self._probes and (probe := self._next_probe(x, now, avoid)) is not None:
             return probe
         if not self._candidates:
             due = [each.breaker.retry_at for each in self._open if each.breaker is not None and each.weight > 0]
@@ -253,7 +252,9 @@ class Service:
         seconds = max(1, ceil(retry_at - now))
         return GatewayError("choose.broken", log=f"service {self.name}", headers={"retry-after": str(seconds)})
 
-    def _next_probe(self, now: float, avoid: Collection[Endpoint]) -> Endpoint | None:
+    def _next_probe(self, x: Exchange, now: float, avoid: Collection[Endpoint]) -> Endpoint | None:
+        if self.affinity is not None and self.affinity.holds(x):
+            return None
         for endpoint in self._probes:
             if endpoint not in avoid and endpoint.breaker is not None and endpoint.breaker.allows(now):
                 self._probes.remove(endpoint)
@@ -296,17 +297,20 @@ class Service:
             attempt.rows = ejection.row, breaker.row if breaker is not None else 0
         if passive is not None:
             failed = status in passive.statuses
-            if (failed or self._has_rate or ejection.row) and ejection.record(failed, now, passive.ejection):
+            if (failed or self._has_rate or ejection.row) and ejection.record(
+                failed, now, passive.ejection, f"status {status}" if failed else ""
+            ):
                 self._ejected(endpoint, now)
         if self.breaks:
-            self._record_in_breakers(attempt, status in self._failure_statuses, now)
+            failed = status in self._failure_statuses
+            self._record_in_breakers(attempt, failed, now, f"status {status}" if failed else "")
 
     def outrun(self, attempt: Try, now: float) -> None:
         """Record the latency so far of a hedged attempt that lost the race."""
         attempt.endpoint.vitals.record(now - attempt.began, now)
 
-    def failed(self, attempt: Try, now: float) -> None:
-        """Record a failure: no response, or an incomplete one.
+    def failed(self, attempt: Try, code: str, now: float) -> None:
+        """Record a failure by its code: no response, or an incomplete one.
 
         An incomplete response does not end a series of failures: the counts reset by its head are restored.
         """
@@ -317,27 +321,27 @@ class Service:
             ejection.row = max(ejection.row, attempt.rows[0])
             if breaker is not None and breaker.state == "closed":
                 breaker.row = max(breaker.row, attempt.rows[1])
-        if passive is not None and endpoint.vitals.ejection.record(True, now, passive.ejection):
+        if passive is not None and endpoint.vitals.ejection.record(True, now, passive.ejection, code):
             self._ejected(endpoint, now)
         if self.breaks:
-            self._record_in_breakers(attempt, True, now)
+            self._record_in_breakers(attempt, True, now, code)
 
     def inconclusive(self, attempt: Try, now: float) -> None:
         """Record the end of a probe without a conclusive outcome."""
         self._record_in_breakers(attempt, None, now)
 
-    def _record_in_breakers(self, attempt: Try, failed: bool | None, now: float) -> None:
+    def _record_in_breakers(self, attempt: Try, failed: bool | None, now: float, failure: str = "") -> None:
         """Record an outcome in the circuit breakers; the probe flags are reset."""
         endpoint, seconds = attempt.endpoint, now - attempt.since
         probe, attempt.probe = attempt.probe, False
-        if endpoint.breaker is not None and endpoint.breaker.end(probe, failed, seconds, now):
+        if endpoint.breaker is not None and endpoint.breaker.end(probe, failed, seconds, now, failure):
             self._breaker_switched(endpoint, endpoint.breaker, now)
         probe, attempt.service_probe = attempt.service_probe, False
-        if self.breaker is not None and self.breaker.end(probe, failed, seconds, now):
-            _log_circuit(f"service {self.name}", self.breaker, now)
+        if self.breaker is not None and self.breaker.end(probe, failed, seconds, now, failure):
+            events.circuit(self.name, None, self.breaker, now)
 
     def _breaker_switched(self, endpoint: Endpoint, breaker: Breaker, now: float) -> None:
-        _log_circuit(f"endpoint {endpoint.url} of {self.name}", breaker, now)
+        events.circuit(self.name, endpoint.url, breaker, now)
         # The list or configuration may have changed meanwhile: the breaker may belong to a new endpoint, or to none.
         current = self.current
         if current is not None:
@@ -357,10 +361,7 @@ class Service:
         self.health_changed()
 
     def _ejected(self, endpoint: Endpoint, now: float) -> None:
-        ejection = endpoint.vitals.ejection
-        log.warning(
-            "endpoint %s is put aside for %.0f s: %s", endpoint.url, ejection.until - now, ejection.reason
-        )  # fmt: skip
+        events.ejected(endpoint.url, endpoint.vitals.ejection, now)
         if self._directory is not None:
             self._directory.eject(endpoint.vitals)
 
@@ -384,10 +385,3 @@ class Service:
             self._unrestricted = False
             self.only = None
         return bool(self._open or self._warming or self._stale)
-
-
-def _log_circuit(what: str, breaker: Breaker, now: float) -> None:
-    if breaker.state == "open":
-        log.warning("the circuit of %s is open for %.0f s: %s", what, breaker.retry_at - now, breaker.reason)
-    elif breaker.state == "closed":
-        log.info("the circuit of %s is closed: a probe succeeded", what)

@@ -10,8 +10,7 @@ from propylon.outbound.pool import PoolLimits
 from propylon.services.ejection import EjectionSettings
 
 if TYPE_CHECKING:
-    import ssl
-
+    from propylon.outbound.tls import EndpointTls
     from propylon.services.breaker import BreakerSettings
 
 SERVER_ERRORS = frozenset(range(500, 600))
@@ -23,17 +22,17 @@ class Transport:
     """How connections to endpoints are opened and kept. Equal ones may share connections.
 
     Attributes:
-        tls: the context for `https` endpoints.
-        tls_digest: digest of the inputs of the context, as contexts cannot be compared.
+        tls: TLS with `https` endpoints.
         server_name: the name to verify in TLS, if not the endpoint's own.
         limits: of each endpoint's pool.
+        follow_dns: whether connections are retired whose address a name of an endpoint does not have any more.
         write_buffer: bytes buffered for an endpoint before backpressure pauses the client.
     """
 
-    tls: ssl.SSLContext | None = field(default=None, compare=False)
-    tls_digest: str = ""
+    tls: EndpointTls | None = None
     server_name: str | None = None
     limits: PoolLimits = field(default_factory=PoolLimits)
+    follow_dns: bool = True
     write_buffer: int = 256 * 1024
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Mapping
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 from propylon.engine.body import Body
@@ -48,6 +49,7 @@ class MemoryUpstream(Flow):
         self.complete = self.request_sent = self.heard = self.stalled = False
         self.usable = True
         self.idle_since = 0.0
+        self.retire_at = inf
 
     def begin(self, x: Exchange) -> None:
         """Begin an exchange."""
@@ -96,7 +98,7 @@ class MemoryUpstream(Flow):
             self.usable = False
             if self._task is not None:
                 self._task.cancel()
-            self._pool.lost()
+            self._pool.lost(cast("EndpointConnection", self))
 
     def _serve(self, method: bytes, target: bytes, block: bytes, body: bytes) -> None:
         path, mark, query = target.decode("latin-1").partition("?")

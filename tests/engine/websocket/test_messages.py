@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from propylon.engine import hook_task
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.message import Message
@@ -324,6 +325,7 @@ def test_a_hook_that_blocks_the_loop_is_named(clock: Clock, caplog: pytest.LogCa
 
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr(module, "monotonic", clock)
+        patch.setattr(hook_task, "monotonic", clock)
         Relay(Looks(hook), ping=None).client.send(frame(1, b"x"))
     assert "policy p0 blocked the event loop for 5000 ms" in caplog.text
 

@@ -115,7 +115,24 @@ class TestBound:
     def test_nobody_gets_more_than_its_bound(self, inflight: list[int], bound: float, key: str) -> None:
         balancer, _ = self.loaded(*inflight, bound=bound)
         endpoint = balancer.pick(keyed(key), ())
-        assert endpoint.vitals.inflight < bound * (sum(inflight) + 1) / len(inflight)
+        assert endpoint.vitals.inflight < max(8, bound * (sum(inflight) + 1) / len(inflight))
+
+    def test_with_little_under_way_a_key_stays(self) -> None:
+        balancer, _ = self.loaded(0, 0, 0)
+        owner = balancer.pick(keyed("hot"), ())
+        for _ in range(8):
+            assert balancer.pick(keyed("hot"), ()) is owner
+            owner.vitals.inflight += 1
+        assert balancer.pick(keyed("hot"), ()) is not owner
+
+    @pytest.mark.parametrize(
+        "key", [{"client": True}, {"cookie": "s"}, {"header": "x-user"}, {"query": "s"}, {"python": by_path}]
+    )
+    def test_a_key_that_may_mean_a_session_has_no_bound_of_itself(self, key: dict[str, Any]) -> None:
+        assert Config.model_validate(key).max_share is None
+        assert Config.model_validate({**key, "bound": 1.5}).max_share == 1.5
+        assert Config.model_validate({"path": True}).max_share == 1.25
+        assert Config.model_validate({"path": True, "bound": "none"}).max_share is None
 
     def test_a_popular_key_spills_over_and_comes_back(self) -> None:
         balancer, endpoints = self.loaded(0, 0, 0, 0)

@@ -66,7 +66,8 @@ def test_anything_else_is_a_failure_that_only_the_log_explains(answer: object) -
     with pytest.raises(GatewayError) as caught:
         balancer.pick(exchange(), ())
     assert (caught.value.code, caught.value.detail) == ("request.policy_failed", "")
-    assert caught.value.log == f"balance: <lambda> returned {answer!r} instead of one of the endpoints it was given"
+    name = f"{__name__}:test_anything_else_is_a_failure_that_only_the_log_explains.<locals>.<lambda>"
+    assert caught.value.log == f"balance: {name} returned {answer!r} instead of one of the endpoints it was given"
 
 
 def test_a_coroutine_is_no_endpoint_and_is_closed() -> None:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from propylon.engine.exchange import Exchange
+from propylon.http.response_head import ResponseHead
 from propylon.services.balancing.sticky import Config
 from tests.services.balancing.world import World
 from tests.support.fakes import FakeClient, exchange
@@ -130,9 +131,82 @@ def test_the_cookie_is_secure_where_the_request_was(scheme: bytes, secure: bool)
     assert b"Secure" not in balancer.fields(exchange(client=Client()), endpoints[0])
 
 
+# sessions that the service names
+
+
+def with_session(session: bytes | None) -> Exchange:
+    return exchange(fields=b"mcp-session-id: %b\r\n" % session if session is not None else b"")
+
+
+def answered(session: bytes, status: int = 200) -> ResponseHead:
+    return ResponseHead.of(status, [(b"Mcp-Session-Id", session)])
+
+
+def test_a_session_belongs_to_the_endpoint_that_named_it() -> None:
+    balancer, endpoints = made({"header": "Mcp-Session-Id"})
+    for number, endpoint in enumerate(endpoints):
+        x = with_session(None)
+        balancer.learn(x, endpoint, answered(b"%d" % number))
+        assert balancer.fields(x, endpoint) == b""
+    for number, endpoint in enumerate(endpoints):
+        x = with_session(b"%d" % number)
+        assert balancer.holds(x)
+        assert {balancer.pick(x, ()) for _ in range(10)} == {endpoint}
+        assert endpoint not in {balancer.pick(x, [endpoint]) for _ in range(10)}
+
+
+@pytest.mark.parametrize("session", [None, b"", b"unknown"])
+def test_who_has_no_session_is_spread(session: bytes | None) -> None:
+    balancer, endpoints = made({"header": "mcp-session-id"})
+    x = with_session(session)
+    assert not balancer.holds(x)
+    assert {balancer.pick(x, ()) for _ in range(100)} == set(endpoints)
+
+
+@pytest.mark.parametrize(("status", "moves"), [(200, True), (399, True), (404, False), (500, False)])
+def test_a_session_moves_with_a_success_only(status: int, moves: bool) -> None:
+    balancer, (one, other, *_) = made({"header": "mcp-session-id"})
+    balancer.learn(with_session(None), one, answered(b"7"))
+    balancer.learn(with_session(b"7"), other, answered(b"7", status))
+    assert balancer.pick(with_session(b"7"), ()) is (other if moves else one)
+
+
+def test_a_response_without_the_header_changes_nothing() -> None:
+    balancer, (one, other, *_) = made({"header": "mcp-session-id"})
+    balancer.learn(with_session(None), one, answered(b"7"))
+    balancer.learn(with_session(b"7"), other, ResponseHead.of(200, []))
+    assert balancer.pick(with_session(b"7"), ()) is one
+
+
+def test_a_session_whose_endpoint_is_away_is_spread_and_finds_back() -> None:
+    balancer, endpoints = made({"header": "mcp-session-id"})
+    balancer.learn(with_session(None), endpoints[0], answered(b"7"))
+    balancer.update(endpoints[1:])
+    assert not balancer.holds(with_session(b"7"))
+    assert endpoints[0] not in {balancer.pick(with_session(b"7"), ()) for _ in range(20)}
+    balancer.update(endpoints)
+    assert balancer.pick(with_session(b"7"), ()) is endpoints[0]
+
+
+def test_a_session_is_forgotten_after_its_idle_time() -> None:
+    world = World()
+    endpoints = world.endpoints(*[1] * 5)
+    balancer: Any = world.balancer("sticky", endpoints, {"header": "mcp-session-id", "idle": "1h"})
+    balancer.learn(with_session(None), endpoints[0], answered(b"7"))
+    world.now += 3599
+    assert balancer.holds(with_session(b"7"))
+    world.now += 3600
+    assert not balancer.holds(with_session(b"7"))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"header": "x", "cookie": "a"}, "cookie: of no use with 'header'"),
+        ({"header": "x", "secret": SECRET, "max_age": "1h"}, "max_age, secret: of no use"),
+        ({"header": "x-forwarded-for"}, "not a header that clients set"),
+        ({"idle": "1h"}, "'idle' is for sessions of a 'header'"),
+        ({"header": "x", "idle": 0}, "idle"),
         ({"cookie": "a b"}, "not the name of a cookie"),
         ({"cookie": "a;b"}, "not the name of a cookie"),
         ({"secret": "short"}, "write 16 characters or more"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +11,10 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from propylon.services.discovery import DiscoveryError
+from propylon.build.errors import BuildError
+from propylon.build.snapshot import build_snapshot
+from propylon.config.load import validate
+from propylon.services.discovery import DiscoveryError, _http
 from propylon.services.discovery._http import TlsConfig, open_session
 from tests.conftest import BOTH_LOOPS
 from tests.support.deadline import never, within
@@ -219,15 +221,11 @@ def test_tls_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -
 # without the library
 
 
-async def test_without_the_library_a_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "aiohttp":
-            raise ModuleNotFoundError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(DiscoveryError, match=r"pip install 'propylon\[discovery\]'"):
-        async with open_session("http://127.0.0.1:1"):
-            pass
+@pytest.mark.parametrize(
+    "discover", [{"consul": "a"}, {"etcd": {"prefix": "/a/"}}, {"docker": {}}, {"kubernetes": {"port": 80}}]
+)
+def test_without_the_library_a_configuration_is_refused(discover: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_http, "find_spec", lambda name: None)
+    config = validate({"services": {"a": {"discover": discover}}})
+    with pytest.raises(BuildError, match=r"services.a.discover: .* pip install 'propylon\[discovery\]'"):
+        build_snapshot(config)

@@ -19,6 +19,7 @@ from propylon.services.discovery.dns import Config, Provider
 from tests.conftest import BOTH_LOOPS
 from tests.support.deadline import PATIENCE, until, within
 from tests.support.dnsmasq import Dnsmasq
+from tests.support.half_dns import AAAA, SERVFAIL, A, HalfDns
 from tests.support.lists import PLACE, lists_of, urls, watching
 
 SRV = "_http._tcp.users.test"
@@ -164,22 +165,41 @@ async def test_a_round_of_queries_has_an_end(monkeypatch: pytest.MonkeyPatch) ->
                 await lists.next()
 
 
-async def test_one_family_that_fails_is_not_one_that_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that answers for IPv4 and refuses for IPv6 must not make the IPv6 endpoints vanish."""
-    async with Dnsmasq(ttl=0) as dns:
-        await dns.tell({"users.test": ["10.0.0.1", "fd00::1"]})
-        async with watching(provider(dns)) as (watch, applied):
+@BOTH_LOOPS
+@pytest.mark.parametrize("failing", [SERVFAIL, None], ids=["fails", "is silent"])
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+async def test_what_one_family_has_serves_while_the_other_one_fails(
+    failing: int | None, family: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    four, six = "http://10.0.0.1:8080", "http://[fd00::1]:8080"
+    there, other = (six, "ipv6") if family == "IPv4" else (four, "ipv4")
+    async with HalfDns(["10.0.0.1"], ["fd00::1"]) as dns:
+        answers = dict(dns.answers)
+        kind = A if family == "IPv4" else AAAA
+        dns.answers[kind] = failing
+        async with within(2, "the first list"), watching(provider(dns.address)) as (watch, _):
             await until(lambda: watch.found is not None)
-            real = module._lookup
+            assert urls(watch.found) == [there]
+            assert watch.problem is None
+            [record] = [each for each in caplog.records if each.levelname == "WARNING"]
+            assert f"users.test, {family} addresses: " in record.getMessage()
+            assert record.getMessage().endswith(f"write 'family: {other}'")
+        async with lists_of(provider(dns.address, max_ttl="100ms")) as lists:
+            assert urls(await lists.next()) == [there]
+            dns.answers.update(answers)
+            await lists.until(four, six)
+            dns.answers[kind] = failing
+            dns.answers[A if kind == AAAA else AAAA] = ["10.0.0.2"] if kind == AAAA else ["fd00::2"]
+            await lists.until(*(("http://[fd00::2]:8080", four) if kind == A else ("http://10.0.0.2:8080", six)))
 
-            async def refusing(channel: Any, name: str, family: socket.AddressFamily) -> Any:
-                if family == socket.AF_INET6:
-                    raise DiscoveryError("refused")
-                return await real(channel, name, family)
 
-            monkeypatch.setattr(module, "_lookup", refusing)
-            await until(lambda: watch.problem == "refused")
-            assert len(applied) == 1
+async def test_one_family_that_fails_where_the_other_has_no_address_takes_nothing_away() -> None:
+    async with HalfDns([], ["fd00::1"]) as dns, watching(provider(dns.address)) as (watch, _):
+        await until(lambda: watch.found is not None)
+        dns.answers[AAAA] = SERVFAIL
+        await until(lambda: watch.problem is not None)
+        assert (watch.problem or "").startswith("users.test, IPv6 addresses: ")
+        assert urls(watch.found) == ["http://[fd00::1]:8080"]
 
 
 # private addresses

@@ -32,7 +32,7 @@ def provider(path: Path) -> Provider:
 
 
 def test_a_file_lists_urls_and_mappings() -> None:
-    text = f"# ours\n- {A}\n- {{url: {B}, weight: 3, priority: 1, zone: eu-1a}}\n"
+    text = f"# ours\n- {A}\n- {{url: {B}, weight: 3, priority: 1, zone: eu-1a, x-note: rented}}\n"
     assert endpoints_of(text.encode(), "f") == [EndpointSpec(A), EndpointSpec(B, 3, 1, "eu-1a")]
 
 

@@ -4,13 +4,14 @@ pydantic reports all invalid fields of a model, but runs the model's own validat
 problems are reported together, rules between fields are `findings` over the raw data.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from propylon.config.problems import suggest
+from propylon.config.other_words import way_of_key
+from propylon.config.problems import DEPTH, MEANS, NEEDS, closest
 
 Loc: TypeAlias = tuple[str | int, ...]
 
@@ -18,14 +19,22 @@ Loc: TypeAlias = tuple[str | int, ...]
 COMPLETE: Final = "complete"
 UNKNOWN_KEY: Final = "unknown_key"
 
+_KEPT: Final = frozenset({"hint", DEPTH, MEANS, NEEDS})
+
 
 class Finding(NamedTuple):
-    """One problem of a model: its location, a message and a hint."""
+    """One problem of a model: its location, a message and a hint.
+
+    Attributes:
+        needs: keys of the model of which one is missing; an unknown key that stands for one of them is the only
+            problem then.
+    """
 
     loc: Loc
     message: str
     hint: str | None = None
     kind: str = COMPLETE
+    needs: tuple[str, ...] = ()
 
 
 class Model(BaseModel):
@@ -65,9 +74,11 @@ def complete(message: str, hint: str | None = None) -> PydanticCustomError:
 
 def detail(finding: Finding) -> InitErrorDetails:
     """Convert a finding to pydantic's form."""
-    context = {"hint": finding.hint} if finding.hint else None
+    context: dict[str, Any] = {"hint": finding.hint} if finding.hint else {}
+    if finding.needs:
+        context |= {NEEDS: finding.needs, DEPTH: len(finding.loc)}
     return InitErrorDetails(
-        type=PydanticCustomError(finding.kind, _literal(finding.message), context), loc=finding.loc, input=None
+        type=PydanticCustomError(finding.kind, _literal(finding.message), context or None), loc=finding.loc, input=None
     )
 
 
@@ -76,17 +87,35 @@ def details(error: ValidationError, model: type[BaseModel], at: Loc = ()) -> lis
     found = []
     for part in error.errors(include_url=False):
         loc, kind, message = part["loc"], part["type"], part["msg"]
-        context = {"hint": part["ctx"]["hint"]} if "hint" in part.get("ctx", {}) else None
+        context = {key: value for key, value in part.get("ctx", {}).items() if key in _KEPT}
         if kind == "extra_forbidden":
-            hint = suggest(str(loc[-1]), keys_at(model, loc[:-1]))
-            kind, message, context = UNKNOWN_KEY, f"unknown key {str(loc[-1])!r}", {"hint": hint} if hint else None
-        custom = PydanticCustomError(_literal(kind), _literal(message), context)
+            kind, message = UNKNOWN_KEY, f"unknown key {str(loc[-1])!r}"
+            context = _meaning(str(loc[-1]), _models_at(model, loc[:-1]))
+        custom = PydanticCustomError(_literal(kind), _literal(message), context or None)
         found.append(InitErrorDetails(type=custom, loc=(*at, *loc), input=part["input"]))
     return found
 
 
+def _meaning(word: str, models: list[type[BaseModel]]) -> dict[str, Any]:
+    """Return the hint for an unknown key of one of these models, and the keys that it stands for."""
+    for kind in models:
+        if (way := way_of_key(kind.__name__, word)) is not None:
+            return {"hint": way.hint, MEANS: way.keys}
+    close = closest(word, _keys(models))
+    return {} if close is None else {"hint": f"did you mean {close!r}?", MEANS: (close,)}
+
+
 def keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
-    """Return the keys of the model at `loc` inside `model`.
+    """Return the keys of the models at `loc` inside `model`."""
+    return _keys(_models_at(model, loc))
+
+
+def _keys(models: Iterable[type[BaseModel]]) -> list[str]:
+    return [field.alias or name for kind in models for name, field in kind.model_fields.items()]
+
+
+def _models_at(model: type[BaseModel], loc: Loc) -> list[type[BaseModel]]:
+    """Return the models at `loc` inside `model`.
 
     A step that is not a field is an item of a list or mapping, or pydantic's name for a member of a union: the models
     stay the same.
@@ -96,7 +125,7 @@ def keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
         fields = [field for kind in models for name, field in kind.model_fields.items() if step in (name, field.alias)]
         if fields:
             models = [found for field in fields for found in _models(field.annotation)]
-    return [field.alias or name for kind in models for name, field in kind.model_fields.items()]
+    return models
 
 
 def _models(kind: Any) -> Iterator[type[BaseModel]]:

@@ -15,7 +15,12 @@ def of_no_use(data: Mapping[str, Any], keys: Sequence[str], without: Sequence[st
         return
     for key in keys:
         if data.get(key) is not None:
-            yield Finding((key,), f"{key!r} is of no use without {' or '.join(map(repr, without))}", "remove it")
+            yield Finding(
+                (key,),
+                f"{key!r} is of no use without {' or '.join(map(repr, without))}",
+                "remove it",
+                needs=tuple(without),
+            )
 
 
 def too_short(data: Mapping[str, Any], most: str, least: str, model: type[BaseModel]) -> Iterator[Finding]:

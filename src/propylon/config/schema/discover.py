@@ -70,13 +70,12 @@ class DiscoverConfig(Model):
             except PluginBrokenError:
                 settings[name] = {}  # a dependency is missing here, but may be installed where the file is used
                 continue
-            settings[name] = handler(model.__pydantic_core_schema__)
+            settings[name] = {"anyOf": [handler(model.__pydantic_core_schema__), {"type": "null"}]}
         named = {
             "type": "object",
             "properties": settings,
             "additionalProperties": False,
-            "minProperties": 1,
-            "maxProperties": 1,
+            "oneOf": [{"required": [name]} for name in settings],
         }
         return {
             "anyOf": [named, {"type": "string", "enum": PROVIDERS.names()}],

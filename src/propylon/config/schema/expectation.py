@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from propylon.config.schema.base import Finding, Model
-from propylon.config.schema.matching import FieldMatches, FieldName, Method, one_or_more
-from propylon.config.types import Int, Text
+from propylon.config.schema.matching import FieldMatches, FieldName, Method
+from propylon.config.types import Int, Listed, ListedSome, Text
 from propylon.failures import FAILURES
 
 _REQUEST: Final = re.compile(r"([A-Z]+) (https?://[^/\s?#]+)?(/\S*)", re.ASCII)
@@ -45,12 +45,11 @@ def _failure(value: object) -> str:
 
 
 _TEXT_SCHEMA: Final = WithJsonSchema({"type": "string"})
-RequestText = Annotated[str, PlainValidator(_request), _TEXT_SCHEMA]
+RequestText = Annotated[
+    str, PlainValidator(_request), WithJsonSchema({"type": "string", "pattern": f"^{_REQUEST.pattern}$"})
+]
 ClientAddress = Annotated[str, PlainValidator(_client), _TEXT_SCHEMA]
 Status = Annotated[Int, Field(ge=100, le=599)]
-OneOrMoreTexts = Annotated[
-    tuple[Text, ...], Field(min_length=1), BeforeValidator(one_or_more, json_schema_input_type=str | list[str])
-]
 
 
 class ServiceAnswerConfig(Model):
@@ -72,7 +71,7 @@ class SentConfig(Model):
     headers: FieldMatches = Field(
         default={}, description='Header fields, each with its value, "*" for any, or {regex: PATTERN}.'
     )
-    absent: tuple[FieldName, ...] = Field(default=(), description="Header fields that are not sent.")
+    absent: Listed[FieldName] = Field(default=(), description="Header fields that are not sent.")
     body: str | None = Field(default=None, description="The whole body.")
 
 
@@ -83,17 +82,17 @@ class ExpectedConfig(Model):
     route: Text | None = Field(
         default=None, description="The name of the route, or its path if it has no name; none for no route."
     )
-    service: OneOrMoreTexts | None = Field(
+    service: ListedSome[Text] | None = Field(
         default=None, description="The service, or one of these; none if the gateway responds itself."
     )
     path: Text | None = Field(
         default=None, description="The path sent to the service; with the query if it contains a '?'."
     )
-    policies: tuple[Text, ...] | None = Field(default=None, description="All policies of the route, in their order.")
+    policies: Listed[Text] | None = Field(default=None, description="All policies of the route, in their order.")
     headers: FieldMatches = Field(
         default={}, description='Header fields of the response, each with its value, "*" for any, or {regex: PATTERN}.'
     )
-    absent: tuple[FieldName, ...] = Field(default=(), description="Header fields that the response does not have.")
+    absent: Listed[FieldName] = Field(default=(), description="Header fields that the response does not have.")
     body: str | None = Field(default=None, description="The whole body of the response.")
     sent: SentConfig | None = Field(default=None, description="The rest of the request sent to the service.")
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from propylon.config.addresses import parse_listen_address
 from propylon.config.problems import suggest
@@ -30,7 +30,9 @@ from propylon.config.schema.settings import (
     ServicesJson,
     TimeoutsConfig,
 )
-from propylon.config.types import Text, TrustedPeer
+from propylon.config.schema.templates import list_findings
+from propylon.config.types import Listed, Text, TrustedPeer, one_or_more
+from propylon.routing.captures import NOT_IN_ROUTE
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 MAX_SERVICE_NAME = 100
@@ -45,6 +47,14 @@ def _service_name(value: str) -> str:
         )
     return value
 
+
+def _service(value: object) -> object:
+    if isinstance(value, str | list | tuple):
+        raise ValueError("should be settings: write {endpoints: [URL]}")
+    return value
+
+
+Service = Annotated[ServiceConfig, BeforeValidator(_service, json_schema_input_type=ServiceConfig)]
 
 ServiceName = Annotated[
     str,
@@ -66,7 +76,7 @@ class GatewayConfig(Model):
     zone: Text | None = Field(
         default=None, description="Zone of this gateway; endpoints of the same zone are preferred."
     )
-    trusted_proxies: tuple[TrustedPeer, ...] = Field(
+    trusted_proxies: Listed[TrustedPeer] = Field(
         default=(), description="Networks of the proxies whose X-Forwarded-* and Forwarded fields are trusted."
     )
     forwarded: ForwardedConfig = Field(
@@ -91,9 +101,12 @@ class GatewayConfig(Model):
     )
     log: LogConfig = Field(default_factory=LogConfig, description="The gateway's log.")
     policies: Policies = Field(default=(), description="Policies of every route, in the order in which they run.")
-    services: dict[ServiceName, ServiceConfig] = Field(default={}, description="Services by name.")
+    services: dict[ServiceName, Service] = Field(default={}, description="Services by name.")
     routes: tuple[RouteConfig, ...] = Field(default=(), description="Routes; the most specific one that matches wins.")
 
+    include: Listed[Text] = Field(
+        default=(), description="Files, directories and patterns of further files of this configuration."
+    )
     tests: tuple[RequestTestConfig, ...] = Field(
         default=(),
         description="Requests with their expected results, for 'propylon test'; 'propylon run' ignores them.",
@@ -102,12 +115,19 @@ class GatewayConfig(Model):
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Referenced names must exist, and names must be unique."""
+        if data.get("include"):  # it is resolved before files are validated
+            yield Finding(("include",), "'include' is for files", "use Gateway.load, or build it all in Python")
         yield from _listen_findings(data.get("listen"))
         yield from listener_findings(data)
         routes = data.get("routes")
         routes = routes if isinstance(routes, list | tuple) else ()
         services = data.get("services")
         known = [str(name) for name in services] if isinstance(services, Mapping) else []
+        names = [_get(route, "name") for route in routes]
+        yield from _name_findings(names)
+        yield from _test_findings(data.get("tests"), names, known)
+        if services and not known:
+            return  # they are not a mapping, which is reported elsewhere
         for index, route in enumerate(routes):
             yield from _service_finding(("routes", index, "service"), _get(route, "service"), known)
             shares = _get(_get(route, "split"), "services")
@@ -121,20 +141,40 @@ class GatewayConfig(Model):
             yield from _policy_findings(("services", name, "policies"), policies, known, info.context)
         for index, route in enumerate(routes):
             yield from _policy_findings(("routes", index, "policies"), _get(route, "policies"), known, info.context)
-        names = [_get(route, "name") for route in routes]
-        yield from _name_findings(names)
-        yield from _test_findings(data.get("tests"), names, known)
+            yield from _refused_path_findings(index, route, data.get("paths"))
 
 
 def _service_finding(loc: Loc, service: Any, known: list[str]) -> Iterator[Finding]:
     if isinstance(service, str) and service and service not in known:
         hint = suggest(service, known) or ("define it under 'services'" if not known else None)
-        yield Finding(loc, f"unknown service {service!r}", hint)
+        if ":/" in service:
+            hint = "write a URL as 'target', or as an endpoint of a service"
+        yield Finding(loc, f"unknown service {service!r}", hint, needs=("services",))
 
 
 def _policy_findings(loc: Loc, policies: Any, known: list[str], context: Any) -> Iterator[Finding]:
     for at, service in policy_services(policies, context):
         yield from _service_finding((*loc, *at), service, known)
+    if loc[0] != "routes":  # a route reports its own, as it knows what it captures
+        for finding in list_findings(policies, NOT_IN_ROUTE, context):
+            yield Finding((*loc, *finding.loc), *finding[1:])
+
+
+def _refused_path_findings(index: int, route: Any, rules: Any) -> Iterator[Finding]:
+    """A path that requests may not have can never match."""
+    paths = one_or_more(_get(route, "path"))
+    for number, path in enumerate(paths if isinstance(paths, list | tuple) else ()):
+        for key, pattern, what in _REFUSED_IN_PATHS:
+            kept = "keep" in (_get(rules, key), _get(_get(route, "paths"), key))
+            if isinstance(path, str) and not kept and (found := pattern.search(path)) is not None:
+                message = f"no request has this path: {what} such as {found[0]!r} are refused with 400"
+                yield Finding(("routes", index, "path", number), message, f"set 'paths: {{{key}: keep}}' to match it")
+
+
+_REFUSED_IN_PATHS = (
+    ("encoded_slashes", re.compile(r"%2[Ff]"), "escapes of slashes"),
+    ("semicolons", re.compile(r";"), "semicolons"),
+)
 
 
 def _name_findings(names: list[Any]) -> Iterator[Finding]:
@@ -154,7 +194,8 @@ def _test_findings(tests: Any, routes: list[Any], services: list[str]) -> Iterat
         for key, known in named.items():
             value = _get(expected, key)
             if isinstance(value, str) and value != "none" and value not in known and not _is_unnamed(value):
-                yield Finding(("tests", index, "expect", key), f"unknown {key} {value!r}", suggest(value, known))
+                loc = ("tests", index, "expect", key)
+                yield Finding(loc, f"unknown {key} {value!r}", suggest(value, known), needs=(f"{key}s",))
 
 
 def _is_unnamed(value: str) -> bool:

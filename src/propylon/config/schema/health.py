@@ -108,7 +108,7 @@ class HealthConfig(Model):
             for key in data:
                 if key in cls.model_fields and key not in ("passive", *ACTIVE_KEYS):
                     hint = "give 'path: /healthz' or 'tcp: true'"
-                    yield Finding((key,), f"{key!r} is of no use without a check", hint)
+                    yield Finding((key,), f"{key!r} is of no use without a check", hint, needs=ACTIVE_KEYS)
 
 
 def _health(value: Any) -> Any:

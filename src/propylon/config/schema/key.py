@@ -68,6 +68,12 @@ class KeyConfig(BaseModel):
             raise ValueError(f"exactly one of {', '.join(_KINDS)} says what the key is, and {found}")
         return self
 
+    @property
+    def source(self) -> str:
+        """The source of the key, as `header x-user`, `path` or `client`."""
+        name, value = next((name, getattr(self, name)) for name in _KINDS if getattr(self, name) is not None)
+        return name if value is True else f"{name} {getattr(value, '__name__', value)}"
+
     def key(self, function_of: Callable[[str | Callable[..., Any]], Callable[[Any], bytes | None]]) -> Key:
         """Return the key.
 

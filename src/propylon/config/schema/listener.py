@@ -10,14 +10,14 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Va
 from propylon.address import ListenAddress
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.matching import Path
-from propylon.config.types import Bool, ExistingFile, Int, Listen, Text, TrustedPeer
+from propylon.config.types import Bool, ExistingFile, Int, Listed, ListedSome, Listen, Text, TrustedPeer
 
 
 class ProxyProtocolConfig(Model):
     """Which peers send a PROXY protocol header before the first request."""
 
-    from_: tuple[TrustedPeer, ...] = Field(
-        alias="from", min_length=1, description="Networks of the load balancers that send the PROXY protocol header."
+    from_: ListedSome[TrustedPeer] = Field(
+        alias="from", description="Networks of the load balancers that send the PROXY protocol header."
     )
 
 
@@ -63,9 +63,9 @@ class ListenerTlsConfig(Model):
     strict_sni: Bool = Field(
         default=False, description="Refuse clients without a server name, or with one that no certificate has."
     )
-    min_version: Annotated[Literal["1.2", "1.3"], BeforeValidator(_version)] = Field(
-        default="1.2", description="The minimum version of TLS."
-    )
+    min_version: Annotated[
+        Literal["1.2", "1.3"], BeforeValidator(_version), WithJsonSchema({"enum": ["1.2", "1.3", 1.2, 1.3]})
+    ] = Field(default="1.2", description="The minimum version of TLS.")
     client_certificates: ClientCertificatesConfig | None = Field(
         default=None, description="Request certificates of clients."
     )
@@ -85,9 +85,14 @@ class ListenerTlsConfig(Model):
             yield Finding(("certificates",), "'certificate' and 'certificates' exclude each other", "list all of them")
         elif not short and not data.get("certificates"):
             hint = "add certificate: and key:, or certificates: [{certificate: FILE, key: FILE}]"
-            yield Finding((), "TLS needs a certificate", hint)
+            yield Finding((), "TLS needs a certificate", hint, needs=("certificate", "certificates"))
         elif not short and data.get("key") is not None:
-            yield Finding(("key",), "'key' belongs to 'certificate'", "put it beside its certificate in the list")
+            yield Finding(
+                ("key",),
+                "'key' belongs to 'certificate'",
+                "put it beside its certificate in the list",
+                needs=("certificate",),
+            )
 
 
 ACME_PATHS: Final = ("/.well-known/acme-challenge/*",)
@@ -98,7 +103,7 @@ class RedirectHttpsConfig(Model):
     """A redirect of all requests to https, except for listed paths."""
 
     port: Annotated[Int, Field(ge=1, le=65535)] = Field(default=443, description="The port of the https listener.")
-    except_: tuple[Path, ...] = Field(
+    except_: Listed[Path] = Field(
         alias="except", default=ACME_PATHS, description="Paths that are not redirected: they go to their routes."
     )
 
@@ -181,7 +186,7 @@ class ListenerConfig(Model):
 
 def _listener(value: Any) -> Any:
     """Accept an address alone."""
-    if isinstance(value, str | ListenAddress):
+    if isinstance(value, str | int | ListenAddress) and not isinstance(value, bool):
         return {"address": value}
     if isinstance(value, Mapping | ListenerConfig):
         return value
@@ -193,14 +198,14 @@ def _list_of_listeners(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-_Listener = Annotated[ListenerConfig, BeforeValidator(_listener, json_schema_input_type=str | ListenerConfig)]
+_Listener = Annotated[ListenerConfig, BeforeValidator(_listener, json_schema_input_type=Listen | ListenerConfig)]
 
 Listeners = Annotated[
     tuple[_Listener, ...],
     Field(min_length=1),
     BeforeValidator(
         _list_of_listeners,
-        json_schema_input_type=str | ListenerConfig | Annotated[list[_Listener], Field(min_length=1)],
+        json_schema_input_type=Listen | ListenerConfig | Annotated[list[_Listener], Field(min_length=1)],
     ),
 ]
 """One listener or a list of them, each an address or a mapping."""

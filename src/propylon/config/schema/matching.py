@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, Strict, WithJsonSchema
+from pydantic import Field, PlainValidator, Strict, WithJsonSchema
 
 from propylon.config.reference import REFERENCE
 from propylon.config.schema.base import Finding, complete
-from propylon.config.types import Text
+from propylon.config.types import ListedSome, Text
 from propylon.http.claims import ANYONE, NOBODY, taken_from, verified_as
 from propylon.routing.match import Regex as RegexMatch
 from propylon.routing.pattern import HostPattern, PathPattern, RuleError
@@ -26,6 +26,8 @@ _REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 
 
 def _method(value: object) -> str:
+    if isinstance(value, str) and len(words := re.split(r"[\s,|]+", value.strip())) > 1:
+        raise ValueError(f"write a list: [{', '.join(words)}]")
     if not isinstance(value, str) or not re.match(TOKEN_PATTERN, value):
         raise ValueError("not a method: write GET, POST and so on")
     if value in _REFUSED_METHODS:
@@ -53,6 +55,8 @@ def _path_pattern(value: object) -> str:
 def _host_pattern(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("should be a host name, for example app.example or *.app.example")
+    if "/" in value:
+        raise ValueError("should be a host name without scheme and path, for example app.example")
     with _reported():
         HostPattern(value)
     return value
@@ -72,7 +76,10 @@ def _field_match(value: object) -> str | RegexMatch:
         return value
     if isinstance(value, Mapping) and list(value) == ["regex"]:
         return RegexMatch(_regex(value["regex"]))
-    raise ValueError("should be text, '*' for any value, or {regex: PATTERN}")
+    message = "should be text, '*' for any value, or {regex: PATTERN}"
+    if isinstance(value, Mapping | list):
+        raise complete(message, "to change header fields, write the policy 'headers'")
+    raise ValueError(message)
 
 
 def claimed_findings(headers: Any, host: str) -> Iterator[Finding]:
@@ -103,20 +110,17 @@ def _python_reference(value: object) -> str | Callable[..., Any]:
     raise ValueError("should be module:function")
 
 
-def one_or_more(value: Any) -> Any:
-    """Accept one text instead of a list."""
-    return [value] if isinstance(value, str) else value
-
-
 _TEXT_SCHEMA: Final = WithJsonSchema({"type": "string"})
 
-Method = Annotated[str, PlainValidator(_method), _TEXT_SCHEMA]
+Method = Annotated[
+    str, PlainValidator(_method), WithJsonSchema({"type": "string", "pattern": TOKEN_PATTERN.replace("A-Za-z", "A-Z")})
+]
 """A method that can be routed."""
 
 Regex = Annotated[str, PlainValidator(_regex), WithJsonSchema({"type": "string", "format": "regex"})]
 """A regular expression of Python's `re`."""
 
-Path = Annotated[str, PlainValidator(_path_pattern), _TEXT_SCHEMA]
+Path = Annotated[str, PlainValidator(_path_pattern), WithJsonSchema({"type": "string", "pattern": "^/"})]
 """A path with `{name}` for a segment and a final `*` for the path rest."""
 
 Host = Annotated[str, PlainValidator(_host_pattern), _TEXT_SCHEMA]
@@ -128,7 +132,12 @@ FieldName = Annotated[str, Strict(), Field(pattern=TOKEN_PATTERN)]
 FieldValue = Annotated[str, Strict(), Field(pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
 """The value of a header field, without control characters, which could end the line (RFC 9110 5.5)."""
 
-PythonReference = Annotated[str | Callable[..., Any], PlainValidator(_python_reference), _TEXT_SCHEMA, REFERENCE]
+PythonReference = Annotated[
+    str | Callable[..., Any],
+    PlainValidator(_python_reference),
+    WithJsonSchema({"type": "string", "format": "python"}),
+    REFERENCE,
+]
 """`module:function`, or in Python the function itself."""
 
 FieldMatches = dict[
@@ -151,14 +160,5 @@ FieldMatches = dict[
 Scheme = Literal["http", "https"]
 """The verified scheme of a request."""
 
-ListenerNames = Annotated[
-    tuple[Text, ...], Field(min_length=1), BeforeValidator(one_or_more, json_schema_input_type=str | list[str])
-]
+ListenerNames = ListedSome[Text]
 """Listeners by name or address; `listener_refs.py` checks that they exist."""
-
-OneOrMorePaths = Annotated[
-    tuple[Path, ...], Field(min_length=1), BeforeValidator(one_or_more, json_schema_input_type=str | list[str])
-]
-OneOrMoreHosts = Annotated[
-    tuple[Host, ...], Field(min_length=1), BeforeValidator(one_or_more, json_schema_input_type=str | list[str])
-]

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
+from propylon.config.extensions import is_extension
+from propylon.config.other_words import way_of_module
 from propylon.config.problems import suggest
-from propylon.config.schema.base import Finding, Loc, Model, combined, detail, details
+from propylon.config.schema.base import UNKNOWN_KEY, Finding, Loc, Model, combined, detail, details
 from propylon.plugins import PluginBrokenError, PluginNotFoundError, Plugins
 
 
@@ -30,6 +32,11 @@ class Kind(NamedTuple):
     advice: str = "indent the settings below the name"
 
 
+def named(data: Mapping[Any, Any], beside: Iterable[str] = ()) -> list[Any]:
+    """Return the names of modules among the keys of an entry, which are text only in a file."""
+    return [key for key in data if key not in beside and not is_extension(key)]
+
+
 def split(
     model: type[Model], kind: Kind, data: str | Mapping[str, Any], beside: Iterable[str] = ()
 ) -> tuple[str, Any, Loc]:
@@ -44,14 +51,28 @@ def split(
     """
     if isinstance(data, str):
         return data, None, ()
-    named = [str(key) for key in data if key not in beside]
-    if len(named) == 1:
-        return named[0], data[named[0]], (named[0],)
-    if not named:
+    names = named(data, beside)
+    if len(names) == 1:
+        return str(names[0]), data[names[0]], (str(names[0]),)
+    if others := _misspelt(kind, names, beside):
+        raise combined(model, [detail(each) for each in others])
+    if not names:
         message, hint = f"no {kind.word} is named here", "write its name and its settings"
     else:
-        message, hint = f"one {kind.word} {kind.place}, but here are {', '.join(map(repr, named))}", kind.advice
+        message, hint = f"one {kind.word} {kind.place}, but here are {', '.join(map(repr, names))}", kind.advice
     raise combined(model, [detail(Finding((), message, hint))])
+
+
+def _misspelt(kind: Kind, names: Iterable[str], beside: Iterable[str]) -> list[Finding]:
+    """Return a finding for each misspelt key beside the one name of a module."""
+    known = kind.plugins.names()
+    others = [str(name) for name in names if name not in known]
+    hints = [suggest(name, beside) for name in others]
+    if len(others) != sum(1 for _ in names) - 1 or not all(hints):
+        return []
+    return [
+        Finding((name,), f"unknown key {name!r}", hint, UNKNOWN_KEY) for name, hint in zip(others, hints, strict=True)
+    ]
 
 
 def configured(kind: Kind, name: str, settings: Any, context: Any, at: Loc = ()) -> tuple[Any, list[InitErrorDetails]]:
@@ -60,7 +81,8 @@ def configured(kind: Kind, name: str, settings: Any, context: Any, at: Loc = ())
         config_model = kind.plugins.find(name).Config
     except PluginNotFoundError:
         names = kind.plugins.names()
-        hint = suggest(name, names) or f"known are {', '.join(names)}"
+        way = way_of_module(kind.word, name)
+        hint = way.hint if way is not None else suggest(name, names) or f"known are {', '.join(names)}"
         return None, [detail(Finding(at, f"unknown {kind.word} {name!r}", hint))]
     except PluginBrokenError as error:
         return None, [detail(Finding(at, f"the {kind.word} {name!r} cannot be used: {error}"))]

@@ -13,16 +13,16 @@ from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, Validati
 from propylon.config.schema.base import Finding, Model, combined, details
 from propylon.config.schema.matching import (
     FieldName,
+    Host,
     ListenerNames,
     Method,
-    OneOrMoreHosts,
     Path,
     PythonReference,
     Scheme,
     claimed_findings,
 )
 from propylon.config.schema.plugin import Kind, configured, split
-from propylon.config.types import FROM_FILE, Cidr
+from propylon.config.types import FROM_FILE, Cidr, ListedSome
 from propylon.phases import PHASES
 from propylon.plugins import POLICIES
 
@@ -35,18 +35,16 @@ KIND: Final = Kind(
 class Condition(Model):
     """A condition on a request; all given keys must match."""
 
-    methods: tuple[Method, ...] | None = Field(default=None, min_length=1, description="One of these methods.")
-    paths: tuple[Path, ...] | None = Field(default=None, min_length=1, description="A path that one of these matches.")
+    methods: ListedSome[Method] | None = Field(default=None, description="One of these methods.")
+    paths: ListedSome[Path] | None = Field(default=None, description="A path that one of these matches.")
     headers: dict[FieldName, str] | None = Field(
         default=None, description='Headers, each with its value or "*" for any.'
     )
     query: dict[str, str] | None = Field(
         default=None, description='Query parameters, each with its value or "*" for any.'
     )
-    hosts: OneOrMoreHosts | None = Field(default=None, description="One of these hosts, as for routes.")
-    clients: Annotated[tuple[Cidr, ...], Field(min_length=1)] | None = Field(
-        default=None, description="A client in one of these networks."
-    )
+    hosts: ListedSome[Host] | None = Field(default=None, description="One of these hosts, as for routes.")
+    clients: ListedSome[Cidr] | None = Field(default=None, description="A client in one of these networks.")
     scheme: Scheme | None = Field(default=None, description="http or https, as for routes.")
     listeners: ListenerNames | None = Field(default=None, description="One of these listeners, by name or address.")
     python: PythonReference | None = Field(default=None, description="module:function, called with the exchange.")

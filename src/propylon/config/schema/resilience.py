@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.between import of_no_use, too_short
 from propylon.config.schema.matching import Method
-from propylon.config.types import Bool, Duration, Int, OptionalDuration, Percent, Size, Statuses
+from propylon.config.types import Bool, Duration, Int, Listed, OptionalDuration, Percent, Size, Statuses
 
 _RULES = ("failure_rate", "consecutive", "failures")
 
@@ -45,7 +45,7 @@ class BreakerConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """At least one rule is required, and settings of a rule require that rule."""
         if all(data.get(rule) is None for rule in _RULES):
-            yield Finding((), f"a breaker needs a rule: {', '.join(_RULES)}", "write 'consecutive: 5'")
+            yield Finding((), f"a breaker needs a rule: {', '.join(_RULES)}", "write 'consecutive: 5'", needs=_RULES)
         else:
             yield from of_no_use(data, ("minimum",), ("failure_rate",))
             yield from of_no_use(data, ("window",), ("failure_rate", "failures"))
@@ -74,12 +74,12 @@ class RetryConfig(Model):
     """When a failed attempt is retried at another endpoint."""
 
     attempts: Annotated[Int, Field(ge=1, le=20)] = Field(default=3, description="Tries in all; 1 for no retries.")
-    on: tuple[Literal["connect", "busy", "reset", "timeout"], ...] = Field(
+    on: Listed[Literal["connect", "busy", "reset", "timeout"]] = Field(
         default=("connect", "busy", "reset"),
         description="Causes: no connection, queue full or timed out, closed before a response, no response in time.",
     )
     statuses: Statuses = Field(default=frozenset(), description="Responses to retry while attempts are left.")
-    methods: tuple[Method, ...] = Field(
+    methods: Listed[Method] = Field(
         default=("GET", "HEAD", "OPTIONS", "PUT", "DELETE"),
         description="Methods of requests that may be sent twice; requests not sent yet are always retried.",
     )
@@ -143,7 +143,7 @@ def _hedge(value: Any) -> Any:
     return value if isinstance(value, Mapping | HedgeConfig) else {"delay": value}
 
 
-Hedge = Annotated[HedgeConfig, BeforeValidator(_hedge, json_schema_input_type=str | HedgeConfig)]
+Hedge = Annotated[HedgeConfig, BeforeValidator(_hedge, json_schema_input_type=Duration | Literal["p95"] | HedgeConfig)]
 
 
 class ConcurrencyConfig(Model):
@@ -162,9 +162,13 @@ class ConcurrencyConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """An adaptive limit requires bounds, and a queue requires a limit."""
         if data.get("adaptive") is not None and data.get("max") is None:
-            yield Finding(("adaptive",), "'adaptive' needs 'max'", "write the largest limit it may move to")
+            yield Finding(
+                ("adaptive",), "'adaptive' needs 'max'", "write the largest limit it may move to", needs=("max",)
+            )
         if data.get("queue") and data.get("max") is None and data.get("per_endpoint") is None:
-            yield Finding(("queue",), "'queue' is of no use without 'max' or 'per_endpoint'")
+            yield Finding(
+                ("queue",), "'queue' is of no use without 'max' or 'per_endpoint'", needs=("max", "per_endpoint")
+            )
         yield from of_no_use(data, ("queue_timeout",), ("queue",))
         yield from of_no_use(data, ("min",), ("adaptive",))
         low, high = data.get("min", cls.model_fields["min"].default), data.get("max")

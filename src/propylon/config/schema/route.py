@@ -1,5 +1,6 @@
 """`routes`: matchers, destination and changes of requests."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -8,28 +9,32 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, Wit
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.matching import (
     FieldMatches,
+    Host,
     ListenerNames,
     Method,
-    OneOrMoreHosts,
-    OneOrMorePaths,
+    Path,
     Regex,
     Scheme,
     claimed_findings,
-    one_or_more,
 )
 from propylon.config.schema.policy import Policies, PolicyEntry
+from propylon.config.schema.redirects import Redirects
 from propylon.config.schema.resilience import Retry
 from propylon.config.schema.settings import RoutePathsConfig
 from propylon.config.schema.split import SplitConfig
-from propylon.config.types import Cidr, Int, TargetUrl, Text
+from propylon.config.schema.templates import list_findings, policy_findings, route_captures
+from propylon.config.types import Cidr, Int, Listed, ListedSome, TargetUrl, Text, one_or_more
 from propylon.routing import rewrite
-from propylon.routing.match import Rule, captures
+from propylon.routing.captures import Captures
+from propylon.routing.query_edit import QueryEdit
 
+REWRITES: Final = ("template", "prefix", "regex")
+_NAME: Final = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond", "files")
 ANSWERS: Final = ("redirect", "respond", "files")
 """Destinations that are policies: the gateway answers itself."""
 # Keys that change requests to a service, and have no effect without one.
-_FOR_SERVICES: Final = ("strip", "rewrite", "query_edit", "retry", "fallback")
+_FOR_SERVICES: Final = ("strip", "rewrite", "query_edit", "redirects", "retry", "fallback")
 
 
 class RewriteConfig(Model):
@@ -45,11 +50,13 @@ class RewriteConfig(Model):
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Exactly one form is required; `prefix` and `regex` require `to`."""
-        ways = [way for way in ("template", "prefix", "regex") if data.get(way) is not None]
+        ways = [way for way in REWRITES if data.get(way) is not None]
         if len(ways) != 1:
-            yield Finding((), "a rewrite is a template, {prefix, to} or {regex, to}", "give one of them")
+            yield Finding(
+                (), "a rewrite is a template, {prefix, to} or {regex, to}", "give one of them", needs=REWRITES
+            )
         elif ways != ["template"] and data.get("to") is None:
-            yield Finding((), f"{ways[0]!r} needs 'to'", "write what replaces it")
+            yield Finding((), f"{ways[0]!r} needs 'to'", "write what replaces it", needs=("to",))
         elif ways == ["template"] and data.get("to") is not None:
             yield Finding(("to",), "'to' is of no use with a template")
 
@@ -67,16 +74,23 @@ Rewrite = Annotated[RewriteConfig, BeforeValidator(_rewrite, json_schema_input_t
 
 
 class QueryEditConfig(Model):
-    """Changes of the query before it is sent to the service, in this order: remove, set, add."""
+    """Changes of the query before it is sent to the service, in this order: keep, remove, set, add."""
 
-    set: dict[Text, str] = Field(default={}, description="Parameters to set, each to its only value.")
-    add: dict[Text, str] = Field(default={}, description="Parameters to add, beside those of the same name.")
-    remove: tuple[Text, ...] = Field(default=(), description="Names of parameters to remove.")
+    keep: Listed[Text] | None = Field(
+        default=None, description="Names of the only parameters that are sent; all by default, [] for none."
+    )
+    set: dict[Text, str] = Field(
+        default={}, description="Parameters to set, each to its only value; {name} inserts a part of the request."
+    )
+    add: dict[Text, str] = Field(
+        default={}, description="Parameters to add, beside those of the same name; {name} as in 'set'."
+    )
+    remove: Listed[Text] = Field(default=(), description="Names of parameters to remove.")
 
     @classmethod
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """A parameter cannot be removed and given a value."""
-        removed = data.get("remove")
+        removed = one_or_more(data.get("remove"))
         for index, name in enumerate(removed if isinstance(removed, list | tuple) else ()):
             if any(isinstance(given := data.get(key), Mapping) and name in given for key in ("set", "add")):
                 yield Finding(
@@ -110,7 +124,7 @@ class FallbackConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Exactly one fallback is required."""
         if sum(data.get(way) is not None for way in ("service", "respond")) != 1:
-            yield Finding((), "a fallback is {service} or {respond}", "give one of them")
+            yield Finding((), "a fallback is {service} or {respond}", "give one of them", needs=("service", "respond"))
 
 
 def _fallback(value: Any) -> Any:
@@ -122,27 +136,37 @@ def _fallback(value: Any) -> Any:
 Fallback = Annotated[FallbackConfig, BeforeValidator(_fallback, json_schema_input_type=FallbackConfig)]
 
 
+def _strip(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("should be the prefix to remove, such as /users")
+    return value
+
+
+def _target(value: object) -> object:
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        raise ValueError(f"has no scheme: write http://{value}, or 'service: {value}' for a service of the file")
+    return value
+
+
 class RouteConfig(Model):
     """Matchers of requests and their destination."""
 
     name: Text | None = Field(default=None, description="Name in logs and metrics; unique.")
-    host: OneOrMoreHosts | None = Field(
+    host: ListedSome[Host] | None = Field(
         default=None, description="Host names; *.app.example for all subdomains of app.example."
     )
-    path: OneOrMorePaths | None = Field(
+    path: ListedSome[Path] | None = Field(
         default=None, description="Paths; {name} is one segment, a final * is the rest."
     )
     path_regex: Regex | None = Field(
         default=None, description="A regular expression for the whole path, instead of 'path'."
     )
-    methods: Annotated[tuple[Method, ...], Field(min_length=1)] | None = Field(
-        default=None, description="Methods; all by default."
-    )
+    methods: ListedSome[Method] | None = Field(default=None, description="Methods; all by default.")
     headers: FieldMatches = Field(
         default={}, description='Headers, each with a value, "*" for any value, or {regex: PATTERN}.'
     )
     query: FieldMatches = Field(default={}, description="Query parameters, in the same form.")
-    clients: tuple[Cidr, ...] = Field(default=(), description="Networks of the clients; all by default.")
+    clients: Listed[Cidr] = Field(default=(), description="Networks of the clients; all by default.")
     scheme: Scheme | None = Field(
         default=None,
         description="http or https: that of the listener, or what a trusted proxy says; both by default.",
@@ -159,7 +183,7 @@ class RouteConfig(Model):
     split: SplitConfig | None = Field(
         default=None, description="Several services, each with a share of the requests, instead of 'service'."
     )
-    target: TargetUrl | None = Field(
+    target: Annotated[TargetUrl | None, BeforeValidator(_target, json_schema_input_type=TargetUrl | None)] = Field(
         default=None,
         description="URL of an endpoint, or asgi:module:name; short for a service with this endpoint only.",
     )
@@ -172,7 +196,9 @@ class RouteConfig(Model):
     files: Annotated[PolicyEntry | None, _action("files"), _ANY_SCHEMA] = Field(
         default=None, description="Respond with files of a directory: the settings of the policy 'files'."
     )
-    strip: Text | None = Field(default=None, description="Prefix to remove from the path before it is sent.")
+    strip: Annotated[Text | None, BeforeValidator(_strip, json_schema_input_type=Text | None)] = Field(
+        default=None, description="Prefix to remove from the path before it is sent."
+    )
     rewrite: Rewrite | None = Field(
         default=None,
         description="New path: a template such as /v2/{id}, {prefix, to}, or {regex, to}.",
@@ -181,6 +207,9 @@ class RouteConfig(Model):
         default=None, description="Handling of ambiguous paths, instead of that of 'paths'."
     )
     query_edit: QueryEditConfig | None = Field(default=None, description="Changes of the query before it is sent.")
+    redirects: Redirects | None = Field(
+        default=None, description="URLs in responses, instead of the service's 'redirects': default, off, {from: to}."
+    )
     retry: Retry | None = Field(
         default=None, description="Retries of requests of this route, instead of the service's 'retry'."
     )
@@ -201,19 +230,29 @@ class RouteConfig(Model):
         yield from claimed_findings(data.get("headers"), "host")
         paths = [key for key in ("path", "path_regex") if data.get(key) is not None]
         if not paths:
-            yield Finding((), "a route needs 'path' or 'path_regex'", "write 'path: /*' for all paths")
+            yield Finding(
+                (),
+                "a route needs 'path' or 'path_regex'",
+                "write 'path: /*' for all paths",
+                needs=("path", "path_regex"),
+            )
         elif len(paths) == 2:
             yield Finding(("path_regex",), "'path' and 'path_regex' exclude each other", "remove one")
         if data.get("strip") is not None and data.get("rewrite") is not None:
             yield Finding(("strip",), "'strip' and 'rewrite' exclude each other", "let the rewrite do it")
         yield from _strip_findings(data)
-        yield from _rewrite_findings(data)
+        captures = route_captures(data)
+        if captures is not None:
+            yield from _rewrite_findings(data, captures)
+            yield from _query_findings(data.get("query_edit"), captures)
+            yield from _name_findings(data, captures, info.context)
 
 
 def _destination_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
     given = [key for key in DESTINATIONS if data.get(key) is not None]
     if not given:
-        yield Finding((), "a route needs a destination", f"give one of {', '.join(DESTINATIONS)}")
+        hint = f"give one of {', '.join(DESTINATIONS)}"
+        yield Finding((), "a route needs a destination", hint, needs=DESTINATIONS)
     for extra in given[1:]:
         yield Finding((extra,), f"{given[0]!r} and {extra!r} exclude each other", "remove one")
     if given and given[0] in ANSWERS:
@@ -252,19 +291,43 @@ def _strip_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(("strip",), f"the path {path!r} does not begin with {prefix!r}")
 
 
-def _rewrite_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+def _rewrite_findings(data: Mapping[str, Any], captures: Captures) -> Iterator[Finding]:
     """Yield what the engine would refuse to compile; invalid parts are reported elsewhere."""
     try:
-        change, paths = RewriteConfig.model_validate(_rewrite(data["rewrite"])), one_or_more(data.get("path") or ())
-        names, rest = captures(Rule(route=None, paths=paths, path_regex=data.get("path_regex")))
+        change = RewriteConfig.model_validate(_rewrite(data["rewrite"]))
     except (KeyError, TypeError, AttributeError, ValueError):
         return
     try:
         if change.template is not None:
-            rewrite.template(change.template, names, rest)
+            rewrite.template(change.template, captures)
         elif change.prefix is not None:
             rewrite.replace_prefix(change.prefix, change.to or "")
         else:
             rewrite.replace_regex(change.regex or "", change.to or "")
     except rewrite.RewriteError as error:
         yield Finding(("rewrite",), str(error))
+
+
+def _query_findings(edit: Any, captures: Captures) -> Iterator[Finding]:
+    """Yield the values of a query edit that are no templates."""
+    for key in ("set", "add"):
+        values = edit.get(key) if isinstance(edit, Mapping) else getattr(edit, key, None)
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            try:
+                if name and isinstance(name, str) and isinstance(value, str):
+                    QueryEdit({name: value}, {}, (), captures=captures)
+            except rewrite.RewriteError as error:
+                yield Finding(("query_edit", key, name), str(error))
+
+
+def _name_findings(data: Mapping[str, Any], captures: Captures, context: Any) -> Iterator[Finding]:
+    """Yield the unknown names in the templates of policies."""
+    for finding in list_findings(data.get("policies"), captures, context):
+        yield Finding(("policies", *finding.loc), *finding[1:])
+    fallback = data.get("fallback")
+    respond = fallback.get("respond") if isinstance(fallback, Mapping) else None
+    answers = ((("redirect",), data.get("redirect")), (("respond",), data.get("respond")))
+    for loc, settings in (*answers, (("fallback", "respond"), respond)):
+        if settings is not None:
+            for finding in policy_findings(loc[-1], settings, captures, context):
+                yield Finding((*loc, *finding.loc), *finding[1:])

@@ -11,7 +11,9 @@ from propylon.config.schema.balance import BalanceEntry
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.discover import DiscoverConfig
 from propylon.config.schema.health import Health, HealthConfig
+from propylon.config.schema.plugin import named
 from propylon.config.schema.policy import Policies
+from propylon.config.schema.redirects import Redirects
 from propylon.config.schema.resilience import (
     Breaker,
     Concurrency,
@@ -20,10 +22,23 @@ from propylon.config.schema.resilience import (
     ServiceRetry,
     ServiceRetryConfig,
 )
-from propylon.config.types import Bool, Duration, ExistingFile, Int, OptionalDuration, Percent, ServiceUrl, Text
+from propylon.config.types import (
+    Bool,
+    Duration,
+    ExistingFile,
+    Int,
+    Listed,
+    OptionalDuration,
+    Percent,
+    ServiceUrl,
+    Text,
+    one_or_more,
+)
 from propylon.plugins import BALANCERS, PluginBrokenError, PluginNotFoundError
 
 MAX_WEIGHT = 1000
+
+_SOURCES = ("endpoints", "discover")
 
 
 class EndpointConfig(Model):
@@ -52,7 +67,7 @@ def _endpoint(value: Any) -> Any:
     raise ValueError("should be a URL, or {url, weight}")
 
 
-Endpoint = Annotated[EndpointConfig, BeforeValidator(_endpoint, json_schema_input_type=str | EndpointConfig)]
+Endpoint = Annotated[EndpointConfig, BeforeValidator(_endpoint, json_schema_input_type=ServiceUrl | EndpointConfig)]
 
 
 class ServiceTlsConfig(Model):
@@ -73,7 +88,7 @@ class ServiceTlsConfig(Model):
         """A certificate requires its key, and `ca` requires verification."""
         for one, other in (("certificate", "key"), ("key", "certificate")):
             if data.get(one) is not None and data.get(other) is None:
-                yield Finding((one,), f"{one!r} is of no use without {other!r}")
+                yield Finding((one,), f"{one!r} is of no use without {other!r}", needs=(other,))
         if data.get("verify") is False and data.get("ca") is not None:
             yield Finding(("ca",), "'ca' is of no use with 'verify: false'")
 
@@ -84,6 +99,15 @@ class ServiceConnectionsConfig(Model):
     max: Annotated[Int, Field(ge=1)] = Field(default=4096, description="Maximum number of open connections.")
     idle: Annotated[Int, Field(ge=0)] = Field(default=256, description="Idle connections that are kept for reuse.")
     idle_timeout: OptionalDuration = Field(default=55.0, description="How long an idle connection is kept.")
+    max_age: OptionalDuration = Field(
+        default=3600.0,
+        description="Age from which a connection is not used for another request; up to a tenth less, at random.",
+    )
+    follow_dns: Bool = Field(
+        default=True,
+        description="Close connections to addresses that the endpoint's name does not have any more, after their "
+        "request. False for names whose answers rotate through many addresses.",
+    )
     queue: Annotated[Int, Field(ge=0)] = Field(default=1024, description="Requests that may wait for a connection.")
     queue_timeout: Duration = Field(default=5.0, description="How long a request waits for a connection.")
 
@@ -100,7 +124,7 @@ HostField = Annotated[str, PlainValidator(_host), WithJsonSchema({"type": "strin
 class ServiceConfig(Model):
     """A named group of endpoints."""
 
-    endpoints: tuple[Endpoint, ...] = Field(
+    endpoints: Listed[Endpoint] = Field(
         default=(), description="Endpoints: URLs, or mappings of url, weight, priority and zone."
     )
     discover: DiscoverConfig | None = Field(
@@ -129,6 +153,11 @@ class ServiceConfig(Model):
         default="endpoint",
         description="Host field to send: of the endpoint's URL (endpoint), of the client (preserve), or this value.",
     )
+    redirects: Redirects = Field(
+        default="default",
+        description="URLs in Location, Content-Location, Refresh and URI that name the service: changed to those "
+        "of the client (default), left (off), or by {from: to} first.",
+    )
     tls: ServiceTlsConfig = Field(default_factory=ServiceTlsConfig, description="TLS to the endpoints.")
     connections: ServiceConnectionsConfig = Field(
         default_factory=ServiceConnectionsConfig, description="Limits of the connections to each endpoint."
@@ -142,7 +171,9 @@ class ServiceConfig(Model):
             yield Finding(("discover",), "'endpoints' and 'discover' exclude each other", "remove one")
         elif data.get("discover") is None and not data.get("endpoints"):
             at = ("endpoints",) if "endpoints" in data else ()
-            yield Finding(at, "a service needs endpoints", "give 'endpoints', or 'discover' with what finds them")
+            yield Finding(
+                at, "a service needs endpoints", "give 'endpoints', or 'discover' with what finds them", needs=_SOURCES
+            )
         urls = _urls(data.get("endpoints"))
         seen: dict[EndpointAddress, int] = {}
         for index, url in enumerate(urls):
@@ -165,8 +196,8 @@ def _algorithm(balance: Any) -> str | None:
     """Return the name of an algorithm as written; `None` for none, or for errors that are reported elsewhere."""
     if isinstance(balance, BalanceEntry):
         return balance.name
-    if isinstance(balance, Mapping) and len(balance) == 1:
-        return str(next(iter(balance)))
+    if isinstance(balance, Mapping) and len(names := named(balance)) == 1:
+        return str(names[0])
     return balance if isinstance(balance, str) else "python" if callable(balance) else None
 
 
@@ -180,6 +211,7 @@ def _decides_alone(algorithm: str) -> bool:
 def _urls(endpoints: Any) -> list[EndpointAddress | None]:
     """Return the address of every endpoint, `None` for an invalid one, which is reported elsewhere."""
     found: list[EndpointAddress | None] = []
+    endpoints = one_or_more(endpoints)
     for endpoint in endpoints if isinstance(endpoints, list | tuple) else ():
         url = endpoint.get("url") if isinstance(endpoint, Mapping) else getattr(endpoint, "url", endpoint)
         try:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from propylon.config.schema.base import Loc
-from propylon.config.schema.plugin import configured
+from propylon.config.schema.plugin import configured, named
 from propylon.config.schema.policy import CONDITIONS, KIND, PolicyEntry
 from propylon.config.types import SERVICE
 from propylon.plugins import POLICIES, PluginBrokenError, PluginNotFoundError
@@ -27,19 +27,26 @@ def policy_services(policies: Any, context: Any) -> Iterator[tuple[Loc, str]]:
         policies: the value of the key `policies`, not validated.
         context: the validation context.
     """
+    for index, name, settings in named_policies(policies):
+        if (model := _model_with_services(name)) is not None:
+            config, _ = configured(KIND, name, settings, context)
+            for loc, service in services_of(settings if config is None else config, model):
+                yield (index, name, *loc), service
+
+
+def named_policies(policies: Any) -> Iterator[tuple[int, str, Any]]:
+    """Yield the index, the name and the settings of every policy in a list that is not validated."""
     for index, entry in enumerate(policies if isinstance(policies, list | tuple) else ()):
         if isinstance(entry, PolicyEntry):
             name, settings = entry.name, entry.config
         elif isinstance(entry, str):
             name, settings = entry, None
-        elif isinstance(entry, Mapping) and len(names := [key for key in entry if key not in CONDITIONS]) == 1:
+        elif isinstance(entry, Mapping) and len(names := named(entry, CONDITIONS)) == 1:
             name, settings = names[0], entry[names[0]]
         else:
             continue
-        if isinstance(name, str) and (model := _model_with_services(name)) is not None:
-            config, _ = configured(KIND, name, settings, context)
-            for loc, service in services_of(settings if config is None else config, model):
-                yield (index, name, *loc), service
+        if isinstance(name, str):
+            yield index, name, settings
 
 
 def _model_with_services(policy: str) -> type[BaseModel] | None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, With
 from propylon.config import units
 from propylon.config.schema.base import Finding, Model
 from propylon.config.schema.matching import FieldName
-from propylon.config.types import Bool, DnsServer, Duration, ExistingFile, OptionalCount, OptionalDuration, Size
+from propylon.config.types import Bool, DnsServer, Duration, ExistingFile, Listed, OptionalCount, OptionalDuration, Size
 from propylon.http.claims import Names
 from propylon.http.request_head import RESERVED
 from propylon.http.target import PathRules
@@ -94,11 +94,16 @@ class RoutePathsConfig(Model):
 
 
 class FieldNamesConfig(Model):
-    """Handling of header names that some services confuse with others."""
+    """Handling of header names that some services confuse with others, or compare by case."""
 
     underscores: Literal["refuse", "drop", "keep"] = Field(
         default="refuse",
         description="A header name with '_' or '.': refuse the request with 400, drop the header, or keep it.",
+    )
+    case: Literal["lower", "title"] = Field(
+        default="lower",
+        description="How names without capitals are sent: content-length (lower), or Content-Length (title), "
+        "for devices that compare by case.",
     )
 
 
@@ -140,7 +145,7 @@ class TimeoutsConfig(Model):
 class DnsConfig(Model):
     """How the names of endpoints are resolved."""
 
-    servers: tuple[DnsServer, ...] = Field(default=(), description="DNS servers; by default those of the system.")
+    servers: Listed[DnsServer] = Field(default=(), description="DNS servers; by default those of the system.")
     min_ttl: Duration = Field(default=1.0, description="Minimum time that an answer is used.")
     max_ttl: Duration = Field(default=300.0, description="Maximum time that an answer is used.")
     refuse_private: Bool = Field(

@@ -36,7 +36,12 @@ class StickyConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Exactly one key is required; `max_age` requires a cookie."""
         if sum(bool(data.get(key)) for key in ("cookie", "header", "client")) != 1:
-            yield Finding((), "a split is sticky by {cookie}, {header} or {client: true}", "give one of them")
+            yield Finding(
+                (),
+                "a split is sticky by {cookie}, {header} or {client: true}",
+                "give one of them",
+                needs=("cookie", "header", "client"),
+            )
         if data.get("max_age") is not None and not data.get("cookie"):
             yield Finding(("max_age",), "'max_age' is of no use without 'cookie'", "remove it")
 
@@ -51,7 +56,9 @@ class ChooseConfig(Model):
     def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
         """Exactly one field is required."""
         if sum(bool(data.get(key)) for key in ("header", "cookie")) != 1:
-            yield Finding((), "a service is chosen by {header} or {cookie}", "give one of them")
+            yield Finding(
+                (), "a service is chosen by {header} or {cookie}", "give one of them", needs=("header", "cookie")
+            )
 
 
 class SplitConfig(Model):

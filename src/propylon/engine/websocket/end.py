@@ -30,13 +30,14 @@ class End(FlowControl):
         write: writes to the peer; does nothing once it is gone.
         close_sent: a Close frame was sent to the peer, the gateway's or the other peer's.
         gone: its connection is closed, or not used any more.
+        sent_close: the Close frame that the gateway has sent to the peer, of its own or as an answer.
         masks: the gateway's frames are masked, as those of a client must be (RFC 6455 5.1).
         stall_at: deadline of a peer that does not read (`time.monotonic`); `inf` while it reads.
     """
 
     __slots__ = (
         "_begun", "_early", "_ended", "_lingers", "_pending", "_seen", "_stalled", "_stream", "_tunnel", "close_sent",
-        "gone", "masks", "other", "reader", "stall_at", "write",
+        "gone", "masks", "other", "reader", "sent_close", "stall_at", "write",
     )  # fmt: skip
 
     other: End
@@ -48,6 +49,7 @@ class End(FlowControl):
         self._stream: ByteStream | None = None
         self._early = b""
         self._pending: Close | None = None
+        self.sent_close: Close | None = None
         self._begun = self._ended = self._lingers = self._stalled = False
         self._seen = 0
         self.reader = reader
@@ -147,6 +149,7 @@ class End(FlowControl):
         self.other.reader.mute()
         if self.other.between_frames:
             self._pending = None
+            self.sent_close = close
             self.close_sent = True
             self.write(self._frame(ws.CLOSE, ws.close_payload(close)))
             if self._lingers:

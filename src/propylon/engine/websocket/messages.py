@@ -17,7 +17,7 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.hook_task import BLOCKING_SECONDS, blocked, is_awaitable, start_task
+from propylon.engine.hook_task import BLOCKING_SECONDS, check_blocking, is_awaitable, start_task
 from propylon.engine.message import Message
 from propylon.engine.pipeline import NamedHook, failed
 from propylon.engine.websocket.end import End
@@ -239,10 +239,11 @@ class InspectedEnd(End):
             try:
                 result = hook(self._exchange, self._direction, message)
             except (Exception, asyncio.CancelledError) as error:
+                check_blocking(name, begun, self._exchange)
                 self._fail(name, error)
                 return
-            if (seconds := monotonic() - begun) > BLOCKING_SECONDS:
-                blocked(name, seconds)
+            if monotonic() - begun > BLOCKING_SECONDS:
+                check_blocking(name, begun, self._exchange)
             if is_awaitable(result):
                 self._wait(result, name, message, number)
                 return
@@ -256,7 +257,7 @@ class InspectedEnd(End):
         """Wait for an async hook; until then the following messages wait, and reading stops."""
         self.hold(self)
         self._exchange.arm_policy(self)
-        self._task = start_task(work, name)
+        self._task = start_task(work, name, self._exchange)
         self._task.add_done_callback(lambda task: self._resume(task, name, message, number))
 
     def _resume(self, task: asyncio.Task[Any], name: str, message: Message, number: int) -> None:

@@ -56,12 +56,12 @@ class Tunnel:
         settings: its settings.
         deadline: when `check` must be called (`time.monotonic`).
         error: why it failed; `None` if a peer or a policy closed it.
+        closing: the gateway has closed both sides.
         wants_endpoint: the endpoint is lost, and another one is to be connected.
     """
 
     __slots__ = (
         "_close_at",
-        "_closing",
         "_cut_at",
         "_exchange",
         "_extensions",
@@ -74,6 +74,7 @@ class Tunnel:
         "_token",
         "_tries",
         "client",
+        "closing",
         "deadline",
         "endpoint",
         "error",
@@ -95,7 +96,7 @@ class Tunnel:
         self._cut_at = self._pong_at = inf
         self._pinged: tuple[End, ...] = ()
         self._token = b""
-        self._closing = self.wants_endpoint = False
+        self.closing = self.wants_endpoint = False
         self._retry_at = inf
         self._resumed_at = -inf
         self._tries = 0
@@ -229,7 +230,7 @@ class Tunnel:
         if other.reader.close is not None:
             other.send_close(other.reader.close)  # it waits for an answer, which will not arrive
         elif not other.close_sent:
-            if not self._closing and self.error is None:
+            if not self.closing and self.error is None:
                 self.error = error
             other.send_close(CLIENT_GONE if end is self.client else ENDPOINT_GONE)
         self._end_soon()
@@ -282,7 +283,7 @@ class Tunnel:
             self.refuse(error)
             return
         if reconnect is None or self.ending or self.client.gone or self._tries >= reconnect.attempts:
-            if self.error is None and not self._closing:
+            if self.error is None and not self.closing:
                 self.error = error
             self._close(ENDPOINT_GONE, ENDPOINT_GONE)
             return
@@ -314,9 +315,9 @@ class Tunnel:
     # ending
 
     def _close(self, to_client: Close, to_endpoint: Close) -> None:
-        if self._closing:
+        if self.closing:
             return
-        self._closing = True
+        self.closing = True
         self.client.send_close(to_client)
         self.endpoint.send_close(to_endpoint)
         self._end_soon()

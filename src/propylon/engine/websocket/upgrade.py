@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from propylon.engine import lines
 from propylon.engine.ask import ask
 from propylon.engine.errors import GatewayError
 from propylon.engine.message import Response
@@ -103,6 +104,8 @@ async def tunnel(x: Exchange, upstream: Upstream) -> None:
     x.bytes_out += made.from_service.bytes
     if made.error is not None:
         raise made.error
+    if made.closing and (close := made.client.sent_close) is not None:
+        lines.closed(x, close)
 
 
 def _settings(x: Exchange) -> TunnelSettings:
@@ -120,6 +123,8 @@ async def _refuse(x: Exchange, response: Response) -> None:
 async def _reconnect(x: Exchange, tunnel: Tunnel, first: ResponseHead) -> None:
     """Connect another endpoint, if it accepts the WebSocket with the same extensions and subprotocol."""
     lost = x.endpoint
+    if lost is not None:
+        lines.reconnecting(x, lost)
     if x.attempt is not None:
         x.attempt.blame(GatewayError("tunnel.endpoint_lost"))
         x.attempt.settle()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from propylon.engine.exchange import Exchange
+    from propylon.http.response_head import ResponseHead
     from propylon.services.endpoint import Endpoint
 
 
@@ -55,5 +56,18 @@ class Balancer(Protocol):
     def fields(self, x: Exchange, endpoint: Endpoint) -> bytes:
         """Return field lines to add to the response from `endpoint`, each with its CRLF.
 
-        Algorithms without such fields omit this method.
+        Not called for the response to a probe, as its endpoint was not chosen here. Algorithms without such fields
+        omit this method.
+        """
+
+    def learn(self, x: Exchange, endpoint: Endpoint, head: ResponseHead) -> None:
+        """Take notice of a response from `endpoint` that is passed on; algorithms that learn nothing omit this method.
+
+        Called before `fields`, and not for responses that are given up for a retry.
+        """
+
+    def holds(self, x: Exchange) -> bool:
+        """Return whether an exchange belongs to one of the endpoints, so that it must not probe another one.
+
+        Algorithms that know of no such exchanges omit this method.
         """

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from propylon.config.reference import import_object
 from propylon.config.schema.key import NO_ASYNC
 from propylon.engine.errors import GatewayError
-from propylon.engine.hook_task import BLOCKING_SECONDS, blocked
+from propylon.engine.hook_task import check_blocking
+from propylon.engine.lines import name_of
 from propylon.engine.pipeline import failed
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Function:
             TypeError: it is not a function, or async.
         """
         self._call: Any = import_object(function) if isinstance(function, str) else function
-        self._name = f"balance: {getattr(self._call, '__name__', function)}"
+        self._name = f"balance: {function if isinstance(function, str) else name_of(function)}"
         if not callable(self._call) or isinstance(self._call, type):
             raise TypeError(f"{function} is no function")
         if iscoroutinefunction(self._call):
@@ -50,8 +51,8 @@ class Function:
             raise
         except Exception as error:  # user code
             raise failed(x, self._name, "request.policy_failed", error) from error
-        if (seconds := monotonic() - started) > BLOCKING_SECONDS:
-            blocked(self._name, seconds)
+        finally:
+            check_blocking(self._name, started, x)
         return result
 
     def invalid(self, result: object, expected: str) -> GatewayError:

@@ -4,15 +4,17 @@
     balance: {consistent_hash: {cookie: session}}
     balance: {consistent_hash: {query: tenant}}
     balance: {consistent_hash: {path: true}}
-    balance: {consistent_hash: {client: true, bound: none}}              # the client's address
+    balance: {consistent_hash: {client: true}}                           # the client's address
     balance: {consistent_hash: {python: my_balancing:key, bound: 1.5}}   # a function, called with the exchange
 
 All gateways and workers map a key to the same endpoint, without coordination. When an endpoint is added or removed,
 only about its share of the keys moves. A request with a missing or empty key goes to a random endpoint.
 
-Popular keys do not overload their endpoint: a request that would bring it above `bound` times its share of all requests
-in flight goes to the next endpoint of the ring (V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent Hashing with
-Bounded Loads", 2016). `bound: none` sets no such limit. A pick is O(log n).
+With `bound`, popular keys do not overload their endpoint: a request that would bring it above `bound` times its share
+of all requests in flight goes to the next endpoint of the ring (V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent
+Hashing with Bounded Loads", 2016), but not while it has fewer than 8 in flight. The default is 1.25 for `path`, where
+any endpoint can answer, and no bound for all other keys: they mean a session, a user or a shard, which another endpoint
+does not have. A pick is O(log n).
 """
 
 from __future__ import annotations
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 _STEPS: Final = 64
 """Points of the ring that are tried; more are needed only if nearly all endpoints are full or to be avoided."""
+_PATH_BOUND: Final = 1.25
+_FREE_INFLIGHT: Final = 8
+"""Requests in flight that an endpoint may always have: two of the same key in parallel must not part."""
 _RECOUNT: Final = 8
 """Requests in flight are counted again after picks of an eighth of the number of endpoints: amortized O(1) a pick."""
 
@@ -55,8 +60,20 @@ class Config(KeyConfig):
     """The key, and how unequal loads may be."""
 
     bound: Bound = Field(
-        default=1.25, description="Maximum load of an endpoint, as a multiple of its share of the total; or none."
+        default=None,
+        description="Maximum load of an endpoint with 8 requests or more, as a multiple of its share of the total; "
+        "or none. By default 1.25 for 'path', and none for other keys.",
     )
+
+    @property
+    def shown(self) -> str:
+        """The settings in short, for `propylon explain`."""
+        return f"{self.source}, {'no bound' if self.max_share is None else f'bound {self.max_share:g}'}"
+
+    @property
+    def max_share(self) -> float | None:
+        """The bound that applies; `None` for none."""
+        return _PATH_BOUND if self.path and "bound" not in self.model_fields_set else self.bound
 
 
 class Balancer:
@@ -70,7 +87,7 @@ class Balancer:
     def __init__(self, config: Config, chance: Chance) -> None:
         """Prepare to read the key. Raises the exceptions of `Function`."""
         self._key = config.key(_key_function).read
-        self._bound = config.bound
+        self._bound = config.max_share
         self._random = chance.random
         self._ring = Ring()
         self._endpoints: Sequence[Endpoint] = ()
@@ -97,7 +114,8 @@ class Balancer:
             return self._sampler.one_but(avoid)
         bound = self._inflight_bound()
         for endpoint in islice(self._ring.walk(key), _STEPS):
-            if endpoint.vitals.inflight < bound * endpoint.weight and endpoint not in avoid:
+            load = endpoint.vitals.inflight
+            if (load < _FREE_INFLIGHT or load < bound * endpoint.weight) and endpoint not in avoid:
                 return endpoint
         remaining = self._sampler.without(avoid).endpoints
         return min(remaining, key=lambda endpoint: endpoint.vitals.inflight / endpoint.weight)

@@ -1,7 +1,8 @@
-"""Session affinity: a cookie keeps a client on its endpoint.
+"""Session affinity: a cookie, or a header of the service's own, keeps a client on its endpoint.
 
     balance: sticky
     balance: {sticky: {cookie: stay, secret: "${STICKY_SECRET}", max_age: 1d, same_site: strict}}
+    balance: {sticky: {header: mcp-session-id, idle: 12h}}
 
 The first endpoint is chosen as by `p2c`, and the cookie identifies it by a code that does not disclose the address and
 cannot be forged: the first 128 bits of HMAC-SHA256 of its URL (RFC 2104). A client without a valid cookie, or with that
@@ -13,31 +14,35 @@ Without `secret` each worker generates a key when it starts: a restart then inva
 gateways do not accept each other's. Configure the same secret for all of them.
 
 The cookie is always HttpOnly, and Secure if the request used https, unless `secure` is set.
+
+With `header` no cookie is used: the session is the value of a header that the service sends in a response and the
+client repeats in its requests, as the Model Context Protocol does with Mcp-Session-Id. The endpoint that named it gets
+its requests until the session has not been used for `idle`. At most 100,000 sessions of a service are remembered, in
+each worker, also across reloads, but not across restarts. If the endpoint is removed, unhealthy or full, another one
+gets the request, and keeps the session if it answers below 400 with the same header.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
-from hmac import digest
-from secrets import token_bytes
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from propylon.config.schema.key import CookieName
-from propylon.config.types import Bool, OptionalDuration, Text
+from propylon.config.schema.key import ClientHeader, CookieName
+from propylon.config.types import Bool, Duration, OptionalDuration, Text
 from propylon.http.cookies import COOKIE_PATH
-from propylon.routing.key import by_cookie
 from propylon.services.balancing import p2c
+from propylon.services.balancing._sticky_cookie import ByCookie
+from propylon.services.balancing._sticky_header import ByHeader
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from propylon.engine.exchange import Exchange
+    from propylon.http.response_head import ResponseHead
     from propylon.services.balancing import Chance
     from propylon.services.endpoint import Endpoint
 
-_CODE_BYTES: Final = 16
 _MIN_SECRET: Final = 16
 
 
@@ -54,7 +59,7 @@ def _long_secret(value: str) -> str:
 
 
 class Config(BaseModel):
-    """The cookie."""
+    """The cookie, or the header."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,6 +82,27 @@ class Config(BaseModel):
         default="lax", description="Whether cross-site requests carry the cookie."
     )
 
+    header: ClientHeader | None = Field(
+        default=None, description="Header of the service's responses and the client's requests, instead of a cookie."
+    )
+    idle: Annotated[Duration, Field(ge=1)] = Field(
+        default=86400.0, description="Time after its last request that a session of a header is forgotten."
+    )
+
+    @property
+    def shown(self) -> str:
+        """The settings in short, for `propylon explain`."""
+        return f"cookie {self.cookie}" if self.header is None else f"header {self.header}"
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        given = self.model_fields_set
+        if self.header is None and "idle" in given:
+            raise ValueError("'idle' is for sessions of a 'header': write 'max_age' for a cookie")
+        if self.header is not None and (useless := sorted(given - {"header", "idle"})):
+            raise ValueError(f"{', '.join(useless)}: of no use with 'header', which needs no cookie")
+        return self
+
     @model_validator(mode="after")
     def _check_cookie_rules(self) -> Self:
         if self.same_site == "none" and not self.secure:
@@ -91,47 +117,39 @@ class Config(BaseModel):
 
 
 class Balancer:
-    """Affinity by cookie; p2c for clients without one."""
+    """Affinity by cookie or by header; p2c for clients without one."""
 
-    __slots__ = ("_attributes", "_by_code", "_codes", "_fallback", "_name", "_read_cookie", "_secret", "_secure")
+    __slots__ = ("_alone", "_fallback", "_memory")
 
     decides_alone = True
 
     def __init__(self, config: Config, chance: Chance) -> None:
-        self._name = config.cookie.encode("ascii")
-        self._read_cookie = by_cookie(config.cookie).read
-        self._secret = token_bytes(sha256().block_size) if config.secret is None else config.secret.encode("utf-8")
-        self._secure = config.secure
-        age = b"" if config.max_age is None else b"; Max-Age=%d" % config.max_age
-        site = config.same_site.capitalize().encode("ascii")
-        self._attributes = b"%b; Path=%b; HttpOnly; SameSite=%b" % (age, config.path.encode("ascii"), site)
+        header = config.header
+        self._memory = ByCookie(config) if header is None else ByHeader(header, config.idle, chance.clock)
         self._fallback = p2c.Balancer(p2c.Config(), chance)
-        self._codes: dict[Endpoint, bytes] = {}
-        self._by_code: dict[bytes, Endpoint] = {}
+        self._alone = False
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
         """Replace the endpoints to choose from."""
-        known = self._codes
-        self._codes = {endpoint: known.get(endpoint) or self._code(endpoint) for endpoint in endpoints}
-        self._by_code = {code: endpoint for endpoint, code in self._codes.items()}
+        self._alone = len(endpoints) == 1
+        self._memory.update(endpoints)
         self._fallback.update(endpoints)
 
     def pick(self, x: Exchange, avoid: Collection[Endpoint]) -> Endpoint:
-        """Return the endpoint of the cookie, or choose one."""
-        code = self._read_cookie(x)
-        if code is not None:
-            endpoint = self._by_code.get(code)
-            if endpoint is not None and (endpoint not in avoid or len(self._codes) == 1):
-                return endpoint
+        """Return the endpoint that the client belongs to, or choose one."""
+        endpoint = self._memory.find(x)
+        if endpoint is not None and (endpoint not in avoid or self._alone):
+            return endpoint
         return self._fallback.pick(x, avoid)
 
-    def fields(self, x: Exchange, endpoint: Endpoint) -> bytes:
-        """Return the Set-Cookie field, or nothing if the client has the cookie already."""
-        code = self._codes.get(endpoint) or self._code(endpoint)
-        if self._read_cookie(x) == code:
-            return b""
-        secure = x.origin.scheme == b"https" if self._secure is None else self._secure
-        return b"set-cookie: %b=%b%b%b\r\n" % (self._name, code, self._attributes, b"; Secure" if secure else b"")
+    def holds(self, x: Exchange) -> bool:
+        """Return whether the client belongs to an endpoint that can serve."""
+        return self._memory.find(x) is not None
 
-    def _code(self, endpoint: Endpoint) -> bytes:
-        return digest(self._secret, endpoint.url.encode("utf-8"), "sha256")[:_CODE_BYTES].hex().encode("ascii")
+    def learn(self, x: Exchange, endpoint: Endpoint, head: ResponseHead) -> None:
+        """Take notice of a response."""
+        self._memory.learn(x, endpoint, head)
+
+    def fields(self, x: Exchange, endpoint: Endpoint) -> bytes:
+        """Return the Set-Cookie field, if the client needs one."""
+        return self._memory.fields(x, endpoint)

@@ -4,13 +4,14 @@ Rules of the file:
 
 - Every response is bounded in size and every wait in time; a redirect is an error, so that no token is sent elsewhere.
 - A failure is a `DiscoveryError` that names the server and the path, never a query, a header or a token.
-- The HTTP library is an extra and is imported with the first session.
+- The HTTP library is an extra and is imported with the first session; providers call `require_aiohttp` when made.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import orjson
@@ -24,7 +25,6 @@ from propylon.tls import TlsError
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping
-    from types import ModuleType
 
     import aiohttp
 
@@ -89,10 +89,11 @@ class Session:
         return f"unix:{self._unix_path}" if self._unix_path else self._base
 
     async def __aenter__(self) -> Self:
-        library = _import_aiohttp()
-        connector = await self._connector(library)
-        self._http = library.ClientSession(
-            connector=connector, headers=self._headers, cookie_jar=library.DummyCookieJar(), auto_decompress=False
+        import aiohttp
+
+        connector = await self._connector()
+        self._http = aiohttp.ClientSession(
+            connector=connector, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         )
         return self
 
@@ -115,11 +116,11 @@ class Session:
         Raises:
             DiscoveryError: for another status, and for failures until the end of the block.
         """
+        import aiohttp
         from yarl import URL
 
         assert self._http is not None, "a session is entered first"
-        library = _import_aiohttp()
-        timeout = library.ClientTimeout(total=total, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle)
+        timeout = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle)
         url = URL(self._base + path, encoded=True).extend_query(params or {})
         try:
             async with self._http.get(
@@ -130,7 +131,7 @@ class Session:
                 yield response
         except TimeoutError:
             raise DiscoveryError(f"{self.server} did not answer {path} in time") from None
-        except (library.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise DiscoveryError(f"{self.server}{path}: {str(error) or type(error).__name__}") from None
 
     async def get_json(
@@ -158,10 +159,12 @@ class Session:
         except orjson.JSONDecodeError as error:
             raise DiscoveryError(f"{self.server} answered {path} with what is no JSON: {error}") from None
 
-    async def _connector(self, library: Any) -> aiohttp.BaseConnector:
+    async def _connector(self) -> aiohttp.BaseConnector:
+        import aiohttp
+
         connector: aiohttp.BaseConnector
         if self._unix_path is not None:
-            connector = library.UnixConnector(path=self._unix_path)
+            connector = aiohttp.UnixConnector(path=self._unix_path)
             return connector
         plain = self._base.lower().startswith("http:")
         try:
@@ -169,14 +172,14 @@ class Session:
             context = False if plain else await asyncio.to_thread(self._tls.context)  # False disables verification
         except TlsError as error:
             raise DiscoveryError(f"TLS with {self.server}: {error}") from None
-        connector = library.TCPConnector(ssl=context)
+        connector = aiohttp.TCPConnector(ssl=context)
         return connector
 
 
 def open_session(
     base: str, *, tls: TlsConfig | None = None, headers: Mapping[str, str] | None = None, unix_path: str | None = None
 ) -> Session:
-    """Return a session; entering it imports the library and reads the TLS files, and both may raise `DiscoveryError`.
+    """Return a session; entering it reads the TLS files, and both may raise `DiscoveryError`.
 
     Args:
         base: `http://host:port` or `https://host:port`, with an optional path; prefix of all paths.
@@ -187,14 +190,12 @@ def open_session(
     return Session(base, tls or TlsConfig(), headers or {}, unix_path)
 
 
-def _import_aiohttp() -> ModuleType:
-    try:
-        import aiohttp
-    except ImportError:
+def require_aiohttp() -> None:
+    """Raise `DiscoveryError` unless the library is installed; for constructors of providers, before anything starts."""
+    if find_spec("aiohttp") is None:
         raise DiscoveryError(
             "this provider needs the package aiohttp: install it with pip install 'propylon[discovery]'"
-        ) from None
-    return aiohttp
+        )
 
 
 async def _status_and_text(response: aiohttp.ClientResponse) -> str:

@@ -29,13 +29,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from propylon.address import AddressError, EndpointAddress
-from propylon.config.schema.matching import one_or_more
-from propylon.config.types import Bool, Duration, ServiceUrl, Text, short_form
+from propylon.config.types import Bool, Duration, Listed, ServiceUrl, Text, short_form
 from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
-from propylon.services.discovery._http import ApiResponse, Session, TlsConfig, open_session
+from propylon.services.discovery._http import ApiResponse, Session, TlsConfig, open_session, require_aiohttp
 from propylon.services.endpoint_list import MAX_WEIGHT
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8500"
@@ -63,9 +62,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=short_form("string"))
 
     service: Text = Field(description="Name of the service in Consul.")
-    tags: Annotated[tuple[Text, ...], BeforeValidator(one_or_more, json_schema_input_type=str | list[str])] = Field(
-        default=(), description="Tags that an instance must have (all of them)."
-    )
+    tags: Listed[Text] = Field(default=(), description="Tags that an instance must have (all of them).")
     passing_only: Bool = Field(
         default=True,
         description="Use only instances with all checks passing; false also uses those in warning or critical state.",
@@ -97,6 +94,7 @@ class Provider:
     """Discovery by blocking queries to Consul."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
+        require_aiohttp()
         self._config = config
         self._path = f"/v1/health/service/{quote(config.service, safe='')}"
         self._params = [("tag", tag) for tag in config.tags]

@@ -7,6 +7,7 @@
 A name is resolved again when the TTL of the answer ends, but not before `min_ttl` and not after `max_ttl`. The priority
 and weight of an SRV record (RFC 2782) are those of its endpoints; targets are resolved to addresses, or used as names
 with `resolve: false`. On any failure (no such name, no record, a server error or timeout) the last endpoints are kept.
+If only one of IPv4 and IPv6 fails, the addresses of the other one are used, and it is queried again after 5 s at most.
 Only an SRV record with the target "." means that there are none. `refuse_private` leaves out addresses that are not
 public, so that a name under external control cannot point into your own network.
 
@@ -26,7 +27,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Se
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from propylon.config.types import Bool, DnsServer, Duration, Int
-from propylon.outbound.resolve import LOOKUP_TIMEOUT_S, LOOKUP_TRIES, is_public
+from propylon.outbound.dns import LOOKUP_TIMEOUT_S, LOOKUP_TRIES, NAMES, PARTIAL_TTL_S, ask, failure
+from propylon.outbound.resolve import is_public
 from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
 from propylon.services.endpoint_list import MAX_WEIGHT
 
@@ -42,6 +44,7 @@ MAX_RECORDS: Final = 1000
 ROUND_TIMEOUT_S: Final = 30.0
 """Seconds for all queries of one round, including those of the targets, 64 at the same time."""
 _MAX_CONCURRENT_TARGETS: Final = 64
+_FAMILIES: Final = {"any": tuple(NAMES), "ipv4": (socket.AF_INET,), "ipv6": (socket.AF_INET6,)}
 _MAX_NAME: Final = 253
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
 
@@ -118,6 +121,9 @@ class Provider:
         self._config = config
         self._service = context.service
         self._truncated = False
+        self._last: dict[tuple[str, socket.AddressFamily], tuple[str, ...]] = {}  # of the last complete round
+        self._answered: dict[tuple[str, socket.AddressFamily], tuple[str, ...]] = {}  # of this round
+        self._partial: set[str] = set()
 
     async def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
         """Yield the endpoints of each answer; the next query is sent at the end of its TTL."""
@@ -127,10 +133,13 @@ class Provider:
                     found, ttl = await self._query()
             except TimeoutError:
                 raise DiscoveryError(f"{self._config.name}: no complete answer within {ROUND_TIMEOUT_S:g} s") from None
+            self._last, self._answered = self._answered, {}
+            self._partial.intersection_update(name for name, _ in self._last)
             yield found
             await asyncio.sleep(min(max(ttl, self._config.min_ttl), self._config.max_ttl))
 
     async def _query(self) -> tuple[list[EndpointSpec], float]:
+        self._answered = {}
         # c-ares caches answers until their TTL ends, which may be after max_ttl; a new channel has an empty cache.
         channel = self._channel()
         try:
@@ -155,19 +164,43 @@ class Provider:
     # addresses
 
     async def _addresses(self, channel: DNSResolver, name: str) -> _Addresses:
-        """Return the addresses of a name, possibly none; other failures raise `DiscoveryError`.
+        """Return the addresses of a name, possibly none.
 
-        The families are queried separately: in a common answer, a failure of one looks like a lack of addresses.
+        If one family fails, its last addresses are used beside those of the other one.
+
+        Raises:
+            DiscoveryError: a query failed, and no other has found an address.
         """
-        families = {"any": (socket.AF_INET, socket.AF_INET6), "ipv4": (socket.AF_INET,), "ipv6": (socket.AF_INET6,)}
-        answers = await asyncio.gather(*(_lookup(channel, name, each) for each in families[self._config.family]))
-        found = [ip for answer in answers for ip in answer.addresses]
+        answers = await ask(channel, name, _FAMILIES[self._config.family])
+        error = failure(answers)
+        if error and not any(answer.addresses for answer in answers):
+            raise DiscoveryError(f"{name}, {error}")
+        self._note(name, error)
+        texts: list[str] = []
+        for answer in answers:
+            key = (name, answer.family)
+            self._answered[key] = self._last.get(key, ()) if answer.error else answer.addresses
+            texts += self._answered[key]
+        found = [ipaddress.ip_address(text) for text in texts]
         if self._config.refuse_private:
             public = [ip for ip in found if is_public(ip)]
             if found and not public:
                 raise DiscoveryError(f"{name}: refused, none of its {len(found)} addresses is public")
             found = public
-        return _Addresses(tuple(found), min(answer.ttl for answer in answers))
+        ttl = min(answer.ttl for answer in answers)
+        return _Addresses(tuple(found), min(ttl, PARTIAL_TTL_S) if error else ttl)
+
+    def _note(self, name: str, error: str) -> None:
+        """Log that a family fails, once until it works again."""
+        if not error:
+            self._partial.discard(name)
+        elif name not in self._partial:
+            self._partial.add(name)
+            other = "ipv4" if error.startswith(NAMES[socket.AF_INET6]) else "ipv6"
+            log.warning(
+                "%s: %s, %s; the other addresses serve. If the name has none of that family, write 'family: %s'",
+                self._service, name, error, other,
+            )  # fmt: skip
 
     def _require_addresses(self, found: Sequence[object], name: str) -> None:
         if not found:
@@ -224,21 +257,6 @@ class Provider:
                 return await self._addresses(channel, name)
 
         return dict(zip(names, await asyncio.gather(*map(resolve, names)), strict=True))
-
-
-async def _lookup(channel: DNSResolver, name: str, family: socket.AddressFamily) -> _Addresses:
-    """Resolve one family, by the hosts file and DNS; search domains apply, as for the names of endpoints."""
-    from aiodns.error import ARES_ENODATA, ARES_ENOTFOUND, DNSError
-
-    try:
-        answer = await channel.getaddrinfo(name, family=family, type=socket.SOCK_STREAM)
-    except DNSError as error:
-        if error.args[0] in (ARES_ENODATA, ARES_ENOTFOUND):
-            return _Addresses((), float("inf"))
-        kind = "IPv4" if family == socket.AF_INET else "IPv6"
-        raise DiscoveryError(f"{name}, {kind} addresses: {error.args[-1]}") from None
-    found = tuple(ipaddress.ip_address(node.addr[0].decode("ascii")) for node in answer.nodes)
-    return _Addresses(found, min((node.ttl for node in answer.nodes), default=float("inf")))
 
 
 async def _srv_records(channel: DNSResolver, name: str) -> list[Any]:

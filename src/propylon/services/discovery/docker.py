@@ -30,7 +30,7 @@ from propylon.config.types import Bool, Duration, Int, Text
 from propylon.http.host import HostError, parse_host
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._docker_containers import Selection, endpoints
-from propylon.services.discovery._http import TlsConfig
+from propylon.services.discovery._http import TlsConfig, require_aiohttp
 from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, LostError, WatchSession
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class Provider:
     """Discovery of the containers of one service."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
+        require_aiohttp()
         self._engine = parse_address(config.address, config.tls is not None)
         self._tls = config.tls or TlsConfig()
         self._refresh_s = config.refresh

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from propylon.address import AddressError, EndpointAddress
-from propylon.config.types import Text
+from propylon.config.types import ListedSome, Text
 from propylon.services.discovery import DiscoveryError
 from propylon.services.discovery._etcd_keys import MAX_KEYS, Keys, prefix_end
-from propylon.services.discovery._http import TlsConfig
+from propylon.services.discovery._http import TlsConfig, require_aiohttp
 from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, LostError, WatchSession
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    endpoints: tuple[Annotated[Text, AfterValidator(_member_url)], ...] = Field(
-        default=("http://127.0.0.1:2379",), min_length=1, max_length=16,
+    endpoints: Annotated[ListedSome[Annotated[Text, AfterValidator(_member_url)]], Field(max_length=16)] = Field(
+        default=("http://127.0.0.1:2379",),
         description="URLs of the cluster's members; if one fails, the next one is used.",
     )  # fmt: skip
     prefix: Text = Field(description="Prefix of the keys; end it with `/`, since `users` also matches `users2`.")
@@ -81,6 +81,7 @@ class Provider:
     """Discovery by the keys below one prefix."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
+        require_aiohttp()
         self._config = config
         self._member_index = 0
         self._keys = Keys()

@@ -24,6 +24,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from propylon.config.document import decode, parse
+from propylon.config.extensions import validated
 from propylon.config.problems import ConfigError, ConfigSource, Problem, from_validation
 from propylon.config.resolve import Resolver
 from propylon.config.schema.base import Model
@@ -127,7 +128,7 @@ def endpoints_of(content: bytes, name: str) -> list[EndpointSpec]:
     """
     try:
         source = _source(content, name)
-        entries = _ENTRIES.validate_python(source.data)
+        entries = validated(_ENTRIES.validate_python, source.data)
     except ConfigError as error:
         raise DiscoveryError(_summary(error.problems)) from None
     except ValidationError as error:

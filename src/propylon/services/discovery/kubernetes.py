@@ -29,6 +29,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 
 from propylon.config.types import ExistingFile, Text
 from propylon.services.discovery import DiscoveryError
+from propylon.services.discovery._http import require_aiohttp
 from propylon.services.discovery._kubernetes_access import Access, AccessError, from_kubeconfig, in_cluster
 from propylon.services.discovery._kubernetes_slices import MAX_SLICES, ExpiredError, Slices, Wanted
 from propylon.services.discovery._watch_stream import STEADY_S, JsonStream, LostError, RefusedError, WatchSession
@@ -107,6 +108,7 @@ class Provider:
     """Discovery by the EndpointSlices of one service."""
 
     def __init__(self, config: Config, context: ProviderContext) -> None:
+        require_aiohttp()
         self._config = config
         self._service = config.service or context.service
         self._wanted = Wanted(config.port, config.scheme, config.family)

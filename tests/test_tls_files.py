@@ -12,7 +12,7 @@ import pytest
 
 from propylon.config.schema import ListenerTlsConfig
 from propylon.inbound.tls import ListenerTls
-from propylon.inbound.tls_reload import CertificateFiles
+from propylon.tls_files import CertificateFiles
 from tests.support.tls import Certificates
 
 
