@@ -104,7 +104,7 @@ def forwarded_prefix(x: Exchange) -> tuple[bytes, bytes]:
     own = x.route.stripped
     if own and (x.rewritten or not begins_with(x.path, own)):
         own = b""
-    given = x.fields.first(b"x-forwarded-prefix") if x.origin.by_proxy else None
+    given = b",".join(x.fields.all(b"x-forwarded-prefix")) if x.origin.by_proxy else b""
     if not given:
         return b"", own
     try:
