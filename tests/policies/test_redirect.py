@@ -132,6 +132,12 @@ def test_what_leads_nowhere_is_refused_when_it_is_configured(data: object) -> No
         ("https://a.example/p", b"https", b"a.example", True),
         ("https://a.example/", b"https", b"a.example", False),
         ("https://a.example/p?a=1", b"https", b"a.example", False),
+        ("https://a.example/p#top", b"https", b"a.example", True),
+        ("https://{request.host}/p", b"https", b"a.example", False),
+        ({"path": "/%70"}, b"http", b"a.example", True),
+        ({"path": "/p?a=1"}, b"http", b"a.example", False),
+        ({"path": "{request.path}/"}, b"http", b"a.example", False),
+        ({"https": True, "host": "{request.host}"}, b"https", b"a.example", False),
     ],
 )
 def test_what_is_there_already_is_passed_on(data: object, scheme: bytes, host: bytes, there: bool) -> None:
@@ -151,6 +157,8 @@ def test_what_is_there_already_is_passed_on(data: object, scheme: bytes, host: b
         ({"path": "/x#{id}"}, {"params": {"id": b"5"}, "query": b"q"}, "/x?q#5"),
         ({"path": "{request.path}/"}, {"query": b"a"}, "/p/?a"),
         ({"path": "/{{id}}"}, {"params": {"id": b"5"}}, "/%7Bid%7D"),
+        ({"path": "/k/{*}"}, {"path": b"/a/h//b", "rest": b"h//b"}, "/k/h//b"),
+        ({"path": "/{*}/k"}, {"path": b"/a/", "rest": b""}, "/k"),
     ],
 )  # fmt: skip
 def test_parts_of_the_request_are_encoded_for_their_place(data: object, keys: dict[str, Any], expected: str) -> None:
