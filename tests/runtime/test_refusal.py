@@ -30,7 +30,7 @@ def test_bad_keys_are_a_line_each(tmp_path: Path) -> None:
     status, lines = ran(tmp_path, program)
     assert status == 1
     assert lines[0] == "app.py:4: routes.0.stripp: unknown key 'stripp', did you mean 'strip'?"
-    assert lines[1].startswith("app.py:5: listen: is no address to listen at")
+    assert lines[1] == "app.py:5: listen: has no port: write nonsense:8080 (got 'nonsense')"
     assert lines[2:] == ["2 problems"]
 
 
@@ -66,7 +66,7 @@ def test_the_cause_is_the_error_itself() -> None:
 
 def test_a_file_that_is_loaded_can_get_another_address(tmp_path: Path) -> None:
     (tmp_path / "gateway.yaml").write_text("routes: [{path: /*, respond: ok}]\n")
-    with pytest.raises(SystemExit, match=r"test_refusal\.py:[0-9]+: listen: is no address"):
+    with pytest.raises(SystemExit, match=r"test_refusal\.py:[0-9]+: listen: has no port: write nonsense:8080"):
         Gateway.load(tmp_path / "gateway.yaml").run("nonsense")
 
 
