@@ -55,9 +55,9 @@ class Transform:
 
     async def on_response(self, exchange: Exchange) -> None:
         """Add to the JSON."""
-        if exchange.response is not None and exchange.response.status == 200:
-            content = json.loads(await exchange.response.body())
-            exchange.response.replace_body(json.dumps({**content, "transformed": True}))
+        response = exchange.response
+        if response is not None and response.status == 200 and (content := await response.body()):
+            response.replace_body(json.dumps({**json.loads(content), "transformed": True}))
 
 
 class ById:

@@ -90,10 +90,17 @@ FAILURES: dict[str, Failure] = {
         503, "Injected fault", "Injected by the `fault` policy, with the status configured there."
     ),
     "request.body_too_large": Failure(413, "Body too large", "See the `body_limit` policy."),
+    "request.unsupported_coding": Failure(
+        415, "Content coding not supported", "A policy reads the body; `propylon[compression]` adds br and zstd."
+    ),
+    "request.undecodable": Failure(400, "Malformed content coding", "The body does not match its Content-Encoding."),
     "response.policy_failed": Failure(500, "Internal error", "A policy raised; the log has its traceback."),
     "response.stalled": Failure(504, "Gateway timeout", "A policy produced no data of a body for `timeout.idle`."),
     "response.body_too_large": Failure(
         502, "Response too large", "A policy read a response body larger than its limit."
+    ),
+    "response.undecodable": Failure(
+        502, "Bad gateway", "A policy reads a response with a Content-Encoding that cannot be decoded; see the log."
     ),
     "response.too_many_streams": Failure(503, "Too many event streams", "See `max_streams` of the `sse` policy."),
     "gateway.failed": Failure(500, "Internal error", "A defect of the gateway; the log has its traceback."),
@@ -127,16 +134,22 @@ FAILURES: dict[str, Failure] = {
     ),
     "relay.bad_chunk": Failure(502, "Bad gateway", "The endpoint's chunked coding is malformed.", "broken"),
     "relay.idle_timeout": Failure(504, "Gateway timeout", "The endpoint sent no byte for `timeout.idle`.", "broken"),
-    "relay.client_stalled": Failure(499, "Client stalled", "The client read no byte for `timeouts.write`."),
+    "relay.client_stalled": Failure(
+        499, "Client stalled", "The client read or acknowledged no byte for `timeouts.write`."
+    ),
     "relay.client_gone": Failure(
         499, "Client closed", "The client closed the connection before the response was complete."
     ),
     # after a 101: both sides are sent a Close frame; the status only classifies the failure in logs
     "tunnel.client_lost": Failure(499, "Client closed", "The client disconnected without a Close frame."),
-    "tunnel.client_silent": Failure(499, "Client gone", "The client did not answer a ping: see `websocket` policy."),
+    "tunnel.client_silent": Failure(
+        499, "Client gone", "The client answered no ping, or acknowledged nothing: see `websocket` policy."
+    ),
     "tunnel.client_broke": Failure(400, "WebSocket error", "The client violated RFC 6455, or a limit of the policy."),
     "tunnel.endpoint_lost": Failure(502, "Bad gateway", "The endpoint disconnected without a Close frame.", "broken"),
-    "tunnel.endpoint_silent": Failure(504, "Gateway timeout", "The endpoint did not answer a ping.", "broken"),
+    "tunnel.endpoint_silent": Failure(
+        504, "Gateway timeout", "The endpoint answered no ping, or acknowledged nothing.", "broken"
+    ),
     "tunnel.endpoint_broke": Failure(
         502, "Bad gateway", "The endpoint violated RFC 6455, or a limit of the policy.", "broken"
     ),

@@ -68,6 +68,7 @@ def test_each_endpoint_is_told_with_what_its_choice_depends_on(run: Any, folder:
         ("", "passive health: 5 failures in a row put an endpoint aside for 10s"),
         ("connections: {max_age: 10m}", "connections: used for 600s at most"),
         ("connections: {max_age: none}", "connections: of any age"),
+        ("connections: {response_head: 16KiB}", "connections: heads of responses up to 16384 bytes"),
         ("connections: {follow_dns: false}", "connections: stay when the endpoint's name has other addresses"),
         (
             "health: {passive: {failure_rate: 20%, consecutive: none}}",

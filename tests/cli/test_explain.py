@@ -236,3 +236,25 @@ def test_a_listener_that_is_not_there_is_told(run: Any) -> None:
     result = run("explain", "two.yaml", "GET", "/", "--listener", "intern")
     assert result.exit_code == 2
     assert "did you mean 'internal'?" in result.output
+
+
+REWRITING = """
+services: {a: {endpoints: ["http://127.0.0.1:3001"], redirects: {/login: /login}}}
+routes:
+  - {path: "/a/{id}/*", host: "*.a.example", service: a, strip: /a, query_edit: {keep: [q], set: {t: "{host.*}-{id}"}}}
+  - {path: /b/*, service: a, rewrite: "/c/{request.method}/{*}", redirects: "off"}
+"""
+
+
+def test_prefixes_redirects_and_templates_are_told(run: Any, folder: Path) -> None:
+    (folder / "good.yaml").write_text(REWRITING)
+    found = explain(run, "GET", "http://blue.a.example/a/5/x?q=1&z=2")
+    assert step(found, "attempt")["outcome"] == "sends GET /5/x?q=1&t=blue-5"
+    assert "X-Forwarded-Prefix: /a" in step(found, "attempt")["details"]
+    assert step(found, "head")["details"] == ["redirects: /login becomes /login"]
+    found = explain(run, "GET", "/b/x")
+    assert step(found, "attempt")["outcome"] == "sends GET /c/GET/x"
+    assert step(found, "head")["details"] == ["redirects: off: Location and the like are left"]
+    (folder / "good.yaml").write_text(f"forwarded: {{x_forwarded: false}}\n{REWRITING}")
+    found = explain(run, "GET", "http://blue.a.example/a/5/x")
+    assert not any("Prefix" in line for line in step(found, "attempt")["details"])

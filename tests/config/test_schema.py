@@ -53,6 +53,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "body": 60.0,
         "linger": 5.0,
         "drain": 30.0,
+        "tcp_keepalive": 30.0,
+        "tcp_user_timeout": None,
     }
     assert (config.paths.encoded_slashes, config.field_names.underscores) == ("refuse", "refuse")
     connections = service().connections
@@ -231,6 +233,44 @@ def test_a_route_lets_websockets_pass_unless_it_says_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        {"trusted_proxies": "10.0.0.0/8"},
+        {"dns": {"servers": "127.0.0.1:53"}},
+        {"listen": {"address": ":0", "proxy_protocol": {"from": "10.0.0.0/8"}}},
+        {"policies": [{"headers": {"request": {"remove": "X-A"}}}]},
+        {"policies": [{"websocket": {"origins": "https://a.example"}}]},
+        {"policies": [{"hsts": {}, "when": {"methods": "GET", "paths": "/a"}}]},
+        {"services": {"s": {"endpoints": "http://127.0.0.1:1", "retry": {"on": "connect", "methods": "GET"}}}},
+        {"services": {"s": {"discover": {"etcd": {"endpoints": "http://127.0.0.1:1", "prefix": "p"}}}}},
+        {
+            "routes": [
+                {
+                    "path": "/a",
+                    "host": "a",
+                    "methods": "GET",
+                    "clients": "10.0.0.0/8",
+                    "target": "http://a",
+                    "query_edit": {"remove": "q"},
+                }
+            ]
+        },
+        {"routes": [ROUTE], "tests": [{"request": "GET /a", "expect": {"policies": "hsts", "absent": "X-A"}}]},
+    ],
+)
+def test_one_text_may_stand_for_a_list(written: dict[str, Any]) -> None:
+    def listed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: [each] if key in LISTS and isinstance(each, str) else listed(each) for key, each in value.items()
+            }
+        return [listed(each) for each in value] if isinstance(value, list) else value
+
+    assert listed(written) != written
+    assert validate(written) == validate(listed(written))
+
+
+@pytest.mark.parametrize(
     ("name", "way_out"),
     [
         ("x-forwarded-proto", "scheme: https"),
@@ -328,41 +368,3 @@ def test_a_redirect_to_https_of_https_requests_is_refused() -> None:
 )
 def test_mode_and_owner_are_those_of_a_unix_socket(keys: dict[str, Any], told: str) -> None:
     assert told in problem({"listen": {"address": "unix:/run/p.sock"} | keys})
-
-
-@pytest.mark.parametrize(
-    "written",
-    [
-        {"trusted_proxies": "10.0.0.0/8"},
-        {"dns": {"servers": "127.0.0.1:53"}},
-        {"listen": {"address": ":0", "proxy_protocol": {"from": "10.0.0.0/8"}}},
-        {"policies": [{"headers": {"request": {"remove": "X-A"}}}]},
-        {"policies": [{"websocket": {"origins": "https://a.example"}}]},
-        {"policies": [{"hsts": {}, "when": {"methods": "GET", "paths": "/a"}}]},
-        {"services": {"s": {"endpoints": "http://127.0.0.1:1", "retry": {"on": "connect", "methods": "GET"}}}},
-        {"services": {"s": {"discover": {"etcd": {"endpoints": "http://127.0.0.1:1", "prefix": "p"}}}}},
-        {
-            "routes": [
-                {
-                    "path": "/a",
-                    "host": "a",
-                    "methods": "GET",
-                    "clients": "10.0.0.0/8",
-                    "target": "http://a",
-                    "query_edit": {"remove": "q"},
-                }
-            ]
-        },
-        {"routes": [ROUTE], "tests": [{"request": "GET /a", "expect": {"policies": "hsts", "absent": "X-A"}}]},
-    ],
-)
-def test_one_text_may_stand_for_a_list(written: dict[str, Any]) -> None:
-    def listed(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                key: [each] if key in LISTS and isinstance(each, str) else listed(each) for key, each in value.items()
-            }
-        return [listed(each) for each in value] if isinstance(value, list) else value
-
-    assert listed(written) != written
-    assert validate(written) == validate(listed(written))

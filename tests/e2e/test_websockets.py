@@ -17,7 +17,7 @@ from propylon.config.schema import PolicyEntry
 from tests.conftest import BOTH_LOOPS
 from tests.support.checks import assert_nothing_upstream, assert_problem, assert_still_serves
 from tests.support.deadline import until, within
-from tests.support.frames import SWITCH, close_frame, frame, handshake
+from tests.support.frames import MASK, SWITCH, close_frame, frame, handshake, read_frames
 from tests.support.front import Front, Fronts
 from tests.support.sockets import RawSocket
 from tests.support.upstream import Script, ScriptedUpstream, UpstreamConnection, ok
@@ -787,3 +787,72 @@ def gateway_connections(gateway: Gateway) -> int:
 async def assert_no_connection(gateway: Gateway) -> None:
     """Every client connection is freed."""
     await until(lambda: gateway_connections(gateway) == 0)
+
+
+# compressed messages
+
+
+@pytest.mark.parametrize("side", ["client", "service"])
+async def test_a_limit_counts_messages_and_not_their_compressed_bytes(side: str) -> None:
+    async def sends(connection: ServerConnection) -> None:
+        async for size in connection:
+            if side == "service":
+                await connection.send("y" * int(size))
+            else:
+                await connection.send(str(len(size)))
+
+    async with gateway_for(sends, websocket(max_message="64KiB")) as gateway, connect(url(gateway)) as socket:
+        assert [each.name for each in socket.protocol.extensions] == ["permessage-deflate"], "it stays negotiated"
+        for _ in range(3):
+            await socket.send("65536" if side == "service" else "y" * 65536)
+            assert await socket.recv() == ("y" * 65536 if side == "service" else "65536")
+        await socket.send("70000" if side == "service" else "y" * 70_000)
+        code, reason = await closed(socket)
+        expected = (1011, "upstream_error") if side == "service" else (1009, "message_too_big")
+        assert (code, reason) == expected
+
+
+async def test_extensions_that_hide_the_size_are_not_offered_on_a_route_with_a_limit(front: Fronts) -> None:
+    async def accepts(connection: UpstreamConnection) -> None:
+        await connection.head()
+        connection.send(SWITCH)
+
+    f = await front(accepts, policies=[websocket(max_message="64KiB")])
+    await RawSocket(await f.client()).open("/", "sec-websocket-extensions: x-pack, permessage-deflate; x, x-other")
+    assert f.upstream.requests[0].all("sec-websocket-extensions") == [b"permessage-deflate; x"]
+
+
+@pytest.mark.parametrize("broken", ["client", "endpoint"])
+async def test_messages_before_an_invalid_frame_are_delivered_also_behind_slow_hooks(
+    front: Fronts, broken: str
+) -> None:
+    class Slow:
+        async def on_message(self, x: Exchange, direction: str, message: Message) -> None:
+            await asyncio.sleep(0.01)
+
+    good = [b"1", b"2", b"x" * 100_000]
+
+    def sent(mask: bytes | None) -> bytes:
+        return b"".join(frame(2, each, mask=mask) for each in good) + frame(3, b"bad", mask=mask)
+
+    async def accepts(connection: UpstreamConnection) -> None:
+        await connection.head()
+        connection.send(SWITCH + (sent(None) if broken == "endpoint" else b""))
+        await connection.until(lambda: False, "the end")
+
+    f = await front(accepts, policies=[Slow()])
+    client = await RawSocket(await f.client()).open()
+    if broken == "endpoint":
+        assert [(await client.frame()).payload for _ in good] == good
+        assert (await client.frame()).close == (1011, "upstream_error")
+        return
+    await client.client.send(sent(MASK))
+    assert (await client.frame()).close[0] == 1002
+    endpoint = f.upstream.connections[0]
+
+    def received() -> list[bytes]:
+        frames, _ = read_frames(bytes(endpoint.received).partition(b"\r\n\r\n")[2], masked=True)
+        return [each.payload for each in frames]
+
+    await until(lambda: len(received()) == len(good) + 1, "the messages, and the Close frame")
+    assert received()[:-1] == good

@@ -393,6 +393,19 @@ async def test_an_endpoint_that_breaks_off_its_answer_is_blamed() -> None:
     tries.ended()
 
 
+@pytest.mark.parametrize(("status", "body", "blamed"), [(413, b"x", 0), (413, None, 1), (200, b"x", 1), (500, b"x", 1)])
+async def test_a_refusal_that_is_cut_off_by_the_unread_upload_is_not_the_endpoints_failure(
+    status: int, body: bytes | None, blamed: int
+) -> None:
+    tries = Tries(settings=STRICT, method=b"POST")
+    tries.x.body = body
+    await tries.start()
+    tries.upstreams[0].begin_answer(b"HTTP/1.1 %d x\r\ncontent-length: 9\r\n" % status, b"half")
+    tries.upstreams[0].fail("relay.truncated")
+    assert tries.endpoints[0].vitals.ejection.times == blamed
+    tries.ended()
+
+
 STRICT: dict[str, Any] = {"passive": PassiveHealth(ejection=EjectionSettings(consecutive=1), share=1.0)}
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import zlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from propylon.http.frames import FrameLimits, FrameReader
-from propylon.http.websocket import ABNORMAL, Close, WebSocketError
+from propylon.http.permessage_deflate import DeflateParameters, InflatedSize
+from propylon.http.websocket import ABNORMAL, TOO_BIG, Close, WebSocketError
 from tests.support.frames import MASK, close_frame, frame
 
 NO_LIMITS = FrameLimits()
@@ -267,3 +271,77 @@ def outcome(data: bytes, cuts: list[int]) -> tuple[bytes, int | None]:
     except WebSocketError as error:
         return passed + error.passed, error.code
     return passed, None
+
+
+# compressed messages, measured as they are for their receiver
+
+
+def packed(*messages: bytes) -> list[bytes]:
+    """What a peer with context makes of messages."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return [(packer.compress(each) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4] for each in messages]
+
+
+def metered(limit: int, *, masked: bool = True, frame_limit: int | None = None) -> FrameReader:
+    side = "client" if masked else "server"
+    limits = FrameLimits(message=limit, frame=frame_limit)
+    return FrameReader(masked, b"permessage-deflate", limits, InflatedSize(limit, DeflateParameters({}), side))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("step", [1, 3, 100, 10**6])
+def test_compressed_messages_are_measured_inflated(masked: bool, step: int) -> None:
+    mask = MASK if masked else None
+    texts = [b"x" * 1000, os.urandom(1000), b"", b"x" * 900, b"y" * 1001]
+    bodies = packed(*texts)
+    frames = [frame(2, body, rsv=4, mask=mask) for body in bodies]
+    half = len(bodies[3]) // 2
+    frames[3] = frame(2, bodies[3][:half], rsv=4, mask=mask, final=False) + frame(9, b"p", mask=mask)
+    frames[3] += frame(0, bodies[3][half:], mask=mask, final=False) + frame(0, b"", mask=mask)
+    frames.insert(2, frame(2, b"z" * 1000, mask=mask))
+    good, bad = b"".join(frames[:-1]), frames[-1]
+    reader, passed = metered(1000, masked=masked), b""
+    for at in range(0, len(good), step):
+        passed += reader.feed(good[at : at + step])
+    assert passed == good
+    with pytest.raises(WebSocketError, match=f"{TOO_BIG} message_too_big"):
+        b"".join(reader.feed(bad[at : at + step]) for at in range(0, len(bad), step))
+
+
+def test_uncompressed_messages_have_the_limit_as_ever_and_frames_theirs() -> None:
+    reader = metered(1000, frame_limit=500)
+    assert reader.feed(frame(1, b"hi"))
+    (body,) = packed(os.urandom(600))
+    with pytest.raises(WebSocketError):
+        reader.feed(frame(2, body, rsv=4))
+    with pytest.raises(WebSocketError):
+        metered(1000).feed(frame(1, b"x" * 1001))
+
+
+def test_nothing_of_a_bomb_that_came_in_one_read_is_passed_on() -> None:
+    reader, (bomb,) = metered(1000), packed(bytes(1_000_000))
+    good = frame(1, b"before")
+    with pytest.raises(WebSocketError) as caught:
+        reader.feed(good + frame(2, bomb, rsv=4))
+    assert caught.value.passed == good
+    reader.ignore()
+    assert reader.between_frames
+    assert not reader.cut_off
+
+
+def test_a_bomb_whose_beginning_was_passed_on_leaves_half_a_frame() -> None:
+    reader, (bomb,) = metered(1000), packed(b"x" * 500 + bytes(1_000_000))
+    whole = frame(2, bomb, rsv=4)
+    assert reader.feed(whole[:12]) == whole[:12]
+    with pytest.raises(WebSocketError) as caught:
+        reader.feed(whole[12:])
+    assert caught.value.passed == b""
+    reader.ignore()
+    assert reader.cut_off
+    assert reader.feed(frame(1, b"more")) == b""
+
+
+def test_a_muted_reader_measures_nothing() -> None:
+    reader, (bomb,) = metered(1000), packed(bytes(1_000_000))
+    reader.mute()
+    assert reader.feed(frame(2, bomb, rsv=4)) == b""

@@ -64,7 +64,7 @@ def test_a_half_closed_client_is_probed(clock: Clock) -> None:
 def half_closed_stream(sent: bytes, error: int = 0, head: bytes = EVENTS) -> Wire:
     """An event stream under way whose client has sent a FIN; `error` is what its socket tells."""
     wire = Wire().feed(GET % 1)
-    wire.transport.extra["socket"] = SimpleNamespace(getsockopt=lambda level, option: error)
+    wire.transport.extra["socket"] = SimpleNamespace(getsockopt=lambda level, option: error, fileno=lambda: -1)
     wire.upstream.begin_answer(head, sent)
     wire.connection.eof_received()
     wire.transport.take()
@@ -322,3 +322,57 @@ def test_a_draining_worker_ends_event_streams_and_closes_their_connections(clock
     assert wire.transport.written.endswith(b"data: 3\n\n\r\n0\r\n\r\n")
     assert wire.transport.eof
     assert wire.upstream.finished == 1
+
+
+EVENT_STREAM = b"data: 1\n\n"
+
+
+def streaming() -> Wire:
+    wire = Wire().feed(GET % 1)
+    wire.upstream.begin_answer(EVENTS, EVENT_STREAM)
+    wire.transport.take()
+    return wire
+
+
+def test_a_client_that_acknowledges_nothing_of_a_stream_is_cut_after_the_write_timeout(clock: Clock) -> None:
+    wire = streaming()
+    wire.transport.unsent = 40
+    for _ in range(4):
+        wire.connections.sweep(clock.now)
+        assert not wire.transport.aborted
+        assert isinstance(wire.upstream.body, Body)
+        wire.upstream.body.feed(EVENT_STREAM)
+        wire.transport.unsent += 30
+        clock.now += 15.0
+    wire.connections.sweep(clock.now)
+    assert wire.transport.aborted
+    assert wire.upstream.finished == 1
+
+
+def test_a_client_that_acknowledges_a_little_stays(clock: Clock) -> None:
+    wire = streaming()
+    wire.transport.unsent = 1000
+    for _ in range(20):
+        clock.now += 15.0
+        wire.connections.sweep(clock.now)
+        wire.transport.unsent -= 1
+    assert not wire.transport.aborted
+
+
+def test_a_stream_of_which_all_is_acknowledged_is_watched_again_with_its_next_event(clock: Clock) -> None:
+    wire = streaming()
+    wire.connections.sweep(clock.now + 15.0)
+    assert wire.connection.deadline == inf
+    assert isinstance(wire.upstream.body, Body)
+    wire.upstream.body.feed(EVENT_STREAM)
+    assert wire.connection.deadline == clock.now + 15.0
+
+
+def test_a_half_closed_client_that_acknowledges_nothing_is_cut_too(clock: Clock) -> None:
+    wire = half_closed_stream(EVENT_STREAM)
+    wire.transport.unsent = 40
+    for _ in range(9):
+        wire.connections.sweep(clock.now)
+        wire.transport.unsent += 20  # by a probe
+        clock.now += 8.0
+    assert wire.transport.aborted

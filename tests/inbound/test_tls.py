@@ -13,8 +13,8 @@ import pytest
 from propylon.config.schema import ListenerTlsConfig
 from propylon.inbound.tls import Identities, ListenerTls
 from propylon.inbound.tls_session import TlsSession
-from propylon.inbound.tls_transport import Engine
 from propylon.tls import TlsError
+from propylon.transport.tls_transport import Engine
 from tests.support.tls import Certificates, MemoryPeer
 
 

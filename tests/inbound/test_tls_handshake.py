@@ -27,8 +27,8 @@ from propylon.inbound.tls_handshake import (
     HandshakeLine,
     TlsHandshake,
 )
-from propylon.inbound.tls_transport import TlsTransport
 from propylon.runtime.core import Core
+from propylon.transport.tls_transport import TlsTransport
 from tests.support.fakes import Clock, FakeTransport, snapshot
 from tests.support.tls import Certificates, MemoryPeer
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,6 +58,51 @@ def test_a_body_without_length_that_breaks_off_is_not_complete() -> None:
     wire = Wire().feed(OK + b"\r\nhello").eof(ConnectionResetError())
     assert not wire.connection.complete
     assert wire.code == "relay.truncated"
+
+
+def refused(*pieces: bytes, unread: bytes = b"", body: bytes | None = b"upload") -> Wire:
+    """A request that is reset while it is sent; `unread` was not read before."""
+    wire = Wire(b"POST", send=False)
+    wire.x.body = body
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 9)
+    wire.feed(*pieces)
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        reading.setblocking(False)
+        writing.sendall(unread)
+        wire.transport.extra["socket"] = reading
+        return wire.eof(ConnectionResetError())
+
+
+@pytest.mark.parametrize("stream", [LENGTH, CHUNKED, TRAILERS], ids=["length", "chunked", "trailers"])
+def test_9112_9_5_a_response_that_was_not_read_before_the_reset_is_complete(stream: bytes) -> None:
+    for at in range(len(stream)):
+        wire = refused(*([stream[:at]] if at else []), unread=stream[at:])
+        assert wire.body == b"hello"
+        assert wire.connection.error is None
+        wire.connection.finish()
+        assert (wire.pool.given_back, wire.pool.lost_count) == ([], 1)
+
+
+def test_a_reset_without_a_whole_response_is_a_failure() -> None:
+    assert refused().code == "attempt.closed"
+    assert refused(LENGTH[:9]).code == "attempt.closed"
+    assert refused(LENGTH[:-1]).code == "relay.truncated"
+
+
+def test_a_refusal_without_length_is_whole_when_the_reset_is_that_of_the_unread_request() -> None:
+    refusal = b"HTTP/1.1 401 x\r\n\r\nwho?"
+    assert refused(refusal).body == b"who?"
+    assert refused(unread=refusal).body == b"who?"
+    assert refused(refusal, body=None).code == "relay.truncated"
+    assert refused(OK + b"\r\nhalf").code == "relay.truncated"
+
+
+def test_an_endpoint_that_closes_is_not_written_to_until_it_has_read_everything() -> None:
+    wire = Wire(b"POST", send=False)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 9)
+    assert not wire.connection.eof_received()
+    assert wire.transport.aborted
 
 
 @pytest.mark.parametrize("stream", [LENGTH, CHUNKED, TRAILERS], ids=["length", "chunked", "trailers"])
@@ -247,7 +294,7 @@ def test_a_body_that_nobody_takes_pauses_the_endpoint_and_a_kept_connection_read
 def test_rfc9112_9_2_bytes_before_the_request_are_no_answer_to_it(method: bytes) -> None:
     wire = Wire(method, send=False).feed(LENGTH)
     assert wire.connection.head is None
-    assert wire.code == "attempt.closed"
+    assert wire.code == "head.bad"
     assert not wire.kept()
 
 

@@ -55,6 +55,43 @@ def test_the_head_is_bounded_with_and_without_an_end() -> None:
     assert Wire().feed(OK + lines + b"c: " + b"d" * 30 + b"\r\n\r\n").code == "head.bad"
 
 
+@pytest.mark.parametrize(
+    ("begun", "told"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "'SSH-2.0-OpenSSH_9.2p1\\r\\n'"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "https://"),
+        (b"\x16\x03\x03\x00\x7a", "https://"),
+        (b"HTTP/2 200\r\n", "HTTP/2"),
+        (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", r"\x00\x00\x12"),
+        (b"HTTP/0.9 200 OK\r\n", "no response of HTTP/1.1"),
+        (b"ICY 200 OK\r\n", "ICY"),
+        (b"220 mail ESMTP\r\n", "220 mail"),
+        (b"<html>", "<html>"),
+        (b"\r\n", r"\r\n"),
+        (b"HTTP/1.1 200 OK\n", "bare LF"),
+        (b"HTTP/1.1 200 OK\r\na: b\nc: d\r", "bare LF"),
+        (b"HTTP/1.1 200 OK\r\na: b\nc: d\r\n", "control character"),
+        (b"HTTP/1.1 abc\r\n", "status line"),
+        (b"HTTP/1.1 200 OK\r\nno colon\r\n", "no colon"),
+    ],
+)
+def test_what_cannot_become_a_response_is_refused_at_once_and_shown(begun: bytes, told: str) -> None:
+    for pieces in ([begun], [begun[at : at + 1] for at in range(len(begun))]):
+        with pytest.raises(Refusal) as refused:
+            read(pieces)
+        assert refused.value.code == "head.bad"
+        assert told in refused.value.detail or len(pieces) > 1
+        assert refused.value.detail.isprintable()
+
+
+def test_the_bound_of_a_head_is_that_of_the_endpoint() -> None:
+    head = OK + b"a: " + b"b" * 100_000 + b"\r\n\r\n"
+    assert HeadReader(200_000).feed(head) is not None
+    for bound in (99_000, MAX_HEAD_BYTES):
+        with pytest.raises(Refusal, match=f"longer than {bound} bytes"):
+            HeadReader(bound).feed(head)
+
+
 def read(pieces: list[bytes]) -> tuple[list[int], bytes]:
     """Read until the final head; return what was read, and what follows it."""
     reader = HeadReader()

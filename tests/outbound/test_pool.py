@@ -6,6 +6,7 @@ import asyncio
 import types
 from collections.abc import Callable, Generator
 from math import inf
+from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
+from propylon.engine.retry import RetrySettings
 from propylon.engine.timing import Timeouts
 from propylon.outbound import pool as module
 from propylon.outbound.connect import ConnectError
@@ -109,8 +111,17 @@ class Endpoint:
         asker.lease = self.pool.lease(cast("Any", asker))
         return asker
 
+    def take(self, method: bytes = b"GET", now: float = 0.0) -> Connection | None:
+        return cast("Any", self.pool.take(asking(method), now))
+
     def give_back(self, connection: Connection) -> None:
         self.pool.give_back(cast("Any", connection))
+
+
+def asking(method: bytes = b"GET") -> Any:
+    """An exchange without a body."""
+    route = SimpleNamespace(retry=RetrySettings())
+    return SimpleNamespace(method=method, route=route, service=object(), body=None)
 
 
 async def opened(endpoint: Endpoint) -> Connection:
@@ -121,7 +132,7 @@ async def opened(endpoint: Endpoint) -> Connection:
 
 async def test_an_empty_pool_opens_a_connection_and_tells_who_asked() -> None:
     endpoint = Endpoint(PoolLimits())
-    assert endpoint.pool.take() is None
+    assert endpoint.take() is None
     asker = endpoint.ask()
     assert repr(endpoint.pool) == "<Pool open=1 idle=0 waiting=0>"
     await endpoint.open()
@@ -136,9 +147,9 @@ async def test_the_last_one_returned_is_taken_first_and_dead_ones_are_skipped() 
     for connection in (first, second, third):
         endpoint.give_back(connection)
     third.usable = False
-    assert endpoint.pool.take() is second  # type: ignore[comparison-overlap]
-    assert endpoint.pool.take() is first  # type: ignore[comparison-overlap]
-    assert endpoint.pool.take() is None
+    assert endpoint.take() is second
+    assert endpoint.take() is first
+    assert endpoint.take() is None
 
 
 async def test_who_waits_in_line_is_served_in_order_by_what_is_given_back() -> None:
@@ -226,7 +237,7 @@ async def test_a_connection_that_rested_unused_is_no_longer_fresh() -> None:
     assert asker.lease is not None
     asker.lease.withdraw()
     await endpoint.open()
-    rested = endpoint.pool.take()
+    rested = endpoint.take()
     assert rested is not None
     assert not rested.fresh
 
@@ -334,7 +345,7 @@ async def test_a_retired_pool_closes_what_rests_and_keeps_nothing() -> None:
     endpoint.give_back(busy)
     assert not busy.usable
     await settle()
-    assert endpoint.pool.take() is None
+    assert endpoint.take() is None
     assert repr(endpoint.pool) == "<Pool open=0 idle=0 waiting=0>"
 
 
@@ -352,7 +363,7 @@ async def test_a_connection_of_the_maximum_age_is_not_used_again(clock: Clock) -
     clock.now += 99.9
     endpoint.give_back(connection)
     endpoint.pool.sweep(clock.now)
-    assert cast("Any", endpoint.pool.take()) is connection
+    assert cast("Any", endpoint.take()) is connection
     clock.now += 0.1
     endpoint.give_back(connection)
     assert not connection.usable
@@ -404,7 +415,7 @@ async def test_connections_to_other_addresses_end_at_once_or_after_their_exchang
     assert endpoint.pool.retire_others(("10.0.0.2", "10.0.0.3")) == 0
     endpoint.give_back(busy)
     assert not busy.usable
-    assert cast("Any", endpoint.pool.take()) is stays
+    assert cast("Any", endpoint.take()) is stays
 
 
 async def test_who_waits_gets_a_new_connection_when_one_to_another_address_is_given_back(clock: Clock) -> None:
@@ -524,7 +535,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def ask(self) -> None:
-        connection = self.pool.take()
+        connection = self.pool.take(asking(), 0.0)
         if connection is not None:
             self.busy.append(cast("Any", connection))
             assert connection.usable
@@ -567,7 +578,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.inside(lambda: self.endpoint.give_back(connection))
             if waiting:
                 assert waiting[0].lease is not None
-                assert waiting[0].lease.upstream is connection  # type: ignore[comparison-overlap]
+                assert waiting[0].lease.upstream is connection
         else:
             self.inside(connection.tell)
         self.run()
@@ -626,3 +637,56 @@ async def test_who_leaves_the_line_keeps_a_deadline_that_is_not_of_the_line() ->
     await settle()
     assert asker.connection is connection
     assert asker.armed[-1] == (3.0, "head.timeout")
+
+
+# idle connections that the endpoint may be about to close
+
+
+async def idle(endpoint: Endpoint) -> Connection:
+    connection = await opened(endpoint)
+    endpoint.give_back(connection)
+    return connection
+
+
+async def test_9112_9_3_1_a_request_that_cannot_be_sent_twice_goes_on_no_connection_that_may_be_closing(
+    clock: Clock,
+) -> None:
+    endpoint = Endpoint(PoolLimits())
+    connection = await idle(endpoint)
+    assert endpoint.take(b"POST", clock.now + 0.7) is connection
+    endpoint.give_back(connection)
+    assert endpoint.take(b"POST", clock.now + 0.8) is None
+    assert connection.usable  # it may carry others
+    assert endpoint.take(b"GET", clock.now + 50.0) is connection
+
+
+async def test_a_connection_that_is_passed_over_gives_its_room_to_a_new_one(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits(max=1))
+    connection = await idle(endpoint)
+    assert endpoint.take(b"POST", clock.now + 5.0) is None
+    asker = endpoint.ask()
+    assert not connection.usable
+    await endpoint.open()
+    assert asker.connection is not connection
+
+
+async def test_what_has_survived_for_longer_is_safe_for_longer(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits())
+    connection = await idle(endpoint)
+    endpoint.pool.sweep(clock.now + 20.0)
+    assert endpoint.take(b"POST", clock.now + 18.0) is connection
+    endpoint.give_back(connection)
+    endpoint.pool.idle_age.closed(10.0)
+    assert endpoint.take(b"POST", clock.now + 9.5) is None
+
+
+async def test_an_idle_connection_is_closed_before_the_time_that_the_endpoint_tells(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits())
+    endpoint.pool.idle_age.tell(5.0)
+    connection = await idle(endpoint)
+    endpoint.pool.sweep(clock.now + 3.9)
+    assert connection.usable
+    assert endpoint.take(b"POST", clock.now + 3.9) is connection
+    endpoint.give_back(connection)
+    endpoint.pool.sweep(clock.now + 4.1)
+    assert not connection.usable

@@ -30,6 +30,7 @@ class AsgiCall:
     """One call; what is to be sent waits in a queue, without a bound."""
 
     client_certificate: ClientCertificate | None = None
+    expects_continue = False
 
     def __init__(self, core: Core, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         self.due = inf

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from propylon.engine.exchange import Exchange
 from propylon.outbound.http1 import EndpointConnection
+from propylon.outbound.idle_age import IdleAge
 from tests.support.fakes import FakeClient, FakeTransport, exchange
 
 
@@ -16,6 +17,7 @@ class Pool:
     def __init__(self) -> None:
         self.given_back: list[object] = []
         self.lost_count = 0
+        self.idle_age = IdleAge()
 
     def give_back(self, connection: object) -> None:
         self.given_back.append(connection)

@@ -127,6 +127,8 @@ class FakeTransport:
 class FakeClient:
     """The client side: a list of what it was told. With a `transport` it can become one end of a tunnel."""
 
+    expects_continue = False
+
     def __init__(self) -> None:
         self.transport: FakeTransport | None = None
         self.early = b""
@@ -372,7 +374,7 @@ class FakePool:
         self.refusal: GatewayError | None = None
         self.full = False
 
-    def take(self) -> FakeUpstream | None:
+    def take(self, x: Any, now: float) -> FakeUpstream | None:
         return self.kept.pop() if self.kept else None
 
     @property
@@ -402,6 +404,7 @@ class FakeEndpoint:
         self.zone: str | None = None
         self.breaker: Breaker | None = None
         self.vitals = Vitals(self.url)
+        self.silent_until = 0.0
         self.pool = FakePool(kept, new)
 
 

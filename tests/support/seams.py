@@ -175,7 +175,7 @@ class Streams:
     def full(self) -> bool:
         return len(self.connection.streams) >= self.connection.room
 
-    def take(self) -> Stream | None:
+    def take(self, x: Exchange, now: float) -> Stream | None:
         return None if self.full or not self.connection.open else self.connection.stream()
 
     def lease(self, x: Exchange) -> StreamLease:
@@ -194,6 +194,7 @@ class StreamEndpoint:
 
     base_path, root = b"", b"/"
     host: bytes | None = None
+    silent_until = 0.0
 
     def __init__(self, name: str, room: int = 8) -> None:
         self.url = f"h2://{name}"

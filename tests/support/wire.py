@@ -12,6 +12,7 @@ from propylon import Response
 from propylon.engine.body import Body
 from propylon.engine.exchange import Exchange
 from propylon.engine.snapshot import ClientTimeouts
+from propylon.engine.timing import Timeouts
 from propylon.inbound.connections import Connections
 from propylon.inbound.http1 import ClientConnection
 from propylon.inbound.http1_state import TRANSITIONS, State
@@ -21,6 +22,7 @@ from tests.support.fakes import OK, FakeEndpoint, FakeTransport, FakeUpstream, s
 GET = b"GET /%d HTTP/1.1\r\nhost: a.example\r\n\r\n"
 POST = b"POST /1 HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
 EVENTS = OK + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
+AT_ONCE = Timeouts(expect=None)  # without an event loop, nothing is offered for a time
 TIMES = ClientTimeouts(header=10, keep_alive=75, write=60, body=30, linger=5)
 
 _STATE: Any = ClientConnection._state
@@ -64,7 +66,8 @@ class Wire:
     ) -> None:
         self.upstreams = [FakeUpstream() for _ in range(upstreams)]
         self.endpoint = FakeEndpoint(*self.upstreams)
-        made_of = snapshot(*policies, endpoint=self.endpoint, **({"client_timeouts": TIMES} | more))
+        keys = {"client_timeouts": TIMES, "timeouts": AT_ONCE} | more
+        made_of = snapshot(*policies, endpoint=self.endpoint, **keys)
         self.connections = connections or Connections(Core(made_of))
         self.transport = FakeTransport()
         self.connection = CheckedConnection(self.connections)

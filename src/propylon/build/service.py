@@ -35,6 +35,7 @@ from propylon.services.settings import (
     ServiceSettings,
     Transport,
 )
+from propylon.transport.probes import Probes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -267,6 +268,11 @@ def _transport(where: str, config: ServiceConfig, context: BuildContext) -> Tran
         ),
         follow_dns=limits.follow_dns,
         write_buffer=context.gateway.limits.write_buffer,
+        response_head=limits.response_head,
+        probes=Probes(
+            inf if limits.tcp_keepalive is None else limits.tcp_keepalive,
+            inf if limits.tcp_user_timeout is None else limits.tcp_user_timeout,
+        ),
     )
 
 

@@ -181,6 +181,8 @@ def _client_timeouts(config: GatewayConfig) -> ClientTimeouts:
         body=seconds(timeouts.body),
         linger=seconds(timeouts.linger),
         drain=seconds(timeouts.drain),
+        tcp_keepalive=seconds(timeouts.tcp_keepalive),
+        tcp_user_timeout=seconds(timeouts.tcp_user_timeout),
     )
 
 
@@ -291,8 +293,8 @@ def _rule(
 def _compiled(route: RouteConfig, fallback: Fallback | None, paths: PathRules) -> CompiledRoute:
     """Compile a route without policies and service."""
     edit = route.query_edit
-    matched = Rule(route=None, hosts=route.host or (), paths=route.path or (), path_regex=route.path_regex)
-    captures = captures_of(matched)
+    patterns = Rule(route=None, hosts=route.host or (), paths=route.path or (), path_regex=route.path_regex)
+    captures = captures_of(patterns)
     rewrite = _rewrite(route, captures, KEEP_SLASHES if paths.double_slashes else KEEP_ALL)
     return CompiledRoute(
         name=route.name or " ".join(route.path or (route.path_regex or "",)),

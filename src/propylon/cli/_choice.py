@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING, cast
 
+from propylon.outbound.http1_reader import MAX_HEAD_BYTES
 from propylon.outbound.pool import PoolLimits
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def _connections(transport: "Transport") -> Iterator[str]:
         yield f"connections: {'of any age' if limits.max_age == inf else f'used for {limits.max_age:g}s at most'}"
     if not transport.follow_dns:
         yield "connections: stay when the endpoint's name has other addresses"
+    if transport.response_head != MAX_HEAD_BYTES:
+        yield f"connections: heads of responses up to {transport.response_head} bytes"
 
 
 def _hedging(settings: "ServiceSettings") -> Iterator[str]:

@@ -60,6 +60,7 @@ class ParsedRequest:
         self.client_method = line.method
         self.id = b"REQUEST-ID"
         self.route = CompiledRoute("-")
+        self.tells_prefix = True
         self.path_params: dict[str, bytes] = {}
         self.path_rest = b""
         self.listener = question.listener_id
@@ -153,6 +154,7 @@ def _matched(snapshot: "Snapshot", request: ParsedRequest, steps: list[Step]) ->
         steps[-1].outcome += ": WebSockets are answered with 403"
         return Explanation([*steps, _done(view)], 403, view.name)
     request.route, request.path_params, request.path_rest = route, found.params, found.rest
+    request.tells_prefix = snapshot.forwarding.x_forwarded
     steps += [*_forwarded(route, view, request), _done(view)]
     return Explanation(steps, None, view.name)
 
@@ -204,7 +206,7 @@ def _forwarded(route: "CompiledRoute", view: RouteView, request: ParsedRequest) 
 def _prefix_lines(route: "CompiledRoute", request: ParsedRequest) -> list[str]:
     """Return what the service is told of the stripped prefix."""
     prefix = route.stripped
-    below = prefix and begins_with(request.path, prefix)
+    below = prefix and request.tells_prefix and begins_with(request.path, prefix)
     return [f"X-Forwarded-Prefix: {prefix.decode('latin-1')}"] if below else []
 
 

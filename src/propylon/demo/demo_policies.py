@@ -21,8 +21,8 @@ class Greeting:
     async def on_response(self, exchange: Exchange) -> None:
         """Add a greeting to the JSON of a person."""
         response = exchange.response
-        if response is not None and response.status == 200:
-            person = json.loads(await response.body())
+        if response is not None and response.status == 200 and (content := await response.body()):
+            person = json.loads(content)
             person["greeting"] = f"{self.word}, {person['name']}"
             response.replace_body(json.dumps(person))
 

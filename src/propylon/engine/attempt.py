@@ -108,7 +108,8 @@ class Attempt:
             upstream = self.upstream
             if upstream is None:
                 if self._lease is None:
-                    upstream = self.endpoint.pool.take()
+                    assert self._exchange is not None
+                    upstream = self.endpoint.pool.take(self._exchange, self.since)
                 if upstream is None and (upstream := self._leased()) is None:
                     return False
                 self.upstream = upstream
@@ -197,10 +198,21 @@ class Attempt:
         """Record a failure; it counts against the endpoint only if the failure blames it."""
         if not self.outcome:
             self.outcome = error.code
-        if self._service is None or not error.failure.blames_endpoint:
+        if self._service is None or not error.failure.blames_endpoint or self._refused_upload(error):
             return
         if error.code != "attempt.total_timeout" or not self._waits_for_request():
             self._service.failed(self, error.code, monotonic())
+
+    def _refused_upload(self, error: GatewayError) -> bool:
+        """Return whether the endpoint refused a request with a body, and lost the end of its response by closing.
+
+        A close with bytes unread resets the connection (RFC 9112 9.6), as any client can bring about: by a large upload
+        without credentials, say.
+        """
+        x, status = self._exchange, self.outcome
+        if error.code != "relay.truncated" or x is None or not x.body:
+            return False
+        return isinstance(status, int) and 300 <= status < 500
 
     def _waits_for_request(self) -> bool:
         """Return whether the endpoint could not respond yet: a policy still runs, or the client is slow to send."""

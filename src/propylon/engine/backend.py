@@ -45,8 +45,8 @@ class Pool(Protocol):
     def full(self) -> bool:
         """Whether a new lease would have to wait for other exchanges to finish."""
 
-    def take(self) -> Upstream | None:
-        """Return an idle upstream; `None` if there is none."""
+    def take(self, x: Exchange, now: float) -> Upstream | None:
+        """Return an idle upstream; `None` if there is none that may carry the request of `x`."""
 
     def lease(self, x: Exchange) -> Lease:
         """Lease an upstream that has to be opened or waited for."""
@@ -74,7 +74,13 @@ class Load(Protocol):
 
 
 class Endpoint(Protocol):
-    """One address of a service."""
+    """One address of a service.
+
+    Attributes:
+        silent_until: until when it is taken for one that does not respond to `Expect` (`time.monotonic`).
+    """
+
+    silent_until: float
 
     @property
     def url(self) -> str:

@@ -15,6 +15,7 @@ from propylon.engine.sides import UNKNOWN
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
+    from propylon.engine.offer import Offer
     from propylon.http.headers import Pair
 
 HIGH_WATER_BYTES = 65536  # as uvloop's and asyncio's write buffers
@@ -61,13 +62,14 @@ class Body:
         ended: the last byte has arrived.
         error: why the last byte will never arrive.
         length: in bytes, or `UNKNOWN`.
+        offer: the offer of this request body to an endpoint, while it is open.
         size: bytes that have arrived so far.
         watcher: an exchange to notify of the end and of a failure.
     """
 
     __slots__ = (
         "_held", "_held_bytes", "_holding", "_sink", "_taps", "_trailers", "_waiter", "_wanted", "ended", "error",
-        "length", "size", "source", "watcher",
+        "length", "offer", "size", "source", "watcher",
     )  # fmt: skip
 
     def __init__(self, source: BodySource, length: int = UNKNOWN) -> None:
@@ -85,6 +87,7 @@ class Body:
         self._waiter: asyncio.Future[None] | None = None
         self.error: GatewayError | None = None
         self.watcher: Exchange | None = None
+        self.offer: Offer | None = None
 
     @classmethod
     def of(cls, data: bytes) -> Body:
@@ -94,6 +97,11 @@ class Body:
             body.feed(data)
         body.end([])
         return body
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is read or passed on, or was."""
+        return self._wanted
 
     def feed(self, data: bytes) -> None:
         """Handle a piece from the source."""
@@ -194,15 +202,26 @@ class Body:
         return data
 
     async def read_all(self, limit: int, too_large: str) -> bytes:
-        """Read to the end. Raises `GatewayError` with the code `too_large` beyond `limit` bytes."""
+        """Read to the end. Raises `GatewayError` with the code `too_large` beyond `limit` bytes.
+
+        Then what was read is held again: whoever catches the error can still pass the body on.
+        """
         pieces: list[bytes] = []
         size = 0
         while data := await self.read():
             size += len(data)
-            if size > limit:
-                raise GatewayError(too_large, f"the body is larger than {limit} bytes")
             pieces.append(data)
+            if size > limit:
+                self._unread(pieces, size)
+                raise GatewayError(too_large, f"the body is larger than {limit} bytes")
         return b"".join(pieces)
+
+    def _unread(self, pieces: list[bytes], size: int) -> None:
+        self._held[:0] = pieces
+        self._held_bytes += size
+        if self._held_bytes > HIGH_WATER_BYTES and not self._holding and not self.ended:
+            self._holding = True
+            self.source.hold(self)
 
     def _want(self) -> None:
         if not self._wanted and not self.ended:

@@ -24,6 +24,7 @@ from propylon.engine import lines
 from propylon.engine.admit import answer_options
 from propylon.engine.ask import ask
 from propylon.engine.body import Body
+from propylon.engine.content import prepare_bodies
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import EventStream
 from propylon.engine.message import Response
@@ -64,6 +65,8 @@ async def forward(x: Exchange) -> None:
                 return
             if x.fields.websocket:
                 limit_offer(x)
+            elif route.pipeline.reads_bodies:
+                prepare_bodies(x)
             # 4 choose, 5 attempt
             timeouts = x.timeouts
             try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any
 
 from propylon.engine.body import Body
+from propylon.engine.content import DESCRIBES_CONTENT, REQUEST, RESPONSE
 from propylon.engine.errors import GatewayError
 from propylon.engine.sides import UNKNOWN
 from propylon.http import query as http_query
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from propylon.http.response_head import ResponseHead
 
 DEFAULT_READ_LIMIT_BYTES = 1024 * 1024  # default limit of `body()`, which holds the body in memory
+_PARTIAL = 206
+_CHARSET = re.compile(r'charset=(?:"[^"]*"|[^;\s]*)', re.IGNORECASE)
 
 
 class Request:
@@ -88,24 +92,27 @@ class Request:
         """The client's address, counted from the right through trusted proxies."""
         return self._exchange.origin.client.decode("ascii")
 
-    async def body(self, limit: int = DEFAULT_READ_LIMIT_BYTES) -> bytes:
-        """Read the whole body; the service still gets it.
+    async def body(self, limit: int = DEFAULT_READ_LIMIT_BYTES, *, decode: bool = True) -> bytes:
+        """Read the whole body; the service still gets it as it came.
 
         Args:
             limit: of the body, in bytes.
+            decode: undo its content codings (Content-Encoding).
 
         Raises:
-            GatewayError: request.body_too_large (413) beyond the limit; the policy need not catch it.
+            GatewayError: request.body_too_large (413) beyond the limit, request.unsupported_coding (415) or
+                request.undecodable (400); the policy need not catch them.
         """
         x = self._exchange
+        most = REQUEST.raw_limit(self.headers, limit) if decode else limit
         if isinstance(x.body, Body):
-            x.body = await x.body.read_all(limit, "request.body_too_large")
-        elif x.body is not None and len(x.body) > limit:
+            x.body = await x.body.read_all(most, "request.body_too_large")
+        elif x.body is not None and len(x.body) > most:
             raise GatewayError("request.body_too_large", f"the body is larger than {limit} bytes")
-        return x.body or b""
+        return await REQUEST.decode(self.headers, x.body or b"", limit) if decode else x.body or b""
 
     async def file(self, limit: int) -> BodyFile:
-        """Read the whole body into a file, which goes to disk past 1 MiB; the service still gets it.
+        """Read the whole body as it came into a file, which goes to disk past 1 MiB; the service still gets it.
 
         The file is closed with the exchange.
 
@@ -120,23 +127,40 @@ class Request:
         return await spool(self._exchange, limit)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Consume the body piece by piece. The service gets an empty body unless `replace_body` sets another."""
-        x = self._exchange
-        body, x.body = x.body, b""
-        if isinstance(body, bytes):
-            yield body
-        elif body is not None:
-            while data := await body.read():
-                yield data
+        """Consume the body piece by piece, decoded. The service gets an empty body unless `replace_body` sets another.
 
-    def replace_body(self, data: bytes) -> None:
-        """Replace the client's body by `data`, with its length. Raises `TypeError` if it is not bytes."""
+        Raises:
+            GatewayError: as `body`, but without a limit of the size.
+        """
+        x = self._exchange
+        decoder = REQUEST.decoder(self.headers)
+        body, x.body = x.body, b""
+        stream = body if isinstance(body, Body) else Body.of(body or b"")
+        while data := await stream.read():
+            for piece in REQUEST.pieces(decoder, data):
+                yield piece
+        REQUEST.end(decoder)
+
+    def replace_body(self, data: bytes, *, content_type: str | None = None) -> None:
+        """Replace the client's body by `data`, with its length.
+
+        Fields that describe the old body are dropped, as Content-Encoding and Content-Digest.
+
+        Args:
+            content_type: by default, the field stays.
+
+        Raises:
+            TypeError: `data` is not bytes.
+        """
         if not isinstance(data, bytes):
             raise TypeError(f"a request's body is bytes, not {data!r}")
         x = self._exchange
         if isinstance(x.body, Body):
             x.body.detach()
         x.body = data
+        self.headers.remove_all(DESCRIBES_CONTENT)
+        if content_type is not None:
+            self.headers.set("content-type", content_type)
 
 
 class Response:
@@ -241,24 +265,26 @@ class Response:
         assert isinstance(self._body, bytes | Body), "a response that no exchange has"
         return self._body
 
-    async def body(self, limit: int = DEFAULT_READ_LIMIT_BYTES) -> bytes:
-        """Read the whole body; the client still gets it.
+    async def body(self, limit: int = DEFAULT_READ_LIMIT_BYTES, *, decode: bool = True) -> bytes:
+        """Read the whole body; the client still gets it as it came. It is empty after HEAD, and of 204 and 304.
 
         Args:
             limit: of the body, in bytes.
+            decode: undo its content codings (Content-Encoding).
 
         Raises:
-            GatewayError: response.body_too_large (502) beyond the limit.
+            GatewayError: response.body_too_large (502) beyond the limit, response.undecodable (502).
         """
         content = self.content
         if isinstance(content, Body):
-            content = self._body = await content.read_all(limit, "response.body_too_large")
-        return content
+            most = RESPONSE.raw_limit(self.headers, limit) if decode else limit
+            content = self._body = await content.read_all(most, "response.body_too_large")
+        return await RESPONSE.decode(self.headers, content, limit) if decode else content
 
     def tap(self, tap: BodyTap) -> None:
         """Copy the current body to `tap`, piece by piece, on its way to the client.
 
-        The tap applies no backpressure, and gets no changes of later policies.
+        The tap applies no backpressure, and gets no changes of later policies. It gets the body in its content coding.
 
         Args:
             tap: has `write_body(data)`, `end_body(trailers)`, and `fail_body(error)` for an incomplete body.
@@ -271,14 +297,32 @@ class Response:
             tap.write_body(content)
         tap.end_body([])
 
-    def replace_body(self, data: bytes | str) -> None:
-        """Replace the body by `data`, with its length. Raises `TypeError` if it is neither bytes nor text."""
+    def replace_body(self, data: bytes | str, *, content_type: str | None = None) -> None:
+        """Replace the body by `data`, with its length; text is sent as UTF-8.
+
+        Fields that describe the old body are dropped, as Content-Encoding, ETag and Content-Range; a 206 becomes a 200.
+        Those that hold for the new one can be set afterwards.
+
+        Args:
+            content_type: by default, the field stays, with the charset of the text.
+
+        Raises:
+            TypeError: `data` is neither bytes nor text.
+        """
         if not isinstance(data, bytes | str):
             raise TypeError(f"a body is bytes or text, not {data!r}")
         if isinstance(self._body, Body):
             self._body.detach()
         self._body = data.encode() if isinstance(data, str) else data
         self.replaced = True
+        self.headers.remove_all(DESCRIBES_CONTENT)
+        if self._status == _PARTIAL:
+            self._status = 200
+        if content_type is None and isinstance(data, str):
+            before = self.headers.get("content-type") or ""
+            content_type = _CHARSET.sub("charset=utf-8", before) if _CHARSET.search(before) else None
+        if content_type is not None:
+            self.headers.set("content-type", content_type)
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"

@@ -9,6 +9,7 @@ a 500.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
@@ -58,6 +59,10 @@ class PolicyUse:
             return hook
         return _conditional(hook, self.condition, keeps_data=phase.endswith("_chunk"))
 
+    def is_async(self, phase: str) -> bool:
+        """Return whether the hook for a phase is an `async def`."""
+        return inspect.iscoroutinefunction(getattr(self.policy, phase, None))
+
     def _has_hooks(self) -> bool:
         return any(hasattr(self.policy, phase) for phase in PHASES)
 
@@ -68,7 +73,11 @@ class PolicyUse:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The hooks of one route by phase, in the order of the configuration: gateway, service, route."""
+    """The hooks of one route by phase, in the order of the configuration: gateway, service, route.
+
+    Attributes:
+        reads_bodies: whether a hook for pieces of bodies is there, or one that may read a response: an async one.
+    """
 
     on_request: tuple[NamedHook, ...] = ()
     on_attempt: tuple[NamedHook, ...] = ()
@@ -78,6 +87,7 @@ class Pipeline:
     on_message: tuple[NamedHook, ...] = ()
     on_error: tuple[NamedHook, ...] = ()
     on_done: tuple[NamedHook, ...] = ()
+    reads_bodies: bool = False
 
 
 def compile_pipeline(uses: Iterable[PolicyUse]) -> Pipeline:
@@ -87,7 +97,9 @@ def compile_pipeline(uses: Iterable[PolicyUse]) -> Pipeline:
     def named(phase: str) -> tuple[NamedHook, ...]:
         return tuple((hook, use.label or use.name) for use in listed if (hook := use.hook(phase)) is not None)
 
-    return Pipeline(**{phase: named(phase) for phase in PHASES})
+    hooks = {phase: named(phase) for phase in PHASES}
+    chunks = hooks["on_request_chunk"] or hooks["on_response_chunk"]
+    return Pipeline(**hooks, reads_bodies=bool(chunks) or any(use.is_async("on_response") for use in listed))
 
 
 def _conditional(hook: Hook, condition: Condition, keeps_data: bool) -> Hook:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
+from propylon.engine.offer import EXPECT, Offer, may_offer
 from propylon.engine.sides import UNKNOWN
 from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
@@ -56,8 +58,12 @@ def send_request(
     if isinstance(x.body, Body) or (x.body and route.pipeline.on_request_chunk):
         body = x.body if isinstance(x.body, Body) else Body.of(x.body)
         length = UNKNOWN if route.pipeline.on_request_chunk else body.length
-        upstream.send_head(x.method, authority, path, block, added, length)
-        _pipe(x, body, upstream)
+        if x.fields.expects_continue and may_offer(x, body, endpoint):
+            upstream.send_head(x.method, authority, path, block, added + EXPECT, length)
+            Offer(x, body, endpoint, upstream, partial(_pipe, x, body, upstream))
+        else:
+            upstream.send_head(x.method, authority, path, block, added, length)
+            _pipe(x, body, upstream)
     else:
         upstream.send(x.method, authority, path, block, added, x.body)
         if not upstream.stalled:

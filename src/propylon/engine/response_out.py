@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from propylon.engine import lines
 from propylon.engine.body import Body
 from propylon.engine.clock import http_date
+from propylon.engine.content import DESCRIBES_CONTENT, RESPONSE, DecodedSink
 from propylon.engine.error_page import render_error
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import CLIENT_GONE, EventStream
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.message import Response
     from propylon.engine.pipeline import Hook, NamedHook
+    from propylon.http.content_coding import ContentDecoder
 
 _WRITTEN_ANEW = CONNECTION_BOUND | {b"content-length", b"x-request-id"}
 
@@ -85,9 +87,13 @@ def send(x: Exchange, response: Response) -> None:
     if bodyless and isinstance(content, Body):
         content.detach()
         content = b""
-    hooks = () if bodyless or not content else x.route.pipeline.on_response_chunk
-    if hooks:
+    hooks = x.route.pipeline.on_response_chunk
+    decoder = None
+    if hooks and (content or bodyless):
+        decoder = _prepare_change(response, bodyless)
         length = UNKNOWN
+    if bodyless or not content:
+        hooks = ()
     head = _head(response, length)
     added = added_fields(x, "date" in response.headers)
     x.status = response.status
@@ -95,7 +101,8 @@ def send(x: Exchange, response: Response) -> None:
         x.deadline = x.total_deadline = inf
     if hooks or isinstance(content, Body):
         x.client.send_head(head, added, length)
-        _pipe(x, content if isinstance(content, Body) else Body.of(content), hooks, _sink(x, response, length))
+        body = content if isinstance(content, Body) else Body.of(content)
+        _pipe(x, body, hooks, _sink(x, response, length), decoder)
     else:
         x.client.send(head, added, b"" if bodyless else content)
     if x.upstream is None:
@@ -106,12 +113,28 @@ def send(x: Exchange, response: Response) -> None:
         x.end_attempt()
 
 
-def _pipe(x: Exchange, body: Body, hooks: tuple[NamedHook, ...], sink: BodySink) -> None:
-    """Pass the body on after its head, through the chunk hooks."""
+def _prepare_change(response: Response, bodyless: bool) -> ContentDecoder | None:
+    """Return the decoder of a body that chunk hooks change, and drop the fields that describe the old one.
+
+    The response to HEAD, and a 304, have the same fields as that to GET (RFC 9110 9.3.2, 15.4.5).
+
+    Raises:
+        GatewayError: response.undecodable.
+    """
+    decoder = None if bodyless else RESPONSE.decoder(response.headers)
+    partial = response.status in (206, 416)  # which cannot be without Content-Range (RFC 9110 14.4)
+    response.headers.remove_all(DESCRIBES_CONTENT - {b"content-range"} if partial else DESCRIBES_CONTENT)
+    return decoder
+
+
+def _pipe(
+    x: Exchange, body: Body, hooks: tuple[NamedHook, ...], sink: BodySink, decoder: ContentDecoder | None
+) -> None:
+    """Pass the body on after its head, decoded through the chunk hooks."""
     if hooks:
         x.transform = Transform(x, hooks, body.source, sink)
         x.defer(x.transform.cancel)
-        sink = x.transform
+        sink = x.transform if decoder is None else DecodedSink(x, RESPONSE, decoder, x.transform)
     if x.upstream is None or body is not x.upstream.body:
         body.watcher = x
     body.pipe(sink)

@@ -100,6 +100,10 @@ class Client(Protocol):
         """The protocol of the current exchange, as `HTTP/1.1`."""
 
     @property
+    def expects_continue(self) -> bool:
+        """Whether it waits for 100 (Continue) before it sends the request's body (RFC 9110 10.1.1)."""
+
+    @property
     def listener_id(self) -> str | None:
         """The id of the listener that accepted the client; `None` if it came by none."""
 

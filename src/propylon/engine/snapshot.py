@@ -53,7 +53,7 @@ class ClientLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTimeouts:
-    """Timeouts of clients in seconds; `inf` for none."""
+    """Timeouts of clients in seconds; `inf` for none. The last two are those of `transport.probes`."""
 
     header: float = 10.0
     keep_alive: float = 75.0
@@ -61,6 +61,8 @@ class ClientTimeouts:
     body: float = 60.0
     linger: float = 5.0
     drain: float = inf
+    tcp_keepalive: float = 30.0
+    tcp_user_timeout: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

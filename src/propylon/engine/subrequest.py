@@ -26,6 +26,7 @@ from propylon.engine import lines
 from propylon.engine.ask import ask
 from propylon.engine.attempt import Attempt
 from propylon.engine.body import Body
+from propylon.engine.content import CODING, RESPONSE, limit_accepted
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
@@ -74,7 +75,7 @@ class SubrequestResponse(NamedTuple):
     Attributes:
         status: 200 to 599.
         headers: its header section.
-        body: up to the limit.
+        body: up to the limit, decoded: its Content-Encoding is gone from `headers`.
         whole: whether the body is complete.
     """
 
@@ -151,8 +152,9 @@ class Subrequest(SubrequestClient):
             limit: most bytes of the body to read; 0 reads none.
 
         Raises:
-            GatewayError: choose.*, connect.*, attempt.*, head.*, relay.*.
+            GatewayError: choose.*, connect.*, attempt.*, head.*, relay.*, response.undecodable.
         """
+        limit_accepted(self.headers)
         return await self._read(await self.open(service, timeout=timeout), limit)
 
     async def ask_on(
@@ -232,15 +234,23 @@ class Subrequest(SubrequestClient):
         self.exchange.fail(GatewayError("attempt.total_timeout"))
 
     async def _read(self, answer: OpenResponse, limit: int) -> SubrequestResponse:
-        """Read a body up to a limit."""
+        """Read a body up to a limit, decoded."""
         body, pieces, room = answer.body, [], limit
         try:
+            decoder = RESPONSE.decoder(answer.headers) if limit else None
             while limit and room >= 0 and (data := await body.read()):
-                pieces.append(data[:room])
-                room -= len(data)
+                for piece in RESPONSE.pieces(decoder, data):
+                    pieces.append(piece[:room])
+                    room -= len(piece)
+                    if room < 0:
+                        break
             whole = room >= 0 and body.ended and not body.held()
+            if whole:
+                RESPONSE.end(decoder)
         finally:
             self.close()
+        if decoder is not None:
+            answer.headers.remove(CODING)
         return SubrequestResponse(answer.status, answer.headers, b"".join(pieces), whole)
 
     async def _run(self, send: Sender) -> None:

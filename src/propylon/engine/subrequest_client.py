@@ -45,6 +45,7 @@ class SubrequestClient:
     __slots__ = ("_answer", "_body", "_due", "_origin", "_timer", "depth", "exchange", "listener_id")
 
     exchange: Exchange
+    expects_continue = False
 
     def __init__(self, origin: Origin, listener_id: str | None, depth: int) -> None:
         """`origin`: the client in the forwarding fields."""

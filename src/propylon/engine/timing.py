@@ -20,6 +20,7 @@ class Timeouts:
         idle: between two reads or writes of a body.
         event_stream: between two reads of an event stream, which may be idle for long.
         total: from the request to the response's head, over all attempts.
+        expect: for a 100 (Continue) of the service, before the client is asked for its body; `None` for no wait.
         policy: for one async policy in one phase.
     """
 
@@ -28,6 +29,7 @@ class Timeouts:
     idle: float | None = 60.0
     event_stream: float | None = None
     total: float | None = None
+    expect: float | None = 1.0
     policy: float | None = 30.0
 
 

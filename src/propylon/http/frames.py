@@ -8,7 +8,7 @@ frame is passed on; a violation raises `WebSocketError`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from propylon.http.websocket import (
     ABNORMAL,
@@ -23,6 +23,9 @@ from propylon.http.websocket import (
     read_close,
 )
 
+if TYPE_CHECKING:
+    from propylon.http.permessage_deflate import InflatedSize
+
 # Meaning of the first byte of a frame, which depends on whether a fragmented message is open.
 _BAD, _UNFRAGMENTED, _FIRST, _MIDDLE, _LAST, _CONTROL = range(6)
 _FINAL: Final = 0x80
@@ -30,11 +33,15 @@ _RSV: Final = 0x70
 _RSV1: Final = 0x40
 _MASKED: Final = 0x80
 _NO_FAST_PATH: Final = bytes(256)
+_IGNORED: Final = Close(ABNORMAL)  # in place of a Close frame of a peer that broke the protocol
 
 
 @dataclass(frozen=True, slots=True)
 class FrameLimits:
-    """Maximum size of a frame and of a message in bytes; None for no limit but that of the protocol."""
+    """Maximum size of a frame and of a message in bytes; None for no limit but that of the protocol.
+
+    A frame is measured as it is sent, a message as it is for its receiver.
+    """
 
     frame: int | None = None
     message: int | None = None
@@ -73,12 +80,19 @@ class FrameReader:
     """
 
     __slots__ = (
-        "_fast", "_fresh", "_head", "_inside", "_left", "_limits", "_masked", "_message", "_muted", "_overhead",
-        "_passing", "_short", "_skipping", "_table", "bytes", "close", "event", "messages", "token",
+        "_fast", "_fresh", "_head", "_inside", "_key", "_left", "_limits", "_masked", "_message", "_meter", "_metered",
+        "_muted", "_overhead", "_passing", "_short", "_skipping", "_table", "bytes", "close", "event", "messages",
+        "token",
     )  # fmt: skip
 
-    def __init__(self, masked: bool, extensions: bytes, limits: FrameLimits) -> None:
-        """`masked`: the peer is a client and must mask; a server must not (RFC 6455 5.1)."""
+    def __init__(self, masked: bool, extensions: bytes, limits: FrameLimits, meter: InflatedSize | None = None) -> None:
+        """Make the reader of one peer.
+
+        Args:
+            masked: the peer is a client and must mask; a server must not (RFC 6455 5.1).
+            extensions: the negotiated ones.
+            meter: bounds the size of compressed messages; without it they are measured as they are sent.
+        """
         self._fresh, self._inside = _kinds(extensions, False), _kinds(extensions, True)
         self._table = self._fresh
         self._limits = limits
@@ -86,6 +100,11 @@ class FrameReader:
         self._overhead = 6 if masked else 2
         # Frames on the fast path have at most 125 bytes, so only a smaller limit disables it.
         self._short = self._fresh if min(limits.frame or 126, limits.message or 126) > 125 else _NO_FAST_PATH
+        self._meter = meter
+        if meter is not None:  # compressed messages are not short
+            self._short = bytes(_BAD if first & _RSV1 else kind for first, kind in enumerate(self._short))
+        self._metered = False  # the open message is compressed, and measured by the meter
+        self._key = b""  # mask of the open frame of such a message, rotated to its next byte
         self._fast = self._short
         self._head = b""
         self._left = 0
@@ -108,14 +127,18 @@ class FrameReader:
         return self.between_frames and (self._table is self._fresh or self._skipping)
 
     @property
+    def cut_off(self) -> bool:
+        """Whether nothing follows any more (`ignore`), though the bytes passed on end in the middle of a frame."""
+        return self.close is _IGNORED and not self.between_frames
+
+    @property
     def muted(self) -> bool:
         """Whether `mute` was called."""
         return self._muted
 
     def ignore(self) -> None:
         """Drop all further bytes: after a protocol error the next frame boundary is unknown."""
-        self._left = 0
-        self.close = Close(ABNORMAL)
+        self.close = _IGNORED
         self.mute()
 
     def skip_message(self) -> None:
@@ -147,21 +170,27 @@ class FrameReader:
 
     def _walk(self, data: bytes) -> bytes:
         """Parse frame by frame; the result is joined from runs of complete and partial frames."""
+        if self.close is _IGNORED:
+            return b""
         if self._head:
             data = self._head + data
             self._head = b""
         size, at = len(data), 0
         run = 0 if self._passing else -1  # start of the current run of bytes to pass on; -1 outside of one
+        begun = -1  # start of the current frame; -1 in an earlier read
         pieces: list[bytes] = []
         try:
             while at < size:
                 if self._left:
                     step = min(self._left, size - at)
+                    if self._metered:
+                        self._measure(data[at : at + step])
                     self._left -= step
                     self.event |= self._muted and not self._left
                 elif self.close is not None:
                     break
                 else:
+                    begun = at
                     step, passing = self._begin(data, at, size)
                     if not step:
                         self._head = data[at:]
@@ -175,6 +204,8 @@ class FrameReader:
                             run = -1
                 at += step
         except WebSocketError as error:
+            if self._left and begun >= 0:  # nothing of this frame has been passed on
+                self._left, at = 0, begun
             error.passed = b"".join(pieces) + (data[run:at] if run >= 0 else b"")
             raise
         if run >= 0:
@@ -209,10 +240,15 @@ class FrameReader:
         if size - at < head:
             return 0, False
         if kind != _CONTROL:
-            self._count(kind, length)
-            self._left = length
             if kind in (_UNFRAGMENTED, _FIRST):
                 self._skipping = False
+                self._begin_message(data[at] & _RSV1)
+            self._count(kind, length)
+            if self._metered:
+                self._key = data[at + head - 4 : at + head] if self._masked else b""
+                if not length:
+                    self._measure(b"")
+            self._left = length
             return head, not self._muted and not self._skipping
         if size - at < head + length:
             return 0, False
@@ -226,12 +262,10 @@ class FrameReader:
 
     def _count(self, kind: int, length: int) -> None:
         """Update the state of fragmentation (RFC 6455 5.4), and check a data frame against the limits."""
-        if kind in (_UNFRAGMENTED, _FIRST):
-            self._message = 0
         self._message += length
         limits = self._limits
         if (limits.frame is not None and length > limits.frame) or (
-            limits.message is not None and self._message > limits.message
+            limits.message is not None and self._message > limits.message and not self._metered
         ):
             raise WebSocketError(TOO_BIG, "message_too_big")
         if kind in (_UNFRAGMENTED, _FIRST):
@@ -243,6 +277,25 @@ class FrameReader:
             self._table = self._fresh
             if not self._muted:
                 self._fast = self._short
+
+    def _begin_message(self, compressed: int) -> None:
+        """Start to measure a message."""
+        self._message = 0
+        if compressed and self._meter is not None and not self._muted:
+            self._metered = True
+            self._meter.begin()
+
+    def _measure(self, payload: bytes) -> None:
+        """Measure a part of a compressed message."""
+        assert self._meter is not None
+        size = len(payload)
+        if key := self._key:
+            payload = apply_mask(payload, key)
+            turn = size % 4
+            self._key = key[turn:] + key[:turn]
+        last = size == self._left and self._table is self._fresh  # the end of its last frame
+        self._metered = not last
+        self._meter.add(payload, last=last)
 
     def _control(self, frame: bytes, head: int) -> bool:
         """Process a complete control frame; return whether it is passed on."""

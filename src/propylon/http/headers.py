@@ -75,6 +75,11 @@ class Headers:
         if any(field.lower() == key for field, _ in self.raw):
             self.raw = [kept for kept in self.raw if kept[0].lower() != key]
 
+    def remove_all(self, names: frozenset[bytes]) -> None:
+        """Remove every value of some names, in lower case."""
+        if any(field.lower() in names for field, _ in self.raw):
+            self.raw = [kept for kept in self.raw if kept[0].lower() not in names]
+
     def items(self) -> Iterator[tuple[str, str]]:
         """Return all fields, repeated names included."""
         return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw)

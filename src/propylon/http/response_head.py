@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from propylon.http.headers import Pair
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
+_PARAMETER = re.compile(rb"(?:^|[,;])[ \t]*(timeout|max)=\"?([0-9]{1,9})\"?[ \t]*(?=[,;]|$)")
 _SPECIAL = CONNECTION_BOUND | {b"x-request-id", b"content-length"}
 # RFC 9112 5.1: a proxy removes white space before the colon in a response, and refuses it in a request.
 _EVALUATED = REFERENCES | {b"date", b"content-type", b"content-encoding"}
@@ -77,6 +78,7 @@ class ResponseHead:
         visible: the fields a policy sees and a client gets: without hop-by-hop fields.
         block: `visible` as lines.
         length: Content-Length in bytes, or -1.
+        idle_limit: seconds for which the endpoint keeps an idle connection, if a Keep-Alive field has them.
         switches: whether it is a 101 to the WebSocket protocol.
         has_date: whether it has a Date field (RFC 9110 6.6.1).
         event_stream: whether the content is an event stream.
@@ -85,8 +87,8 @@ class ResponseHead:
     """
 
     __slots__ = (
-        "block", "chunked", "close", "encoded", "event_stream", "has_date", "keep_alive", "length", "minor", "reason",
-        "refers", "status", "switches", "visible",
+        "block", "chunked", "close", "encoded", "event_stream", "has_date", "idle_limit", "keep_alive", "length",
+        "minor", "reason", "refers", "status", "switches", "visible",
     )  # fmt: skip
 
     def __init__(self, raw: bytes) -> None:
@@ -108,6 +110,7 @@ class ResponseHead:
         self.length = -1
         self.chunked = self.close = self.keep_alive = False
         self.switches = False
+        self.idle_limit: float | None = None
         self.has_date = self.event_stream = self.encoded = self.refers = False
         special: dict[bytes, list[bytes]] = {}
         visible: list[Pair] = []
@@ -146,9 +149,11 @@ class ResponseHead:
     def _read(self, special: dict[bytes, list[bytes]], visible: list[Pair], lines: list[bytes]) -> None:
         """Evaluate the fields that the gateway itself uses, and complete the section for the client."""
         self._read_framing(special.get(b"content-length", []), special.get(b"transfer-encoding", []))
+        if b"keep-alive" in special:
+            self._read_keep_alive(b",".join(special[b"keep-alive"]))
         if b"connection" in special:
             options = OPTIONS[b",".join(special[b"connection"])]
-            self.close, self.keep_alive = options.close, options.keep_alive
+            self.close, self.keep_alive = self.close or options.close, options.keep_alive
             upgrade = [token for value in special.get(b"upgrade", ()) for token in tokens(value)]
             self.switches = self.status == 101 and options.upgrade and upgrade == [b"websocket"]
             if options.nominated and not options.nominated.isdisjoint(name.lower() for name, _ in visible):
@@ -158,6 +163,14 @@ class ResponseHead:
             length = b"%d" % self.length
             visible.append((b"content-length", length))
             lines += (b"content-length: ", length, b"\r\n")
+
+    def _read_keep_alive(self, value: bytes) -> None:
+        """Evaluate `timeout=N, max=M` (draft-thomson-hybi-http-timeout); what is no number is ignored."""
+        parameters = dict(_PARAMETER.findall(value.lower()))
+        if b"timeout" in parameters:
+            self.idle_limit = float(parameters[b"timeout"])
+        if not int(parameters.get(b"max", b"1")):  # requests that may still follow
+            self.close = True
 
     def _read_framing(self, lengths: list[bytes], codings: list[bytes]) -> None:
         """Determine the body's length; ambiguous framing would desynchronise the connection (RFC 9112 6.3)."""

@@ -136,6 +136,7 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
         elif state is BODY or state is EXPECTING:
             self._fail_body(GatewayError("read.unexpected_eof", CUT_OFF))
         elif state is ANSWERING:
+            self._watch()
             self._rearm()
         return True
 
@@ -163,6 +164,8 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
         """Release backpressure: the client reads again."""
         self._stalled = False
         self._rearm()
+        if self.deadline == inf:
+            self._watch()
         self._serve_pipelined()
         if self.exchange is not None and (source := self.exchange.response_source) is not None:
             source.release(self)

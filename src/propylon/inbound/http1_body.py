@@ -144,6 +144,11 @@ class RequestBodies(Lifetime):
         if self._reader is not None:
             self._rearm()
 
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for 100 (Continue)."""
+        return self._state is EXPECTING
+
     def hold(self, owner: object) -> None:
         """Pause reading until `owner` releases it, without a deadline for the client."""
         super().hold(owner)

@@ -46,12 +46,12 @@ class Lifetime(ResponseWriter):
     """The part of a connection that handles deadlines and closing.
 
     Attributes:
-        deadline: when `check` is due for the connection (`time.monotonic`).
         due: when `check` is due for its exchange.
     """
 
     __slots__ = (
-        "_buffer", "_half_closed", "_intake", "_probed", "_progress_at", "_reader", "_state", "deadline", "due",
+        "_acknowledged", "_buffer", "_half_closed", "_intake", "_probed", "_progress_at", "_reader", "_state",
+        "due",
     )  # fmt: skip
 
     def __init__(self, intake: Intake) -> None:
@@ -62,7 +62,8 @@ class Lifetime(ResponseWriter):
         self._reader: BodyReader | None = None  # in EXPECTING, BODY and DISCARDING
         self._half_closed = self._probed = False
         self._progress_at = 0.0
-        self.deadline = self.due = inf
+        self._acknowledged = 0  # bytes of the response, at `_progress_at`
+        self.due = inf
 
     @property
     def _snapshot(self) -> Snapshot:
@@ -108,8 +109,8 @@ class Lifetime(ResponseWriter):
             self._refuse(GatewayError("read.head_timeout", "the request's head did not arrive in time"))
         elif state is BODY or state is EXPECTING:
             self._fail_body(GatewayError("read.body_timeout", "the request's body did not arrive in time"))
-        elif state is ANSWERING and self._half_closed:
-            self._probe(now)
+        elif state is ANSWERING:
+            self._check_client(now)
 
     def _check_stall(self, now: float) -> None:
         """Abort if the client has read nothing for `timeouts.write`."""
@@ -118,6 +119,37 @@ class Lifetime(ResponseWriter):
         if now < self._progress_at + self._snapshot.client_timeouts.write:
             self._rearm()
             return
+        self._give_up()
+
+    def _watch(self) -> None:
+        """Watch that the client acknowledges what is sent, however little: it may have vanished without a FIN."""
+        x, seconds = self.exchange, self._snapshot.client_timeouts.write
+        if x is not None and self._state is ANSWERING and seconds < inf:
+            self._progress_at = monotonic()
+            self._acknowledged = x.bytes_out  # or less: then the first check may see no progress, and the next ones do
+            self.deadline = self._progress_at + seconds / STALL_CHECKS
+
+    def _check_client(self, now: float) -> None:
+        """Abort if nothing was acknowledged for `timeouts.write`; probe a half-closed client.
+
+        If all was acknowledged, the next write watches again: a quiet stream costs nothing.
+        """
+        x, unsent, write = self.exchange, self._count_unsent(), self._snapshot.client_timeouts.write
+        if x is not None and unsent:
+            before, self._acknowledged = self._acknowledged, x.bytes_out - unsent
+            if self._acknowledged > before:
+                self._progress_at = now
+            elif now >= self._progress_at + write:
+                self._give_up()
+                return
+            self.deadline = min(self._progress_at + write, now + write / STALL_CHECKS)
+        else:
+            self._progress_at = now
+        if self._half_closed:
+            self._probe(now)
+
+    def _give_up(self) -> None:
+        """Abort: the client reads nothing."""
         if self.exchange is not None:
             self.exchange.fail(GatewayError("relay.client_stalled"))
         self.abort()

@@ -28,7 +28,8 @@ Each state has its deadline; for a client that does not read, in any state, `tim
     HEAD                  timeouts.header, from the first byte
     EXPECTING             none, until the body is wanted
     BODY, DISCARDING      timeouts.body, from the last byte; none while reading is paused
-    ANSWERING             none; after a FIN, PROBE_SECONDS until the client is probed
+    ANSWERING             none; after a FIN, PROBE_SECONDS until the client is probed; while a body is written,
+                          timeouts.write for a client that acknowledges nothing
     LINGERING, CLOSING    timeouts.linger
     all others            none
 

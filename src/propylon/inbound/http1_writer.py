@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.sides import UNKNOWN
@@ -28,9 +29,10 @@ class ResponseWriter(FlowControl):
 
     Attributes:
         exchange: the exchange in flight, if any.
+        deadline: when `check` is due for the connection (`time.monotonic`).
     """
 
-    __slots__ = ("_chunking", "_keep", "_minor", "_stalled", "_transport", "exchange")
+    __slots__ = ("_chunking", "_keep", "_minor", "_stalled", "_transport", "deadline", "exchange")
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,6 +41,7 @@ class ResponseWriter(FlowControl):
         self._minor = 1  # minor version of the request
         self._keep = True
         self._chunking = self._stalled = False
+        self.deadline = inf
 
     def send(self, head: Head, added: bytes, body: bytes) -> None:
         """Send a complete response."""
@@ -87,6 +90,8 @@ class ResponseWriter(FlowControl):
         size = len(data)
         if self._stalled:
             self._unsent += size  # so that progress is visible while bytes are added
+        elif self.deadline == inf:
+            self._watch()
         x.bytes_out += size
         if not self._chunking:
             self._transport.write(data)
@@ -112,6 +117,10 @@ class ResponseWriter(FlowControl):
 
     def _connection_fields(self, head: Head) -> bytes:
         """Decide whether the connection is kept after this response, and return the fields for that."""
+        raise NotImplementedError
+
+    def _watch(self) -> None:
+        """Watch that the client acknowledges what is written from now on."""
         raise NotImplementedError
 
     def _line(self) -> asyncio.Transport | None:

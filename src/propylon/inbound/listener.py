@@ -18,6 +18,7 @@ from typing import Final
 
 from propylon.address import ListenAddress
 from propylon.inbound.socket_access import DEFAULT_ACCESS, SocketAccess
+from propylon.transport.probes import Probes
 
 PORT_TRIES: Final = 8
 """Attempts to find one port that is free in both families, for port 0."""
@@ -34,15 +35,23 @@ class ListenError(Exception):
 class Listener:
     """An open listener. `address` has the actual port in place of port 0."""
 
-    __slots__ = ("_inode", "_servers", "address")
+    __slots__ = ("_inode", "_servers", "_sockets", "address")
 
-    def __init__(self, address: ListenAddress, servers: list[asyncio.Server], inode: int | None) -> None:
+    def __init__(
+        self, address: ListenAddress, servers: list[asyncio.Server], sockets: list[socket.socket], inode: int | None
+    ) -> None:
         self.address = address
         self._servers = servers
+        self._sockets = sockets
         self._inode = inode
 
     def __repr__(self) -> str:
         return f"<Listener {self.address} {'open' if self._servers else 'closed'}>"
+
+    def set_probes(self, probes: Probes) -> None:
+        """Set when a client that is silent counts as vanished, for connections accepted from now on."""
+        for sock in self._sockets:
+            probes.apply(sock)
 
     def set_access(self, access: SocketAccess) -> None:
         """Change who may connect to a Unix socket; does nothing for TCP. Raises `ListenError`."""
@@ -51,6 +60,7 @@ class Listener:
 
     def close(self) -> None:
         """Stop accepting; open connections stay open. Idempotent."""
+        self._sockets = []
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
@@ -64,17 +74,23 @@ async def open_listener(
     factory: Callable[[], asyncio.BaseProtocol],
     *,
     backlog: int,
+    probes: Probes | None = None,
     access: SocketAccess = DEFAULT_ACCESS,
 ) -> Listener:
     """Bind and accept connections; `factory` makes the protocol of each connection.
 
     Parameters:
         backlog: connections that the kernel queues before they are accepted (capped at net.core.somaxconn).
+        probes: when a client that is silent counts as vanished; by default the system's settings.
         access: of the file, if it is a Unix socket.
 
     Raises `ListenError`.
     """
-    return await accept(address, bind(address, access), factory, backlog=backlog)
+    sockets = bind(address, access)
+    if probes is not None:  # before the first connection: it inherits them
+        for sock in sockets:
+            probes.apply(sock)
+    return await accept(address, sockets, factory, backlog=backlog)
 
 
 async def accept(
@@ -109,7 +125,7 @@ async def accept(
         for sock in sockets:
             sock.close()
         raise _failure(address, error) from None
-    return Listener(real, servers, inode)
+    return Listener(real, servers, sockets, inode)
 
 
 def bind(address: ListenAddress, access: SocketAccess = DEFAULT_ACCESS) -> list[socket.socket]:

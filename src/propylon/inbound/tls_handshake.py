@@ -18,7 +18,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
-from propylon.inbound.tls_transport import Engine, TlsTransport
+from propylon.transport.tls_transport import Engine, TlsTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

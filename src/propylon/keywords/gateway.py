@@ -91,6 +91,8 @@ class TimeoutsKeys(TypedDict, total=False):
     body: str | float | None
     linger: str | float | None
     drain: str | float | None
+    tcp_keepalive: str | float | None
+    tcp_user_timeout: str | float | None
 
 
 class RequestTestKeys(TypedDict, total=False):

@@ -68,6 +68,9 @@ class ServiceConnectionsKeys(TypedDict, total=False):
     follow_dns: bool
     queue: int
     queue_timeout: str | float
+    response_head: str | int
+    tcp_keepalive: str | float | None
+    tcp_user_timeout: str | float | None
 
 
 Policy: TypeAlias = "str | Mapping[str, Any] | Callable[..., Any] | object"

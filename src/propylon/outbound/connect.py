@@ -14,18 +14,22 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import aiohappyeyeballs
 
 from propylon.address import EndpointAddress
 from propylon.outbound.dns import ResolveError
 from propylon.outbound.resolve import Resolver
+from propylon.outbound.tls_handshake import EndpointHandshake, EndpointTls, NotTlsError
 
 ATTEMPT_DELAY_S: Final = 0.25
 """Seconds before the next address of a name is tried in parallel. RFC 8305, section 8, recommends 250 ms."""
 
-ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+HANDSHAKE_S: Final = 60.0
+"""Seconds for a TLS handshake, where the timeout is longer or there is none."""
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 
 _CODES: Final = {
     errno.ECONNREFUSED: "connect.refused",
@@ -72,7 +76,7 @@ async def connect(
     try:
         async with asyncio.timeout(timeout):
             if address.unix_path is not None:
-                return await _connect_unix(address.unix_path, factory, tls, server_name)
+                return await _connect_unix(address, address.unix_path, factory, tls, server_name)
             if address.is_ip and tls is None:
                 # The common case. asyncio and uvloop both set TCP_NODELAY on sockets that they connect.
                 return await asyncio.get_running_loop().create_connection(factory, address.host, address.port)
@@ -81,7 +85,8 @@ async def connect(
             return await _connect_socket(sock, address, factory, tls, server_name)
     except TimeoutError as error:
         # asyncio.timeout raises it without an errno, the kernel with ETIMEDOUT.
-        took = f"no connection within {timeout:g} s" if error.errno is None and timeout is not None else str(error)
+        limit = HANDSHAKE_S if timeout is None else timeout
+        took = str(error) if error.errno is not None else f"no connection within {limit:g} s"
         raise ConnectError("connect.timeout", f"{address}: {took}") from None
     except ResolveError as error:
         raise ConnectError("connect.dns", str(error)) from None
@@ -102,25 +107,44 @@ async def _connect_socket(
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         protocol = factory()
+        name = server_name or address.host
+        handshake = EndpointHandshake(EndpointTls(tls, name), protocol) if tls is not None else None
     except BaseException:
         sock.close()
         raise
-    name = (server_name or address.host) if tls is not None else None
     loop = asyncio.get_running_loop()
-    try:
-        return await loop.create_connection(lambda: protocol, sock=sock, ssl=tls, server_hostname=name)
-    except ConnectionError as error:
-        if tls is None:
-            raise
-        raise ConnectError("connect.tls", f"{address}: the connection was closed in the handshake: {error}") from None
+    if handshake is None:
+        return await loop.create_connection(lambda: protocol, sock=sock)
+    raw, _ = await loop.create_connection(lambda: handshake, sock=sock)
+    return await _secure(raw, handshake, address), protocol
 
 
 async def _connect_unix(
-    path: str, factory: Callable[[], ProtocolT], tls: ssl.SSLContext | None, server_name: str | None
+    address: EndpointAddress, path: str, factory: Callable[[], ProtocolT], tls: ssl.SSLContext | None, name: str | None
 ) -> tuple[asyncio.Transport, ProtocolT]:
-    name = (server_name or "localhost") if tls is not None else None
     loop = asyncio.get_running_loop()
-    return await loop.create_unix_connection(factory, path, ssl=tls, server_hostname=name)
+    if tls is None:
+        return await loop.create_unix_connection(factory, path)
+    protocol = factory()
+    handshake = EndpointHandshake(EndpointTls(tls, name or "localhost"), protocol)
+    raw, _ = await loop.create_unix_connection(lambda: handshake, path)
+    return await _secure(raw, handshake, address), protocol
+
+
+async def _secure(
+    raw: asyncio.BaseTransport, handshake: EndpointHandshake, address: EndpointAddress
+) -> asyncio.Transport:
+    """Wait for the end of the handshake; a connection whose handshake fails is closed."""
+    try:
+        async with asyncio.timeout(HANDSHAKE_S):
+            return await handshake.done
+    except NotTlsError as error:
+        raise ConnectError("connect.tls", f"{address}: {error}") from None
+    except ConnectionError as error:
+        raise ConnectError("connect.tls", f"{address}: the connection was closed in the handshake: {error}") from None
+    except (TimeoutError, asyncio.CancelledError):
+        cast("asyncio.Transport", raw).abort()
+        raise
 
 
 def _code_of(error: OSError | RuntimeError) -> str:

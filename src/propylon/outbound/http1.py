@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.http.body_reader import CHUNKED, UNTIL_CLOSE, BodyReader
 from propylon.http.refusal import Refusal
-from propylon.outbound.http1_reader import HeadReader, check_switch
+from propylon.http.shown import shown
+from propylon.outbound.http1_reader import MAX_HEAD_BYTES, HeadReader, check_switch
 from propylon.outbound.http1_state import (
     ANSWERED,
     BEGUN,
@@ -33,6 +35,8 @@ from propylon.outbound.http1_state import (
 from propylon.outbound.http1_writer import RequestWriter
 from propylon.transport.flow import NO_HOLDERS
 from propylon.transport.stream import TransportStream
+from propylon.transport.tls_transport import TlsTransport
+from propylon.transport.unread import unread_bytes
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -56,7 +60,8 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         "heard", "idle_since", "pool", "retire_at", "usable",
     )  # fmt: skip
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, max_head: int = MAX_HEAD_BYTES) -> None:
+        """`max_head`: maximum bytes of a response's head."""
         super().__init__()
         self.pool = pool
         self.fresh = True
@@ -69,7 +74,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         self.body: bytes | Body = b""
         self.complete = self.heard = False
         self.error: GatewayError | None = None
-        self._heads = HeadReader()
+        self._heads = HeadReader(max_head)
         self._reader: BodyReader | None = None
         self._reusable = True
         self._eof = False
@@ -87,7 +92,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         self._holders = NO_HOLDERS
         if self.state is IDLE:
             self.state = BEGUN
-        else:
+        elif self.error is None:
             self.error = GatewayError("attempt.closed")
 
     def finish(self) -> None:
@@ -168,7 +173,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         x, state = self.exchange, self.state
         try:
             if x is None:
-                self.close()
+                self._take_unsolicited(data)
             elif state is RECEIVING or state is EARLY:
                 reader, body = self._reader, self.body
                 assert reader is not None
@@ -183,12 +188,21 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
                 self._take_head(self._heads.feed(data), x)
             elif state is SWITCHING:
                 self._heads.rest += data
-            elif state is BEGUN:  # unsolicited: no request was sent (RFC 9112 9.2)
-                self._fail(GatewayError("attempt.closed", log="bytes before the request"))
+            elif state is BEGUN:
+                self._take_unsolicited(data)
             else:
                 self.close()
         except Refusal as refusal:
             self._fail(GatewayError(refusal.code, log=refusal.detail))
+
+    def _take_unsolicited(self, data: bytes) -> None:
+        """Close: no request was sent (RFC 9112 9.2).
+
+        Before the first request it is another protocol that speaks; later it may be a 408 that announces the close of
+        an idle connection, and the request can be sent on another one.
+        """
+        code = "head.bad" if self.fresh else "attempt.closed"
+        self._fail(GatewayError(code, log=f"bytes before the request: {shown(data)}"))
 
     def eof_received(self) -> bool:
         """Handle the endpoint's FIN: let the transport close.
@@ -199,24 +213,53 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         self._eof = True
         if self.state is IDLE:
             self.state = CLOSING
+            self._learn_idle_age()
+        elif self.exchange is not None and self.state is not SWITCHING:
+            self._end_with_connection()
+            self.close()  # and not once the rest of a request is written that the endpoint does not read
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Complete a body that ends with the connection; fail any other exchange in flight."""
-        self._transport = None
+        """Take the response that came before a reset; fail an exchange that is still in flight."""
+        transport, self._transport = self._transport, None
         self.usable = False
+        if error is not None and transport is not None and self.exchange is not None and self.error is None:
+            self._take_unread(transport)
+        if self.state is IDLE or not (self.fresh or self.heard or self.exchange is None):
+            self._learn_idle_age()
         self.state = CLOSED
         if self.adopted:
             self.pool.lost(self)
         if self.exchange is None or self.complete or self.error is not None:
             return
-        reader, body = self._reader, self.body
-        if reader is not None and isinstance(body, Body) and self._eof and error is None and reader.close():
-            self._end_body(reader, body)
-        elif self.head is None:
+        if self.head is None:
             self._fail(GatewayError("attempt.closed", log=str(error or "closed before the head")))
         else:
             self._fail(GatewayError("relay.truncated", log=str(error or "closed before the body's end")))
+
+    def _learn_idle_age(self) -> None:
+        """Report a close by the endpoint, of a connection that is idle or was until its last request."""
+        if not self.fresh:
+            self.pool.idle_age.closed(monotonic() - self.idle_since)
+
+    def _take_unread(self, transport: asyncio.Transport) -> None:
+        """Handle what the endpoint had sent when the connection was reset (RFC 9112 9.5).
+
+        An endpoint that responds before it has read the whole request, and closes, resets the connection: its response
+        is what the client needs, and the failure of the write that revealed the reset is none of the endpoint.
+        """
+        unread = transport.unread() if isinstance(transport, TlsTransport) else unread_bytes(transport)
+        if unread and not self.complete:
+            self.data_received(unread)
+        x = self.exchange
+        if x is not None and x.body and self.head is not None and self.head.status >= 300:
+            self._end_with_connection()  # the reset is that of a request whose body was not read, and means no loss
+
+    def _end_with_connection(self) -> None:
+        """Complete a body that ends with the connection (RFC 9112 6.3)."""
+        reader, body = self._reader, self.body
+        if reader is not None and isinstance(body, Body) and reader.close():
+            self._end_body(reader, body)
 
     # reading
 
@@ -227,12 +270,16 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
                 self._take_switch(head, x)
                 return
             if head.status != 100:
-                x.client.send_interim(head)  # 100 is hop-by-hop here: the gateway sends no Expect
+                x.client.send_interim(head)
+            elif isinstance(x.body, Body) and x.body.offer is not None:
+                x.body.offer.accept()  # the client is sent a 100 of its own
             head = self._heads.feed(b"")
         if head is None:
             return
         rest, self._heads.rest = self._heads.rest, b""
         self._reusable = head.allows_reuse()
+        if head.idle_limit is not None:
+            self.pool.idle_age.tell(head.idle_limit)
         if not head.has_body(x.method):
             if rest:
                 raise Refusal("head.bad", "bytes behind a response that has no body (RFC 9112 6.3)")
@@ -242,10 +289,13 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
             self.complete = True
         else:
             self._begin_body(head, rest)
-        if self.complete:
-            self.state = COMPLETE if self.state is WAITING else ANSWERED
+        if self.state is WAITING:
+            self.state = COMPLETE if self.complete else RECEIVING
         else:
-            self.state = RECEIVING if self.state is WAITING else EARLY
+            self.state = ANSWERED if self.complete else EARLY
+            if isinstance(x.body, Body) and x.body.offer is not None:
+                x.body.offer.decline(head.minor)
+                self.request_sent = True  # nothing more of it is sent
         self.head = head
         x.notify()
 

@@ -1,4 +1,8 @@
-"""Sans-I/O reader of response heads: interim, final, 101 (RFC 9110 15.2)."""
+"""Sans-I/O reader of response heads: interim, final, 101 (RFC 9110 15.2).
+
+Each line is checked when it has arrived, so that an endpoint that does not speak HTTP/1.1 is not waited for. The first
+bytes of what is refused are in the message, which is for the log.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,17 @@ from typing import TYPE_CHECKING, Final
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.response_head import ResponseHead
+from propylon.http.shown import shown
 from propylon.http.websocket import accept_of
 
 if TYPE_CHECKING:
     from propylon.http.request_head import RequestFields
 
-MAX_HEAD_BYTES: Final = 65536  # nginx: 4-8 KiB by default, Envoy: 60 KiB
+MAX_HEAD_BYTES: Final = 65536  # by default; nginx: 4-8 KiB, Envoy: 60 KiB
 MAX_INTERIM: Final = 16  # 1xx responses before the final one
+
+_VERSION: Final = b"HTTP/1."
+_TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")  # an alert or a handshake (RFC 8446 5.1)
 
 _HEADS: Memo[bytes, ResponseHead] = Memo(ResponseHead)
 
@@ -25,11 +33,13 @@ class HeadReader:
         rest: received bytes beyond the last head: the start of the next one, or a body.
     """
 
-    __slots__ = ("_interim", "rest")
+    __slots__ = ("_interim", "_max", "rest")
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_HEAD_BYTES) -> None:
+        """Read heads of at most `max_bytes`."""
         self.rest = b""
         self._interim = 0
+        self._max = max_bytes
 
     def feed(self, data: bytes) -> ResponseHead | None:
         """Parse received bytes; return the next head if it is complete, with the bytes after it in `rest`.
@@ -37,15 +47,21 @@ class HeadReader:
         Raises:
             Refusal: head.bad.
         """
-        if self.rest:
+        checked = len(self.rest)
+        if checked:
             data = self.rest + data
         end = data.find(b"\r\n\r\n")
-        if end > MAX_HEAD_BYTES or (end < 0 and len(data) > MAX_HEAD_BYTES):
-            raise Refusal("head.bad", f"the head is longer than {MAX_HEAD_BYTES} bytes")
+        if end > self._max or (end < 0 and len(data) > self._max):
+            raise Refusal("head.bad", f"the head is longer than {self._max} bytes (connections.response_head)")
         if end < 0:
+            if data:
+                _check_begun(data, checked)
             self.rest = data
             return None
-        head = _HEADS[data[: end + 2]]
+        try:
+            head = _HEADS[data[: end + 2]]
+        except Refusal as refusal:
+            raise _begun_with(data, refusal.detail) from None
         self.rest = data[end + 4 :]
         if head.status >= 200:
             self._interim = 0
@@ -54,6 +70,29 @@ class HeadReader:
             if self._interim > MAX_INTERIM:
                 raise Refusal("head.bad", "too many 1xx responses")
         return head
+
+
+def _check_begun(data: bytes, checked: int) -> None:
+    """Check what has arrived of a head, of which `checked` bytes were checked before.
+
+    Raises:
+        Refusal: head.bad.
+    """
+    if not data.startswith(_VERSION) and not _VERSION.startswith(data):
+        hint = ": this is TLS, and the URL should be https://" if data.startswith(_TLS_RECORDS) else ""
+        raise _begun_with(data, f"no response of HTTP/1.1{hint}")
+    end = data.rfind(b"\n", checked) + 1
+    if end:
+        if data[end - 2] != 0x0D:
+            raise _begun_with(data, "a line ends in a bare LF (RFC 9112 2.2)")
+        try:
+            ResponseHead(data[:end])  # a part of a valid section is valid, as the refused ones are by a line or two
+        except Refusal as refusal:
+            raise _begun_with(data, refusal.detail) from None
+
+
+def _begun_with(data: bytes, detail: str) -> Refusal:
+    return Refusal("head.bad", f"{detail}; it began with {shown(data)}")
 
 
 def check_switch(head: ResponseHead, request: RequestFields) -> None:

@@ -20,8 +20,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.errors import GatewayError
+from propylon.engine.retry import may_repeat
 from propylon.outbound.connect import ConnectError
 from propylon.outbound.http1 import EndpointConnection
+from propylon.outbound.idle_age import IdleAge
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
@@ -75,11 +77,15 @@ Opener = Callable[["Pool", "float | None"], Coroutine[None, None, EndpointConnec
 
 
 class Pool:
-    """The connections to one endpoint."""
+    """The connections to one endpoint.
+
+    Attributes:
+        idle_age: how long they may be idle.
+    """
 
     __slots__ = (
         "_connections", "_idle", "_limits", "_next_due", "_open", "_opener", "_opening", "_queue", "_random",
-        "_retired", "closed",
+        "_retired", "closed", "idle_age",
     )  # fmt: skip
 
     def __init__(self, limits: PoolLimits, opener: Opener, random: Callable[[], float] = randomness.random) -> None:
@@ -100,6 +106,7 @@ class Pool:
         self._next_due = inf  # no connection reaches its `retire_at` before
         self._retired = False
         self.closed = False
+        self.idle_age = IdleAge()
 
     def __repr__(self) -> str:
         return f"<Pool open={self._open} idle={len(self._idle)} waiting={len(self._queue)}>"
@@ -124,13 +131,23 @@ class Pool:
         """Whether a new lease has to wait in the queue."""
         return not self._idle and self._open >= self._limits.max
 
-    def take(self) -> EndpointConnection | None:
-        """Return the idle connection that was used last, if there is any."""
+    def take(self, x: Exchange, now: float) -> EndpointConnection | None:
+        """Return the idle connection that was used last, if there is one that may carry the request of `x`."""
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
+                if now - connection.idle_since > self.idle_age.safe and not may_repeat(x):
+                    self._pass_over(connection)
+                    return None
                 return connection
         return None
+
+    def _pass_over(self, connection: EndpointConnection) -> None:
+        """Keep an idle connection for requests that may be sent twice; close it if a new one needs its room."""
+        if self._open < self._limits.max:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def lease(self, x: Exchange) -> Lease:
         """Request a new connection or a place in the queue; `x` is notified of the result."""
@@ -180,7 +197,9 @@ class Pool:
 
     def sweep(self, now: float) -> None:
         """Close connections that were idle too long, of which the oldest are on the left, or that are retired."""
-        limit = now - self._limits.idle_timeout
+        if self._idle and self._idle[0].usable:
+            self.idle_age.survived(now - self._idle[0].idle_since)
+        limit = now - min(self._limits.idle_timeout, self.idle_age.limit)
         while self._idle and (self._idle[0].idle_since < limit or not self._idle[0].usable):
             self._idle.popleft().close()
         if now >= self._next_due:

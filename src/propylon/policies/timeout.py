@@ -1,4 +1,4 @@
-"""Set the timeouts of requests. Defaults: connect 5s, response 60s, idle 60s, policy 30s, total none.
+"""Set the timeouts of requests. Defaults: connect 5s, response 60s, idle 60s, expect 1s, policy 30s, total none.
 
     policies:
       - timeout: {connect: 1s, response: 2s, total: 5s}
@@ -8,6 +8,11 @@
 body, `total` from the request's head to the response's. None of them ends a response that makes progress. After a
 timeout the response is 504. A later `timeout` for the same exchange changes only the settings that it names; `none`
 disables a timeout.
+
+`expect` is for clients that wait for `100 Continue` before they send a body: it is passed on to the service, so that it
+can refuse an upload before it is sent. A service that responds nothing for so long is taken for one that does not know
+`Expect`, and the gateway asks for the body itself, as it does at once with `expect: none`, if a policy reads the body,
+or for the next ten minutes if the endpoint was silent.
 
 An event stream may be silent without limit, unless `idle` or `event_stream` is set here: `idle` applies to event
 streams too, and `event_stream` replaces it for them.
@@ -36,6 +41,9 @@ class Config(BaseModel):
     idle: OptionalDuration = Field(default=None, description="Between two reads or writes of a body.")
     event_stream: OptionalDuration = Field(default=None, description="Between two reads of an event stream.")
     total: OptionalDuration = Field(default=None, description="From the request's head to the response's head.")
+    expect: OptionalDuration = Field(
+        default=None, description="For the service's 100 (Continue), before the client is asked for its body anyway."
+    )
     policy: OptionalDuration = Field(default=None, description="For one async policy in one phase.")
 
     @model_validator(mode="before")
@@ -46,7 +54,7 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _sets_something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("no time is set: give connect, response, idle, event_stream, total or policy")
+            raise ValueError("no time is set: give connect, response, idle, event_stream, total, expect or policy")
         return self
 
 

@@ -11,7 +11,8 @@ WebSockets are supported on every route to a service; without this policy the de
 both sides: one that sends nothing for that time gets a ping; if it then sends nothing for `pong_timeout`, its
 connection is closed, and the other side gets a Close frame. A side that does not read causes backpressure on the
 other; with `max_buffered` both are closed with 1013 instead as soon as that many bytes are unsent. A message over
-`max_message`, or a frame over `max_frame`, is closed with 1009. After `max_age` both sides are closed with 1001. A
+`max_message`, or a frame over `max_frame`, is closed with 1009; a compressed message counts as it is inflated, a frame
+as it is sent. After `max_age` both sides are closed with 1001. A
 request with an Origin that is not in `origins` is answered with 403; one without Origin is not from a browser, and is
 accepted. Above `max_connections` of the policy in a worker, the response is 503.
 
@@ -73,7 +74,9 @@ class Config(BaseModel):
         default=20.0, description="Silence after a ping until the side is closed."
     )
     max_frame: OptionalSize = Field(default=None, description="Maximum size of a frame; none for no limit.")
-    max_message: OptionalSize = Field(default=None, description="Maximum size of a message; none for no limit.")
+    max_message: OptionalSize = Field(
+        default=None, description="Maximum size of a message, inflated; none for no limit."
+    )
     max_buffered: OptionalSize = Field(
         default=None, description="Unsent bytes to one side at which both are closed; none for backpressure instead."
     )

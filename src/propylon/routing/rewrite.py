@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from propylon.http.target import PathRules
     from propylon.routing.captures import Captures
     from propylon.routing.facts import Facts
+
 _BACKSLASH = re.compile(r"\\(?:([1-9][0-9]?)|g<([A-Za-z_][A-Za-z0-9_]*)>)")
 
 
@@ -144,7 +145,12 @@ def _prefix_kind(rules: PathRules) -> type[_ReplacePrefix]:
 
 
 def template(text: str, captures: Captures, rules: PathRules = KEEP_ALL) -> Rewrite:
-    """Build a path from a template, as `/v2/{id}/{*}`; `captures` are those of the route, `rules` for the result."""
+    """Build a path from a template, as `/v2/{id}/{*}`.
+
+    Parameters:
+        captures: those of the route.
+        rules: for the result.
+    """
     compiled = path_template(f"rewrite {text!r}", text)
     if (problem := compiled.problem(captures)) is not None:
         raise RewriteError(f"rewrite {text!r}: {problem}")

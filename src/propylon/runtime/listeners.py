@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from propylon.address import SocketAddress
     from propylon.config.schema import ListenerConfig
     from propylon.inbound.connections import Connections
+    from propylon.transport.probes import Probes
 
 
 class Entrance:
@@ -155,8 +156,11 @@ class Listeners:
         entrance = entrance or Entrance(id_, self._connections, self._line, settings, tls)
         return ListenerChange(entrance, settings, tls, take_up)
 
-    async def open(self, plan: Plan) -> None:
+    async def open(self, plan: Plan, probes: Probes) -> None:
         """Bind every new address, or none, and change who may connect to Unix sockets that are kept.
+
+        Args:
+            probes: for connections that they accept.
 
         Raises:
             ListenError: an address cannot be bound, or a file's mode or owner not be set.
@@ -166,7 +170,7 @@ class Listeners:
             for entrance in new:
                 settings = entrance.settings
                 entrance.listener = await open_listener(
-                    settings.address, entrance, backlog=settings.backlog, access=_access(settings)
+                    settings.address, entrance, backlog=settings.backlog, access=_access(settings), probes=probes
                 )
             for step in plan.steps:  # last, as they are not taken back
                 if _access(step.settings) != _access(step.entrance.settings) and step.entrance.listener is not None:
@@ -196,13 +200,15 @@ class Listeners:
         _close(new)
         self._drain(new)
 
-    def commit(self, plan: Plan) -> None:
+    def commit(self, plan: Plan, probes: Probes) -> None:
         """Apply a plan whose addresses are open to new connections, and close removed listeners."""
         for step in plan.steps:
             if step.take_up is not None:
                 step.take_up()
             if step.entrance in self._entrances:
                 step.entrance.take(step.settings, step.tls)
+                if step.entrance.listener is not None:
+                    step.entrance.listener.set_probes(probes)
         kept = [step.entrance for step in plan.steps]
         gone = [each for each in self._entrances if each not in kept]
         self._entrances = kept

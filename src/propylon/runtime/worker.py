@@ -13,6 +13,7 @@ from propylon.inbound.connections import Connections
 from propylon.runtime.core import Core
 from propylon.runtime.listeners import Listeners
 from propylon.tls_files import LOOK_SECONDS
+from propylon.transport.probes import Probes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,8 +81,10 @@ class Worker:
             BuildError: a new policy cannot be started; nothing has changed.
             ListenError: a new address cannot be bound; nothing has changed.
         """
+        timeouts = snapshot.client_timeouts
+        probes = Probes(timeouts.tcp_keepalive, timeouts.tcp_user_timeout)
         await self.core.prepare(snapshot)
-        await self.listeners.open(plan)
+        await self.listeners.open(plan, probes)
         try:
             await self.core.policies.start(snapshot)
             self.core.take(snapshot)
@@ -89,7 +92,7 @@ class Worker:
             self.listeners.abandon(plan)
             await self.core.policies.abandon()
             raise
-        self.listeners.commit(plan)
+        self.listeners.commit(plan, probes)
 
     async def stop(self, restart: bool = False) -> None:
         """Drain and stop: accept no more connections, wait for exchanges in flight, then close everything.

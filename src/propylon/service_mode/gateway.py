@@ -24,8 +24,9 @@ READING_METHODS: Final = ("GET", "HEAD")
 SERVICE: Final = {
     "balance": "least_load",
     "breaker": {"failures": 5, "window": 10.0, "open": 15.0},
+    "redirects": "off",
 }
-"""Balancing and circuit breaker of a service, as in the Real-Time API Gateway."""
+"""Balancing, circuit breaker and redirects of a service, as in the Real-Time API Gateway."""
 
 RouteData: TypeAlias = dict[str, Any]
 PolicyConfig: TypeAlias = dict[str, Any]

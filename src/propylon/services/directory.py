@@ -200,7 +200,7 @@ class Directory:
         async def opener(pool: Pool, timeout: float | None) -> EndpointConnection:
             created, connection = await connect(
                 address,
-                lambda: EndpointConnection(pool),
+                lambda: EndpointConnection(pool, transport.response_head),
                 resolver=self.resolver,
                 tls=transport.tls.context if address.scheme == "https" and transport.tls is not None else None,
                 server_name=transport.server_name,
@@ -209,6 +209,7 @@ class Directory:
             created.set_write_buffer_limits(high=transport.write_buffer)
             if address.is_name:
                 connection.address = created.get_extra_info("peername")[0]
+            transport.probes.apply(created.get_extra_info("socket"))
             return connection
 
         return opener

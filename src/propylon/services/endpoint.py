@@ -27,11 +27,12 @@ class Endpoint:
         pool: its connections.
         vitals: load, latency and health of its address, shared by all services that use it.
         breaker: its circuit breaker, if the service has breakers.
+        silent_until: until when it is taken for one that does not respond to `Expect` (`time.monotonic`).
     """
 
     __slots__ = (
-        "address", "authority", "base_path", "breaker", "host", "pool", "priority", "root", "url", "vitals",
-        "weight", "zone",
+        "address", "authority", "base_path", "breaker", "host", "pool", "priority", "root", "silent_until", "url",
+        "vitals", "weight", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,7 @@ class Endpoint:
         self.pool = pool
         self.vitals = vitals
         self.breaker = breaker
+        self.silent_until = 0.0
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.url} {self.pool!r}>"

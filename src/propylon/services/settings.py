@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from propylon.engine.retry import RetrySettings
 from propylon.outbound.pool import PoolLimits
 from propylon.services.ejection import EjectionSettings
+from propylon.transport.probes import Probes
 
 if TYPE_CHECKING:
     from propylon.outbound.tls import EndpointTls
@@ -27,6 +28,8 @@ class Transport:
         limits: of each endpoint's pool.
         follow_dns: whether connections are retired whose address a name of an endpoint does not have any more.
         write_buffer: bytes buffered for an endpoint before backpressure pauses the client.
+        response_head: maximum bytes of the head of a response.
+        probes: when an endpoint that is silent counts as vanished.
     """
 
     tls: EndpointTls | None = None
@@ -34,6 +37,8 @@ class Transport:
     limits: PoolLimits = field(default_factory=PoolLimits)
     follow_dns: bool = True
     write_buffer: int = 256 * 1024
+    response_head: int = 64 * 1024
+    probes: Probes = Probes()  # noqa: RUF009 - it is frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,8 @@ _DEADLINE_SECONDS = 0.02  # maximum delay of a timeout
 class MemoryClient(Flow):
     """The client side of one exchange (`Client`), and the source of its body."""
 
+    expects_continue = False  # its body has arrived as far as it is given
+
     def __init__(
         self, address: str, scheme: str, listener_id: str | None = None, certificate: ClientCertificate | None = None
     ) -> None:

@@ -79,7 +79,7 @@ class TransportStream:
         return unsent_bytes(self._transport)
 
     def can_half_close(self) -> bool:
-        """Return whether half-close is possible; with asyncio's TLS it is not."""
+        """Return whether half-close is possible."""
         return self._transport.can_write_eof()
 
     def half_close(self) -> None:

@@ -19,14 +19,15 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.message import Message
 from propylon.engine.websocket import messages as module
-from propylon.engine.websocket.messages import DEFAULT_MAX_BYTES, Deflate, MessageReader, agreed
+from propylon.engine.websocket.messages import DEFAULT_MAX_BYTES, MessageReader, codec
 from propylon.engine.websocket.settings import Reconnect
 from propylon.engine.websocket.tunnel import CLOSE_SECONDS
 from propylon.http.frames import FrameLimits
+from propylon.http.permessage_deflate import DeflateParameters
 from propylon.http.websocket import WebSocketError
 from tests.support.deadline import settle
 from tests.support.fakes import Clock
-from tests.support.frames import SWITCH, Frame, close_frame, frame, read_frames
+from tests.support.frames import MASK, SWITCH, Frame, close_frame, frame, read_frames
 from tests.support.tunnels import Relay, clock_of
 
 DEFLATE = SWITCH.replace(b"\r\n\r\n", b"\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n")
@@ -462,6 +463,24 @@ def test_fragments_without_content_cost_no_memory() -> None:
     assert size < 200_000
 
 
+# an invalid frame
+
+
+async def test_messages_before_an_invalid_frame_pass_their_hooks_first(clock: Clock) -> None:
+    for broken, other in (("client", "endpoint"), ("endpoint", "client")):
+        gate = Gate()
+        relay = Relay(gate, clock=clock)
+        sender, receiver = getattr(relay, broken), getattr(relay, other)
+        mask = MASK if sender.is_client else None
+        sender.send(frame(1, b"1", mask=mask) + frame(2, b"2", mask=mask) + frame(3, b"bad", mask=mask))
+        sender.send(frame(1, b"3", mask=mask))
+        await gate.open(relay)
+        await gate.open(relay)
+        assert payloads(receiver.frames())[:2] == [b"1", b"2"]
+        assert [each.opcode for each in receiver.frames()] == [1, 2, 8]
+        assert sender.closed_with == (1002, "bad opcode, reserved bit or fragment")
+
+
 # compression
 
 
@@ -487,26 +506,6 @@ def test_for_a_window_that_zlib_cannot_write_nothing_is_compressed() -> None:
     relay = Relay(Looks(), head=DEFLATE.replace(b"permessage-deflate", said))
     relay.client.send(frame(2, b"x" * 500))
     assert relay.endpoint.frames() == [Frame(2, b"x" * 500)]
-
-
-@pytest.mark.parametrize("value", ["\xb2", "7", "16", "", "1e1", "-9", "12 ", "99999999999"])
-def test_a_window_that_is_none_is_the_largest(value: str) -> None:
-    made = agreed(f"permessage-deflate; client_max_window_bits={value}".encode("latin-1"))
-    assert made is not None
-    assert made._bits("client") == (12 if value.strip() == "12" else 15)
-
-
-def test_only_permessage_deflate_alone_is_an_agreement() -> None:
-    assert agreed(b"") is None
-    assert agreed(b"permessage-deflate, x-other") is None
-    assert agreed(b"x-other; permessage-deflate") is None
-    assert isinstance(agreed(b" Permessage-Deflate ; server_no_context_takeover"), Deflate)
-
-
-def test_quoted_windows_are_read() -> None:
-    made = agreed(b'permessage-deflate; client_max_window_bits="10"')
-    assert made is not None
-    assert made._bits("client") == 10
 
 
 # another endpoint
@@ -568,7 +567,7 @@ def test_messages_are_the_same_however_they_are_cut(messages: list[bytes | str],
 @settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_whatever_comes_is_a_message_or_refused(data: bytes) -> None:
-    side = Deflate({}).side(of_client=True)
+    side = codec(DeflateParameters({}), of_client=True)
     reader = MessageReader(True, side, 1000)
     reader.feed(data)
     with contextlib.suppress(WebSocketError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import zlib
 from math import inf
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from propylon.engine.websocket.tunnel import CLOSE_SECONDS, STEADY_SECONDS
 from propylon.http.frames import FrameLimits
 from propylon.http.websocket import Close
 from tests.support.fakes import Clock, FakeTransport
-from tests.support.frames import MASK, Frame, close_frame, frame
+from tests.support.frames import MASK, SWITCH, Frame, close_frame, frame
 from tests.support.tunnels import Peer, Relay, clock_of
 
 TWO = Reconnect(attempts=2, interval=1.0, decay=3.0)
@@ -380,7 +381,32 @@ def test_nobody_is_pinged_if_nobody_shall_be(clock: Clock) -> None:
     relay = Relay(clock=clock, ping=None)
     relay.check(100_000.0)
     assert relay.client.frames() == relay.endpoint.frames() == []
-    assert relay.tunnel.deadline == inf
+    assert not relay.client.transport.closing
+
+
+@pytest.mark.parametrize("silent", ["client", "endpoint"])
+def test_without_pings_a_side_that_acknowledges_nothing_is_given_up(clock: Clock, silent: str) -> None:
+    relay = Relay(clock=clock, ping=None)
+    deaf, other = (relay.client, relay.endpoint) if silent == "client" else (relay.endpoint, relay.client)
+    deaf.transport.unsent = 10
+    for _ in range(4):
+        relay.check(15.0)
+        other.send(frame(1, b"more", mask=MASK if other is relay.client else None))
+        deaf.transport.unsent += 20
+        assert not deaf.transport.aborted
+    relay.check(15.0)
+    assert deaf.transport.aborted
+    assert relay.x.error is None or relay.x.error.code == f"tunnel.{silent}_silent"
+
+
+def test_without_pings_a_side_that_acknowledges_a_little_stays(clock: Clock) -> None:
+    relay = Relay(clock=clock, ping=None)
+    relay.client.transport.unsent = 10_000
+    for _ in range(20):
+        relay.check(15.0)
+        relay.endpoint.send(frame(1, b"more", mask=None))
+        relay.client.transport.unsent += 5
+    assert not relay.client.transport.aborted
 
 
 def test_a_peer_that_is_not_read_or_does_not_read_is_not_asked(clock: Clock) -> None:
@@ -689,3 +715,34 @@ def test_a_policy_that_took_too_long_closes_both_and_shows_nothing() -> None:
     relay.client.send(close_frame(1011))
     relay.endpoint.send(close_frame(1011, mask=None))
     assert (relay.done, relay.error) == (True, "request.policy_timeout")
+
+
+DEFLATE = SWITCH.replace(b"\r\n\r\n", b"\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n")
+
+
+def compressed(data: bytes) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return (packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def test_a_bomb_ends_both_sides_with_their_close_codes(clock: Clock) -> None:
+    for index in (0, 1):
+        relay = Relay(clock=clock, head=DEFLATE, limits=FrameLimits(message=1000))
+        sender, receiver = both(relay)[index]
+        mask = MASK if sender.is_client else None
+        good = frame(2, compressed(b"y" * 1000), rsv=4, mask=mask)
+        sender.send(good + frame(2, compressed(bytes(100_000_000)), rsv=4, mask=mask))
+        assert sender.closed_with == (1009, "message_too_big")
+        assert [each.opcode for each in receiver.frames()] == [2, 8]
+        assert receiver.closed_with == ((1001, "client_gone") if sender.is_client else (1011, "upstream_error"))
+
+
+def test_a_side_that_got_the_beginning_of_a_bomb_is_cut(clock: Clock) -> None:
+    relay = Relay(clock=clock, head=DEFLATE, limits=FrameLimits(message=1000))
+    bomb = frame(2, compressed(bytes(100_000_000)), rsv=4)
+    relay.client.send(bomb[:20])
+    assert bytes(relay.endpoint.transport.written) != b""
+    relay.client.send(bomb[20:])
+    assert relay.client.closed_with == (1009, "message_too_big")
+    assert relay.endpoint.transport.closing
+    assert len(relay.endpoint.transport.written) == 20

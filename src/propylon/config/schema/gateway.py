@@ -165,10 +165,12 @@ def _refused_path_findings(index: int, route: Any, rules: Any) -> Iterator[Findi
     paths = one_or_more(_get(route, "path"))
     for number, path in enumerate(paths if isinstance(paths, list | tuple) else ()):
         for key, pattern, what in _REFUSED_IN_PATHS:
-            kept = "keep" in (_get(rules, key), _get(_get(route, "paths"), key))
+            kept = (_get(_get(route, "path_rules"), key) or _get(rules, key)) == "keep"
             if isinstance(path, str) and not kept and (found := pattern.search(path)) is not None:
                 message = f"no request has this path: {what} such as {found[0]!r} are refused with 400"
-                yield Finding(("routes", index, "path", number), message, f"set 'paths: {{{key}: keep}}' to match it")
+                yield Finding(
+                    ("routes", index, "path", number), message, f"let it through with 'path_rules: {{{key}: keep}}'"
+                )
 
 
 _REFUSED_IN_PATHS = (

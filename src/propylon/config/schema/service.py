@@ -31,6 +31,7 @@ from propylon.config.types import (
     OptionalDuration,
     Percent,
     ServiceUrl,
+    Size,
     Text,
     one_or_more,
 )
@@ -110,6 +111,17 @@ class ServiceConnectionsConfig(Model):
     )
     queue: Annotated[Int, Field(ge=0)] = Field(default=1024, description="Requests that may wait for a connection.")
     queue_timeout: Duration = Field(default=5.0, description="How long a request waits for a connection.")
+    response_head: Size = Field(
+        default=64 * 1024, description="Size of the head of a response; more is answered with 502."
+    )
+    tcp_keepalive: OptionalDuration = Field(
+        default=30.0,
+        description="Silence of an endpoint after which the system probes whether it is there (TCP keepalive).",
+    )
+    tcp_user_timeout: OptionalDuration = Field(
+        default=None,
+        description="TCP_USER_TIMEOUT of connections to endpoints; it also ends those of very slow readers.",
+    )
 
 
 def _host(value: object) -> str:

@@ -134,12 +134,22 @@ class TimeoutsConfig(Model):
 
     header: OptionalDuration = Field(default=10.0, description="For a request's head, from its first byte to its last.")
     keep_alive: OptionalDuration = Field(default=75.0, description="For the next request on an idle connection.")
-    write: OptionalDuration = Field(default=60.0, description="For a client that reads nothing of its response.")
+    write: OptionalDuration = Field(
+        default=60.0, description="For a client that reads or acknowledges nothing of its response."
+    )
     body: OptionalDuration = Field(default=60.0, description="For the next bytes of a request's body.")
     linger: OptionalDuration = Field(
         default=5.0, description="For data that a client still sends after its last response."
     )
     drain: OptionalDuration = Field(default=30.0, description="For exchanges in flight when the gateway stops.")
+    tcp_keepalive: OptionalDuration = Field(
+        default=30.0,
+        description="Silence of a client after which the system probes whether it is there (TCP keepalive).",
+    )
+    tcp_user_timeout: OptionalDuration = Field(
+        default=None,
+        description="TCP_USER_TIMEOUT of connections from clients; it also ends those of very slow readers.",
+    )
 
 
 class DnsConfig(Model):

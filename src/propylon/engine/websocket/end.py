@@ -36,8 +36,8 @@ class End(FlowControl):
     """
 
     __slots__ = (
-        "_begun", "_early", "_ended", "_lingers", "_pending", "_seen", "_stalled", "_stream", "_tunnel", "close_sent",
-        "gone", "masks", "other", "reader", "sent_close", "stall_at", "write",
+        "_acknowledged", "_begun", "_early", "_ended", "_heard_at", "_lingers", "_pending", "_seen", "_stalled",
+        "_stream", "_tunnel", "close_sent", "gone", "masks", "other", "reader", "sent_close", "stall_at", "write",
     )  # fmt: skip
 
     other: End
@@ -51,7 +51,8 @@ class End(FlowControl):
         self._pending: Close | None = None
         self.sent_close: Close | None = None
         self._begun = self._ended = self._lingers = self._stalled = False
-        self._seen = 0
+        self._seen = self._acknowledged = 0
+        self._heard_at = -inf
         self.reader = reader
         self.write: Callable[[bytes], None] = _drop
         self.close_sent = self.gone = False
@@ -154,7 +155,7 @@ class End(FlowControl):
             self.write(self._frame(ws.CLOSE, ws.close_payload(close)))
             if self._lingers:
                 self._close_half()
-        elif self.other.gone:  # the frame will never be complete
+        elif self.other.gone or self.other.reader.cut_off:  # the frame will never be complete
             self.finish()
         else:
             self._pending = close
@@ -172,6 +173,17 @@ class End(FlowControl):
     def active(self) -> bool:
         """Return whether the peer has sent anything since the last call of `silent`."""
         return self.reader.bytes != self._seen
+
+    def deaf_for(self, now: float) -> float:
+        """Return for how many seconds the peer's system has acknowledged none of what is sent to it.
+
+        Counted from the first call that finds something unacknowledged.
+        """
+        unsent = self._count_unsent()
+        acknowledged = self._written() - unsent
+        if not unsent or acknowledged > self._acknowledged or self._heard_at == -inf:
+            self._heard_at, self._acknowledged = now, acknowledged
+        return now - self._heard_at
 
     def ping(self, token: bytes) -> bool:
         """Ping the peer, if no frame is incomplete and there is no backpressure; return whether it was pinged."""
@@ -226,6 +238,10 @@ class End(FlowControl):
 
     def _count_unsent(self) -> int:
         return 0 if self._stream is None else self._stream.unsent()
+
+    def _written(self) -> int:
+        """Return the bytes written to the peer, except for the gateway's own frames."""
+        return self.other.reader.bytes
 
     def _may_half_close(self) -> bool:
         return self._stream is not None and self._stream.can_half_close()

@@ -30,51 +30,32 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.engine.websocket.tunnel import Tunnel
     from propylon.http.frames import FrameReader
+    from propylon.http.permessage_deflate import DeflateParameters
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024  # of an inflated message, unless `max_message` is set
 TURN_BYTES: Final = 256 * 1024  # of inflated messages in one turn of the event loop
 MESSAGE_COST: Final = 1024  # bytes of a turn that a message counts besides its content
 MIN_DEFLATE_BYTES: Final = 64  # shorter messages hardly compress
-_WINDOW_BITS: Final = 15  # RFC 7692 7.1.2: unless less is negotiated
-_BITS: Final = frozenset(str(bits) for bits in range(8, 16))
 _ZLIB_WINDOW_BITS: Final = 9  # zlib cannot compress with less, though RFC 7692 allows 8
 _OWN_WINDOW_BITS: Final = 12  # at the most: with the memory level below, 32 KiB a side and not 256
 _MEMORY_LEVEL: Final = 5
 
 
-class Deflate:
-    """The parameters of permessage-deflate negotiated by client and endpoint (RFC 7692 7.1)."""
-
-    def __init__(self, parameters: dict[str, str | None]) -> None:
-        self._parameters = parameters
-
-    def side(self, *, of_client: bool) -> PerMessageDeflate:
-        """Return the codec for the frames from and to a peer."""
-        remote, local = ("client", "server") if of_client else ("server", "client")
-        return PerMessageDeflate(
-            f"{remote}_no_context_takeover" in self._parameters,
-            f"{local}_no_context_takeover" in self._parameters,
-            self._bits(remote),
-            min(max(self._bits(local), _ZLIB_WINDOW_BITS), _OWN_WINDOW_BITS),
-            {"memLevel": _MEMORY_LEVEL},
-        )
-
-    def may_compress(self, *, for_client: bool) -> bool:
-        """Return whether zlib can compress for the window of this peer."""
-        return self._bits("server" if for_client else "client") >= _ZLIB_WINDOW_BITS
-
-    def _bits(self, side: str) -> int:
-        value = self._parameters.get(f"{side}_max_window_bits")
-        return int(value) if value in _BITS else _WINDOW_BITS
+def codec(parameters: DeflateParameters, *, of_client: bool) -> PerMessageDeflate:
+    """Return the codec for the frames from and to a peer."""
+    remote, local = ("client", "server") if of_client else ("server", "client")
+    return PerMessageDeflate(
+        not parameters.keeps_context(remote),
+        not parameters.keeps_context(local),
+        parameters.window_bits(remote),
+        min(max(parameters.window_bits(local), _ZLIB_WINDOW_BITS), _OWN_WINDOW_BITS),
+        {"memLevel": _MEMORY_LEVEL},
+    )
 
 
-def agreed(extensions: bytes) -> Deflate | None:
-    """Parse a Sec-WebSocket-Extensions with at most permessage-deflate (RFC 6455 9.1)."""
-    name, *parameters = (part.strip() for part in extensions.decode("latin-1").lower().split(";"))
-    if name != "permessage-deflate":
-        return None
-    pairs = (parameter.partition("=") for parameter in parameters)
-    return Deflate({name.strip(): value.strip(' "') if equals else None for name, equals, value in pairs})
+def may_compress(parameters: DeflateParameters, *, for_client: bool) -> bool:
+    """Return whether zlib can compress for the window of this peer."""
+    return parameters.window_bits("server" if for_client else "client") >= _ZLIB_WINDOW_BITS
 
 
 class MessageReader:
@@ -133,19 +114,22 @@ class MessageReader:
 class InspectedEnd(End):
     """An end with `on_message` hooks."""
 
-    __slots__ = ("_deflate", "_direction", "_exchange", "_hooks", "_messages", "_task")
+    __slots__ = ("_broken", "_deflate", "_direction", "_exchange", "_hooks", "_messages", "_sent", "_task")
 
-    def __init__(self, tunnel: Tunnel, reader: FrameReader, masks: bool, x: Exchange, extensions: bytes) -> None:
+    def __init__(
+        self, tunnel: Tunnel, reader: FrameReader, masks: bool, x: Exchange, deflate: DeflateParameters | None
+    ) -> None:
         super().__init__(tunnel, reader, masks)
         of_client = not masks
-        deflate = agreed(extensions)
         self._exchange = x
         self._hooks: tuple[NamedHook, ...] = x.route.pipeline.on_message
         self._direction = "client" if of_client else "service"
-        side = deflate.side(of_client=of_client) if deflate is not None else None
-        self._deflate = side if deflate is not None and deflate.may_compress(for_client=of_client) else None
+        side = codec(deflate, of_client=of_client) if deflate is not None else None
+        self._deflate = side if deflate is not None and may_compress(deflate, for_client=of_client) else None
         self._messages = MessageReader(of_client, side, tunnel.settings.limits.message or DEFAULT_MAX_BYTES)
         self._task: asyncio.Task[Any] | None = None
+        self._sent = 0
+        self._broken: WebSocketError | None = None
 
     @property
     def between_frames(self) -> bool:
@@ -155,14 +139,15 @@ class InspectedEnd(End):
     between_messages = between_frames
 
     def data_received(self, data: bytes) -> None:
-        """Assemble messages, and run the hooks on them."""
+        """Assemble messages, and run the hooks on them; an error waits until those before it have passed."""
+        if self._broken is not None:
+            return
         try:
             passed = self.reader.feed(data)
         except WebSocketError as error:
-            self._take(error.passed)
-            self._tunnel.protocol_error(self, error)
-        else:
-            self._take(passed)
+            self._broken = error
+            passed = error.passed
+        self._take(passed)
 
     def _released(self) -> None:
         """Resume reading, and process messages that have waited."""
@@ -175,7 +160,9 @@ class InspectedEnd(End):
         opcode, content = (Opcode.TEXT, data.encode()) if isinstance(data, str) else (Opcode.BINARY, data)
         shrinks = self._deflate is not None and len(content) >= MIN_DEFLATE_BYTES
         extensions = (self._deflate,) if self._deflate is not None and shrinks else ()
-        self.write(Frame(opcode, content).serialize(mask=self.masks, extensions=extensions))
+        frame = Frame(opcode, content).serialize(mask=self.masks, extensions=extensions)
+        self._sent += len(frame)
+        self.write(frame)
 
     def skip_message(self) -> None:
         """Do nothing: no part of an incomplete message has been passed on."""
@@ -192,6 +179,9 @@ class InspectedEnd(End):
         super().free()
         del self._exchange
         self.reader.event = False  # a turn that is still to come must find nothing to tell
+
+    def _written(self) -> int:
+        return self._sent
 
     def _take(self, data: bytes) -> None:
         if not self.reader.muted:  # an incomplete frame can be dropped: no part of it has been passed on
@@ -211,6 +201,8 @@ class InspectedEnd(End):
                 self._tunnel.protocol_error(self, error)
                 return
             if found is None:
+                if self._broken is not None:
+                    self._tunnel.protocol_error(self, self._broken)
                 break
             left -= MESSAGE_COST + len(found.data)
             if isinstance(found, Message):

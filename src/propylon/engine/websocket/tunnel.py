@@ -25,6 +25,7 @@ from propylon.engine.websocket.end import End
 from propylon.engine.websocket.settings import BACKPRESSURE, CLIENT_GONE, ENDPOINT_GONE, POLICY_FAILED, TOO_OLD
 from propylon.http import websocket as ws
 from propylon.http.frames import FrameReader
+from propylon.http.permessage_deflate import InflatedSize, agreed
 from propylon.http.websocket import Close, WebSocketError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from propylon.engine.websocket.settings import TunnelSettings
 
 CLOSE_SECONDS: Final = 5.0  # for a peer to read what was written, and to answer the Close frame
+WATCHES: Final = 4  # in one `timeouts.write`, of peers that are not pinged
 STEADY_SECONDS: Final = 10.0  # an endpoint lost earlier counts as a failed attempt, which bounds reconnecting
 TOKEN_BYTES: Final = 8  # of the gateway's pings, so that a chain of gateways does not confuse their pongs
 
@@ -61,24 +63,8 @@ class Tunnel:
     """
 
     __slots__ = (
-        "_close_at",
-        "_cut_at",
-        "_exchange",
-        "_extensions",
-        "_ping_at",
-        "_pinged",
-        "_pong_at",
-        "_reason",
-        "_resumed_at",
-        "_retry_at",
-        "_token",
-        "_tries",
-        "client",
-        "closing",
-        "deadline",
-        "endpoint",
-        "error",
-        "settings",
+        "_close_at", "_cut_at", "_exchange", "_extensions", "_ping_at", "_pinged", "_pong_at", "_reason", "_resumed_at",
+        "_retry_at", "_token", "_tries", "_watch_at", "client", "closing", "deadline", "endpoint", "error", "settings",
         "wants_endpoint",
     )  # fmt: skip
 
@@ -94,6 +80,7 @@ class Tunnel:
         self._close_at = inf if settings.max_age is None else now + settings.max_age
         self._reason = TOO_OLD
         self._cut_at = self._pong_at = inf
+        self._watch_at = inf if settings.ping is not None else now + settings.write / WATCHES
         self._pinged: tuple[End, ...] = ()
         self._token = b""
         self.closing = self.wants_endpoint = False
@@ -105,13 +92,17 @@ class Tunnel:
         self._rearm()
 
     def _end(self, *, of_client: bool) -> End:
-        reader = FrameReader(of_client, self._extensions, self.settings.limits)
+        limits, parameters = self.settings.limits, agreed(self._extensions)
         if not self._exchange.route.pipeline.on_message:
-            return End(self, reader, masks=not of_client)
+            meter = None
+            if limits.message is not None and parameters is not None:
+                meter = InflatedSize(limits.message, parameters, "client" if of_client else "server")
+            return End(self, FrameReader(of_client, self._extensions, limits, meter), masks=not of_client)
         # It imports the websockets library, and few routes have on_message hooks.
         from propylon.engine.websocket.messages import InspectedEnd
 
-        return InspectedEnd(self, reader, not of_client, self._exchange, self._extensions)
+        reader = FrameReader(of_client, self._extensions, limits)
+        return InspectedEnd(self, reader, not of_client, self._exchange, parameters)
 
     @property
     def ended(self) -> bool:
@@ -193,6 +184,7 @@ class Tunnel:
             self._check_stalls(now)
             self._check_pongs(now)
             self._check_pings(now)
+            self._check_vanished(now)
         self._rearm()
 
     # events of the ends
@@ -348,7 +340,7 @@ class Tunnel:
 
     def _rearm(self) -> None:
         self.deadline = min(
-            self._cut_at, self._close_at, self._retry_at, self._ping_at, self._pong_at,
+            self._cut_at, self._close_at, self._retry_at, self._ping_at, self._pong_at, self._watch_at,
             self.client.stall_at, self.endpoint.stall_at,
         )  # fmt: skip
         self._exchange.check_by(self.deadline)
@@ -383,7 +375,19 @@ class Tunnel:
         self._pong_at = inf
         for end in self._pinged:
             if not end.active() and not end.held and not end.gone and end.stall_at == inf:
-                code = "tunnel.client_silent" if end is self.client else "tunnel.endpoint_silent"
-                self.error = self.error or GatewayError(code)
-                end.abort()
+                self._abort_silent(end)
         self._pinged = ()
+
+    def _check_vanished(self, now: float) -> None:
+        """Without pings: abort a peer that acknowledges nothing of what is sent to it."""
+        if self._watch_at > now:
+            return
+        self._watch_at = now + self.settings.write / WATCHES
+        for end in (self.client, self.endpoint):
+            if not end.gone and end.stall_at == inf and end.deaf_for(now) >= self.settings.write:
+                self._abort_silent(end)
+
+    def _abort_silent(self, end: End) -> None:
+        code = "tunnel.client_silent" if end is self.client else "tunnel.endpoint_silent"
+        self.error = self.error or GatewayError(code)
+        end.abort()

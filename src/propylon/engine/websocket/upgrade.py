@@ -16,6 +16,7 @@ from propylon.engine.pipeline import run_all
 from propylon.engine.response_out import added_fields, head_block, send, sent
 from propylon.engine.websocket.settings import TunnelSettings
 from propylon.engine.websocket.tunnel import Tunnel
+from propylon.http.permessage_deflate import NAME
 from propylon.http.response_head import OwnHead
 from propylon.http.websocket import VERSION, is_key
 
@@ -54,18 +55,19 @@ def check_handshake(method: bytes, fields: RequestFields) -> None:
 def limit_offer(x: Exchange) -> None:
     """Offer the endpoint only extensions that the gateway supports.
 
-    With on_message hooks, that is permessage-deflate. With reconnects it is none: the compression context of the first
-    endpoint would be missing at the next one.
+    With on_message hooks, or a limit for messages, that is permessage-deflate: others could hide the size. With
+    reconnects it is none: the compression context of the first endpoint would be missing at the next one.
     """
     settings = x.tunnel_settings
     none = settings is not None and settings.reconnect is not None
-    if not none and not x.route.pipeline.on_message:
+    bounded = settings is not None and settings.limits.message is not None
+    if not (none or bounded or x.route.pipeline.on_message):
         return
     headers = x.request.headers
     offers = [offer.strip() for value in headers.get_all(_EXTENSIONS) for offer in value.split(",")]
     headers.remove(_EXTENSIONS)
     for offer in offers:
-        if not none and offer.partition(";")[0].strip().lower() == "permessage-deflate":
+        if not none and offer.partition(";")[0].strip().lower() == NAME:
             headers.add(_EXTENSIONS, offer)
 
 

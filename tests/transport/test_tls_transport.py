@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from propylon.inbound.tls import ListenerTls
 from propylon.inbound.tls_failures import TlsFailures
-from propylon.inbound.tls_transport import STEP_BYTES, Engine, TlsTransport
+from propylon.transport.tls_transport import STEP_BYTES, Engine, TlsTransport
 from tests.support.fakes import FakeTransport
 from tests.support.tls import Certificates, MemoryPeer
 

@@ -4,9 +4,10 @@ Rules of the file:
 
 - OpenSSL works between two memory buffers and never touches the socket, so nothing here blocks, and a request costs
   four calls of it: records in, plaintext out; plaintext in, records out.
-- The buffer that OpenSSL writes to is shared by all connections of a listener: a buffer never shrinks, and a recently
-  used one is in the processor's cache. So it is emptied before anything else can run: every call of OpenSSL is
-  followed by a read of `outgoing`. OpenSSL's own alerts (RFC 8446 6) are sent in this way too.
+- The buffer that OpenSSL writes to is shared by all connections of a listener, or of a side of any other kind: a
+  buffer never shrinks, and a recently used one is in the processor's cache. So it is emptied before anything else can
+  run: every call of OpenSSL is followed by a read of `outgoing`. OpenSSL's own alerts (RFC 8446 6) are sent in this
+  way too.
 - Received bytes are fed to OpenSSL in pieces of `FEED_BYTES`, which it consumes completely, so that buffer stays small.
 - At most `STEP_BYTES` are encrypted in one turn of the event loop; the rest waits as plaintext, and writing of the
   protocol is paused, as by any transport whose buffer is full.
@@ -19,16 +20,36 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
-if TYPE_CHECKING:
-    from propylon.inbound.tls import ListenerTls
-    from propylon.inbound.tls_failures import TlsFailures
-    from propylon.inbound.tls_session import TlsSession
+from propylon.transport.unread import unread_bytes
 
 STEP_BYTES = 256 * 1024  # encrypted in one turn: about a quarter of a millisecond, and the size of a read of uvloop
 FEED_BYTES = 32 * 1024
 RECORD_BYTES = 16384  # maximum plaintext of one record (RFC 8446 5.1)
+
+
+class Side(Protocol):
+    """What the connections of a listener, or of an endpoint, have in common.
+
+    Attributes:
+        outgoing: the buffer that OpenSSL writes to.
+    """
+
+    outgoing: ssl.MemoryBIO
+
+    def wrap(self, incoming: ssl.MemoryBIO) -> ssl.SSLObject:
+        """Return the TLS object of a new connection that reads from `incoming`."""
+
+
+class Failures(Protocol):
+    """Counts failures after the handshake."""
+
+    def count(self, cause: str) -> None:
+        """Count a failure by its cause."""
+
+    def count_error(self, error: ssl.SSLError) -> None:
+        """Count an OpenSSL error."""
 
 
 class Engine:
@@ -36,26 +57,33 @@ class Engine:
 
     __slots__ = ("incoming", "outgoing", "tls")
 
-    def __init__(self, listener: ListenerTls) -> None:
-        self.incoming, self.outgoing = ssl.MemoryBIO(), listener.outgoing
-        self.tls = listener.wrap(self.incoming)
+    def __init__(self, side: Side) -> None:
+        self.incoming, self.outgoing = ssl.MemoryBIO(), side.outgoing
+        self.tls = side.wrap(self.incoming)
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """Carries one protocol over TLS. `get_extra_info("tls")` is its `TlsSession`."""
+    """Carries one protocol over TLS. `get_extra_info("tls")` is its session."""
 
     __slots__ = (
-        "_backlog", "_backlog_bytes", "_closing", "_decrypt", "_encrypt", "_eof_due", "_failures", "_incoming",
-        "_outgoing", "_paused", "_peer_done", "_protocol", "_raw", "_raw_full", "_session", "_shut", "_stalled", "_tls",
+        "_backlog", "_backlog_bytes", "_closing", "_decrypt", "_encrypt", "_eof_due", "_error", "_failures",
+        "_incoming", "_outgoing", "_paused", "_peer_done", "_protocol", "_raw", "_raw_full", "_session", "_shut",
+        "_stalled", "_tls",
     )  # fmt: skip
 
-    def __init__(self, raw: asyncio.Transport, engine: Engine, session: TlsSession, failures: TlsFailures) -> None:
+    def __init__(self, raw: asyncio.Transport, engine: Engine, session: object, failures: Failures) -> None:
+        """Take over a connection after its handshake.
+
+        Args:
+            session: for the protocol above; `None` for none.
+        """
         super().__init__()
         self._raw = raw
         self._incoming, self._outgoing, self._tls = engine.incoming, engine.outgoing, engine.tls
         self._decrypt, self._encrypt = engine.tls.read, engine.tls.write
         self._session = session
         self._failures = failures
+        self._error: ssl.SSLError | None = None
         self._protocol: asyncio.Protocol = _NO_PROTOCOL
         self._backlog: deque[memoryview] = deque()
         self._backlog_bytes = 0
@@ -63,7 +91,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._closing = self._eof_due = self._peer_done = self._shut = False
 
     def __repr__(self) -> str:
-        return f"<TlsTransport {self._session.version} {'closing' if self.is_closing() else 'open'}>"
+        return f"<TlsTransport {self._tls.version()} {'closing' if self.is_closing() else 'open'}>"
 
     def start(self, protocol: asyncio.Protocol) -> None:
         """Attach `protocol`, and deliver the bytes after the handshake."""
@@ -120,7 +148,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._backlog.clear()
         self._backlog_bytes = 0
         protocol, self._protocol = self._protocol, _NO_PROTOCOL
-        protocol.connection_lost(exc)
+        protocol.connection_lost(exc or self._error)
 
     def pause_writing(self) -> None:
         """Pause writing: the socket's buffer is full."""
@@ -157,6 +185,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _fail(self, error: ssl.SSLError) -> None:
         """Close a connection after an invalid record, with OpenSSL's alert."""
+        self._error = error
         self._failures.count_error(error)
         alert = self._outgoing.read()
         if self._raw_full or not alert:
@@ -181,6 +210,18 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _deliver_pending(self) -> None:
         """Deliver records that were received before."""
         self.data_received(b"")
+
+    def unread(self) -> bytes:
+        """Return what is left to read after the connection was lost (`unread_bytes`)."""
+        self._incoming.write(unread_bytes(self._raw))
+        pieces = []
+        try:
+            while piece := self._decrypt(RECORD_BYTES):
+                pieces.append(piece)
+        except ssl.SSLError:  # an incomplete record, or none
+            pass
+        self._outgoing.read()  # there is nobody to send it to
+        return b"".join(pieces)
 
     def is_reading(self) -> bool:
         """Return whether the protocol gets data."""
@@ -317,8 +358,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the session for `tls`; other names are those of the socket's transport."""
-        return self._session if name == "tls" else self._raw.get_extra_info(name, default)
+        """Return the session for `tls`; other names are those of asyncio."""
+        if name == "tls":
+            return self._session
+        return self._tls if name == "ssl_object" else self._raw.get_extra_info(name, default)
 
 
 _NO_PROTOCOL = asyncio.Protocol()
