@@ -83,6 +83,12 @@ def test_of_a_valid_file_everything_that_cannot_be_built_is_told(folder: Path) -
     )
 
 
+def test_a_condition_on_a_listener_that_is_there_is_no_problem(folder: Path) -> None:
+    entries = [{"respond": "x", "when": {"listeners": "internal"}}, {"python": "no_such_module:f"}]
+    data = {"listen": {"address": "127.0.0.1:0", "name": "internal"}, "policies": entries}
+    assert build_problems(data, folder) == ["policies.1: policy python: No module named 'no_such_module'"]
+
+
 def test_what_is_not_valid_is_told_once(folder: Path) -> None:
     file = folder / "gateway.yaml"
     file.write_text("policies: [{python: {use: '${NOBODY_SETS_THIS}'}}, {respnd: 1}, {python: 'm'}]\n")
@@ -124,18 +130,6 @@ def test_a_module_that_cannot_be_imported_is_told_where_it_is_named(
         f"routes.1.policies.0: policy python: {says % (name, name)}",
         "routes.2.target: No module named 'no_such_module'",
     ]
-
-
-def test_listeners_that_conditions_name_are_no_problem_beside_another_one(tmp_path: Path) -> None:
-    file = tmp_path / "gateway.yaml"
-    file.write_text(
-        "listen: [{address: 127.0.0.1:8080, name: public}]\n"
-        "policies: [{request_id: {}, when: {listeners: public}, unless: [{listeners: '127.0.0.1:8080'}]}]\n"
-        "routes: [{path: /, respond: a, policies: [{python: no_such_module:f}]}]\n"
-    )
-    with pytest.raises(BuildError) as raised:
-        Gateway.load(file).snapshot()
-    assert list(raised.value.messages) == ["routes.0.policies.0: policy python: No module named 'no_such_module'"]
 
 
 def test_a_program_is_told_everything_too() -> None:

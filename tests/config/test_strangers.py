@@ -95,7 +95,21 @@ FLOW = "routes: [{path: /, respond: ok, %s}]"
         ),
         (FLOW % "method: GET", ["1:33: routes.0.method: unknown key 'method', write 'methods: [GET]'"]),
         (FLOW % "hosts: [a]", ["1:33: routes.0.hosts: unknown key 'hosts', write 'host'"]),
-        (FLOW % "entryPoints: [web]", ["1:33: routes.0.entryPoints: unknown key 'entryPoints', every listener serves"]),
+        (
+            FLOW % "entryPoints: [web]",
+            ["1:33: routes.0.entryPoints: unknown key 'entryPoints', write 'listeners: [NAME"],
+        ),
+        (FLOW % "protocols: [https]", ["1:33: routes.0.protocols: unknown key 'protocols', write 'scheme: https'"]),
+        (
+            FLOW % "merge_slashes: x",
+            ["1:33: routes.0.merge_slashes: unknown key 'merge_slashes', write 'path_rules: {"],
+        ),
+        ("routes: [{path: /, root: dist}]", ["1:20: routes.0.root: unknown key 'root', write 'files' in a route"]),
+        ("listen: {address: ':1', id: a}", ["1:25: listen.id: unknown key 'id', write 'name'"]),
+        (
+            "policies: [{hsts: {}, when: {entrypoint: web}}]",
+            ["1:30: policies.0.when.entrypoint: unknown key 'entrypoint', write 'listeners: [NAME]'"],
+        ),
         (FLOW % "timeout: 5s", ["1:33: routes.0.timeout: unknown key 'timeout', write the policy 'timeout'"]),
         (
             "routes: [{rule: PathPrefix(`/a`), respond: ok}]",

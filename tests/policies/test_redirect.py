@@ -113,6 +113,41 @@ def test_what_leads_nowhere_is_refused_when_it_is_configured(data: object) -> No
 
 
 @pytest.mark.parametrize(
+    ("data", "scheme", "host", "there"),
+    [
+        ({"https": True}, b"https", b"a.example", True),
+        ({"https": True}, b"http", b"a.example", False),
+        ({"https": True, "status": 301}, b"https", b"a.example:8443", True),
+        ({"https": True, "host": "a.example"}, b"https", b"a.example", True),
+        ({"https": True, "host": "a.example"}, b"https", b"a.example:443", True),
+        ({"https": True, "host": "A.example:443"}, b"https", b"a.example", True),
+        ({"https": True, "host": "a.example"}, b"https", b"www.a.example", False),
+        ({"https": True, "host": "a.example"}, b"https", b"a.example:8443", False),
+        ({"https": True, "host": "a.example"}, b"http", b"a.example", False),
+        ({"host": "a.example"}, b"http", b"a.example:80", True),
+        ({"host": "a.example"}, b"http", b"b.example", False),
+        ({"path": "/p"}, b"http", b"a.example", True),
+        ({"path": "/new"}, b"http", b"a.example", False),
+        ({"https": True, "path": "/p"}, b"https", b"a.example", True),
+        ({"https": True, "path": "/p"}, b"http", b"a.example", False),
+        ("https://a.example/p", b"https", b"a.example", True),
+        ("https://a.example/", b"https", b"a.example", False),
+        ("https://a.example/p?a=1", b"https", b"a.example", False),
+        ("https://a.example/p#top", b"https", b"a.example", True),
+        ("https://{request.host}/p", b"https", b"a.example", False),
+        ({"path": "/%70"}, b"http", b"a.example", True),
+        ({"path": "/p?a=1"}, b"http", b"a.example", False),
+        ({"path": "{request.path}/"}, b"http", b"a.example", False),
+        ({"https": True, "host": "{request.host}"}, b"https", b"a.example", False),
+    ],
+)
+def test_what_is_there_already_is_passed_on(data: object, scheme: bytes, host: bytes, there: bool) -> None:
+    x = exchange(path=b"/p", fields=b"host: %b\r\n" % host)
+    x._origin = Origin(b"192.0.2.1", scheme, host, b"")
+    assert (Policy(Config.model_validate(data), Scope()).on_request(x) is None) is there
+
+
+@pytest.mark.parametrize(
     ("data", "keys", "expected"),
     [
         ("https://{tenant}.example.com/{*}", {"params": {"tenant": b"Blue"}, "rest": b"a/b"}, "https://blue.example.com/a/b"),
@@ -125,6 +160,8 @@ def test_what_leads_nowhere_is_refused_when_it_is_configured(data: object) -> No
         ({"path": "/x#{id}"}, {"params": {"id": b"5"}, "query": b"q"}, "/x?q#5"),
         ({"path": "{request.path}/"}, {"query": b"a"}, "/p/?a"),
         ({"path": "/{{id}}"}, {"params": {"id": b"5"}}, "/%7Bid%7D"),
+        ({"path": "/k/{*}"}, {"path": b"/a/h//b", "rest": b"h//b"}, "/k/h//b"),
+        ({"path": "/{*}/k"}, {"path": b"/a/", "rest": b""}, "/k"),
     ],
 )  # fmt: skip
 def test_parts_of_the_request_are_encoded_for_their_place(data: object, keys: dict[str, Any], expected: str) -> None:
@@ -145,35 +182,3 @@ def test_a_host_redirect_stays_below_the_fixed_domain_whatever_was_captured(labe
     except GatewayError:
         return
     assert (urlsplit(found).hostname or "").endswith(".example.com")
-
-
-@pytest.mark.parametrize(
-    ("data", "scheme", "host", "there"),
-    [
-        ({"https": True}, b"https", b"a.example", True),
-        ({"https": True}, b"http", b"a.example", False),
-        ({"https": True, "status": 301}, b"https", b"a.example:8443", True),
-        ({"https": True, "host": "a.example"}, b"https", b"a.example", True),
-        ({"https": True, "host": "a.example"}, b"https", b"a.example:443", True),
-        ({"https": True, "host": "A.example:443"}, b"https", b"a.example", True),
-        ({"https": True, "host": "a.example"}, b"https", b"www.a.example", False),
-        ({"https": True, "host": "a.example"}, b"https", b"a.example:8443", False),
-        ({"https": True, "host": "a.example"}, b"http", b"a.example", False),
-        ({"host": "a.example"}, b"http", b"a.example:80", True),
-        ({"host": "a.example"}, b"http", b"b.example", False),
-        ({"path": "/p"}, b"http", b"a.example", True),
-        ({"path": "/new"}, b"http", b"a.example", False),
-        ({"path": "/%70#top"}, b"http", b"a.example", True),
-        ({"path": "/p?a=1"}, b"http", b"a.example", False),
-        ("https://a.example/%70#top", b"https", b"a.example", True),
-        ({"https": True, "path": "/p"}, b"https", b"a.example", True),
-        ({"https": True, "path": "/p"}, b"http", b"a.example", False),
-        ("https://a.example/p", b"https", b"a.example", True),
-        ("https://a.example/", b"https", b"a.example", False),
-        ("https://a.example/p?a=1", b"https", b"a.example", False),
-    ],
-)
-def test_what_is_there_already_is_passed_on(data: object, scheme: bytes, host: bytes, there: bool) -> None:
-    x = exchange(path=b"/p", fields=b"host: %b\r\n" % host)
-    x._origin = Origin(b"192.0.2.1", scheme, host, b"")
-    assert (Policy(Config.model_validate(data), Scope()).on_request(x) is None) is there

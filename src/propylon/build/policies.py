@@ -80,7 +80,7 @@ def build_policies(config: GatewayConfig, at_work: PoliciesAtWork = NO_POLICIES)
 
 
 def check_entry(entry: PolicyEntry, where: str) -> None:
-    """Create the policy of an entry by itself. Raises `BuildError`."""
+    """Create the policy of an entry by itself, without the listeners of its conditions. Raises `BuildError`."""
     _Makers(NO_POLICIES, None).uses(None, [_wanted(entry, where)])
 
 
@@ -136,7 +136,7 @@ class _Makers:
     """Creates policies, or reuses those at work."""
 
     def __init__(self, at_work: PoliciesAtWork, listeners: Mapping[str, str] | None) -> None:
-        """`listeners`: the ids of listeners by name; `None` if names of listeners are checked elsewhere."""
+        """`listeners`: the ids of listeners by name; `None` where they are not known."""
         self._listeners = listeners
         self._reusable = Reusable(at_work)
         self._by_object = {id(each.policy): each for each in at_work.living}

@@ -4,20 +4,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from propylon.config.problems import WARNING
+import click
+
+from propylon.address import listener_ids
+from propylon.config.problems import WARNING, suggest
+from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener
 from propylon.inbound.tls import Identities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from propylon.config.problems import ConfigSource, Problem
-import click
-
-from propylon.address import listener_ids
-from propylon.config.problems import suggest
-from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener
-
-if TYPE_CHECKING:
     from propylon.config.schema import GatewayConfig, ListenerConfig, ListenerTlsConfig
 
 
@@ -72,14 +69,6 @@ def listener_lines(listener: "ListenerConfig") -> list[str]:
     return lines
 
 
-def certificate_warnings(config: "GatewayConfig", source: "ConfigSource") -> "Iterator[Problem]":
-    """Yield a warning for each certificate of a listener that is not valid now."""
-    for number, listener in enumerate(config.listen):
-        for identity in Identities(listener.tls).certificates if listener.tls is not None else ():
-            if (message := identity.warning(datetime.now(UTC))) is not None:
-                at = source.written(("listen", number, "tls"))
-                found = source.problem(at, message, "clients refuse it: get a new one")
-                yield replace(found, severity=WARNING)
 def entrance(config: "GatewayConfig", target: str, scheme: str | None, listener: str | None) -> tuple[str, str, str]:
     """Return the scheme of a request, and the name and id of its listener.
 
@@ -103,3 +92,13 @@ def entrance(config: "GatewayConfig", target: str, scheme: str | None, listener:
     id_ = usual_listener(listen, scheme)
     names = [name for name, named in known.items() if named == id_]
     return scheme, names[-1] if names else id_, id_
+
+
+def certificate_warnings(config: "GatewayConfig", source: "ConfigSource") -> "Iterator[Problem]":
+    """Yield a warning for each certificate of a listener that is not valid now."""
+    for number, listener in enumerate(config.listen):
+        for identity in Identities(listener.tls).certificates if listener.tls is not None else ():
+            if (message := identity.warning(datetime.now(UTC))) is not None:
+                at = source.written(("listen", number, "tls"))
+                found = source.problem(at, message, "clients refuse it: get a new one")
+                yield replace(found, severity=WARNING)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from propylon.cli._choice import rule_lines
 from propylon.cli._view import RouteView, route_view
 from propylon.engine.errors import GatewayError
+from propylon.engine.request_out import begins_with
 from propylon.engine.snapshot import CompiledRoute
 from propylon.engine.websocket.upgrade import check_handshake
 from propylon.failures import FAILURES
@@ -205,7 +206,7 @@ def _forwarded(route: "CompiledRoute", view: RouteView, request: ParsedRequest) 
 def _prefix_lines(route: "CompiledRoute", request: ParsedRequest) -> list[str]:
     """Return what the service is told of the stripped prefix."""
     prefix = route.stripped
-    below = prefix and request.tells_prefix and (request.path + b"/").startswith(prefix + b"/")
+    below = prefix and request.tells_prefix and begins_with(request.path, prefix)
     return [f"X-Forwarded-Prefix: {prefix.decode('latin-1')}"] if below else []
 
 

@@ -13,7 +13,7 @@ from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
 from propylon.http.refusal import Refusal
 from propylon.http.request_head import HOSTS, WRITTEN_ANEW
-from propylon.http.target import PathRules, TargetError, canonical_path
+from propylon.http.target import PathRules, TargetError, canonical_path, merge_slashes
 
 if TYPE_CHECKING:
     from propylon.engine.backend import Endpoint
@@ -107,10 +107,10 @@ def host_of(x: Exchange, endpoint: Endpoint) -> bytes:
 
 def forwarded_prefix(x: Exchange) -> tuple[bytes, bytes]:
     """Return what was stripped of the client's path by trusted proxies, and by the route."""
-    own, path = x.route.stripped, x.path
-    if own and (x.rewritten or not (path == own or path.startswith(own + b"/"))):
+    own = x.route.stripped
+    if own and (x.rewritten or not begins_with(x.path, own)):
         own = b""
-    given = x.fields.first(b"x-forwarded-prefix") if x.origin.by_proxy else None
+    given = b",".join(x.fields.all(b"x-forwarded-prefix")) if x.origin.by_proxy else b""
     if not given:
         return b"", own
     try:
@@ -119,6 +119,13 @@ def forwarded_prefix(x: Exchange) -> tuple[bytes, bytes]:
     except TargetError:
         return b"", own
     return b"".join(parts), own
+
+
+def begins_with(path: bytes, prefix: bytes) -> bool:
+    """Return whether a prefix is cut off a path, of which `//` may be kept."""
+    if b"//" in path:
+        path = merge_slashes(path)
+    return path == prefix or path.startswith(prefix + b"/")
 
 
 def _prefix_line(x: Exchange) -> bytes:
