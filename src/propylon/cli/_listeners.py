@@ -80,6 +80,8 @@ def certificate_warnings(config: "GatewayConfig", source: "ConfigSource") -> "It
                 at = source.written(("listen", number, "tls"))
                 found = source.problem(at, message, "clients refuse it: get a new one")
                 yield replace(found, severity=WARNING)
+
+
 def entrance(config: "GatewayConfig", target: str, scheme: str | None, listener: str | None) -> tuple[str, str, str]:
     """Return the scheme of a request, and the name and id of its listener.
 
