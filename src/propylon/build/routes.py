@@ -12,9 +12,9 @@ from propylon.build.policies import named_listeners
 from propylon.build.service import retry_settings
 from propylon.build.split import build_split
 from propylon.config.schema.listener_refs import listeners_by_name
-from propylon.engine.message import Response
 from propylon.engine.pipeline import Pipeline, PolicyUse, compile_pipeline
 from propylon.engine.public_urls import PublicUrls
+from propylon.engine.response import Response
 from propylon.engine.snapshot import CompiledRoute, Fallback
 from propylon.http.target import KEEP_ALL, KEEP_SLASHES, PathRules
 from propylon.routing.captures import captures_of

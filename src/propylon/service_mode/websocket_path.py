@@ -8,9 +8,9 @@ import re
 from typing import Final
 
 from propylon.engine.exchange import Exchange
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.http.query import get_all
-from propylon.http.target import PathRules, TargetError, canonical_path
+from propylon.http.target import PathRules, canonical_path
 from propylon.service_mode.answers import error_response
 
 _TO_ESCAPE: Final = re.compile(rb"[ \x80-\xff]")
@@ -34,8 +34,6 @@ class WebSocketPath:
         try:
             x.set_path(canonical_path(path.encode("ascii"), _RULES).decode("ascii"))
             x.set_query(query if mark else None)
-        except TargetError as error:
-            return _refused(error.detail)
         except ValueError as error:
             return _refused(str(error))
         return None
