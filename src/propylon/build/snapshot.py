@@ -23,9 +23,10 @@ from propylon.build.routes import build_routes, route_outside
 from propylon.build.service import HERE, NOTHING_RUNS, BuildContext, build_service, build_targets
 from propylon.engine.snapshot import ClientLimits, ClientTimeouts, DnsSettings, ErrorPage, Snapshot
 from propylon.http.claims import NO_NAMES, Names
-from propylon.http.forwarded import ForwardingRules, TrustedProxies
+from propylon.http.forwarded import ForwardingRules
 from propylon.http.request_head import HeadRules
 from propylon.http.request_reader import RequestReader
+from propylon.http.trusted_proxies import TrustedProxies
 from propylon.inbound.tls import Identities
 from propylon.routing.router import Router
 from propylon.tls import TlsError
