@@ -13,9 +13,9 @@ from propylon.http.query import get_all
 from propylon.http.target import PathRules, canonical_path
 from propylon.service_mode.answers import error_response
 
-_TO_ESCAPE: Final = re.compile(rb"[ \x80-\xff]")
 # A client chooses this path, so it may not have all that a policy may set.
 _RULES: Final = PathRules(encoded_slashes=True, semicolons=True)
+_TO_ESCAPE: Final = re.compile(rb"[ \x80-\xff]")
 
 
 class WebSocketPath:
