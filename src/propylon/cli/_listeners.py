@@ -4,20 +4,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from propylon.config.problems import WARNING
+import click
+
+from propylon.address import listener_ids
+from propylon.config.problems import WARNING, suggest
+from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener
 from propylon.inbound.tls import Identities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from propylon.config.problems import ConfigSource, Problem
-import click
-
-from propylon.address import listener_ids
-from propylon.config.problems import suggest
-from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener
-
-if TYPE_CHECKING:
     from propylon.config.schema import GatewayConfig, ListenerConfig, ListenerTlsConfig
 
 
