@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.gateway import Gateway
 from propylon.routing.match import Regex
 from propylon.testing import ServiceDown, TestClient

@@ -68,7 +68,7 @@ class ParsedRequest:
         client, name = question.client.encode(), self.host.text
         self.origin = origin(snapshot.forwarding, client, scheme, name, port, self.fields.all)
         if self.origin.by_proxy:
-            self.fields = self.fields.believed(rules)
+            self.fields = self.fields.with_claims(rules)
         self.client_address = self.origin.client
         self.is_websocket = self.fields.websocket
         if line.odd:

@@ -15,7 +15,8 @@ from propylon.engine import lines
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import NO_RULES
-from propylon.engine.message import Request, Response
+from propylon.engine.request import Request
+from propylon.engine.response import Response
 from propylon.engine.step_times import StepTimes, step_times
 from propylon.engine.timed import Timed
 from propylon.http.target import KEEP_ALL, KEEP_SLASHES, TargetError, canonical_path

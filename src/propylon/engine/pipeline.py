@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from propylon.engine import lines
 from propylon.engine.errors import GatewayError
 from propylon.engine.hook_task import BLOCKING_SECONDS, check_blocking, is_awaitable, start_task, wait_for
-from propylon.engine.message import Response
 from propylon.engine.pending import Pending
+from propylon.engine.response import Response
 from propylon.phases import PHASES
 
 if TYPE_CHECKING:

@@ -143,12 +143,12 @@ class RequestFields:
     """
 
     __slots__ = (
-        "_believed", "_fields", "_index", "block", "chunked", "close", "expects_continue", "from_proxy",
+        "_fields", "_index", "_with_claims", "block", "chunked", "close", "expects_continue", "from_proxy",
         "hidden", "host", "keep_alive", "length", "request_id", "upgrade", "visible", "wants_trailers", "was_proxied",
         "websocket",
     )  # fmt: skip
 
-    _believed: RequestFields
+    _with_claims: RequestFields
 
     def __init__(self, block: bytes, rules: HeadRules) -> None:
         self._take(split_fields(block, rules.names, "read.bad_field"), rules, ANYONE)
@@ -160,11 +160,11 @@ class RequestFields:
         self._take(check_fields(pairs, rules.names, "read.bad_field"), rules, ANYONE)
         return self
 
-    def believed(self, rules: HeadRules) -> RequestFields:
+    def with_claims(self, rules: HeadRules) -> RequestFields:
         """Return the same header section as one of a trusted proxy, whose claims are taken."""
-        found: RequestFields | None = getattr(self, "_believed", None)  # not set at first: few sections need it
+        found: RequestFields | None = getattr(self, "_with_claims", None)  # not set at first: few sections need it
         if found is None:
-            found = self._believed = RequestFields.__new__(RequestFields)
+            found = self._with_claims = RequestFields.__new__(RequestFields)
             found._take(self._fields, rules, TRUSTED)
         return found
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.engine.snapshot import CompiledRoute
 from propylon.routing.router import RouteMatch, Router, Rule
 
