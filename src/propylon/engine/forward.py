@@ -84,7 +84,7 @@ async def forward(x: Exchange) -> None:
                 head = route.public_urls.head(x, attempt, head)
             if head.status == 101:
                 await tunnel(x, upstream)
-            elif route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.client_method:
+            elif route.pipeline.changes_responses or x.method != x.client_method:
                 x.arm_relay(upstream)
                 await answer(x, Response.of_service(head, upstream.body))
             else:

@@ -28,7 +28,7 @@ from propylon.http.host import Host, HostError, parse_host
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.request_id import is_safe
-from propylon.http.target import PathRules, TargetError, may_be_odd, parse_target
+from propylon.http.target import SIMPLE, PathRules, TargetError, may_be_odd, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,6 +82,10 @@ class RequestLine:
 
     __slots__ = ("authority", "method", "minor", "odd", "path", "plain", "query", "raw_target", "scheme")
 
+    query: bytes | None
+    scheme: bytes | None
+    authority: bytes | None
+
     def __init__(self, raw: bytes, rules: HeadRules) -> None:
         parts = raw.split(b" ")
         if len(parts) != 3:
@@ -113,9 +117,19 @@ class RequestLine:
 
     def _take(self, method: bytes, target: bytes, rules: HeadRules) -> None:
         self.method, self.raw_target = method, target
-        if self.method in _REFUSED_METHODS:
-            refusal = _REFUSED_METHODS[self.method]
+        if method in _REFUSED_METHODS:
+            refusal = _REFUSED_METHODS[method]
             raise Refusal(refusal.code, refusal.detail)
+        simple = SIMPLE.fullmatch(target)
+        if simple is None:
+            self._parse(method, target, rules)
+            return
+        self.path, self.query = simple[1], simple[2]
+        self.scheme = self.authority = None
+        self.plain = self.minor == 1
+        self.odd = False
+
+    def _parse(self, method: bytes, target: bytes, rules: HeadRules) -> None:
         try:
             parsed = parse_target(method, target, rules.paths)
         except TargetError as error:
