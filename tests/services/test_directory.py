@@ -280,6 +280,19 @@ def test_a_check_that_complains_puts_an_address_aside_until_no_check_does(fleet:
     assert fleet.chosen(service) == {A, B}
 
 
+def test_one_that_failed_and_is_found_well_by_its_check_serves_at_once(fleet: Fleet) -> None:
+    service = fleet.enter(fleet.service(A, B, passive=PASSIVE))
+    vitals = service.endpoint(A).vitals
+    fleet.send(service, service.endpoint(A)).fail()
+    fleet.directory.complain(vitals, "check", "no answer")
+    fleet.directory.complain(vitals, "check", None)
+    assert fleet.chosen(service) == {A, B}
+    fleet.send(service, service.endpoint(A)).fail()  # and may be put aside again
+    assert fleet.chosen(service) == {B}
+    fleet.sweep(20.0)
+    assert fleet.chosen(service) == {A, B}
+
+
 def test_an_endpoint_that_comes_back_is_told_to_the_operator(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "propylon.services")
     service = fleet.enter(fleet.service(A, B, passive=PASSIVE))

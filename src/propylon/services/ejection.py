@@ -99,12 +99,16 @@ class Ejection:
         """End the ejection if its time is over. Returns True if it ends now."""
         if not self.until or now < self.until:
             return False
+        self.end(now)
+        return True
+
+    def end(self, now: float) -> None:
+        """End the ejection, whatever is left of its time."""
         self.until = 0.0
         self._recovered_at = now
         self.row = 0
         self._window = None
         self._recent = ()
-        return True
 
     def _rate_window(self, settings: EjectionSettings) -> Window:
         window = self._window
