@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.tls import Certificates
+
 
 def explain(run: Any, *arguments: str) -> dict[str, Any]:
     result = run("explain", "good.yaml", *arguments, "--json")
@@ -229,6 +231,33 @@ def test_a_route_of_another_listener_says_so(run: Any) -> None:
     output = run("explain", "two.yaml", "GET", "https://a.example/admin").output
     assert "not admin: the listener is not internal" in output
     assert "not to_https: the request is where it would be redirected to: https" in output
+
+
+REDIRECTED = """
+listen: [{address: ":8443", tls: TLS}, {address: ":8080", redirect_https: 8443}]
+routes:
+  - {name: rest, path: /*, respond: here}
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "route", "told"),
+    [
+        (["GET", "/a"], None, "rest", "scheme https, listener :8443"),
+        (["GET", "http://a.example/a?b"], 308, None, "Location: https://a.example:8443/a?b"),
+        (["GET", "/a", "--listener", ":8080"], 308, None, "the listener redirects to https with 308"),
+        (["GET", "/.well-known/acme-challenge/x", "--scheme", "http"], None, "rest", "scheme http, listener :8080"),
+    ],
+)
+def test_what_a_listener_redirects_reaches_no_route(
+    run: Any, certificates: Certificates, arguments: list[str], status: int | None, route: str | None, told: str
+) -> None:
+    pair = certificates.pair("a")
+    tls = f"{{certificate: {pair['certificate']}, key: {pair['key']}}}"
+    Path("two.yaml").write_text(REDIRECTED.replace("TLS", tls))
+    found = json.loads(run("explain", "two.yaml", *arguments, "--json").output)
+    assert (found["status"], found["route"]) == (status, route)
+    assert told in run("explain", "two.yaml", *arguments).output
 
 
 def test_a_listener_that_is_not_there_is_told(run: Any) -> None:
