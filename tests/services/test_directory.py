@@ -299,7 +299,7 @@ def test_an_endpoint_that_comes_back_is_told_to_the_operator(fleet: Fleet, caplo
     fleet.send(service, service.endpoint(A)).fail()
     fleet.sweep(10.0)
     assert [record.message for record in caplog.records] == [
-        f"endpoint {A} is put aside for 10 s: 1 failures in a row (attempt.closed)", f"endpoint {A} is back",
+        f"endpoint {A} is put aside for 10 s: 1 failure in a row (attempt.closed)", f"endpoint {A} is back",
     ]  # fmt: skip
 
 
@@ -323,6 +323,6 @@ def test_connections_are_closed_with_the_directory(fleet: Fleet) -> None:
 def test_a_circuit_that_opens_is_told(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     service = fleet.enter(fleet.service(A, breaker=BREAKER))
     fleet.send(service).fail()
-    assert f"the circuit of endpoint {A} of s is open for 10 s: 1 failures in a row (attempt.closed)" in caplog.text
+    assert f"the circuit of endpoint {A} of s is open for 10 s: 1 failure in a row (attempt.closed)" in caplog.text
     with pytest.raises(GatewayError):
         fleet.choose(service)

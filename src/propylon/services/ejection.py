@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from propylon.services.recent import Recent, named, remembered
+from propylon.services.recent import Recent, in_a_row, named, remembered
 from propylon.services.window import Window
 
 
@@ -126,7 +126,7 @@ class Ejection:
             if total >= settings.minimum and failures >= settings.failure_rate * total:
                 reason = f"failure rate {failures / total:.0%} of {total} requests{named(self._recent)}"
         if settings.consecutive is not None and self.row >= settings.consecutive:
-            reason = f"{self.row} failures in a row{named(self._recent, self.row)}"
+            reason = in_a_row(self.row, self._recent)
         return reason
 
     def _eject(self, reason: str, now: float, settings: EjectionSettings) -> None:
