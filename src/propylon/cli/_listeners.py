@@ -16,7 +16,7 @@ import click
 
 from propylon.address import listener_ids
 from propylon.config.problems import suggest
-from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener
+from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener, usual_scheme
 
 if TYPE_CHECKING:
     from propylon.config.schema import GatewayConfig, ListenerConfig, ListenerTlsConfig
@@ -116,19 +116,11 @@ def entrance(config: "GatewayConfig", target: str, scheme: str | None, listener:
             hint = suggest(listener, list(known)) or f"there are {', '.join(known)}"
             raise click.BadParameter(f"no listener {listener!r}: {hint}", param_hint="'--listener'")
     else:
-        scheme = scheme or _scheme(config, target)
+        given = target.lower().partition("://")
+        scheme = scheme or (given[0] if given[1] and given[0] in ("http", "https") else usual_scheme(listen))
         id_ = usual_listener(listen, scheme)
         listener = [*(name for name, named in known.items() if named == id_), id_][-1]
     settings = listen[listener_ids(each.address for each in listen).index(id_)]
     redirect = settings.redirect_https
     compiled = None if redirect is None else RedirectHttps(redirect.port, redirect.except_)
     return Entrance(scheme or ("http" if settings.tls is None else "https"), listener, id_, compiled)
-
-
-def _scheme(config: "GatewayConfig", target: str) -> str:
-    given, separator, _ = target.lower().partition("://")
-    if separator and given in ("http", "https"):
-        return given
-    plain = [each for each in config.listen if each.tls is None]
-    redirected = plain and all(each.redirect_https is not None for each in plain)
-    return "https" if redirected and len(plain) < len(config.listen) else "http"
