@@ -103,7 +103,7 @@ def test_wrong_options_say_what_is_wrong(run: Any, arguments: list[str], message
 def test_a_request_is_explained_in_a_process(spawn: Any) -> None:
     result = spawn("explain", "app:gateway", "GET", "/x/1")
     assert result.returncode == 0
-    assert "policies: nothing.on_request" in result.stdout
+    assert "policies: app:nothing.on_request" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -287,3 +287,13 @@ def test_prefixes_redirects_and_templates_are_told(run: Any, folder: Path) -> No
     (folder / "good.yaml").write_text(f"forwarded: {{x_forwarded: false}}\n{REWRITING}")
     found = explain(run, "GET", "http://blue.a.example/a/5/x")
     assert not any("Prefix" in line for line in step(found, "attempt")["details"])
+
+
+def test_a_policy_in_python_is_named_as_in_the_log(run: Any, folder: Path) -> None:
+    (folder / "explained_policies.py").write_text("class Tag:\n    def on_response(self, x): ...\n")
+    (folder / "good.yaml").write_text(
+        'routes: [{path: /*, respond: ok, policies: [{python: "explained_policies:Tag", when: {paths: /a}}]}]\n'
+    )
+    found = step(explain(run, "GET", "/a"), "choose")
+    assert found["outcome"].startswith("not reached: respond answers")
+    assert "explained_policies:Tag (on a condition)" in run("routes", "good.yaml", "--json").output
