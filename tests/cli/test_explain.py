@@ -234,7 +234,7 @@ def test_a_route_of_another_listener_says_so(run: Any) -> None:
 
 
 REDIRECTED = """
-listen: [{address: ":8443", tls: TLS}, {address: ":8080", redirect_https: 8443}]
+listen: [{address: ":8443", tls: TLS}, {address: ":8080", redirect_https: 8443}, "127.0.0.1:9000"]
 routes:
   - {name: rest, path: /*, respond: here}
 """

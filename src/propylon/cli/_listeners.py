@@ -102,7 +102,7 @@ def entrance(config: "GatewayConfig", target: str, scheme: str | None, listener:
 
     Args:
         target: a path or a whole URL, whose scheme is used unless one is given. Without any it is http, or https if
-            all that comes by http is redirected.
+            what comes by http is redirected.
         listener: by name or address.
 
     Raises:

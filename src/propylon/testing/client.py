@@ -52,7 +52,7 @@ class TestClient:
             services: the handler of each service.
             host: the Host field of requests without one.
             scheme: `http` or `https`, as if the listener had TLS; by default that of `listener`. Without both it is
-                http, or https if all that comes by http is redirected.
+                http, or https if what comes by http is redirected.
             client: the client's address.
             listener: name or address of the listener; by default the first one of the scheme, or the first of all.
 

@@ -41,10 +41,10 @@ def usual_listener(listeners: Sequence[ListenerConfig], scheme: str) -> str:
 
 
 def usual_scheme(listeners: Sequence[ListenerConfig]) -> Literal["http", "https"]:
-    """Return the scheme of a request that names none: https if all that comes by http is redirected to it."""
-    plain = [each for each in listeners if each.tls is None]
-    redirected = bool(plain) and all(each.redirect_https is not None for each in plain)
-    return "https" if redirected and len(plain) < len(listeners) else "http"
+    """Return the scheme of a request that names none: https if the usual listener for http redirects to it."""
+    ids = listener_ids(each.address for each in listeners)
+    plain = listeners[ids.index(usual_listener(listeners, "http"))]
+    return "https" if plain.redirect_https is not None and any(each.tls is not None for each in listeners) else "http"
 
 
 def listener_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
