@@ -10,8 +10,10 @@ from typing import Final
 from propylon.engine.exchange import Exchange
 from propylon.engine.message import Response
 from propylon.http.query import get_all
+from propylon.http.target import PathRules, TargetError, canonical_path
 from propylon.service_mode.answers import error_response
 
+_RULES: Final = PathRules(encoded_slashes=True, semicolons=True)
 _TO_ESCAPE: Final = re.compile(rb"[ \x80-\xff]")
 
 
@@ -29,8 +31,10 @@ class WebSocketPath:
         if not path.startswith("/") or path.startswith("//"):
             return _refused("'path' begins with one '/'; it is the path of a WebSocket at its service, not a URL")
         try:
-            x.set_path(path)
+            x.set_path(canonical_path(path.encode("ascii"), _RULES).decode("ascii"))
             x.set_query(query if mark else None)
+        except TargetError as error:
+            return _refused(error.detail)
         except ValueError as error:
             return _refused(str(error))
         return None
