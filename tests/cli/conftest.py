@@ -53,11 +53,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "bad.yaml").write_text(BAD)
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "broken.py").write_text("import json\n\njson.loads('{')\n")
+    (tmp_path / "ends.py").write_text("import sys\n\nsys.exit(4)\n")
     (tmp_path / "lacking.py").write_text("import no_such_package\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
-    for name in ("app", "broken", "lacking"):
+    for name in ("app", "broken", "ends", "lacking"):
         sys.modules.pop(name, None)
 
 

@@ -28,6 +28,7 @@ def test_a_file_and_a_python_gateway_are_targets(run: Any, target: str) -> None:
         ("app.sub:gateway", "there is no module 'app.sub' in "),
         ("lacking:gateway", "lacking cannot be imported: No module named 'no_such_package'"),
         ("broken:gateway", "broken cannot be imported: JSONDecodeError"),
+        ("ends:gateway", "ends cannot be imported: SystemExit: 4"),
         ("app:wrong", "app.py:9: nope: unknown key 'nope'"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from tests.support.deadline import settle, until
 from tests.support.fakes import FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 

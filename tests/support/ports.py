@@ -1,34 +1,31 @@
-"""Ports for those who have to be told one."""
+"""Ports for programs that have to be told one before they listen."""
 
 from __future__ import annotations
 
 import random
 import socket
 
+# Below the range from which outgoing connections take theirs. Other randomness may be seeded, alike in two processes.
+_CANDIDATES = range(20000, 32000)
+_CHOICE = random.SystemRandom()
+
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody has now, for TCP and UDP.
-
-    It is from below the range that outgoing connections take theirs from, so none of them takes it meanwhile.
-    """
-    return free_ports(1)[0]
+    """A port of 127.0.0.1 that nobody uses now, for TCP nor for UDP."""
+    while True:
+        port = _CHOICE.choice(_CANDIDATES)
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            try:
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def free_ports(count: int) -> list[int]:
-    """Return several of them that differ."""
-    found: list[int] = []
+    """So many different ones."""
+    found: set[int] = set()
     while len(found) < count:
-        port = random.randrange(20000, 32000)
-        if port not in found and _is_free(port):
-            found.append(port)
-    return found
-
-
-def _is_free(port: int) -> bool:
-    try:
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            with socket.socket(socket.AF_INET, kind) as probe:
-                probe.bind(("127.0.0.1", port))
-    except OSError:
-        return False
-    return True
+        found.add(free_port())
+    return list(found)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 from functools import lru_cache
-from os.path import basename
+from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from propylon.config.problems import suggest
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
@@ -23,40 +22,40 @@ class Reference:
 REFERENCE: Final = Reference()
 
 
+class BrokenModuleError(ImportError):
+    """A module that exists raised while it was imported.
+
+    Attributes:
+        why: the type and text of what it raised, and the file and line of the module that did.
+    """
+
+    def __init__(self, module: str, error: BaseException) -> None:
+        self.why = f"{type(error).__name__}: {error}"
+        bodies = [frame for frame in extract_tb(error.__traceback__) if frame.name == "<module>"]
+        if bodies and not isinstance(error, SyntaxError):  # whose text has the place
+            self.why += f" ({Path(bodies[-1].filename).name}, line {bodies[-1].lineno})"
+        super().__init__(f"{module!r} cannot be imported: {self.why}")
+
+
 def import_object(reference: str) -> Any:
     """Import the object that `module:name` refers to; the name may have dots.
 
     Raises:
-        ImportError, AttributeError: the module cannot be imported, or has nothing of that name.
+        ImportError, AttributeError: there is no such module, it raises when imported, or has nothing of that name.
     """
     module, _, name = reference.partition(":")
-    found: Any = _imported(module)
+    try:
+        found: Any = importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # a module may raise anything, and must not end the process
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise BrokenModuleError(module, error) from error
     for part in name.split("."):
         if not hasattr(found, part):
             hint = suggest(part, dir(found))
             raise AttributeError(f"{module!r} has no {part!r}{f', {hint}' if hint else ''}")
         found = getattr(found, part)
     return found
-
-
-def _imported(module: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise  # its message says it all
-    except (Exception, SystemExit) as error:  # a module may raise anything, and must not end the process
-        raise ImportError(f"{module!r} cannot be imported: {_told(error)}") from error
-
-
-def _told(error: BaseException) -> str:
-    """Return an exception with the line that raised it."""
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, SyntaxError):  # it names the line itself
-        return text
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return text if trace is None else f"{text} ({basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno})"
 
 
 def with_objects(config: BaseModel) -> BaseModel:

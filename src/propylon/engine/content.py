@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.http.headers import Headers, Pair
 
+READ_LIMIT_BYTES: Final = 1024 * 1024  # default limit of `body()`, which holds the body in memory
 TURN_BYTES: Final = 1024 * 1024  # decoded in one turn of the event loop
 CODING: Final = "content-encoding"
 

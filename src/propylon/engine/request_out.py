@@ -39,10 +39,14 @@ def send_request(
         GatewayError: read.bad_target, if a rewrite makes the path invalid.
     """
     route, origin = x.route, x.origin
-    path = x.path if route.rewrite is None else rewritten_path(x)
+    if route.rewrite is None:
+        path = endpoint.base_path + x.path
+    else:
+        path = rewritten_path(x)
+        path = endpoint.base_path + path if path else endpoint.root
     query = x.query if route.query_edit is None else route.query_edit.apply(x.query, x)
-    base = endpoint.base_path if path else endpoint.root
-    path = base + path if query is None else b"%b%b?%b" % (base, path, query)
+    if query is not None:
+        path += b"?" + query
     authority = endpoint.authority if endpoint.host is None else host_of(x, endpoint)
     request = x.changed_request
     if headers is None and request is not None and request.headers.changed:
@@ -52,7 +56,7 @@ def send_request(
         forwarding += _prefix_line(x)
     if headers is not None:
         authority, block, forwarding = _changed(x, headers, authority, forwarding)
-    added = b"%bx-request-id: %b\r\n" % (forwarding, x.id)
+    added = b"".join((forwarding, b"x-request-id: ", x.id, b"\r\n"))
     if extra:
         added += extra
     if isinstance(x.body, Body) or (x.body and route.pipeline.on_request_chunk):

@@ -35,7 +35,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from propylon.config.types import short_form
 from propylon.engine.errors import GatewayError
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.http.host import parse_host
 from propylon.http.place import Place
 from propylon.http.target import TargetError

@@ -8,11 +8,12 @@ import re
 from typing import Final
 
 from propylon.engine.exchange import Exchange
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.http.query import get_all
-from propylon.http.target import PathRules, TargetError, canonical_path
+from propylon.http.target import PathRules, canonical_path
 from propylon.service_mode.answers import error_response
 
+# A client chooses this path, so it may not have all that a policy may set.
 _RULES: Final = PathRules(encoded_slashes=True, semicolons=True)
 _TO_ESCAPE: Final = re.compile(rb"[ \x80-\xff]")
 
@@ -33,8 +34,6 @@ class WebSocketPath:
         try:
             x.set_path(canonical_path(path.encode("ascii"), _RULES).decode("ascii"))
             x.set_query(query if mark else None)
-        except TargetError as error:
-            return _refused(error.detail)
         except ValueError as error:
             return _refused(str(error))
         return None
