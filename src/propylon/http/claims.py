@@ -32,6 +32,8 @@ NEVER_TAKEN: Final = (
     "x-original-method", "x-original-uri", "x-original-url", "x-rewrite-url",
     # CGI turns it into HTTP_PROXY, which HTTP clients inside the service use (httpoxy).
     "proxy",
+    # Next.js skips its own checks of a request that has it (CVE-2025-29927).
+    "x-middleware-subrequest",
 )  # fmt: skip
 
 ADDRESS: Final = (
