@@ -138,7 +138,7 @@ def test_a_snapshot_brings_and_takes_away_services() -> None:
     pool = endpoint(core).pool
     core.take(Gateway().service("orders", ["http://192.0.2.2:1"]).route("/*", service="orders").compiled())
     assert list(core.directory.services) == ["orders"]
-    assert pool._retired
+    assert not pool.max_idle
 
 
 async def test_names_are_asked_for_by_the_rules_of_the_snapshot() -> None:

@@ -30,7 +30,7 @@ def test_an_endpoint_of_which_nothing_changed_is_the_same(fleet: Fleet) -> None:
     old = fleet.enter(fleet.service(A, B))
     new = fleet.enter(fleet.service(A, B, C, budget=(0.5, 1.0)))
     assert new.endpoints[:2] == old.endpoints
-    assert not old.endpoints[0].pool._retired
+    assert old.endpoints[0].pool.max_idle
 
 
 def test_another_weight_keeps_the_connections_and_what_is_known(fleet: Fleet) -> None:
@@ -39,15 +39,15 @@ def test_another_weight_keeps_the_connections_and_what_is_known(fleet: Fleet) ->
     assert new is not old
     assert (new.weight, new.zone) == (5, "z")
     assert (new.pool, new.vitals) == (old.pool, old.vitals)
-    assert not new.pool._retired
+    assert new.pool.max_idle
 
 
 def test_another_way_to_connect_retires_the_connections_and_keeps_what_is_known(fleet: Fleet) -> None:
     old = fleet.enter(fleet.service(A)).endpoints[0]
     new = fleet.enter(fleet.service(A, transport=Transport(server_name="x"))).endpoints[0]
     assert new.pool is not old.pool
-    assert old.pool._retired
-    assert not new.pool._retired
+    assert not old.pool.max_idle
+    assert new.pool.max_idle
     assert new.vitals is old.vitals
 
 
@@ -55,8 +55,8 @@ def test_what_is_gone_is_retired(fleet: Fleet) -> None:
     old = fleet.enter(fleet.service(A, B), fleet.service(C, name="t"))
     other = fleet.directory.services["t"].endpoints[0]
     new = fleet.enter(fleet.service(A))
-    assert [endpoint.pool._retired for endpoint in old.endpoints] == [False, True]
-    assert other.pool._retired
+    assert [endpoint.pool.max_idle > 0 for endpoint in old.endpoints] == [True, False]
+    assert not other.pool.max_idle
     assert fleet.chosen(new) == {A}
 
 
@@ -65,8 +65,8 @@ def test_the_same_address_of_another_service_has_connections_of_its_own(fleet: F
     one, two = (service.endpoints[0] for service in fleet.directory.services.values())
     assert one.pool is not two.pool
     fleet.enter(fleet.service(A))
-    assert not one.pool._retired
-    assert two.pool._retired
+    assert one.pool.max_idle
+    assert not two.pool.max_idle
 
 
 def test_a_service_that_stays_is_not_started_anew(fleet: Fleet) -> None:
@@ -173,12 +173,12 @@ def test_endpoints_that_come_and_go(fleet: Fleet) -> None:
     gone = service.endpoint(A)
     service.apply((EndpointSpec(B), EndpointSpec(C)))
     assert fleet.chosen(service) == {B, C}
-    assert gone.pool._retired
+    assert not gone.pool.max_idle
     with pytest.raises(ValueError, match="no endpoint"):
         service.endpoint(A)
     service.apply((EndpointSpec(A),))
     assert service.endpoint(A) is not gone
-    assert not service.endpoint(A).pool._retired
+    assert service.endpoint(A).pool.max_idle
 
 
 def test_addresses_that_are_gone_are_forgotten_when_nothing_is_under_way_there(fleet: Fleet) -> None:
@@ -220,7 +220,7 @@ def test_an_address_that_comes_back_meanwhile_is_remembered(fleet: Fleet) -> Non
     fleet.directory.sweep_pools(fleet.now)
     assert service.endpoints[0].vitals is vitals
     service.apply((EndpointSpec(A, weight=2),))
-    assert not service.endpoints[0].pool._retired
+    assert service.endpoints[0].pool.max_idle
     fleet.directory.sweep_pools(fleet.now)
     assert fleet.directory._vitals[A] is vitals
 

@@ -81,11 +81,12 @@ class Pool:
 
     Attributes:
         idle_age: how long they may be idle.
+        max_idle: how many idle connections it keeps; 0 once it is retired.
     """
 
     __slots__ = (
-        "_connections", "_idle", "_limits", "_max_idle", "_next_due", "_open", "_opener", "_opening", "_queue",
-        "_random", "closed", "idle_age",
+        "_connections", "_idle", "_limits", "_next_due", "_open", "_opener", "_opening", "_queue", "_random", "closed",
+        "idle_age", "max_idle",
     )  # fmt: skip
 
     def __init__(self, limits: PoolLimits, opener: Opener, random: Callable[[], float] = randomness.random) -> None:
@@ -98,8 +99,8 @@ class Pool:
         self._limits = limits
         self._opener = opener
         self._random = random
+        self.max_idle = limits.idle
         self._idle: deque[EndpointConnection] = deque()
-        self._max_idle = limits.idle
         self._connections: set[EndpointConnection] = set()
         self._open = 0
         self._queue: OrderedDict[Lease, None] = OrderedDict()
@@ -177,7 +178,7 @@ class Pool:
         if self._queue and (lease := self._next_queued()) is not None:
             lease.upstream = connection
             asyncio.get_running_loop().call_soon(self._deliver, lease)
-        elif len(self._idle) < self._max_idle:
+        elif len(self._idle) < self.max_idle:
             connection.idle_since = now
             self._idle.append(connection)
         else:
@@ -233,7 +234,7 @@ class Pool:
 
     def retire(self) -> None:
         """Close idle connections, and keep none from now on; pending leases are still served."""
-        self._max_idle = 0
+        self.max_idle = 0
         while self._idle:
             self._idle.pop().close()
 
