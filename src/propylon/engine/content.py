@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from propylon.http.headers import Headers, Pair
 
 TURN_BYTES: Final = 1024 * 1024  # decoded in one turn of the event loop
+READ_BYTES: Final = 64 * 1024  # of input decoded in one turn: what expands to nothing takes time, too
 CODING: Final = "content-encoding"
 
 DESCRIBES_CONTENT: Final = frozenset(
@@ -106,14 +107,16 @@ class Reading:
             return data
         found: list[bytes] = []
         size, turn = 0, TURN_BYTES
-        for piece in self.pieces(decoder, data):
-            size += len(piece)
-            if size > limit:
-                raise GatewayError(f"{self._kind}.body_too_large", f"the body is larger than {limit} bytes")
-            found.append(piece)
-            if size > turn:
-                turn = size + TURN_BYTES
-                await asyncio.sleep(0)
+        for start in range(0, len(data), READ_BYTES):
+            for piece in self.pieces(decoder, data[start : start + READ_BYTES]):
+                size += len(piece)
+                if size > limit:
+                    raise GatewayError(f"{self._kind}.body_too_large", f"the body is larger than {limit} bytes")
+                found.append(piece)
+                if size > turn:
+                    turn = size + TURN_BYTES
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
         self.end(decoder)
         return b"".join(found)
 
