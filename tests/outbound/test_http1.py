@@ -355,3 +355,18 @@ def test_a_connection_error_is_only_for_the_log() -> None:
     assert isinstance(error, GatewayError)
     assert error.log == "10.0.0.7 reset"
     assert error.detail == ""
+
+
+@pytest.mark.parametrize("ending", ["close", "eof", "lost"])
+def test_the_room_of_a_connection_is_given_back_at_its_close_and_once(ending: str) -> None:
+    wire = Wire()
+    wire.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    wire.connection.finish()
+    if ending == "close":
+        wire.connection.close()
+        assert wire.pool.lost_count == 1
+    elif ending == "eof":
+        assert not wire.connection.eof_received()
+        assert wire.pool.lost_count == 1
+    wire.connection.connection_lost(None)
+    assert wire.pool.lost_count == 1
