@@ -96,8 +96,11 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
             self.error = GatewayError("attempt.closed")
 
     def finish(self) -> None:
-        """End the exchange: return the connection to the pool if it is reusable, or else close it."""
-        self.exchange = None
+        """End the exchange: return the connection to the pool if it is reusable, or else close it.
+
+        An endpoint that has responded and not taken the whole body by then does not read it, and is about to close.
+        """
+        x, self.exchange = self.exchange, None
         if isinstance(self.body, Body):
             self.body.detach()
         self.body = b""
@@ -106,7 +109,8 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         source, self._held_source = self._held_source, None
         if source is not None:  # the body may have to be sent to another endpoint
             source.release(self)
-        if self.state is COMPLETE and self._reusable and self.usable:
+        streamed = x is not None and isinstance(x.body, Body)
+        if self.state is COMPLETE and self._reusable and self.usable and not (streamed and self._count_unsent()):
             self.state = IDLE
             self.fresh = False
             if self._holders and self._transport is not None:
