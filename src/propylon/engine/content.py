@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.body import Body
+from propylon.engine.decoded_body import DecodedBody
 from propylon.engine.errors import GatewayError
 from propylon.http.content_coding import (
     CodingError,
@@ -24,9 +25,8 @@ from propylon.http.content_coding import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from propylon.engine.body import BodySink
     from propylon.engine.exchange import Exchange
-    from propylon.http.headers import Headers, Pair
+    from propylon.http.headers import Headers
 
 TURN_BYTES: Final = 1024 * 1024  # decoded in one turn of the event loop
 READ_BYTES: Final = 64 * 1024  # of input decoded in one turn: what expands to nothing takes time, too
@@ -125,70 +125,6 @@ REQUEST: Final = Reading("request")
 RESPONSE: Final = Reading("response")
 
 
-class DecodedSink:
-    """The sink of a body with a content coding, in front of chunk hooks: they get it decoded."""
-
-    __slots__ = ("_decoder", "_exchange", "_failed", "_reading", "_sink")
-
-    def __init__(self, x: Exchange, reading: Reading, decoder: ContentDecoder, sink: BodySink) -> None:
-        self._exchange, self._reading, self._decoder, self._sink = x, reading, decoder, sink
-        self._failed = False
-
-    def write_body(self, data: bytes) -> None:
-        """Decode a piece."""
-        if not self._failed:
-            try:
-                for piece in self._reading.pieces(self._decoder, data):
-                    self._sink.write_body(piece)
-            except GatewayError as error:
-                self._fail(error)
-
-    def end_body(self, trailers: list[Pair]) -> None:
-        """Check the end."""
-        if not self._failed:
-            try:
-                self._reading.end(self._decoder)
-            except GatewayError as error:
-                self._fail(error)
-            else:
-                self._sink.end_body(trailers)
-
-    def _fail(self, error: GatewayError) -> None:
-        self._failed = True
-        self._exchange.fail(error)
-
-
-class _DecodedBody:
-    """The source of a request body that chunk hooks get decoded: it passes on another body (`BodySource`)."""
-
-    __slots__ = ("_decoder", "_encoded", "_exchange", "body")
-
-    def __init__(self, x: Exchange, encoded: Body, decoder: ContentDecoder) -> None:
-        self._exchange, self._encoded, self._decoder = x, encoded, decoder
-        self.body = Body(self)
-        x.defer(self.body.free)
-
-    def body_wanted(self) -> None:
-        """Start to decode."""
-        self._encoded.pipe(DecodedSink(self._exchange, REQUEST, self._decoder, self))
-
-    def hold(self, owner: object) -> None:
-        """Hold the source of the encoded body."""
-        self._encoded.source.hold(owner)
-
-    def release(self, owner: object) -> None:
-        """Release the source of the encoded body."""
-        self._encoded.source.release(owner)
-
-    def write_body(self, data: bytes) -> None:
-        """Feed a decoded piece."""
-        self.body.feed(data)
-
-    def end_body(self, trailers: list[Pair]) -> None:
-        """End the decoded body."""
-        self.body.end(trailers)
-
-
 def prepare_bodies(x: Exchange) -> None:
     """Prepare the request for policies that read or change bodies, before it goes to the service.
 
@@ -210,7 +146,8 @@ def prepare_bodies(x: Exchange) -> None:
         decoder = REQUEST.decoder(headers)
         headers.remove_all(DESCRIBES_CONTENT)
         if decoder is not None:
-            x.body = _DecodedBody(x, x.body if isinstance(x.body, Body) else Body.of(x.body), decoder).body
+            encoded = x.body if isinstance(x.body, Body) else Body.of(x.body)
+            x.body = DecodedBody(x, REQUEST, encoded, decoder).body
 
 
 def limit_accepted(headers: Headers) -> None:
