@@ -128,9 +128,9 @@ RESPONSE: Final = Reading("response")
 def prepare_bodies(x: Exchange) -> None:
     """Prepare the request for policies that read or change bodies, before it goes to the service.
 
-    The service is asked only for codings that can be decoded (RFC 9110 12.5.3). A response that chunk hooks change is
-    asked for as a whole and without coding, as its ranges are not those of the service. Hooks that change the request
-    get it decoded.
+    The service is asked only for codings that can be decoded (RFC 9110 12.5.3), and for none with a range: a part of an
+    encoded body cannot be decoded. A response that chunk hooks change is asked for as a whole and without coding, as
+    its ranges are not those of the service. Hooks that change the request get it decoded.
 
     Raises:
         GatewayError: request.unsupported_coding.
@@ -140,6 +140,8 @@ def prepare_bodies(x: Exchange) -> None:
         headers.set("accept-encoding", "identity")
         headers.remove("range")
         headers.remove("if-range")
+    elif "range" in headers:
+        headers.set("accept-encoding", "identity")
     else:
         limit_accepted(headers)
     if pipeline.on_request_chunk and x.body:
