@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.message import Message, Request, Response
 from propylon.engine.pending import Pending
+from propylon.engine.request import Request
+from propylon.engine.response import Response
 from propylon.engine.scope import Scope
 from propylon.engine.subrequest import Subrequest
+from propylon.engine.websocket.message import Message
 from propylon.gateway import Gateway
 from propylon.http.headers import Headers
 from propylon.version import __version__

@@ -83,6 +83,12 @@ def test_of_a_valid_file_everything_that_cannot_be_built_is_told(folder: Path) -
     )
 
 
+def test_a_condition_on_a_listener_that_is_there_is_no_problem(folder: Path) -> None:
+    entries = [{"respond": "x", "when": {"listeners": "internal"}}, {"python": "no_such_module:f"}]
+    data = {"listen": {"address": "127.0.0.1:0", "name": "internal"}, "policies": entries}
+    assert build_problems(data, folder) == ["policies.1: policy python: No module named 'no_such_module'"]
+
+
 def test_what_is_not_valid_is_told_once(folder: Path) -> None:
     file = folder / "gateway.yaml"
     file.write_text("policies: [{python: {use: '${NOBODY_SETS_THIS}'}}, {respnd: 1}, {python: 'm'}]\n")

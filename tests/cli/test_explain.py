@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.tls import Certificates
+
 
 def explain(run: Any, *arguments: str) -> dict[str, Any]:
     result = run("explain", "good.yaml", *arguments, "--json")
@@ -101,7 +103,7 @@ def test_wrong_options_say_what_is_wrong(run: Any, arguments: list[str], message
 def test_a_request_is_explained_in_a_process(spawn: Any) -> None:
     result = spawn("explain", "app:gateway", "GET", "/x/1")
     assert result.returncode == 0
-    assert "policies: nothing.on_request" in result.stdout
+    assert "policies: app:nothing.on_request" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -231,6 +233,33 @@ def test_a_route_of_another_listener_says_so(run: Any) -> None:
     assert "not to_https: the request is where it would be redirected to: https" in output
 
 
+REDIRECTED = """
+listen: [{address: ":8443", tls: TLS}, {address: ":8080", redirect_https: 8443}, "127.0.0.1:9000"]
+routes:
+  - {name: rest, path: /*, respond: here}
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "route", "told"),
+    [
+        (["GET", "/a"], None, "rest", "scheme https, listener :8443"),
+        (["GET", "http://a.example/a?b"], 308, None, "Location: https://a.example:8443/a?b"),
+        (["GET", "/a", "--listener", ":8080"], 308, None, "the listener redirects to https with 308"),
+        (["GET", "/.well-known/acme-challenge/x", "--scheme", "http"], None, "rest", "scheme http, listener :8080"),
+    ],
+)
+def test_what_a_listener_redirects_reaches_no_route(
+    run: Any, certificates: Certificates, arguments: list[str], status: int | None, route: str | None, told: str
+) -> None:
+    pair = certificates.pair("a")
+    tls = f"{{certificate: {pair['certificate']}, key: {pair['key']}}}"
+    Path("two.yaml").write_text(REDIRECTED.replace("TLS", tls))
+    found = json.loads(run("explain", "two.yaml", *arguments, "--json").output)
+    assert (found["status"], found["route"]) == (status, route)
+    assert told in run("explain", "two.yaml", *arguments).output
+
+
 def test_a_listener_that_is_not_there_is_told(run: Any) -> None:
     Path("two.yaml").write_text(TWO_WAYS)
     result = run("explain", "two.yaml", "GET", "/", "--listener", "intern")
@@ -258,3 +287,13 @@ def test_prefixes_redirects_and_templates_are_told(run: Any, folder: Path) -> No
     (folder / "good.yaml").write_text(f"forwarded: {{x_forwarded: false}}\n{REWRITING}")
     found = explain(run, "GET", "http://blue.a.example/a/5/x")
     assert not any("Prefix" in line for line in step(found, "attempt")["details"])
+
+
+def test_a_policy_in_python_is_named_as_in_the_log(run: Any, folder: Path) -> None:
+    (folder / "explained_policies.py").write_text("class Tag:\n    def on_response(self, x): ...\n")
+    (folder / "good.yaml").write_text(
+        'routes: [{path: /*, respond: ok, policies: [{python: "explained_policies:Tag", when: {paths: /a}}]}]\n'
+    )
+    found = step(explain(run, "GET", "/a"), "choose")
+    assert found["outcome"].startswith("not reached: respond answers")
+    assert "explained_policies:Tag (on a condition)" in run("routes", "good.yaml", "--json").output

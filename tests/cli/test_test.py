@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.tls import Certificates
+
 ROUTES = """
 listen: ["127.0.0.1:0", {address: "127.0.0.1:9000", name: internal}]
 policies: [request_id]
@@ -225,3 +227,21 @@ def test_a_policy_that_cannot_be_started_is_told(run: Any, folder: Path) -> None
     result = run("test", "t.yaml")
     assert result.exit_code == 1
     assert "t.yaml: routes.6.policies.0: policy python: no database" in result.output
+
+
+REDIRECTED = """
+listen: [{address: ":8443", tls: {certificate: CERT, key: KEY}}, {address: ":8080", redirect_https: 8443}]
+routes: [{name: all, path: /*, respond: here}]
+tests:
+  - {request: GET /a, expect: {route: all}}
+  - {request: GET http://a.example/a?b, expect: {status: 308, headers: {location: "https://a.example:8443/a?b"}}}
+  - {request: GET /a, listener: ":8080", expect: {status: 308}}
+  - {request: GET http://a.example/.well-known/acme-challenge/b, expect: {status: 200}}
+"""
+
+
+def test_what_a_listener_redirects_is_redirected(run: Any, certificates: Certificates) -> None:
+    pair = certificates.pair("a")
+    Path("t.yaml").write_text(REDIRECTED.replace("CERT", pair["certificate"]).replace("KEY", pair["key"]))
+    result = run("test", "t.yaml")
+    assert result.exit_code == 0, result.output

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from propylon.build.service import make_provider
 from propylon.config.document import parse
-from propylon.config.problems import from_validation
 from propylon.config.resolve import Resolver
 from propylon.config.schema.base import Model
 from propylon.config.schema.discover import DiscoverConfig
 from propylon.config.types import BASE_DIR, FROM_FILE, ExistingFile
+from propylon.config.validation import from_validation
 from propylon.plugins import PROVIDERS
 from propylon.services.discovery import EndpointSpec
 from propylon.services.discovery import file as file_provider

@@ -11,7 +11,7 @@ import pytest
 from propylon import Gateway
 from propylon.config.load import load
 from propylon.config.warnings import warnings_of
-from tests.docs.test_docs import CERTIFICATE, FOLDER, ROOT, blocks
+from tests.docs.test_docs import ROOT, base_of, blocks
 
 ONE = "services: {a: {endpoints: [http://127.0.0.1:1], %s}}\nroutes: [{path: /, service: a}]\n"
 TWO = "services: {a: {endpoints: [http://127.0.0.1:1, http://127.0.0.1:2], %s}}\nroutes: [{path: /, service: a}]\n"
@@ -159,15 +159,9 @@ def test_code_may_use_any_service() -> None:
 
 @pytest.mark.parametrize(("path", "text"), blocks("yaml"))
 def test_the_documentation_has_nothing_to_be_warned_of(path: Path, text: str, tmp_path: Path) -> None:
-    certificates, folders = CERTIFICATE.findall(text), FOLDER.findall(text)
-    for folder in folders:
-        (tmp_path / folder).mkdir()
-    for file in certificates:
-        (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).touch()
     file = tmp_path / "gateway.yaml"
     file.write_text(text)
-    loaded = load(file, base_dir=tmp_path if certificates or folders else ROOT)
+    loaded = load(file, base_dir=base_of(text, tmp_path))
     assert list(map(str, warnings_of(loaded))) == []
 
 

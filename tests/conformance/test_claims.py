@@ -12,7 +12,7 @@ from tests.support.front import Fronts
 CLAIMS = b"""
 X-Forwarded-User X-Forwarded-Email X-Forwarded-Groups X-Forwarded-Preferred-Username X-Forwarded-Access-Token
 X-Forwarded-Roles X-Forwarded-Client-Cert X-Forwarded-Tls-Client-Cert X-Forwarded-Tls-Client-Cert-Info X-Forwarded-By
-X-Forwarded-Protocol X-Forwarded-Scheme X-Forwarded-Server X-Forwarded-Ssl X-Forwarded-Prefix X-Forwarded-Path
+X-Forwarded-Protocol X-Forwarded-Scheme X-Forwarded-Server X-Forwarded-Ssl X-Forwarded-Path
 X-Forwarded-Uri X-Forwarded-Method X-Forwarded-Whatever X-Forwarded X-Forwarded-Host-Override Forwarded-For
 CF-Connecting-IP CF-Connecting-IPv6 CF-Pseudo-IPv4 CF-Visitor CF-Access-Authenticated-User-Email True-Client-IP
 Fastly-Client-IP Fastly-SSL Fly-Client-IP Fly-Forwarded-Proto Fly-Forwarded-Port Fly-Forwarded-Ssl X-Azure-ClientIP
@@ -34,7 +34,7 @@ SSL-Client-Verify SSL-Client-S-DN X-SSL-Client-Cert X-SSL-Client-DN X-SSL-Client
 FOR_NOBODY = b"""
 X-Original-URL X-Rewrite-URL X-Original-URI X-Original-Method X-HTTP-Method X-HTTP-Method-Override X-Method-Override
 X-HTTP-Host-Override X-Client-Cert-Subject X-Client-Cert-San X-Client-Cert-Serial X-Client-Cert-Fingerprint
-X-Client-Cert-Verify Proxy
+X-Client-Cert-Verify X-Forwarded-Prefix Proxy
 """.split()
 
 EVERY = CLAIMS + FOR_NOBODY
@@ -87,6 +87,27 @@ async def test_the_claims_of_a_trusted_proxy_are_kept(front: Fronts) -> None:
     kept = [name for name in CLAIMS + further if name != b"X-Forwarded-Prefix"]  # it is checked, and written anew
     assert sorted(told(request.headers)) == sorted(name.lower().decode() for name in kept)
     assert request.header("x-forwarded-for") == "192.0.2.9, 127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "keys", "sent", "prefixes"),
+    [
+        (True, {}, [b"/shop"], ["/shop"]),
+        (True, {"strip": "/a"}, [b"/shop"], ["/shop/a"]),
+        (True, {"strip": "/a"}, [b"/outer", b"/shop"], ["/outer/shop/a"]),
+        (True, {"strip": "/a"}, [], ["/a"]),
+        (False, {"strip": "/a"}, [b"/evil"], ["/a"]),
+        (False, {}, [b"/evil"], []),
+    ],
+)
+async def test_a_service_is_told_of_one_prefix(
+    front: Fronts, trusted: bool, keys: dict[str, str], sent: list[bytes], prefixes: list[str]
+) -> None:
+    f = await front(trusted_proxies=["127.0.0.1"] if trusted else [], route={"path": "/a/*", **keys})
+    client = await f.client()
+    await client.ask(request_bytes(b"/a/b", *(b"X-Forwarded-Prefix: %b" % each for each in sent)))
+    (request,) = f.upstream.requests
+    assert [value.decode() for name, value in request.headers if name.lower() == b"x-forwarded-prefix"] == prefixes
 
 
 async def test_claims_of_the_configuration_are_removed_like_the_known_ones(front: Fronts) -> None:

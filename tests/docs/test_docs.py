@@ -56,6 +56,17 @@ def blocks(kind: str) -> list[Any]:
     ]
 
 
+def base_of(text: str, tmp_path: Path) -> Path:
+    """The folder that paths of a configuration are relative to, with the files and folders that it names."""
+    certificates, folders = CERTIFICATE.findall(text), FOLDER.findall(text)
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+    for file in certificates:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    return tmp_path if certificates or folders else ROOT
+
+
 GENERATED = generator().pages()
 
 
@@ -77,13 +88,7 @@ def test_no_page_is_left_of_a_policy_that_is_gone() -> None:
 
 @pytest.mark.parametrize(("path", "text"), blocks("yaml"))
 def test_every_configuration_is_valid(path: Path, text: str, tmp_path: Path) -> None:
-    certificates, folders = CERTIFICATE.findall(text), FOLDER.findall(text)
-    for folder in folders:
-        (tmp_path / folder).mkdir()
-    for file in certificates:
-        (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).touch()
-    load_text(text, name(path), base_dir=tmp_path if certificates or folders else ROOT)
+    load_text(text, name(path), base_dir=base_of(text, tmp_path))
     assert list(SCHEMA.iter_errors(written(text))) == []
 
 

@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
-from bench.processes import free_port
 from websockets.asyncio.server import ServerConnection, serve
 
 from propylon import Gateway
@@ -18,6 +17,7 @@ from tests.outbound.conftest import make_ca, make_leaf
 from tests.support.browser import Browser, Tab
 from tests.support.deadline import within
 from tests.support.example import example
+from tests.support.ports import free_port
 from tests.support.upstream import ScriptedUpstream, UpstreamConnection, ok
 
 PAGE = b"<!doctype html><title>page</title>"

@@ -22,6 +22,7 @@ from tests.support.checks import assert_problem
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import PATIENCE, within
 from tests.support.front import Fronts
+from tests.support.ports import free_port
 from tests.support.upstream import Script, ScriptedUpstream, UpstreamConnection, answer, ok
 
 DNSMASQ = shutil.which("dnsmasq", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
@@ -32,7 +33,7 @@ class DnsServer:
     """dnsmasq on a free loopback port: knows what it is told, and nothing else below `.test`."""
 
     def __init__(self, *options: str, ttl: int = 0) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._options = (*options, f"--local-ttl={ttl}")
         self._lines: list[str] = []
         self._changed = asyncio.Event()
@@ -113,18 +114,6 @@ class UpstreamAt(ScriptedUpstream):
         self._server = await loop.create_server(lambda: UpstreamConnection(self), self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
-
-
-def _free_port() -> int:
-    """A port that is free for TCP and for UDP."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-    ):
-        tcp.bind(("127.0.0.1", 0))
-        port: int = tcp.getsockname()[1]
-        udp.bind(("127.0.0.1", port))
-    return port
 
 
 def once(body: bytes) -> Script:
@@ -412,7 +401,7 @@ async def test_a_dns_server_that_ends_takes_no_service_away(front: Fronts) -> No
 
 
 async def test_no_dns_server_at_the_address_is_nobody_there(front: Fronts) -> None:
-    await assert_nobody(await through(front, "api.test", 80, f"127.0.0.1:{_free_port()}"), "connect.dns")
+    await assert_nobody(await through(front, "api.test", 80, f"127.0.0.1:{free_port()}"), "connect.dns")
 
 
 @BOTH_LOOPS

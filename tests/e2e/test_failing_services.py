@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from bench.processes import free_port
 
 from propylon import Gateway
 from tests.support.checks import assert_problem
@@ -15,6 +14,7 @@ from tests.support.client import RawClient, Reply, request_bytes
 from tests.support.deadline import real_time, until, within
 from tests.support.front import Fronts, service_of
 from tests.support.oracle import Message
+from tests.support.ports import free_port
 from tests.support.upstream import PeerGone, ScriptedUpstream, UpstreamConnection, answer, ok
 
 BUSY = ok(b"busy", status=b"503 Service Unavailable")

@@ -14,9 +14,9 @@ from time import monotonic
 
 import pytest
 
-from tests.e2e.test_service_mode import free_port
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import real_time, within
+from tests.support.ports import free_port
 from tests.support.process import SOURCE, Process, running
 
 TAKEN = "took up the (new )?configuration"

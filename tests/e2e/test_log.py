@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from bench.processes import free_port
 
 from propylon import Exchange, Gateway, GatewayError, Message, Response
 from propylon.config.schema import PolicyEntry
@@ -18,6 +17,7 @@ from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import until
 from tests.support.frames import SWITCH, close_frame, frame, handshake
 from tests.support.front import Fronts
+from tests.support.ports import free_port
 from tests.support.upstream import Script, UpstreamConnection, answer, ok
 
 Ask = Callable[[RawClient], Awaitable[object]]

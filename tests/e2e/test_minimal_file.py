@@ -16,16 +16,10 @@ import pytest
 import propylon
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import real_time, within
+from tests.support.ports import free_port
 from tests.support.upstream import ScriptedUpstream, UpstreamConnection, answer, ok
 
 RUN = "import sys; from propylon.cli.main import main; sys.exit(main())"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def write_minimal(folder: Path, port: int, target: str) -> Path:

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ import propylon
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import PATIENCE, real_time, within
 from tests.support.front import Fronts
+from tests.support.ports import free_port
 from tests.support.service_mode import gateway_of, serve
 from tests.support.upstream import UpstreamConnection, answer, ok
 
@@ -226,12 +226,6 @@ async def test_an_unknown_service_is_a_404(front: Fronts) -> None:
 
 
 # the command
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

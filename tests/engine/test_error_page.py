@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from propylon.engine.error_page import render_error
 from propylon.engine.errors import GatewayError
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.engine.snapshot import ErrorPage
 from propylon.failures import FAILURES
 from tests.support.fakes import exchange, snapshot

@@ -16,7 +16,7 @@ from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.feed import IteratorFeed
 from propylon.engine.forward import forward
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from tests.support.deadline import settle
 from tests.support.fakes import OK, Clock, FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 

@@ -10,8 +10,8 @@ import pytest
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
-from propylon.engine.message import Response
 from propylon.engine.pending import Pending
+from propylon.engine.response import Response
 from tests.support.deadline import settle
 from tests.support.fakes import FakeClient, FakeEndpoint, FakeUpstream, exchange, snapshot
 

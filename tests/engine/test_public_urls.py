@@ -206,12 +206,14 @@ def test_nothing_leads_to_another_host_than_the_service_meant(sent: str) -> None
 
 # X-Forwarded-Prefix
 
+KEEP = {"double_slashes": "keep"}
+
 
 def told(request: str = "/api/items", *, trusted: bool = False, given: str | None = None, **keys: Any) -> str | None:
     """Return the X-Forwarded-Prefix that the service gets."""
     gateway = Gateway(trusted_proxies=["127.0.0.1"] if trusted else [], **keys.pop("gateway", {}))
     gateway.route("/*", target=TARGET)
-    gateway.route("/api/*", target=TARGET, **keys)
+    gateway.route(keys.pop("path", "/api/*"), target=TARGET, **keys)
     sent: list[ServiceRequest] = []
 
     def service(got: ServiceRequest) -> Response:
@@ -241,6 +243,8 @@ def told(request: str = "/api/items", *, trusted: bool = False, given: str | Non
         ({"strip": "/api", "given": "//evil.example", "trusted": True}, "/evil.example/api"),
         ({"strip": "/api", "trusted": True}, "/api"),
         ({"rewrite": {"prefix": "/api", "to": "/"}}, "/api"),
+        ({"path": "/a/b/*", "strip": "/a/b", "request": "/a//b//c", "path_rules": KEEP}, "/a/b"),
+        ({"path": "/a/b/*", "strip": "/a/b", "request": "/a//b", "path_rules": KEEP}, "/a/b"),
         ({"rewrite": {"prefix": "/api", "to": "/v2"}}, None),
         ({"strip": "/api", "gateway": {"forwarded": {"x_forwarded": False}}}, None),
         ({"strip": "/api", "policies": [{"headers": {"request": {"set": {"x-forwarded-prefix": "/own"}}}}]}, "/own"),

@@ -9,7 +9,7 @@ from propylon.engine import exchange as exchange_module
 from propylon.engine import step_times as module
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.engine.retry import RetrySettings
 from propylon.engine.step_times import StepTimes
 from tests.support.fakes import OK, Clock, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot

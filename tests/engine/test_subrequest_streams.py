@@ -12,7 +12,7 @@ from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
 from propylon.engine.forward import forward
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.engine.subrequest import MAX_DEPTH, OpenResponse, Subrequest
 from tests.support.deadline import settle, until
 from tests.support.fakes import OK, FakeClient, FakeEndpoint, FakeUpstream, exchange, fake_service, snapshot

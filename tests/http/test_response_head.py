@@ -139,7 +139,7 @@ def test_rfc9112_6_3_status_and_method_say_whether_a_body_follows(
 def test_rfc9112_9_3_the_connection_is_kept_as_version_and_field_say(
     first: bytes, lines: list[bytes], reuse: bool
 ) -> None:
-    assert head(first, *lines).allows_reuse() is reuse
+    assert head(first, *lines).reusable is reuse
 
 
 def test_a_date_is_seen_in_any_case() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from propylon.http.target import KEEP_ALL, PathRules, TargetError, after_segments, canonical_path, parse_target
+from propylon.http.target import KEEP_ALL, SIMPLE, PathRules, TargetError, after_segments, canonical_path, parse_target
 
 STRICT = PathRules()
 
@@ -238,3 +238,15 @@ def test_what_follows_some_segments_keeps_its_slashes(path: bytes, count: int, r
 
 def test_rules_are_joined() -> None:
     assert PathRules(invalid_utf8=True, raw_utf8=True) == LATIN | RAW
+
+
+@given(
+    st.lists(_PIECES, max_size=12).map(lambda pieces: b"/" + b"".join(pieces)),
+    st.sampled_from([b"", b"?", b"?a=%2F//;b"]),
+)
+def test_a_simple_target_is_its_own_canonical_form_under_any_rules(path: bytes, query: bytes) -> None:
+    simple = SIMPLE.fullmatch(path + query)
+    if simple is not None:
+        for rules in (STRICT, EVERYTHING):
+            target = parse_target(b"GET", path + query, rules)
+            assert (target.path, target.query, target.authority) == (simple[1], simple[2], None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, cast
 
 import pytest
 
@@ -37,6 +38,17 @@ def test_every_byte_of_a_request_and_its_response_is_counted_once(request_bytes:
     wire.feed(*[request_bytes[at : at + piece] for at in range(0, len(request_bytes), piece)])
     wire.upstream.answer(OK + b"content-length: 2\r\n", b"ok")
     assert counts.seen == [(len(request_bytes), len(wire.transport.written))]
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [b"GARBAGE\r\n\r\n", b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n", b"\x16\x03\x01\x00"]
+)
+def test_what_is_refused_unread_was_read_nevertheless(request_bytes: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "propylon.engine")
+    wire = Wire()
+    wire.feed(request_bytes)
+    facts = cast("Any", caplog.records[0]).facts
+    assert (facts["bytes_in"], facts["bytes_out"]) == (len(request_bytes), len(wire.transport.written))
 
 
 def test_what_is_pipelined_belongs_to_the_next() -> None:

@@ -20,9 +20,11 @@ def test_a_cause_is_logged_at_once_and_then_once_a_minute_with_its_count(
         for _ in range(1000):
             failures.count("timeout")
         failures.count("plain_http")
+        failures.count("no_shared_cipher")
         assert [record.getMessage() for record in caplog.records] == [
             "192.0.2.1:443: the handshake was not over in time",
             "192.0.2.1:443: the client spoke plain HTTP and was told to use https",
+            "192.0.2.1:443: OpenSSL says: no shared cipher",
         ]
         caplog.clear()
         clock.now += LOG_SECONDS
@@ -31,7 +33,7 @@ def test_a_cause_is_logged_at_once_and_then_once_a_minute_with_its_count(
     assert [record.getMessage() for record in caplog.records] == [
         "192.0.2.1:443: the handshake was not over in time (1000 times)"
     ]
-    assert failures.counts == {"timeout": 1002, "plain_http": 1}
+    assert failures.counts == {"timeout": 1002, "plain_http": 1, "no_shared_cipher": 1}
 
 
 def test_clients_that_just_close_are_counted_and_not_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,6 +18,7 @@ from propylon.outbound.connect import ConnectError, connect
 from propylon.outbound.resolve import Resolution, ResolveError, Resolver
 from propylon.outbound.tls import client_context
 from tests.outbound.conftest import Pki
+from tests.support.ports import free_port
 
 Scenario = Callable[[], Coroutine[Any, Any, None]]
 Runner = Callable[[Scenario], None]
@@ -167,13 +168,6 @@ async def refused(url: str, **settings: Any) -> ConnectError:
     return caught.value
 
 
-def unused_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def test_an_https_endpoint_is_never_spoken_to_without_tls(run: Runner) -> None:
     async def scenario() -> None:
         async with serving() as server:
@@ -292,7 +286,7 @@ def test_a_server_without_tls_is_connect_tls(run: Runner, pki: Pki, says: bytes)
 def test_nobody_at_the_port_is_connect_refused(run: Runner, host: str) -> None:
     async def scenario() -> None:
         resolver = names(**{"api.test": ("127.0.0.1",), "two.test": ("127.0.0.1", "127.0.0.2")})
-        error = await refused(f"http://{host}:{unused_port()}", resolver=resolver)
+        error = await refused(f"http://{host}:{free_port()}", resolver=resolver)
         assert error.code == "connect.refused"
 
     run(scenario)

@@ -55,7 +55,7 @@ def test_an_endpoint_that_closes_before_the_time_it_tells_is_seen_too() -> None:
 )  # fmt: skip
 def test_a_keep_alive_field_is_read(value: bytes, limit: float | None, close: bool) -> None:
     head = ResponseHead(b"HTTP/1.1 200 OK\r\nconnection: keep-alive\r\nkeep-alive: %b\r\n" % value)
-    assert (head.idle_limit, head.allows_reuse()) == (limit, not close)
+    assert (head.idle_limit, head.reusable) == (limit, not close)
     assert head.visible == ()
 
 

@@ -14,6 +14,7 @@ import uvloop
 from propylon.outbound.dns import Resolution, ResolveError
 from propylon.outbound.resolve import MAX_ADDRESSES, MAX_BACKGROUND, MAX_NAMES, STALE_S, Resolver, is_public
 from tests.support.half_dns import AAAA, SERVFAIL, A, HalfDns
+from tests.support.ports import free_port
 
 DNSMASQ = shutil.which("dnsmasq", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
 
@@ -353,18 +354,6 @@ def test_the_dns_library_is_imported_with_the_first_name() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def free_port() -> int:
-    """A port that is free for UDP and TCP."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-    ):
-        tcp.bind(("127.0.0.1", 0))
-        port: int = tcp.getsockname()[1]
-        udp.bind(("127.0.0.1", port))
-    return port
 
 
 @pytest.fixture

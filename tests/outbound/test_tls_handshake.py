@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from propylon.outbound.tls import client_context
-from propylon.outbound.tls_handshake import EndpointHandshake, EndpointTls, NotTlsError
+from propylon.outbound.tls_handshake import EndpointHandshake, NotTlsError, TlsClient
 from propylon.transport.tls_transport import TlsTransport
 from tests.outbound.conftest import Pki
 from tests.support.fakes import FakeTransport
@@ -35,7 +35,7 @@ class Handshake:
         self.server = context.wrap_bio(self.to_server, self.to_client, server_side=True)
         self.above = Above()
         self.raw = FakeTransport()
-        self.handshake = EndpointHandshake(EndpointTls(client_context(True, pki.ca, None, None), name), self.above)
+        self.handshake = EndpointHandshake(TlsClient(client_context(True, pki.ca, None, None), name), self.above)
         self.handshake.connection_made(cast("Any", self.raw))
 
     def step(self) -> None:

@@ -30,7 +30,7 @@ def test_bad_keys_are_a_line_each(tmp_path: Path) -> None:
     status, lines = ran(tmp_path, program)
     assert status == 1
     assert lines[0] == "app.py:4: routes.0.stripp: unknown key 'stripp', did you mean 'strip'?"
-    assert lines[1].startswith("app.py:5: listen: has no port")
+    assert lines[1] == "app.py:5: listen: has no port: write nonsense:8080 (got 'nonsense')"
     assert lines[2:] == ["2 problems"]
 
 
@@ -50,11 +50,11 @@ def test_a_socket_without_permission_is_one_line(tmp_path: Path) -> None:
     assert lines[0].startswith("cannot run the gateway: unix:/proc/1/p.sock: ")
 
 
-def test_a_policy_that_cannot_start_is_told_with_its_call(tmp_path: Path) -> None:
+def test_a_policy_that_cannot_start_is_one_line_with_its_call(tmp_path: Path) -> None:
     broken = "class Broken:\n    def start(self): raise OSError('no database')\n    def on_request(self, x): pass\n\n"
     status, lines = ran(tmp_path, f"{broken}Gateway(policies=[Broken()]).run('127.0.0.1:0')\n")
     assert status == 1
-    assert lines == ["app.py:7: policies.0: policy Broken: no database", "1 problem"]
+    assert lines == ["app.py:7: policies.0: policy Broken: no database"]
 
 
 def test_the_cause_is_the_error_itself() -> None:
@@ -66,7 +66,7 @@ def test_the_cause_is_the_error_itself() -> None:
 
 def test_a_file_that_is_loaded_can_get_another_address(tmp_path: Path) -> None:
     (tmp_path / "gateway.yaml").write_text("routes: [{path: /*, respond: ok}]\n")
-    with pytest.raises(SystemExit, match=r"test_refusal\.py:[0-9]+: listen: has no port"):
+    with pytest.raises(SystemExit, match=r"test_refusal\.py:[0-9]+: listen: has no port: write nonsense:8080"):
         Gateway.load(tmp_path / "gateway.yaml").run("nonsense")
 
 

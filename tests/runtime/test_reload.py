@@ -27,6 +27,7 @@ from propylon.runtime import reload as module
 from tests.support.client import RawClient, request_bytes
 from tests.support.deadline import settle, within
 from tests.support.front import Fronts
+from tests.support.ports import free_port
 from tests.support.tls import Certificates
 from tests.support.upstream import answer, ok
 
@@ -49,11 +50,6 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 async def body(client: RawClient, target: bytes = b"/") -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from propylon.config.problems import ConfigSource, from_validation
+from propylon.config.problems import ConfigSource
+from propylon.config.validation import from_validation
 from propylon.service_mode.variables import Variables
 
 SECRET = "s" * 32

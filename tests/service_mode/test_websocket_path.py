@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.http.target import KEEP_ALL, canonical_path
 from propylon.service_mode.websocket_path import WebSocketPath
 from tests.support.fakes import exchange, snapshot

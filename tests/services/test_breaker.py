@@ -392,6 +392,6 @@ def test_the_reason_names_the_failures(settings: dict[str, Any], failures: list[
 def test_the_reason_names_why_the_probe_failed_and_what_was_slow() -> None:
     b = Breaker(BreakerSettings(consecutive=1, slow=1.0, open=10.0), lambda: 0.5)
     b.end(b.begin(START), False, 2.5, START)
-    assert b.reason == "1 failures in a row (slow, 2.5 s)"
+    assert b.reason == "1 failure in a row (slow, 2.5 s)"
     b.end(b.begin(START + 11), True, 0.0, START + 11, "head.timeout")
     assert b.reason == "the probe failed (head.timeout)"

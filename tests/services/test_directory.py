@@ -280,13 +280,26 @@ def test_a_check_that_complains_puts_an_address_aside_until_no_check_does(fleet:
     assert fleet.chosen(service) == {A, B}
 
 
+def test_one_that_failed_and_is_found_well_by_its_check_serves_at_once(fleet: Fleet) -> None:
+    service = fleet.enter(fleet.service(A, B, passive=PASSIVE))
+    vitals = service.endpoint(A).vitals
+    fleet.send(service, service.endpoint(A)).fail()
+    fleet.directory.complain(vitals, "check", "no answer")
+    fleet.directory.complain(vitals, "check", None)
+    assert fleet.chosen(service) == {A, B}
+    fleet.send(service, service.endpoint(A)).fail()  # and may be put aside again
+    assert fleet.chosen(service) == {B}
+    fleet.sweep(20.0)
+    assert fleet.chosen(service) == {A, B}
+
+
 def test_an_endpoint_that_comes_back_is_told_to_the_operator(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "propylon.services")
     service = fleet.enter(fleet.service(A, B, passive=PASSIVE))
     fleet.send(service, service.endpoint(A)).fail()
     fleet.sweep(10.0)
     assert [record.message for record in caplog.records] == [
-        f"endpoint {A} is put aside for 10 s: 1 failures in a row (attempt.closed)", f"endpoint {A} is back",
+        f"endpoint {A} is put aside for 10 s: 1 failure in a row (attempt.closed)", f"endpoint {A} is back",
     ]  # fmt: skip
 
 
@@ -310,6 +323,6 @@ def test_connections_are_closed_with_the_directory(fleet: Fleet) -> None:
 def test_a_circuit_that_opens_is_told(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     service = fleet.enter(fleet.service(A, breaker=BREAKER))
     fleet.send(service).fail()
-    assert f"the circuit of endpoint {A} of s is open for 10 s: 1 failures in a row (attempt.closed)" in caplog.text
+    assert f"the circuit of endpoint {A} of s is open for 10 s: 1 failure in a row (attempt.closed)" in caplog.text
     with pytest.raises(GatewayError):
         fleet.choose(service)

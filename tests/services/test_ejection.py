@@ -38,7 +38,7 @@ def test_the_reason_names_the_failures() -> None:
     assert ejection.reason == "5 failures in a row (head.timeout, 3x connect.refused, status 503)"
     ejection.recover(START + 10)
     ejection.record(True, START + 11, EjectionSettings(consecutive=1), "attempt.closed")
-    assert ejection.reason == "1 failures in a row (attempt.closed)"
+    assert ejection.reason == "1 failure in a row (attempt.closed)"
 
 
 def test_the_failures_before_a_success_are_not_named_for_those_in_a_row() -> None:

@@ -110,7 +110,7 @@ async def test_lists_are_applied_and_what_changed_is_logged(caplog: pytest.LogCa
         assert it.applied == [(A, B), (EndpointSpec(B.url, 3), C)]
         assert it.watch.found == it.applied[-1]
     assert lines(caplog) == [
-        "users: 2 endpoints: +http://10.0.0.1, +http://10.0.0.2",
+        "users: found +http://10.0.0.1, +http://10.0.0.2",
         "users: +http://10.0.0.3, -http://10.0.0.1, http://10.0.0.2 weight 1 -> 3",
     ]
 

@@ -8,8 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import pytest
+
 from propylon.config import document, resolve
 from propylon.config.load import load
+from propylon.config.problems import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,3 +41,20 @@ def written(text: str) -> Any:
         mock.patch.object(resolve, "_SECRET_KEYS", frozenset()),
     ):
         return resolve.Resolver("gateway.yaml", Path(), {}).source(root).data
+
+
+def problem_lines(text: str, folder: Path) -> list[str]:
+    """Return `line:column: path: message, hint` of each problem of a file with this text."""
+    file = folder / "gateway.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load(file)
+    return [str(problem).removeprefix(f"{file}:") for problem in raised.value.problems]
+
+
+def assert_problems(text: str, expected: list[str], folder: Path) -> None:
+    """A file with this text has these problems and no others; the beginning of each is enough."""
+    found = problem_lines(text, folder)
+    assert len(found) == len(expected), found
+    for one, beginning in zip(found, expected, strict=True):
+        assert one.startswith(beginning)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +12,7 @@ import aiohttp
 import pytest
 
 from .deadline import real_time, within
+from .ports import free_ports
 
 _FETCHED = Path(__file__).parents[2] / ".cache" / "consul" / "consul"
 CONSUL = shutil.which("consul") or (str(_FETCHED) if _FETCHED.exists() else None)
@@ -25,7 +25,7 @@ class ConsulAgent:
     """`consul agent -dev`: a server and an agent in one, which forgets everything when it ends."""
 
     def __init__(self, *, acls: bool = False) -> None:
-        self._ports = _free_ports(5)
+        self._ports = free_ports(5)
         self._options = ("-hcl", _ACLS) if acls else ()
         self._token = MASTER if acls else ""
 
@@ -101,23 +101,3 @@ class ConsulAgent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.kill()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free for TCP and for UDP, as far as one can know."""
-    opened: list[socket.socket] = []
-    ports = []
-    try:
-        while len(ports) < count:
-            tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            opened += [tcp, udp]
-            tcp.bind(("127.0.0.1", 0))
-            try:
-                udp.bind(tcp.getsockname())
-            except OSError:
-                continue
-            ports.append(tcp.getsockname()[1])
-    finally:
-        for each in opened:
-            each.close()
-    return ports

@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from .deadline import real_time, within
+from .ports import free_ports
 
 START_S = 12.0
 
@@ -27,15 +27,6 @@ def _program(name: str, package: str) -> str:
     if found is None:
         pytest.fail(f"this test needs {name} (Debian: apt-get install {package})")
     return found
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now; all are held until all are known."""
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in taken]
-    for each in taken:
-        each.close()
-    return ports
 
 
 class Etcd:
@@ -102,7 +93,7 @@ class Etcd:
 @asynccontextmanager
 async def etcd(folder: Path, *arguments: str, scheme: str = "http") -> AsyncIterator[Etcd]:
     """One member that is ready (over https it is not waited for)."""
-    port, peer = _free_ports(2)
+    port, peer = free_ports(2)
     peer_url = f"http://127.0.0.1:{peer}"
     member = Etcd(
         folder / "etcd", port, ["--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url,
@@ -120,7 +111,7 @@ async def etcd(folder: Path, *arguments: str, scheme: str = "http") -> AsyncIter
 @asynccontextmanager
 async def cluster(folder: Path) -> AsyncIterator[list[Etcd]]:
     """Three members, the leader first: when another one dies, there is no election to wait for."""
-    ports = _free_ports(6)
+    ports = free_ports(6)
     peers = {f"m{number}": f"http://127.0.0.1:{port}" for number, port in enumerate(ports[3:])}
     members = [
         Etcd(

@@ -27,11 +27,12 @@ from propylon.engine.exchange import Exchange
 from propylon.engine.pipeline import PolicyUse, compile_pipeline
 from propylon.engine.sides import Head
 from propylon.engine.snapshot import CompiledRoute, Snapshot
-from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
+from propylon.http.forwarded import ForwardingRules, Origin
 from propylon.http.headers import Pair
 from propylon.http.request_head import HeadRules, RequestFields
 from propylon.http.request_reader import RequestReader
 from propylon.http.response_head import ResponseHead
+from propylon.http.trusted_proxies import TrustedProxies
 from propylon.routing.router import Router, Rule
 from propylon.services.balancing import Chance, round_robin
 from propylon.services.breaker import Breaker

@@ -281,6 +281,16 @@ def test_a_protocol_that_still_answers_keeps_the_connection_behind_a_close_notif
     assert line.failures.counts == {}
 
 
+@pytest.mark.parametrize("data", [b"", b"a", b"a" * 100_000])
+def test_a_close_notify_after_one_of_this_side_is_an_end_and_no_failure(line: Line, data: bytes) -> None:
+    line.transport.write_eof()
+    line.arrive((line.peer.send(data) if data else b"") + line.peer.goodbye())
+    assert line.above.received == data
+    assert line.above.calls[1:] == ["eof"]
+    assert line.failures.counts == {}
+    assert not line.raw.aborted
+
+
 def test_what_comes_behind_a_close_notify_is_dropped_and_not_kept(line: Line) -> None:
     line.above.stays_open = True
     line.arrive(line.peer.goodbye(), b"x" * 100_000)

@@ -11,3 +11,7 @@ class BuildError(ValueError):
     def __init__(self, *messages: str) -> None:
         super().__init__("\n".join(messages))
         self.messages = messages
+
+
+class StartError(BuildError):
+    """A policy that cannot be started, as for want of what it connects to: no problem of the configuration."""

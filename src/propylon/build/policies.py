@@ -7,7 +7,7 @@ its occurrence number among equal ones. So inserting a route above others keeps 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -80,9 +80,8 @@ def build_policies(config: GatewayConfig, at_work: PoliciesAtWork = NO_POLICIES)
 
 
 def check_entry(entry: PolicyEntry, where: str) -> None:
-    """Create the policy of an entry by itself. Raises `BuildError`."""
-    anything: Mapping[str, str] = defaultdict(str)  # names of listeners are checked elsewhere
-    _Makers(NO_POLICIES, anything).uses(None, [_wanted(entry, where)])
+    """Create the policy of an entry by itself, without the listeners of its conditions. Raises `BuildError`."""
+    _Makers(NO_POLICIES, None).uses(None, [_wanted(entry, where)])
 
 
 def route_identities(routes: Iterable[RouteConfig]) -> list[Hashable]:
@@ -136,8 +135,8 @@ def _failed(where: str, entry: PolicyEntry, error: Exception) -> BuildError:
 class _Makers:
     """Creates policies, or reuses those at work."""
 
-    def __init__(self, at_work: PoliciesAtWork, listeners: Mapping[str, str]) -> None:
-        """`listeners`: the ids of listeners by name."""
+    def __init__(self, at_work: PoliciesAtWork, listeners: Mapping[str, str] | None) -> None:
+        """`listeners`: the ids of listeners by name; `None` where they are not known."""
         self._listeners = listeners
         self._reusable = Reusable(at_work)
         self._by_object = {id(each.policy): each for each in at_work.living}
@@ -194,7 +193,7 @@ def _label(entry: PolicyEntry) -> str:
     return name_of(code)
 
 
-def _condition(config: Condition, listeners: Mapping[str, str]) -> Callable[[Exchange], bool]:
+def _condition(config: Condition, listeners: Mapping[str, str] | None) -> Callable[[Exchange], bool]:
     predicate = config.python
     if isinstance(predicate, str):
         predicate = import_object(predicate)
@@ -209,7 +208,7 @@ def _condition(config: Condition, listeners: Mapping[str, str]) -> Callable[[Exc
         query=config.query or {},
         clients=[str(network) for network in config.clients or ()],
         scheme=config.scheme,
-        listeners=named_listeners(config.listeners, listeners),
+        listeners={} if listeners is None else named_listeners(config.listeners, listeners),
     )
     return one_condition(rule, predicate)
 

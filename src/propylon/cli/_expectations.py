@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.gateway import Gateway
 from propylon.routing.match import Regex
 from propylon.testing import ServiceDown, TestClient
@@ -81,7 +81,7 @@ class _Runner:
         gateway = Gateway.from_config(config, base_dir)
         self._gateway = gateway
         self._services = dict.fromkeys(gateway.snapshot().services, self._answer)
-        self._clients: dict[tuple[str, str | None], TestClient] = {}
+        self._clients: dict[tuple[str | None, str | None], TestClient] = {}
         self._test: RequestTestConfig | None = None
 
     def _answer(self, _: ServiceRequest) -> Response | ServiceDown:
@@ -92,7 +92,7 @@ class _Runner:
             return ServiceDown(answer.failure)
         return Response(answer.status, headers=answer.headers, body=answer.body)
 
-    def _client(self, scheme: str, listener: str | None) -> TestClient:
+    def _client(self, scheme: str | None, listener: str | None) -> TestClient:
         """Return the client of a scheme and listener."""
         found = self._clients.get((scheme, listener))
         if found is None:

@@ -2,22 +2,20 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from propylon.config.problems import WARNING
+import click
+
+from propylon.address import listener_ids
+from propylon.config.problems import WARNING, suggest
+from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener, usual_scheme
+from propylon.inbound.redirect_https import RedirectHttps
 from propylon.inbound.tls import Identities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from propylon.config.problems import ConfigSource, Problem
-import click
-
-from propylon.address import listener_ids
-from propylon.config.problems import suggest
-from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener
-
-if TYPE_CHECKING:
     from propylon.config.schema import GatewayConfig, ListenerConfig, ListenerTlsConfig
 
 
@@ -80,11 +78,28 @@ def certificate_warnings(config: "GatewayConfig", source: "ConfigSource") -> "It
                 at = source.written(("listen", number, "tls"))
                 found = source.problem(at, message, "clients refuse it: get a new one")
                 yield replace(found, severity=WARNING)
-def entrance(config: "GatewayConfig", target: str, scheme: str | None, listener: str | None) -> tuple[str, str, str]:
-    """Return the scheme of a request, and the name and id of its listener.
+
+
+class Entrance(NamedTuple):
+    """Attributes:
+    scheme: of the listener.
+    name: how the listener is shown.
+    id: its id.
+    redirect: what it does with requests over http; `None` if they go to their routes.
+    """
+
+    scheme: str
+    name: str
+    id: str
+    redirect: RedirectHttps | None
+
+
+def entrance(config: "GatewayConfig", target: str, scheme: str | None, listener: str | None) -> Entrance:
+    """Return how a request comes in.
 
     Args:
-        target: a path or a whole URL, whose scheme is used unless one is given.
+        target: a path or a whole URL, whose scheme is used unless one is given. Without any it is http, or https if
+            what comes by http is redirected.
         listener: by name or address.
 
     Raises:
@@ -97,9 +112,12 @@ def entrance(config: "GatewayConfig", target: str, scheme: str | None, listener:
         if id_ is None:
             hint = suggest(listener, list(known)) or f"there are {', '.join(known)}"
             raise click.BadParameter(f"no listener {listener!r}: {hint}", param_hint="'--listener'")
-        settings = listen[listener_ids(each.address for each in listen).index(id_)]
-        return scheme or ("http" if settings.tls is None else "https"), listener, id_
-    scheme = scheme or ("https" if target.lower().startswith("https://") else "http")
-    id_ = usual_listener(listen, scheme)
-    names = [name for name, named in known.items() if named == id_]
-    return scheme, names[-1] if names else id_, id_
+    else:
+        given = target.lower().partition("://")
+        scheme = scheme or (given[0] if given[1] and given[0] in ("http", "https") else usual_scheme(listen))
+        id_ = usual_listener(listen, scheme)
+        listener = [*(name for name, named in known.items() if named == id_), id_][-1]
+    settings = listen[listener_ids(each.address for each in listen).index(id_)]
+    redirect = settings.redirect_https
+    compiled = None if redirect is None else RedirectHttps(redirect.port, redirect.except_)
+    return Entrance(scheme or ("http" if settings.tls is None else "https"), listener, id_, compiled)

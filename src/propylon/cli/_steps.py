@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from propylon.cli._choice import rule_lines
 from propylon.cli._view import RouteView, route_view
 from propylon.engine.errors import GatewayError
+from propylon.engine.request_out import begins_with
 from propylon.engine.snapshot import CompiledRoute
 from propylon.engine.websocket.upgrade import check_handshake
 from propylon.failures import FAILURES
@@ -23,6 +24,7 @@ from propylon.routing.router import RouteMatch, WrongMethod
 
 if TYPE_CHECKING:
     from propylon.engine.snapshot import Snapshot
+    from propylon.inbound.redirect_https import RedirectHttps
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Question:
     Attributes:
         scheme: that of the listener, before trusted proxies are asked.
         listener: its name; listener_id: its id.
+        redirect: what the listener does with requests over http; `None` if they go to their routes.
     """
 
     method: str
@@ -41,6 +44,7 @@ class Question:
     scheme: str
     listener: str | None
     listener_id: str | None
+    redirect: "RedirectHttps | None" = None
 
 
 class ParsedRequest:
@@ -67,7 +71,7 @@ class ParsedRequest:
         client, name = question.client.encode(), self.host.text
         self.origin = origin(snapshot.forwarding, client, scheme, name, port, self.fields.all)
         if self.origin.by_proxy:
-            self.fields = self.fields.believed(rules)
+            self.fields = self.fields.with_claims(rules)
         self.client_address = self.origin.client
         self.is_websocket = self.fields.websocket
         if line.odd:
@@ -130,6 +134,10 @@ def explain(snapshot: "Snapshot", question: Question) -> Explanation:
     told = f"host {host}, path {request.path.decode()}, client {request.client_address.decode()}"
     told += f", scheme {request.origin.scheme.decode()}"
     steps = [Step(1, "admit", told + (f", listener {question.listener}" if question.listener else ""))]
+    if question.redirect is not None and question.redirect.redirects(request.method, request):
+        to = question.redirect.location(host, request.path, request.query)
+        step = Step(2, "match", "no route: the listener redirects to https with 308", [f"Location: {to}"])
+        return Explanation([*steps, step, _done(None)], 308)
     return _matched(snapshot, request, steps)
 
 
@@ -205,7 +213,7 @@ def _forwarded(route: "CompiledRoute", view: RouteView, request: ParsedRequest) 
 def _prefix_lines(route: "CompiledRoute", request: ParsedRequest) -> list[str]:
     """Return what the service is told of the stripped prefix."""
     prefix = route.stripped
-    below = prefix and request.tells_prefix and (request.path + b"/").startswith(prefix + b"/")
+    below = prefix and request.tells_prefix and begins_with(request.path, prefix)
     return [f"X-Forwarded-Prefix: {prefix.decode('latin-1')}"] if below else []
 
 

@@ -125,13 +125,14 @@ def gateway_of_module(target: str, module_name: str, attribute: str) -> "Gateway
 def _read_module(target: str, module_name: str, attribute: str) -> "Loaded":
     """Return the configuration of a module's gateway, imported again. Raises `ConfigError`, `BuildError`."""
     from propylon.build.errors import BuildError
-    from propylon.config.reference import import_object
+    from propylon.config.reference import BrokenModuleError, import_object
     from propylon.gateway import Gateway
 
     try:
         value = import_object(f"{module_name}:{attribute}")
     except Exception as error:  # the user's module may raise anything
-        raise BuildError(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
+        why = error.why if isinstance(error, BrokenModuleError) else f"{type(error).__name__}: {error}"
+        raise BuildError(f"{target} cannot be imported: {why}") from error
     if not isinstance(value, Gateway):
         raise BuildError(f"{target} is of type {type(value).__name__}, not a Gateway")
     return value.loaded()

@@ -116,10 +116,11 @@ def route_view(rule: "Rule[CompiledRoute]", variant: "CompiledRoute | None" = No
 
 
 def policies_of(route: "CompiledRoute") -> dict[str, list[str]]:
-    """Return the names of a route's policies by phase, in the order in which they run."""
+    """Return the names of a route's policies by phase, in the order in which they run; as in the log."""
     found: dict[str, list[str]] = {}
     for use in route.policies:
-        name = use.name if use.condition is None else f"{use.name} (on a condition)"
+        name = use.label or use.name
+        name = name if use.condition is None else f"{name} (on a condition)"
         for phase in use.phases():
             found.setdefault(phase, []).append(name)
     return found

@@ -14,18 +14,11 @@ from propylon.config import document, other_gateways
 from propylon.config.extensions import validated
 from propylon.config.include import Includes
 from propylon.config.misplaced import MAX_KEYS, Homes
-from propylon.config.problems import (
-    ConfigError,
-    ConfigSource,
-    Path,
-    Position,
-    Problem,
-    from_validation,
-    unknown_keys,
-)
+from propylon.config.problems import ConfigError, ConfigSource, Path, Position, Problem
 from propylon.config.resolve import Resolver
 from propylon.config.schema import GatewayConfig
 from propylon.config.types import BASE_DIR, FROM_FILE
+from propylon.config.validation import from_validation, unknown_keys
 
 
 @dataclass(frozen=True, slots=True)

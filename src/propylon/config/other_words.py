@@ -131,13 +131,9 @@ _ANYWHERE: Final = (
     ("WebSockets pass on every route: 'websocket: only' or 'refuse' in a route", "", "websockets"),
     ("responses are never buffered: remove it", "", "proxy_buffering"),
     ("it is HTTP/1.1: remove it", "", "proxy_http_version"),
-    ("remove it", "", "proxy_redirect"),
-    (
-        "files of a directory: serving them is not there yet: write it in Python, as 'policies: [{python: "
-        "module:function}]'; 'respond' answers with a text",
-        "",
-        "root file_server try_files static alias",
-    ),
+    ("it is so by default: 'redirects' changes it", "redirects", "proxy_redirect proxypassreverse"),
+    ("write the policy 'cookies'", "", "proxy_cookie_path proxy_cookie_domain proxy_cookie_flags"),
+    ("write 'files' in a route: files: {root: DIRECTORY}", "files", "root file_server try_files static alias"),
     (
         "write 'policies', a list",
         "policies",
@@ -169,6 +165,7 @@ _FILE: Final = (
     ("write 'policies', a list", "policies", "global_rules"),
     ("an admin API is not there yet", "", "admin api"),
     ("a dashboard is not there yet", "", "dashboard"),
+    ("write 'paths: {double_slashes: keep}'", "paths", "merge_slashes"),
     ("write 'log: {level: info}'", "log", "loglevel log_level logging error_log"),
     ("one process serves: start one for each core, behind 'listen' of its own", "", "worker_processes workers"),
     ("write 'discover' of a service: discover: {dns: {name: users.internal, port: 80}}", "discover", "providers"),
@@ -203,7 +200,19 @@ _ROUTE: Final = (
     ("write 'methods: [GET]'", "methods", "method verbs"),
     ("write 'host'", "host", "hosts hostname hostnames domains server_name domain"),
     ("write 'query'", "query", "query_params params"),
-    ("every listener serves every route: remove it", "", "entrypoints protocols"),
+    (
+        "write 'listeners: [NAME]', the name or address of a listener",
+        "listeners",
+        "entrypoints entrypoint entry_points listener listen_on port ports listen",
+    ),
+    ("write 'scheme: https', or 'http'", "scheme", "protocol protocols proto"),
+    (
+        "write 'path_rules: {double_slashes: keep}'",
+        "path_rules",
+        "merge_slashes double_slashes",
+    ),
+    ("write 'path_rules: {encoded_slashes: keep}'", "path_rules", "encoded_slashes allow_encoded_slashes"),
+    ("write 'path_rules'", "path_rules", "semicolons invalid_utf8 raw_utf8"),
     ("write it in the listener: listen: {address: 0.0.0.0:443, tls: {certificate: FILE, key: FILE}}", "", "tls ssl"),
     ("write 'priority'", "priority", "regex_priority"),
     ("write it in a service, and 'service: NAME' here", "", "balance health breaker hedge concurrency discover"),
@@ -258,9 +267,13 @@ _LISTENER: Final = (
     ("write 'tls: {certificate: FILE, key: FILE}'", "tls", "ssl certificate key"),
     ("write 'tls: {certificate: FILE}'", "tls", "cert"),
     ("write 'host' in routes", "", "server_name"),
-    ("every listener serves every route: remove it", "", "routes"),
+    ("write 'listeners: [NAME]' in the routes that only this listener has", "", "routes"),
+    ("write 'name'", "name", "id label entrypoint entry_point"),
+    ("write 'mode: \"0660\"'", "mode", "permissions socket_mode socketmode umask chmod unix_mode"),
+    ("write 'owner'", "owner", "user uid socket_owner"),
+    ("write 'group'", "group", "gid socket_group"),
     ("HTTP/2 is not there yet: remove it", "", "http2"),
-    ("write 'redirect' in a route, or 'redirect_https: true' in a listener", "", "redirect http"),
+    ("write 'redirect_https: true', or 'redirect' in a route", "redirect_https", "redirect http ssl_redirect"),
     ("write 'proxy_protocol: {from: [10.0.0.0/8]}'", "proxy_protocol", "proxy_protocol_from"),
 )
 # Of listeners and of services.
@@ -274,6 +287,13 @@ _CERTIFICATE: Final = (
     ("write 'min_version: 1.2'", "min_version", "ssl_protocols minversion"),
     ("they are chosen for you: remove it", "", "ciphers ssl_ciphers"),
 )
+_CONDITION: Final = (
+    ("write 'listeners: [NAME]'", "listeners", "listener entrypoints entrypoint port"),
+    ("write 'scheme: https', or 'http'", "scheme", "protocol protocols proto"),
+    ("write 'clients: [10.0.0.0/8]'", "clients", "client ip ips remote_ip remote_addr cidr network networks"),
+    ("write 'hosts'", "hosts", "host domain domains hostname server_name"),
+)
+_PATHS: Final = (("write 'double_slashes: keep'", "double_slashes", "merge_slashes"),)
 _ENDPOINT: Final = (
     ("write 'url: http://127.0.0.1:3001'", "url", "target host address server port uri dial"),
     ("write 'priority: 1'", "priority", "backup"),
@@ -341,6 +361,9 @@ _BY_MODEL: Final = {
     "GatewayConfig": _indexed(_ANYWHERE, _FILE),
     "RouteConfig": _indexed(_ANYWHERE, _ROUTE),
     "ServiceConfig": _indexed(_ANYWHERE, _SERVICE),
+    "Condition": _indexed(_CONDITION),
+    "PathsConfig": _indexed(_PATHS),
+    "RoutePathsConfig": _indexed(_PATHS),
     "ListenerConfig": _indexed(_LISTENER),
     "ListenerTlsConfig": _indexed(_CERTIFICATE),
     "CertificateConfig": _indexed(_CERTIFICATE),

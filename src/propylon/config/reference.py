@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 from functools import lru_cache
+from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from propylon.config.problems import suggest
@@ -20,14 +22,34 @@ class Reference:
 REFERENCE: Final = Reference()
 
 
+class BrokenModuleError(ImportError):
+    """A module that exists raised while it was imported.
+
+    Attributes:
+        why: the type and text of what it raised, and the file and line of the module that did.
+    """
+
+    def __init__(self, module: str, error: Exception) -> None:
+        self.why = f"{type(error).__name__}: {error}"
+        bodies = [frame for frame in extract_tb(error.__traceback__) if frame.name == "<module>"]
+        if bodies and not isinstance(error, SyntaxError):  # whose text has the place
+            self.why += f" ({Path(bodies[-1].filename).name}, line {bodies[-1].lineno})"
+        super().__init__(f"{module!r} cannot be imported: {self.why}")
+
+
 def import_object(reference: str) -> Any:
     """Import the object that `module:name` refers to; the name may have dots.
 
     Raises:
-        ImportError, AttributeError: there is no such module, or nothing of that name in it.
+        ImportError, AttributeError: there is no such module, it raises when imported, or has nothing of that name.
     """
     module, _, name = reference.partition(":")
-    found: Any = importlib.import_module(module)
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception as error:  # the user's module may raise anything
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise BrokenModuleError(module, error) from error
     for part in name.split("."):
         if not hasattr(found, part):
             hint = suggest(part, dir(found))

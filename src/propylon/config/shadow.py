@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from propylon.config.schema import RouteConfig
+    from propylon.http.place import Place
 
 _PARAMETER: Final = re.compile(r"\{[^}]*\}")
+_PORT: Final = re.compile(rb":[0-9]+$")
 _MAX_PAIRS: Final = 200_000
 """The largest number of pairs with different priorities to compare; with more, none of them is."""
 
@@ -127,8 +129,6 @@ def _conditions(route: RouteConfig) -> int:
 
 
 def _takes_all(winner: RouteConfig, loser: RouteConfig) -> bool:
-    if winner.redirect is not None and getattr(winner.redirect.config, "place", None) is not None:
-        return False  # requests that are there already go to the next route
     if winner.websocket == "only" != loser.websocket:
         return False
     if winner.methods is not None and not set(loser.methods or ("",)) <= {*winner.methods, *_implied(winner.methods)}:
@@ -139,6 +139,8 @@ def _takes_all(winner: RouteConfig, loser: RouteConfig) -> bool:
         return False
     if winner.listeners is not None and not set(loser.listeners or ("",)) <= set(winner.listeners):
         return False
+    if winner.redirect is not None and _may_be_at(loser, winner.redirect.config.place):
+        return False
     if not (_fields_hold(winner.headers, loser.headers) and _fields_hold(winner.query, loser.query)):
         return False
     hosts = [HostPattern(text) for text in winner.host or ("*",)]
@@ -146,6 +148,17 @@ def _takes_all(winner: RouteConfig, loser: RouteConfig) -> bool:
         return False
     paths = _paths(winner)
     return all(any(_has_path(path, each) for path in paths) for each in _paths(loser))
+
+
+def _may_be_at(route: RouteConfig, place: Place | None) -> bool:
+    """Return whether requests of a route may be where another one redirects to, which passes on what is there."""
+    if place is None or (place.scheme is not None and route.scheme not in (None, place.scheme.decode())):
+        return False
+    if place.host is not None:
+        name = place.host.rpartition(b":")[0] if _PORT.search(place.host) else place.host
+        if not any(each.matches(name, each.port) for each in map(HostPattern, route.host or ("*",))):
+            return False
+    return place.path is None or any(each.matches(place.path) for each in _paths(route))
 
 
 def _implied(methods: Sequence[str]) -> tuple[str, ...]:

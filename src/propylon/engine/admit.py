@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 
 if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange

@@ -104,18 +104,17 @@ class Attempt:
         Raises:
             GatewayError: connect.*, choose.queue_full, attempt.*, head.*, request.policy_failed, read.bad_target.
         """
+        x = self._exchange
+        assert x is not None
         while True:
             upstream = self.upstream
             if upstream is None:
                 if self._lease is None:
-                    assert self._exchange is not None
-                    upstream = self.endpoint.pool.take(self._exchange, self.since)
+                    upstream = self.endpoint.pool.take(x, self.since)
                 if upstream is None and (upstream := self._leased()) is None:
                     return False
                 self.upstream = upstream
             if not self.number:
-                x = self._exchange
-                assert x is not None
                 upstream.begin(x)
                 x.attempts = self.number = x.attempts + 1
                 if x.route.pipeline.on_attempt:

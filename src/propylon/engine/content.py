@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from propylon.engine.exchange import Exchange
     from propylon.http.headers import Headers
 
+READ_LIMIT_BYTES: Final = 1024 * 1024  # default limit of `body()`, which holds the body in memory
 TURN_BYTES: Final = 1024 * 1024  # decoded in one turn of the event loop
 READ_BYTES: Final = 64 * 1024  # of input decoded in one turn: what expands to nothing takes time, too
 CODING: Final = "content-encoding"

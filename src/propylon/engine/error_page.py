@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.http.fields import tokens
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from propylon.engine import lines
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import NO_RULES
-from propylon.engine.message import Request, Response
+from propylon.engine.request import Request
+from propylon.engine.response import Response
 from propylon.engine.step_times import StepTimes, step_times
 from propylon.engine.timed import Timed
 from propylon.http.target import KEEP_ALL, KEEP_SLASHES, TargetError, canonical_path
@@ -61,6 +62,7 @@ class Exchange(Timed):
         transform: the chunk policies that the response's body passes through, if any.
         tunnel_settings: of the tunnel after a 101, if a policy has set them.
         state: a dictionary for policies' own values.
+        changed_request: the request if any policy has read it, and so may have changed it.
         body_limit: the largest request body in bytes, or `None`.
         bytes_in: bytes read from the client, head and framing included.
         bytes_out: bytes written to the client, head and framing included; it may not have received them yet.
@@ -73,7 +75,6 @@ class Exchange(Timed):
         "_deferred",
         "_headers",
         "_origin",
-        "_request",
         "_response",
         "_state",
         "attempt",
@@ -82,6 +83,7 @@ class Exchange(Timed):
         "body_limit",
         "bytes_in",
         "bytes_out",
+        "changed_request",
         "client_method",
         "endpoint",
         "error",
@@ -150,7 +152,7 @@ class Exchange(Timed):
         self.status = 0
         self.body_limit: int | None = None
         self.bytes_in = self.bytes_out = 0
-        self._request: Request | None = None
+        self.changed_request: Request | None = None
         self._headers: Headers | None = None
         self._state: dict[str, Any] | None = None
         self._origin: Origin | None = None
@@ -161,9 +163,9 @@ class Exchange(Timed):
     @property
     def request(self) -> Request:
         """The request."""
-        if self._request is None:
-            self._request = Request(self, self._headers)
-        return self._request
+        if self.changed_request is None:
+            self.changed_request = Request(self, self._headers)
+        return self.changed_request
 
     @property
     def request_id(self) -> str:
@@ -210,11 +212,6 @@ class Exchange(Timed):
     def tunnel(self) -> Tunnel | None:
         """The tunnel of a WebSocket, once the endpoint has accepted it."""
         return cast("Tunnel | None", self.lasting) if self.status == 101 else None
-
-    @property
-    def changed_request(self) -> Request | None:
-        """The request if any policy has read it, and so may have changed it."""
-        return self._request
 
     @property
     def state(self) -> dict[str, Any]:
@@ -354,11 +351,8 @@ class Exchange(Timed):
     def _finish(self) -> None:
         """Report the end to the client's side, and break reference cycles, so that the exchange is freed at once."""
         self.client.exchange_done(self)
-        if self._request is not None:
-            self._headers, self._request = (
-                self._request.headers,
-                None,
-            )  # later readers get a new one with the same headers
+        if self.changed_request is not None:  # later readers get a new one with the same headers
+            self._headers, self.changed_request = self.changed_request.headers, None
         self._coroutine = self.transform = self._deferred = self.lasting = None
         if self.error is not None or self._failure is not None:
             for error in (self.error, self.refusal, self._failure):

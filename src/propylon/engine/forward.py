@@ -27,8 +27,8 @@ from propylon.engine.body import Body
 from propylon.engine.content import prepare_bodies
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import EventStream
-from propylon.engine.message import Response
 from propylon.engine.pipeline import first_answer, run_done
+from propylon.engine.response import Response
 from propylon.engine.response_out import added_fields, answer, answer_failure
 from propylon.engine.retry import may_use_other_service
 from propylon.engine.websocket.upgrade import check_handshake, limit_offer, tunnel
@@ -84,7 +84,7 @@ async def forward(x: Exchange) -> None:
                 head = route.public_urls.head(x, attempt, head)
             if head.status == 101:
                 await tunnel(x, upstream)
-            elif route.pipeline.on_response or route.pipeline.on_response_chunk or x.method != x.client_method:
+            elif route.pipeline.changes_responses or x.method != x.client_method:
                 x.arm_relay(upstream)
                 await answer(x, Response.of_service(head, upstream.body))
             else:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from propylon.engine.exchange import Exchange
-    from propylon.engine.message import Response
+    from propylon.engine.response import Response
 
 
 class Pending:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from propylon.engine import lines
 from propylon.engine.errors import GatewayError
 from propylon.engine.hook_task import BLOCKING_SECONDS, check_blocking, is_awaitable, start_task, wait_for
-from propylon.engine.message import Response
 from propylon.engine.pending import Pending
+from propylon.engine.response import Response
 from propylon.phases import PHASES
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Pipeline:
     """The hooks of one route by phase, in the order of the configuration: gateway, service, route.
 
     Attributes:
+        changes_responses: whether a hook may change a response that is passed on.
         reads_bodies: whether a hook for pieces of bodies is there, or one that may read a response: an async one.
     """
 
@@ -88,6 +89,10 @@ class Pipeline:
     on_error: tuple[NamedHook, ...] = ()
     on_done: tuple[NamedHook, ...] = ()
     reads_bodies: bool = False
+    changes_responses: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changes_responses", bool(self.on_response or self.on_response_chunk))
 
 
 def compile_pipeline(uses: Iterable[PolicyUse]) -> Pipeline:

@@ -13,7 +13,7 @@ from propylon.engine.transform import Transform
 from propylon.http.fields import CONNECTION_BOUND, render
 from propylon.http.refusal import Refusal
 from propylon.http.request_head import HOSTS, WRITTEN_ANEW
-from propylon.http.target import PathRules, TargetError, canonical_path
+from propylon.http.target import PathRules, TargetError, canonical_path, merge_slashes
 
 if TYPE_CHECKING:
     from propylon.engine.backend import Endpoint
@@ -39,10 +39,14 @@ def send_request(
         GatewayError: read.bad_target, if a rewrite makes the path invalid.
     """
     route, origin = x.route, x.origin
-    path = x.path if route.rewrite is None else rewritten_path(x)
+    if route.rewrite is None:
+        path = endpoint.base_path + x.path
+    else:
+        path = rewritten_path(x)
+        path = endpoint.base_path + path if path else endpoint.root
     query = x.query if route.query_edit is None else route.query_edit.apply(x.query, x)
-    base = endpoint.base_path if path else endpoint.root
-    path = base + path if query is None else b"%b%b?%b" % (base, path, query)
+    if query is not None:
+        path += b"?" + query
     authority = endpoint.authority if endpoint.host is None else host_of(x, endpoint)
     request = x.changed_request
     if headers is None and request is not None and request.headers.changed:
@@ -52,7 +56,7 @@ def send_request(
         forwarding += _prefix_line(x)
     if headers is not None:
         authority, block, forwarding = _changed(x, headers, authority, forwarding)
-    added = b"%bx-request-id: %b\r\n" % (forwarding, x.id)
+    added = b"".join((forwarding, b"x-request-id: ", x.id, b"\r\n"))
     if extra:
         added += extra
     if isinstance(x.body, Body) or (x.body and route.pipeline.on_request_chunk):
@@ -109,10 +113,10 @@ def host_of(x: Exchange, endpoint: Endpoint) -> bytes:
 
 def forwarded_prefix(x: Exchange) -> tuple[bytes, bytes]:
     """Return what was stripped of the client's path by trusted proxies, and by the route."""
-    own, path = x.route.stripped, x.path
-    if own and (x.rewritten or not (path == own or path.startswith(own + b"/"))):
+    own = x.route.stripped
+    if own and (x.rewritten or not begins_with(x.path, own)):
         own = b""
-    given = x.fields.first(b"x-forwarded-prefix") if x.origin.by_proxy else None
+    given = b",".join(x.fields.all(b"x-forwarded-prefix")) if x.origin.by_proxy else b""
     if not given:
         return b"", own
     try:
@@ -121,6 +125,13 @@ def forwarded_prefix(x: Exchange) -> tuple[bytes, bytes]:
     except TargetError:
         return b"", own
     return b"".join(parts), own
+
+
+def begins_with(path: bytes, prefix: bytes) -> bool:
+    """Return whether a prefix is cut off a path, of which `//` may be kept."""
+    if b"//" in path:
+        path = merge_slashes(path)
+    return path == prefix or path.startswith(prefix + b"/")
 
 
 def _prefix_line(x: Exchange) -> bytes:

@@ -24,8 +24,8 @@ from propylon.http.sse import is_event_stream
 if TYPE_CHECKING:
     from propylon.engine.body import BodySink
     from propylon.engine.exchange import Exchange
-    from propylon.engine.message import Response
     from propylon.engine.pipeline import Hook, NamedHook
+    from propylon.engine.response import Response
     from propylon.http.content_coding import ContentDecoder
 
 _WRITTEN_ANEW = CONNECTION_BOUND | {b"content-length", b"x-request-id"}

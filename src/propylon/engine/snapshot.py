@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from propylon.engine.backend import Service
     from propylon.engine.exchange import Exchange
-    from propylon.engine.message import Response
     from propylon.engine.pipeline import PolicyUse
     from propylon.engine.public_urls import PublicUrls
+    from propylon.engine.response import Response
     from propylon.engine.retry import RetrySettings
     from propylon.engine.scope import PlacedPolicy
     from propylon.engine.split import Split

@@ -46,8 +46,9 @@ class Stepped:
         if not self._running and not self.finished:
             self._step()
 
-    def wake(self, _: object) -> None:
+    def wake(self, task: object) -> None:
         """Call `notify`, as the callback of a Task."""
+        del task  # a traceback of its exception may keep this frame: a cycle that only the collector would free
         self.notify()
 
     def fail(self, error: GatewayError) -> None:

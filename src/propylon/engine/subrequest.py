@@ -33,11 +33,12 @@ from propylon.engine.forward import forward
 from propylon.engine.retry import RetrySettings
 from propylon.engine.snapshot import CompiledRoute, Snapshot
 from propylon.engine.subrequest_client import OpenResponse, SubrequestClient
-from propylon.http.forwarded import ForwardingRules, Origin, TrustedProxies
+from propylon.http.forwarded import ForwardingRules, Origin
 from propylon.http.headers import Headers
 from propylon.http.request_head import HeadRules, RequestFields
 from propylon.http.request_id import RequestIds
 from propylon.http.request_reader import RequestReader
+from propylon.http.trusted_proxies import TrustedProxies
 from propylon.routing.router import Router
 
 if TYPE_CHECKING:

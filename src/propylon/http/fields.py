@@ -10,13 +10,13 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from propylon.http.claims import ANYONE, FOLDED, NO_NAMES, Names, taken_from
+from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from propylon.http.headers import Pair
-from propylon.http.memo import Memo
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # Bytes that a field line must not contain: every control character but HTAB (RFC 9110 5.5).

@@ -28,7 +28,7 @@ from propylon.http.host import Host, HostError, parse_host
 from propylon.http.memo import Memo
 from propylon.http.refusal import Refusal
 from propylon.http.request_id import is_safe
-from propylon.http.target import PathRules, TargetError, may_be_odd, parse_target
+from propylon.http.target import SIMPLE, PathRules, TargetError, may_be_odd, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,6 +82,10 @@ class RequestLine:
 
     __slots__ = ("authority", "method", "minor", "odd", "path", "plain", "query", "raw_target", "scheme")
 
+    query: bytes | None
+    scheme: bytes | None
+    authority: bytes | None
+
     def __init__(self, raw: bytes, rules: HeadRules) -> None:
         parts = raw.split(b" ")
         if len(parts) != 3:
@@ -113,9 +117,19 @@ class RequestLine:
 
     def _take(self, method: bytes, target: bytes, rules: HeadRules) -> None:
         self.method, self.raw_target = method, target
-        if self.method in _REFUSED_METHODS:
-            refusal = _REFUSED_METHODS[self.method]
+        if method in _REFUSED_METHODS:
+            refusal = _REFUSED_METHODS[method]
             raise Refusal(refusal.code, refusal.detail)
+        simple = SIMPLE.fullmatch(target)
+        if simple is None:
+            self._parse(method, target, rules)
+            return
+        self.path, self.query = simple[1], simple[2]
+        self.scheme = self.authority = None
+        self.plain = self.minor == 1
+        self.odd = False
+
+    def _parse(self, method: bytes, target: bytes, rules: HeadRules) -> None:
         try:
             parsed = parse_target(method, target, rules.paths)
         except TargetError as error:
@@ -143,12 +157,12 @@ class RequestFields:
     """
 
     __slots__ = (
-        "_believed", "_fields", "_index", "block", "chunked", "close", "expects_continue", "from_proxy",
+        "_fields", "_index", "_with_claims", "block", "chunked", "close", "expects_continue", "from_proxy",
         "hidden", "host", "keep_alive", "length", "request_id", "upgrade", "visible", "wants_trailers", "was_proxied",
         "websocket",
     )  # fmt: skip
 
-    _believed: RequestFields
+    _with_claims: RequestFields
 
     def __init__(self, block: bytes, rules: HeadRules) -> None:
         self._take(split_fields(block, rules.names, "read.bad_field"), rules, ANYONE)
@@ -160,11 +174,11 @@ class RequestFields:
         self._take(check_fields(pairs, rules.names, "read.bad_field"), rules, ANYONE)
         return self
 
-    def believed(self, rules: HeadRules) -> RequestFields:
+    def with_claims(self, rules: HeadRules) -> RequestFields:
         """Return the same header section as one of a trusted proxy, whose claims are taken."""
-        found: RequestFields | None = getattr(self, "_believed", None)  # not set at first: few sections need it
+        found: RequestFields | None = getattr(self, "_with_claims", None)  # not set at first: few sections need it
         if found is None:
-            found = self._believed = RequestFields.__new__(RequestFields)
+            found = self._with_claims = RequestFields.__new__(RequestFields)
             found._take(self._fields, rules, TRUSTED)
         return found
 

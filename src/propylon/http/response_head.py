@@ -41,17 +41,24 @@ _EVENT_STREAMS: Memo[bytes, bool] = Memo(is_event_stream)
 _NAMES: Memo[bytes, FieldName] = Memo(lambda text: FieldName(text.rstrip(b" \t"), _SPECIAL, "head.bad"))
 
 
-def _status(line: bytes) -> tuple[int, int, bytes | None]:
-    """Split a status line into minor version, status, and the reason phrase, `None` for the registered one."""
+def _status(line: bytes) -> tuple[int, int, bytes | None, bool]:
+    """Split a status line into minor version, status, and the reason phrase, `None` for the registered one.
+
+    The last item is whether a response of the status may have a body.
+    """
     match = _STATUS_LINE.fullmatch(line)
     if not match:
         raise Refusal("head.bad", "the status line is malformed (RFC 9112 4)")
-    minor, status, reason = match.groups()
-    phrase = reason or b""
-    return int(minor), int(status), None if phrase == PHRASES.get(int(status)) else phrase
+    minor, status, phrase = int(match[1]), int(match[2]), match[3] or b""
+    return minor, status, None if phrase == PHRASES.get(status) else phrase, _allows_body(status)
 
 
-_STATUSES: Memo[bytes, tuple[int, int, bytes | None]] = Memo(_status)
+def _allows_body(status: int) -> bool:
+    """RFC 9112 6.3, rule 1."""
+    return status >= 200 and status not in (204, 304)
+
+
+_STATUSES: Memo[bytes, tuple[int, int, bytes | None, bool]] = Memo(_status)
 MAX_FIELDS = 200  # twice the limit for clients: endpoints are trusted, yet a broken one must not exhaust memory
 
 
@@ -78,6 +85,7 @@ class ResponseHead:
         visible: the fields a policy sees and a client gets: without hop-by-hop fields.
         block: `visible` as lines.
         length: Content-Length in bytes, or -1.
+        reusable: whether the connection may be reused (RFC 9112 9.3).
         idle_limit: seconds for which the endpoint keeps an idle connection, if a Keep-Alive field has them.
         switches: whether it is a 101 to the WebSocket protocol.
         has_date: whether it has a Date field (RFC 9110 6.6.1).
@@ -87,20 +95,20 @@ class ResponseHead:
     """
 
     __slots__ = (
-        "block", "chunked", "close", "encoded", "event_stream", "has_date", "idle_limit", "keep_alive", "length",
-        "minor", "reason", "refers", "status", "switches", "visible",
+        "_allows_body", "block", "chunked", "encoded", "event_stream", "has_date", "idle_limit", "length", "minor",
+        "reason", "refers", "reusable", "status", "switches", "visible",
     )  # fmt: skip
 
     def __init__(self, raw: bytes) -> None:
         first, _, block = raw.partition(b"\r\n")
-        self.minor, self.status, self.reason = _STATUSES[first]
+        self.minor, self.status, self.reason, self._allows_body = _STATUSES[first]
         self._take(split_fields(block, _NAMES, "head.bad"))
 
     @classmethod
     def of(cls, status: int, pairs: Iterable[Pair]) -> ResponseHead:
         """Make a head of a status and fields given as pairs. Raises `Refusal`."""
         self = cls.__new__(cls)
-        self.minor, self.status, self.reason = 1, status, None
+        self.minor, self.status, self.reason, self._allows_body = 1, status, None, _allows_body(status)
         self._take(check_fields(pairs, _NAMES, "head.bad"))
         return self
 
@@ -108,10 +116,9 @@ class ResponseHead:
         if len(fields) > MAX_FIELDS:
             raise Refusal("head.bad", f"more than {MAX_FIELDS} header fields")
         self.length = -1
-        self.chunked = self.close = self.keep_alive = False
-        self.switches = False
+        self.reusable = self.minor == 1
         self.idle_limit: float | None = None
-        self.has_date = self.event_stream = self.encoded = self.refers = False
+        self.chunked = self.switches = self.has_date = self.event_stream = self.encoded = self.refers = False
         special: dict[bytes, list[bytes]] = {}
         visible: list[Pair] = []
         lines: list[bytes] = []
@@ -149,16 +156,17 @@ class ResponseHead:
     def _read(self, special: dict[bytes, list[bytes]], visible: list[Pair], lines: list[bytes]) -> None:
         """Evaluate the fields that the gateway itself uses, and complete the section for the client."""
         self._read_framing(special.get(b"content-length", []), special.get(b"transfer-encoding", []))
-        if b"keep-alive" in special:
-            self._read_keep_alive(b",".join(special[b"keep-alive"]))
         if b"connection" in special:
             options = OPTIONS[b",".join(special[b"connection"])]
-            self.close, self.keep_alive = self.close or options.close, options.keep_alive
-            upgrade = [token for value in special.get(b"upgrade", ()) for token in tokens(value)]
-            self.switches = self.status == 101 and options.upgrade and upgrade == [b"websocket"]
+            self.reusable = not options.close if self.minor else options.keep_alive
+            if self.status == 101:
+                upgrade = [token for value in special.get(b"upgrade", ()) for token in tokens(value)]
+                self.switches = options.upgrade and upgrade == [b"websocket"]
             if options.nominated and not options.nominated.isdisjoint(name.lower() for name, _ in visible):
                 visible[:] = [pair for pair in visible if pair[0].lower() not in options.nominated]
                 lines[:] = [render(visible)]
+        if b"keep-alive" in special:
+            self._read_keep_alive(b",".join(special[b"keep-alive"]))
         if self.length >= 0 and self.status >= 200 and self.status != 204:  # RFC 9110 8.6
             length = b"%d" % self.length
             visible.append((b"content-length", length))
@@ -170,7 +178,7 @@ class ResponseHead:
         if b"timeout" in parameters:
             self.idle_limit = float(parameters[b"timeout"])
         if not int(parameters.get(b"max", b"1")):  # requests that may still follow
-            self.close = True
+            self.reusable = False
 
     def _read_framing(self, lengths: list[bytes], codings: list[bytes]) -> None:
         """Determine the body's length; ambiguous framing would desynchronise the connection (RFC 9112 6.3)."""
@@ -189,8 +197,4 @@ class ResponseHead:
 
     def has_body(self, method: bytes) -> bool:
         """Return whether a body follows the head, given the request's method (RFC 9112 6.3, rules 1 and 2)."""
-        return not (method == b"HEAD" or self.status in (204, 304) or self.status < 200 or self.length == 0)
-
-    def allows_reuse(self) -> bool:
-        """Return whether the connection may be reused (RFC 9112 9.3)."""
-        return self.keep_alive if self.minor == 0 else not self.close
+        return self._allows_body and self.length != 0 and method != b"HEAD"

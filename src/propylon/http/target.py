@@ -26,7 +26,8 @@ _KEPT_WITH_SEMICOLON = _VISIBLE.translate(None, b"?\\")
 _KEPT = _KEPT_WITH_SEMICOLON.translate(None, b";")
 
 _SEGMENT = rb"[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*+"  # no escapes, no leading dot
-_SIMPLE = re.compile(rb"((?:/%b)++/?|/)(?:\?([!-\x22$-~]*+))?" % _SEGMENT)
+SIMPLE = re.compile(rb"((?:/%b)++/?|/)(?:\?([!-\x22$-~]*+))?" % _SEGMENT)
+"""Most targets: the groups are path and query, whatever the `PathRules`; `parse_target` returns the same."""
 
 _ESCAPE = re.compile(rb'%(?:[0-9A-Fa-f]{2})?|["<>^`{|}]')
 _NON_ASCII_RUN = re.compile(rb"(?:%[89A-F][0-9A-F])+")
@@ -113,9 +114,6 @@ def parse_target(method: bytes, raw: bytes, rules: PathRules) -> Target:
         raw: the target as received. CONNECT is refused before this is called.
         rules: which ambiguous spellings are accepted.
     """
-    simple = _SIMPLE.fullmatch(raw)
-    if simple is not None:
-        return Target(simple[1], simple[2], None, None)
     if raw.translate(None, _VISIBLE):
         raw = _visible(raw, rules)
     if raw[:1] == b"/":

@@ -232,9 +232,11 @@ class ClientConnection(RequestBodies, asyncio.Protocol):
     def _refuse(self, error: GatewayError) -> None:
         """Answer an invalid request with an exchange like any other; then close."""
         error.request_line = self._buffer[:REQUEST_LINE_BYTES]
+        read = len(self._buffer)
         self._stop_reading()
         self._minor = 1
         self.exchange = x = self._intake.refused(self, error)
+        x.bytes_in = read
         x.start(forward(x))
 
     def exchange_done(self, x: Exchange) -> None:

@@ -48,7 +48,8 @@ class ResponseWriter(FlowControl):
         x = self.exchange
         if self._transport is not None and x is not None:
             fields = self._connection_fields(head)
-            data = b"%b%b%b%b\r\n%b" % (status_line(head), head.block, added, fields, body)
+            # `join` takes two thirds of the time of a format.
+            data = b"".join((status_line(head), head.block, added, fields, b"\r\n", body))
             if x.snapshot.title_case:
                 data = title_case(data)
             x.bytes_out += len(data)

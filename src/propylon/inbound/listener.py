@@ -52,6 +52,7 @@ class Listener:
         """Set when a client that is silent counts as vanished, for connections accepted from now on."""
         for sock in self._sockets:
             probes.apply(sock)
+
     def set_access(self, access: SocketAccess) -> None:
         """Change who may connect to a Unix socket; does nothing for TCP. Raises `ListenError`."""
         if self.address.unix_path is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from propylon.http.forwarded import UNIX_PEER, ForwardingRules, Origin, direct_origin, origin
+from propylon.http.forwarded import ForwardingRules, Origin, direct_origin, origin
+from propylon.http.trusted_proxies import UNIX_PEER
 
 if TYPE_CHECKING:
     import asyncio

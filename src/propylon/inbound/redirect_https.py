@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from propylon.engine.errors import GatewayError
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.engine.snapshot import CompiledRoute
 from propylon.routing.router import RouteMatch, Router, Rule
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from propylon.engine.exchange import Exchange
     from propylon.engine.snapshot import Snapshot
+    from propylon.routing.match import Matchable
 
 NAME = "redirect_https"
 
@@ -40,16 +41,22 @@ class RedirectHttps:
 
     def admit(self, x: Exchange) -> None:
         """Replace the snapshot of the exchange by one with this route only. The gateway's policies still run."""
-        if x.origin.scheme == b"https" or self._passes(x):
+        if not self.redirects(x.method, x):
             return
         if self._snapshots is None or self._snapshots[0] is not x.snapshot:
             self._snapshots = (x.snapshot, self._redirecting(x.snapshot))
         x.snapshot = self._snapshots[1]
 
-    def _passes(self, x: Exchange) -> bool:
-        return self._excepted is not None and isinstance(
-            self._excepted.find(b"", None, x.path, x.method, x), RouteMatch
-        )
+    def redirects(self, method: bytes, x: Matchable) -> bool:
+        """Return whether the request is redirected: not if it came by https, nor if its path is excepted."""
+        if x.origin.scheme == b"https":
+            return False
+        return self._excepted is None or not isinstance(self._excepted.find(b"", None, x.path, method, x), RouteMatch)
+
+    def location(self, host: str, path: bytes, query: bytes | None) -> str:
+        """Return the URL of the same request with https; `host` has no port."""
+        behind = "" if query is None else f"?{query.decode('latin-1')}"
+        return f"https://{host}{self._port}{path.decode('latin-1')}{behind}"
 
     def _redirecting(self, snapshot: Snapshot) -> Snapshot:
         pipeline = replace(snapshot.outside.pipeline, on_request=((self._answer, NAME),))
@@ -60,6 +67,4 @@ class RedirectHttps:
         """Return the redirect. 308 keeps method and body; 301 may turn POST into GET (RFC 9110 15.4.9)."""
         if x.host is None:
             raise GatewayError("read.bad_host", "without a Host there is no https address to redirect to")
-        query = "" if x.query is None else f"?{x.query.decode('latin-1')}"
-        target = f"{x.host.name.decode('ascii')}{self._port}{x.path.decode('latin-1')}"
-        return Response(308, headers={"location": f"https://{target}{query}"})
+        return Response(308, headers={"location": self.location(x.host.name.decode("ascii"), x.path, x.query)})

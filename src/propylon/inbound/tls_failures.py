@@ -23,6 +23,7 @@ EXPLAINED: Final = {
     "connections": "no handshake was begun, for limits.connections are open",
     "plain_http": "the client spoke plain HTTP and was told to use https",
     "timeout": "the handshake was not over in time",
+    "unknown": "an error of TLS for which OpenSSL gives no reason",
     "truncated": "the connection ended without close_notify",
 }
 _QUIET: Final = frozenset(("truncated",))
@@ -57,7 +58,8 @@ class TlsFailures:
         if now - since >= LOG_SECONDS:
             self._logged[cause] = (now, total)
             times = total - before
-            log.info("%s: %s%s", self._address, EXPLAINED.get(cause, cause), f" ({times} times)" if times > 1 else "")
+            what = EXPLAINED.get(cause) or f"OpenSSL says: {cause.replace('_', ' ')}"
+            log.info("%s: %s%s", self._address, what, f" ({times} times)" if times > 1 else "")
 
     def count_error(self, error: ssl.SSLError) -> None:
         """Count an OpenSSL error by its reason."""

@@ -21,7 +21,7 @@ import aiohappyeyeballs
 from propylon.address import EndpointAddress
 from propylon.outbound.dns import ResolveError
 from propylon.outbound.resolve import Resolver
-from propylon.outbound.tls_handshake import EndpointHandshake, EndpointTls, NotTlsError
+from propylon.outbound.tls_handshake import EndpointHandshake, NotTlsError, TlsClient
 
 ATTEMPT_DELAY_S: Final = 0.25
 """Seconds before the next address of a name is tried in parallel. RFC 8305, section 8, recommends 250 ms."""
@@ -108,7 +108,7 @@ async def _connect_socket(
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         protocol = factory()
         name = server_name or address.host
-        handshake = EndpointHandshake(EndpointTls(tls, name), protocol) if tls is not None else None
+        handshake = EndpointHandshake(TlsClient(tls, name), protocol) if tls is not None else None
     except BaseException:
         sock.close()
         raise
@@ -126,7 +126,7 @@ async def _connect_unix(
     if tls is None:
         return await loop.create_unix_connection(factory, path)
     protocol = factory()
-    handshake = EndpointHandshake(EndpointTls(tls, name or "localhost"), protocol)
+    handshake = EndpointHandshake(TlsClient(tls, name or "localhost"), protocol)
     raw, _ = await loop.create_unix_connection(lambda: handshake, path)
     return await _secure(raw, handshake, address), protocol
 

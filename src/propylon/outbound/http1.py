@@ -288,7 +288,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         if head is None:
             return
         rest, self._heads.rest = self._heads.rest, b""
-        self._reusable = head.allows_reuse()
+        self._reusable = head.reusable
         if head.idle_limit is not None:
             self.pool.idle_age.tell(head.idle_limit)
         if not head.has_body(x.method):

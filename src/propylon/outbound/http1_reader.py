@@ -47,17 +47,14 @@ class HeadReader:
         Raises:
             Refusal: head.bad.
         """
-        checked = len(self.rest)
-        if checked:
+        if self.rest:
             data = self.rest + data
         end = data.find(b"\r\n\r\n")
-        if end > self._max or (end < 0 and len(data) > self._max):
-            raise Refusal("head.bad", f"the head is longer than {self._max} bytes (connections.response_head)")
         if end < 0:
-            if data:
-                _check_begun(data, checked)
-            self.rest = data
+            self._await_rest(data)
             return None
+        if end > self._max:
+            raise self._too_long()
         try:
             head = _HEADS[data[: end + 2]]
         except Refusal as refusal:
@@ -70,6 +67,16 @@ class HeadReader:
             if self._interim > MAX_INTERIM:
                 raise Refusal("head.bad", "too many 1xx responses")
         return head
+
+    def _await_rest(self, data: bytes) -> None:
+        if len(data) > self._max:
+            raise self._too_long()
+        if data:
+            _check_begun(data, len(self.rest))
+        self.rest = data
+
+    def _too_long(self) -> Refusal:
+        return Refusal("head.bad", f"the head is longer than {self._max} bytes (connections.response_head)")
 
 
 def _check_begun(data: bytes, checked: int) -> None:

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from propylon.http.request_head import RequestFields
     from propylon.outbound.http1_state import State
 
-_HEAD_FORMAT = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n"
-_REQUEST_FORMAT = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bcontent-length: %d\r\n\r\n%b"
+_HOST = b" HTTP/1.1\r\nhost: "
 
 
 class RequestWriter(FlowControl):
@@ -62,10 +61,9 @@ class RequestWriter(FlowControl):
         self.state = WAITING
         fields = x.fields
         own = _own_fields(fields) if fields.wants_trailers or fields.websocket else b""
-        if body is None:
-            data = _HEAD_FORMAT % (method, path, authority, block, added, own)
-        else:
-            data = _REQUEST_FORMAT % (method, path, authority, block, added, own, len(body), body)
+        end = b"\r\n" if body is None else b"content-length: %d\r\n\r\n" % len(body)
+        # `join` takes two thirds of the time of a format.
+        data = b"".join((method, b" ", path, _HOST, authority, b"\r\n", block, added, own, end, body or b""))
         self._transport.write(title_case(data) if x.snapshot.title_case else data)
 
     def send_head(self, method: bytes, authority: bytes, path: bytes, block: bytes, added: bytes, length: int) -> None:
@@ -79,7 +77,7 @@ class RequestWriter(FlowControl):
         fields = x.fields
         if fields.wants_trailers or fields.websocket:
             own = _own_fields(fields) + own
-        data = _HEAD_FORMAT % (method, path, authority, block, added, own)
+        data = b"".join((method, b" ", path, _HOST, authority, b"\r\n", block, added, own, b"\r\n"))
         self._transport.write(title_case(data) if x.snapshot.title_case else data)
 
     def write_body(self, data: bytes) -> None:

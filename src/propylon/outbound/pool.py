@@ -84,8 +84,8 @@ class Pool:
     """
 
     __slots__ = (
-        "_connections", "_idle", "_limits", "_next_due", "_open", "_opener", "_opening", "_queue", "_random",
-        "_retired", "closed", "idle_age",
+        "_connections", "_idle", "_limits", "_max_idle", "_next_due", "_open", "_opener", "_opening", "_queue",
+        "_random", "closed", "idle_age",
     )  # fmt: skip
 
     def __init__(self, limits: PoolLimits, opener: Opener, random: Callable[[], float] = randomness.random) -> None:
@@ -99,12 +99,12 @@ class Pool:
         self._opener = opener
         self._random = random
         self._idle: deque[EndpointConnection] = deque()
+        self._max_idle = limits.idle
         self._connections: set[EndpointConnection] = set()
         self._open = 0
         self._queue: OrderedDict[Lease, None] = OrderedDict()
         self._opening: dict[asyncio.Task[EndpointConnection], float] = {}  # with the `retire_at` to be
         self._next_due = inf  # no connection reaches its `retire_at` before
-        self._retired = False
         self.closed = False
         self.idle_age = IdleAge()
 
@@ -165,20 +165,19 @@ class Pool:
         """Remove a lease from the queue, and take back its connection."""
         self._queue.pop(lease, None)
         if connection is not None:
+            connection.fresh = False  # the endpoint may close it before its next use
             self.give_back(connection)
 
     def give_back(self, connection: EndpointConnection) -> None:
         """Take back a reusable connection: for the head of the queue, or to be idle."""
-        connection.fresh = False  # the endpoint may close it before its next use
         now = monotonic()
         if now >= connection.retire_at:
             connection.close()  # `lost` opens another for the queue
             return
-        lease = self._next_queued() if self._queue else None
-        if lease is not None:
+        if self._queue and (lease := self._next_queued()) is not None:
             lease.upstream = connection
             asyncio.get_running_loop().call_soon(self._deliver, lease)
-        elif len(self._idle) < self._limits.idle and not self._retired:
+        elif len(self._idle) < self._max_idle:
             connection.idle_since = now
             self._idle.append(connection)
         else:
@@ -234,7 +233,7 @@ class Pool:
 
     def retire(self) -> None:
         """Close idle connections, and keep none from now on; pending leases are still served."""
-        self._retired = True
+        self._max_idle = 0
         while self._idle:
             self._idle.pop().close()
 

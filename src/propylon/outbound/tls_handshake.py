@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from propylon.transport.tls_transport import Failures
 
 _RECORDS: Final = range(0x14, 0x19)  # the types of TLS records (RFC 8446 5.1, RFC 6520)
-
-
 _OF_THREAD: Final = threading.local()
 
 
@@ -27,8 +25,8 @@ class NotTlsError(Exception):
     """The endpoint responded with something that is no TLS record."""
 
 
-class EndpointTls:
-    """The TLS of a new connection to an endpoint (`Side`).
+class TlsClient:
+    """The client's side of TLS, for a new connection to an endpoint (`Side`).
 
     Attributes:
         outgoing: the buffer that OpenSSL writes to, shared by all connections to endpoints in a thread.
@@ -59,7 +57,7 @@ class EndpointHandshake(asyncio.Protocol):
 
     __slots__ = ("_begun", "_engine", "_protocol", "_raw", "done")
 
-    def __init__(self, tls: EndpointTls, protocol: asyncio.Protocol) -> None:
+    def __init__(self, tls: TlsClient, protocol: asyncio.Protocol) -> None:
         """`protocol` gets the connection after the handshake."""
         self._engine = Engine(tls)
         self._protocol = protocol

@@ -34,8 +34,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from propylon.config.types import Bool, ExistingDirectory, Text, short_form
 from propylon.engine.errors import GatewayError
-from propylon.engine.message import Response
 from propylon.engine.request_out import rewritten_path
+from propylon.engine.response import Response
 from propylon.http.accept import preferred
 from propylon.http.conditional import Validators, precondition, range_applies
 from propylon.http.ranges import UnsatisfiableRange, parse_range

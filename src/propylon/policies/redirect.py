@@ -20,7 +20,8 @@ redirect to https drops the port unless `host` has one.
 
 A request that is already where it would be redirected to is not redirected, as that would never end: `{https: true}` is
 for requests over http, `{host: example.com}` for other hosts. A route passes such a request on to the next route that
-matches, a policy to the next policy. The scheme is that of the listener, or what a trusted proxy says.
+matches, a policy to the next policy. The scheme is that of the listener, or what a trusted proxy says. This needs a
+target without templates and without a query of its own; one with them always redirects.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from propylon.config.types import short_form
 from propylon.engine.errors import GatewayError
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.http.host import parse_host
 from propylon.http.place import Place
 from propylon.http.target import TargetError
@@ -87,26 +88,22 @@ class Config(BaseModel):
         _Target(self)
         return self
 
+    @property
+    def place(self) -> Place | None:
+        """Where it leads; `None` if that depends on the request, or if it has a query of its own."""
+        target = _Target(self)
+        host = None if target.host is None else target.host.fixed
+        path = None if target.reference is None else target.reference.fixed
+        if (host is None) != (target.host is None) or (path is None) != (target.reference is None):
+            return None
+        return Place(None if target.scheme is None else target.scheme.encode("ascii"), host, path)
+
     def templates(self) -> Iterator[tuple[tuple[str, ...], Template]]:
         """Yield every template with its location."""
         target = _Target(self)
         for part, key in ((target.host, "host"), (target.reference, "path")):
             for template in part.templates if part is not None else ():
                 yield ("url" if self.url is not None else key,), template
-
-    @property
-    def place(self) -> Place | None:
-        """Where it leads, as far as the request does not matter; `None` with parts of the request, or a query."""
-        if any("{" in (part or "") for part in (self.url, self.host, self.path)):
-            return None
-        if self.url is not None:
-            split = urlsplit(self.url)
-            if split.query:
-                return None
-            return Place(split.scheme.encode(), split.netloc.lower().encode(), (split.path or "/").encode())
-        scheme, host = b"https" if self.https else None, None if self.host is None else parse_host(self.host.encode())
-        path = None if self.path is None else self.path.encode()
-        return Place(scheme, None if host is None else host.text, path)
 
 
 class _Target:

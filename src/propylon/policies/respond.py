@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from propylon.config.types import short_form
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.http.headers import Headers
 from propylon.routing.template import Template
 from propylon.routing.template_places import IN_FIELD, content_place

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from propylon.http.target import KEEP_ALL, canonical_path
+from propylon.http.host import HostError, parse_host
+from propylon.http.target import KEEP_ALL, KEEP_SLASHES, canonical_path
 from propylon.routing.rewrite import path_template
 from propylon.routing.template import Template, TemplateError
 from propylon.routing.template_places import IN_HOST, IN_URL_QUERY
@@ -49,6 +50,15 @@ class HostTemplate:
         """The template."""
         return (self.template,)
 
+    @property
+    def fixed(self) -> bytes | None:
+        """The host in canonical form, if it is the same for every request."""
+        text = self.template.fixed
+        try:
+            return None if text is None else parse_host(text).text
+        except HostError:  # with a user, say
+            return text
+
     def fill(self, request: Facts) -> str:
         """Return the host. Raises `TargetError` if a value is no part of a host."""
         return self.template.fill(request).decode("ascii")
@@ -76,13 +86,23 @@ class Reference:
         """All templates in it."""
         return tuple(each for each in (self._path, self._query, self._fragment) if each is not None)
 
+    @property
+    def fixed(self) -> bytes | None:
+        """The canonical path, if it is the same for every request and has no query."""
+        if self._path is not None or self._query is not None:
+            return None
+        return canonical_path(self._fixed or b"/", KEEP_SLASHES)
+
     def fill(self, request: Facts, query: bytes | None) -> str:
         """Return the reference; `query` is that of the request, for a reference without a query of its own.
 
         Raises:
             TargetError: pieces of the request form an invalid path.
         """
-        path = self._fixed if self._path is None else canonical_path(self._path.fill(request), KEEP_ALL)
+        path = self._fixed
+        if self._path is not None:
+            rules = KEEP_SLASHES if b"//" in request.path else KEEP_ALL  # it has them only where its route keeps them
+            path = canonical_path(self._path.fill(request), rules)
         if self._query is not None:
             query = self._query.fill(request)
         made = path if query is None else b"%b?%b" % (path, query)

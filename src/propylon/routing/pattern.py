@@ -117,6 +117,16 @@ class PathPattern:
         kinds = [_PARAMETER if segment is None else _LITERAL for segment in segments]
         self.rank = (*kinds, _REST) if self.rest else tuple(kinds)
 
+    def matches(self, path: bytes) -> bool:
+        """Return whether a canonical path matches. For checks; the router looks paths up in trees."""
+        if self.regex is not None:
+            return self.regex.fullmatch(path) is not None
+        segments = path[1:].split(b"/")
+        if len(segments) < len(self.segments) or (not self.rest and len(segments) > len(self.segments)):
+            return False
+        pairs = zip(self.segments, segments, strict=False)
+        return all(segment != b"" if own is None else segment == own for own, segment in pairs)
+
 
 def regex_path(pattern: str) -> PathPattern:
     """Compile a route's `path_regex`; it matches the whole canonical path. Raises `RuleError`."""

@@ -170,14 +170,8 @@ def path_template(what: str, text: str) -> Template:
         raise RewriteError(f"{what} {problem}")
     if not sample.startswith("/"):
         raise RewriteError(f"{what} must begin with '/'")
-    for sign in "{}\\":
-        if sign in sample:
-            raise RewriteError(f"{what}: '{sign}' stands alone; write '{{name}}', or '\\1' behind a regex")
-    try:
-        canonical_text(sample)
-    except TargetError as error:
-        hint = "; to change the query, use query_edit" if "?" in sample else ""
-        raise RewriteError(f"{what}: {error.detail}{hint}") from None
+    _check_signs(what, sample)
+    _check_path(what, sample)
     return compiled
 
 
@@ -195,7 +189,9 @@ def replace_regex(regex: str, to: str, rules: PathRules = KEEP_ALL) -> Rewrite:
         pieces += [_piece(to, to[position : found.start()]), _group(compiled, to, found)]
         position = found.end()
     pieces.append(_piece(to, to[position:]))
-    _check(to, _BACKSLASH.sub("x", to))
+    if not to.startswith("/"):
+        raise RewriteError(f"rewrite {to!r} must begin with '/'")
+    _check_path(f"rewrite {to!r}", _BACKSLASH.sub("x", to))
     return _ReplaceRegex(compiled, pieces, rules)
 
 
@@ -214,21 +210,23 @@ def _fixed_path(what: str, text: str) -> bytes:
 
 
 def _piece(text: str, literal: str) -> bytes:
-    for sign in "{}\\":
-        if sign in literal:
-            raise RewriteError(f"rewrite {text!r}: '{sign}' stands alone; write '{{name}}', or '\\1' behind a regex")
+    _check_signs(f"rewrite {text!r}", literal)
     return escape_non_ascii(literal)
 
 
-def _check(text: str, sample: str) -> None:
-    """Refuse a template that can never give a valid path."""
-    if not text.startswith("/"):
-        raise RewriteError(f"rewrite {text!r} must begin with '/'")
+def _check_signs(what: str, literal: str) -> None:
+    for sign in "{}\\":
+        if sign in literal:
+            raise RewriteError(f"{what}: '{sign}' stands alone; write '{{name}}', or '\\1' behind a regex")
+
+
+def _check_path(what: str, sample: str) -> None:
+    """Refuse what can never give a valid path."""
     try:
         canonical_text(sample)
     except TargetError as error:
         hint = "; to change the query, use query_edit" if "?" in sample else ""
-        raise RewriteError(f"rewrite {text!r}: {error.detail}{hint}") from None
+        raise RewriteError(f"{what}: {error.detail}{hint}") from None
 
 
 def _group(regex: re.Pattern[bytes], to: str, found: re.Match[str]) -> int:

@@ -140,15 +140,18 @@ class Tables(Generic[R]):
 
     def _of_host(self, host: bytes, port: bytes | None) -> list[Table[R]]:
         """Return the tables of every host pattern that matches."""
-        found: list[Table[R] | None] = []
+        found: list[Table[R]] = []
         for each in (None,) if port is None else (port, None):
-            found.append(self._exact.get((host, each)))
-            found.append(self._any.get(each))
+            if self._exact and (table := self._exact.get((host, each))) is not None:
+                found.append(table)
+            if (table := self._any.get(each)) is not None:
+                found.append(table)
             dot = host.find(b".", 1) if self._wildcards else -1
             while dot > 0:
-                found.append(self._wildcards.get((host[dot:], each)))
+                if (table := self._wildcards.get((host[dot:], each))) is not None:
+                    found.append(table)
                 dot = host.find(b".", dot + 1)
-        return [table for table in found if table is not None]
+        return found
 
 
 class Router(Generic[R]):

@@ -134,4 +134,4 @@ class Table(Generic[R]):
 
 
 def _candidate(entry: Entry[R], values: tuple[bytes, ...], rest: bytes) -> Candidate[R]:
-    return Candidate(entry, dict(zip(entry.path.names, values, strict=True)), rest)
+    return Candidate(entry, dict(zip(entry.path.names, values, strict=True)) if values else {}, rest)

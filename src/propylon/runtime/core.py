@@ -110,7 +110,7 @@ class Core:
         x.fields, x.host = fields, host
         x.id = fields.request_id or self.new_request_id()
         if fields.from_proxy:
-            _heed_proxy(x)
+            _take_claims(x)
         if line.odd:
             _apply_path_rules(x, line)
         return x
@@ -171,13 +171,13 @@ class Core:
         await self.directory.resolver.close()
 
 
-def _heed_proxy(x: Exchange) -> None:
+def _take_claims(x: Exchange) -> None:
     """Take the claims of a trusted proxy, and refuse a request that has passed this gateway before."""
     fields, pseudonym = x.fields, x.snapshot.pseudonym
     if fields.was_proxied and pseudonym and fields.has_passed(pseudonym):
         x.refusal = GatewayError("admit.loop")
     if x.origin.by_proxy:
-        x.fields = fields.believed(x.snapshot.reader.rules)
+        x.fields = fields.with_claims(x.snapshot.reader.rules)
 
 
 def _apply_path_rules(x: Exchange, line: RequestLine) -> None:

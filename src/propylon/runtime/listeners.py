@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from propylon.address import listener_ids
-from propylon.http.forwarded import TrustedProxies
+from propylon.http.trusted_proxies import TrustedProxies
 from propylon.inbound.http1 import ClientConnection
 from propylon.inbound.listener import Listener, ListenError, open_listener
 from propylon.inbound.proxy_protocol import ProxyPreface

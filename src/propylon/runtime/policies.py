@@ -19,7 +19,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from propylon.build.errors import BuildError
+from propylon.build.errors import StartError
 from propylon.engine.hook_task import check_blocking, is_awaitable, start_task
 from propylon.state.memory import MemoryStore
 
@@ -80,7 +80,7 @@ class Policies:
         Must be followed by `enter` or `abandon`. A repeated call for the same snapshot has no effect.
 
         Raises:
-            BuildError: one of them cannot be started; those already started are closed again.
+            StartError: one of them cannot be started; those already started are closed again.
         """
         if self._next is snapshot.policies:
             return
@@ -110,7 +110,7 @@ class Policies:
             if not isinstance(error, Exception):
                 raise
             reason = str(error) or type(error).__name__
-            raise BuildError(f"{placed.where}: policy {placed.name}: {reason}") from error
+            raise StartError(f"{placed.where}: policy {placed.name}: {reason}") from error
 
     async def abandon(self) -> None:
         """Close the policies that were started for an abandoned snapshot."""

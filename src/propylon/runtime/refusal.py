@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from propylon.build.errors import BuildError
+from propylon.build.errors import BuildError, StartError
 from propylon.config.load import placed
 from propylon.config.problems import ConfigError
 from propylon.inbound.listener import ListenError
@@ -29,7 +29,8 @@ def refusal(error: Exception, loaded: Loaded | None) -> str:
     if isinstance(error, ConfigError):
         return _listed(error.problems)
     if isinstance(error, BuildError) and loaded is not None:
-        return _listed(placed(loaded, "gateway", error.messages))
+        found = placed(loaded, "gateway", error.messages)
+        return "\n".join(map(str, found)) if isinstance(error, StartError) else _listed(found)
     return f"cannot run the gateway: {error}"
 
 

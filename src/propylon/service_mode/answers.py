@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 
 _SERVICE_FAILED: Final = frozenset({"choose", "connect", "attempt", "head"})
 _GATEWAY_TIMEOUT: Final = 504

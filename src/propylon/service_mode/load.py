@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from propylon.config.problems import ENVIRONMENT, ConfigError, ConfigSource, Problem, from_validation
+from propylon.config.problems import ENVIRONMENT, ConfigError, ConfigSource, Problem
 from propylon.config.schema import GatewayConfig
+from propylon.config.validation import from_validation
 from propylon.service_mode.gateway import gateway_config
 from propylon.service_mode.variables import Variables
 

@@ -8,10 +8,13 @@ import re
 from typing import Final
 
 from propylon.engine.exchange import Exchange
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.http.query import get_all
+from propylon.http.target import PathRules, canonical_path
 from propylon.service_mode.answers import error_response
 
+# A client chooses this path, so it may not have all that a policy may set.
+_RULES: Final = PathRules(encoded_slashes=True, semicolons=True)
 _TO_ESCAPE: Final = re.compile(rb"[ \x80-\xff]")
 
 
@@ -29,7 +32,7 @@ class WebSocketPath:
         if not path.startswith("/") or path.startswith("//"):
             return _refused("'path' begins with one '/'; it is the path of a WebSocket at its service, not a URL")
         try:
-            x.set_path(path)
+            x.set_path(canonical_path(path.encode("ascii"), _RULES).decode("ascii"))
             x.set_query(query if mark else None)
         except ValueError as error:
             return _refused(str(error))

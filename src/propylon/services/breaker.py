@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal
 
-from propylon.services.recent import Recent, named, remembered
+from propylon.services.recent import Recent, in_a_row, named, remembered
 from propylon.services.window import Window
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Breaker:
         """Return the reason to open, or an empty string."""
         settings = self.settings
         if settings.consecutive is not None and self.row >= settings.consecutive:
-            return f"{self.row} failures in a row{named(self._recent, self.row)}"
+            return in_a_row(self.row, self._recent)
         times = self._failed_at
         if times is not None and len(times) == times.maxlen and now - times[0] <= settings.window:
             return f"{len(times)} failures in {settings.window:g} s{named(self._recent, len(times))}"

@@ -129,10 +129,17 @@ class Directory:
             service.health_changed()
 
     def complain(self, vitals: Vitals, check: object, reason: str | None) -> None:
-        """Set the result of a health check: why the address is unhealthy, or `None`."""
+        """Set the result of a health check: why the address is unhealthy, or `None`.
+
+        One that has recovered is not ejected any longer either, as in Envoy: if it were, the others could be restarted
+        while it is well and yet gets no request.
+        """
         if reason is not None:
             vitals.complaints[check] = reason
         elif vitals.complaints.pop(check, None) is not None and not vitals.complaints:
+            if vitals in self._ejected:
+                self._ejected.discard(vitals)
+                vitals.ejection.end(self._clock())
             self._recovered(vitals)
         for service in tuple(vitals.users):
             service.health_changed()

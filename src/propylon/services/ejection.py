@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from propylon.services.recent import Recent, named, remembered
+from propylon.services.recent import Recent, in_a_row, named, remembered
 from propylon.services.window import Window
 
 
@@ -99,12 +99,16 @@ class Ejection:
         """End the ejection if its time is over. Returns True if it ends now."""
         if not self.until or now < self.until:
             return False
+        self.end(now)
+        return True
+
+    def end(self, now: float) -> None:
+        """End the ejection, whatever is left of its time."""
         self.until = 0.0
         self._recovered_at = now
         self.row = 0
         self._window = None
         self._recent = ()
-        return True
 
     def _rate_window(self, settings: EjectionSettings) -> Window:
         window = self._window
@@ -122,7 +126,7 @@ class Ejection:
             if total >= settings.minimum and failures >= settings.failure_rate * total:
                 reason = f"failure rate {failures / total:.0%} of {total} requests{named(self._recent)}"
         if settings.consecutive is not None and self.row >= settings.consecutive:
-            reason = f"{self.row} failures in a row{named(self._recent, self.row)}"
+            reason = in_a_row(self.row, self._recent)
         return reason
 
     def _eject(self, reason: str, now: float, settings: EjectionSettings) -> None:

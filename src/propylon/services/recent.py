@@ -1,7 +1,7 @@
 """The last failures of an endpoint or service, by name, for the line that tells what they led to: a few words.
 
 row = remembered(row, "connect.refused")
-f"5 failures in a row{named(row, 5)}"      # 5 failures in a row (3x connect.refused, 2x status 503)
+in_a_row(5, row)                          # 5 failures in a row (3x connect.refused, 2x status 503)
 """
 
 from __future__ import annotations
@@ -31,3 +31,8 @@ def named(recent: Recent, count: int | None = None) -> str:
     listed = ", ".join(f"{times}x {name}" if times > 1 else name for name, times in names)
     more = count is None or count > len(last)
     return f" (the last {len(last)}: {listed})" if more else f" ({listed})"
+
+
+def in_a_row(count: int, recent: Recent) -> str:
+    """Return how many failures followed each other, with their names."""
+    return f"{count} failure{'s' if count > 1 else ''} in a row{named(recent, count)}"

@@ -159,7 +159,7 @@ class Watch:
         if found != self._found:
             self._apply(found)
             if self._found is None:
-                log.info("%s: %d endpoints: %s", self._name, len(found), changes((), found) or "none")
+                log.info("%s: found %s", self._name, changes((), found) or "no endpoints")
             else:
                 log.info("%s: %s", self._name, changes(self._found, found))
             self._found = found

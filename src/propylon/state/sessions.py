@@ -1,4 +1,4 @@
-"""Which target a session belongs to, remembered while the session is used.
+"""Which endpoint a session belongs to, remembered while the session is used.
 
 Rules of the file: reading and writing take no time, as a balancer has none; so a table that is shared by workers or
 gateways has a copy in each of them, and passes on what is bound. Tables are bounded: entries may be lost at any time.
@@ -18,13 +18,13 @@ MAX_SESSIONS: Final = 100_000
 
 
 class Sessions(Protocol):
-    """A table of sessions and their targets."""
+    """A table of sessions and their endpoints."""
 
     def find(self, session: bytes) -> str | None:
-        """Return the target of a session, which counts as used; `None` for an unknown one."""
+        """Return the endpoint of a session, which counts as used; `None` for an unknown one."""
 
-    def bind(self, session: bytes, target: str) -> None:
-        """Set the target of a session."""
+    def bind(self, session: bytes, endpoint: str) -> None:
+        """Set the endpoint of a session."""
 
 
 class MemorySessions:
@@ -51,23 +51,23 @@ class MemorySessions:
         return len(self._entries)
 
     def find(self, session: bytes) -> str | None:
-        """Return the target of a session, which counts as used; `None` for an unknown one."""
+        """Return the endpoint of a session, which counts as used; `None` for an unknown one."""
         key = _digest(session)
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
         now = self._clock()
-        target, used = entry
+        endpoint, used = entry
         if now - used >= self._idle:
             return None
-        self._entries[key] = target, now
-        return target
+        self._entries[key] = endpoint, now
+        return endpoint
 
-    def bind(self, session: bytes, target: str) -> None:
-        """Set the target of a session."""
+    def bind(self, session: bytes, endpoint: str) -> None:
+        """Set the endpoint of a session."""
         key, now = _digest(session), self._clock()
         self._entries.pop(key, None)
-        self._entries[key] = target, now
+        self._entries[key] = endpoint, now
         while len(self._entries) > self._max_entries or next(iter(self._entries.values()))[1] <= now - self._idle:
             self._entries.popitem(last=False)
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 import orjson
 
+from propylon.address import listener_ids
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
 from propylon.http.headers import headers_of
 from propylon.http.refusal import Refusal
+from propylon.inbound.redirect_https import RedirectHttps
 from propylon.runtime.core import Core
 from propylon.testing.client_side import MemoryClient
 from propylon.testing.messages import Answer, Handler, RequestOptions
@@ -40,7 +42,7 @@ class TestClient:
         services: Mapping[str, Handler] | None = None,
         *,
         host: str = "gateway.test",
-        scheme: str = "http",
+        scheme: str | None = None,
         client: str = "127.0.0.1",
         listener: str | None = None,
     ) -> None:
@@ -49,7 +51,8 @@ class TestClient:
         Args:
             services: the handler of each service.
             host: the Host field of requests without one.
-            scheme: `http` or `https`, as if the listener had TLS.
+            scheme: `http` or `https`, as if the listener had TLS; by default that of `listener`. Without both it is
+                http, or https if what comes by http is redirected.
             client: the client's address.
             listener: name or address of the listener; by default the first one of the scheme, or the first of all.
 
@@ -61,8 +64,8 @@ class TestClient:
         self._core = Core(snapshot)
         self._core.directory.enter(snapshot.services)
         self._starting = asyncio.Lock()
-        self._host, self._scheme, self._client = host, scheme, client
-        self._listener_id = _listener_id(gateway, listener, scheme)
+        self._host, self._client = host, client
+        self._scheme, self._listener_id, self._redirect = _entrance(gateway, listener, scheme)
         self._loop: asyncio.AbstractEventLoop | None = None
         put_services(snapshot, services or {})
 
@@ -160,6 +163,8 @@ class TestClient:
         except Refusal as refusal:
             x = self._core.refused(client, GatewayError(refusal.code, refusal.detail))
         else:
+            if self._redirect is not None and x.refusal is None:
+                self._redirect.admit(x)
             if isinstance(body, bytes):
                 x.body = body
             elif body is not None:
@@ -170,16 +175,25 @@ class TestClient:
         return Answer(x.status, headers_of(client.block), bytes(client.received), client.complete, x, client.sent)
 
 
-def _listener_id(gateway: Gateway, listener: str | None, scheme: str) -> str:
-    from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener
+def _entrance(gateway: Gateway, listener: str | None, scheme: str | None) -> tuple[str, str, RedirectHttps | None]:
+    """Return the scheme of requests, the id of their listener, and its redirect to https."""
+    from propylon.config.schema.listener_refs import find_listener, listeners_by_name, usual_listener, usual_scheme
 
     listen = gateway.config.listen
     if listener is None:
-        return usual_listener(listen, scheme)
-    found = find_listener(listener, listeners_by_name(listen))
+        scheme = scheme or usual_scheme(listen)
+        found: str | None = usual_listener(listen, scheme)
+    else:
+        found = find_listener(listener, listeners_by_name(listen))
     if found is None:
         raise ValueError(f"the gateway has no listener {listener!r}")
-    return found
+    settings = listen[listener_ids(each.address for each in listen).index(found)]
+    redirect = settings.redirect_https
+    return (
+        scheme or ("http" if settings.tls is None else "https"),
+        found,
+        None if redirect is None else RedirectHttps(redirect.port, redirect.except_),
+    )
 
 
 def _loop_is_running() -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import orjson
 
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.failures import FAILURES
 
 if TYPE_CHECKING:

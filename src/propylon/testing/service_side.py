@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
-from propylon.engine.message import Response
+from propylon.engine.response import Response
 from propylon.engine.sides import UNKNOWN
 from propylon.http.fields import CONNECTION_BOUND
 from propylon.http.headers import headers_of

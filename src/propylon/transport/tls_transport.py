@@ -121,6 +121,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 plain = self._decrypt_more(plain, rest)
         except ssl.SSLWantReadError:
             plain = None
+        except ssl.SSLZeroReturnError:  # close_notify after one of this side: Python raises, and returns b"" otherwise
+            plain = b""
         except ssl.SSLError as error:
             self._fail(error)
             return
@@ -176,6 +178,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                     pieces.append(data)
             except ssl.SSLWantReadError:
                 pass
+            except ssl.SSLZeroReturnError:  # as in `data_received`
+                data = b""
             if not rest:
                 break
             incoming.write(rest[:FEED_BYTES])

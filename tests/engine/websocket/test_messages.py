@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from propylon.engine import hook_task
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.engine.message import Message
 from propylon.engine.websocket import messages as module
+from propylon.engine.websocket.message import Message
 from propylon.engine.websocket.messages import DEFAULT_MAX_BYTES, MessageReader, codec
 from propylon.engine.websocket.settings import Reconnect
 from propylon.engine.websocket.tunnel import CLOSE_SECONDS
@@ -121,21 +121,6 @@ def test_what_a_hook_drops_no_further_one_sees() -> None:
     relay = Relay(Looks(lambda x, direction, message: message.drop()), second)
     relay.client.send(frame(1, b"a"))
     assert relay.endpoint.frames() == second.seen == []
-
-
-@pytest.mark.parametrize("value", [bytearray(b"x"), 5, None])
-def test_a_message_is_text_or_bytes(value: Any) -> None:
-    message = Message("x")
-    with pytest.raises(TypeError):
-        message.data = value
-    assert message.data == "x"
-
-
-def test_text_is_what_utf_8_can_say() -> None:
-    message = Message("x")
-    with pytest.raises(ValueError, match="surrogates"):
-        message.data = "\ud800"
-    assert message.data == "x"
 
 
 def test_a_message_that_is_replaced_by_what_cannot_be_sent_is_the_policys_failure() -> None:

@@ -13,7 +13,8 @@ from propylon.config.schema.listener import (
     ProxyProtocolConfig,
 )
 from propylon.config.schema.policy import Condition, PolicyEntry
-from propylon.config.schema.route import QueryEditConfig, RewriteConfig, RouteConfig
+from propylon.config.schema.rewriting import QueryEditConfig, RewriteConfig
+from propylon.config.schema.route import RouteConfig
 from propylon.config.schema.service import EndpointConfig, ServiceConfig, ServiceConnectionsConfig, ServiceTlsConfig
 from propylon.config.schema.settings import (
     DnsConfig,

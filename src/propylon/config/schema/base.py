@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, Validatio
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from propylon.config.other_words import way_of_key
-from propylon.config.problems import DEPTH, MEANS, NEEDS, closest
+from propylon.config.problems import closest
+from propylon.config.validation import DEPTH, MEANS, NEEDS
 
 Loc: TypeAlias = tuple[str | int, ...]
 

@@ -126,9 +126,10 @@ class RequestTestConfig(Model):
     expect: ExpectedConfig = Field(description="The expected result.")
 
     @property
-    def parts(self) -> tuple[str, Literal["http", "https"], str, str]:
-        """The method, the scheme, the Host field and the path of the request."""
+    def parts(self) -> tuple[str, Literal["http", "https"] | None, str, str]:
+        """The method, the scheme, if it is written, the Host field and the path of the request."""
         found = _REQUEST.fullmatch(self.request)
         assert found is not None
-        scheme, _, host = (found[2] or "").partition("://")
-        return found[1], "https" if scheme == "https" else "http", self.host or host or "gateway.test", found[3]
+        written, _, host = (found[2] or "").partition("://")
+        scheme: Literal["http", "https"] | None = None if not written else "https" if written == "https" else "http"
+        return found[1], scheme, self.host or host or "gateway.test", found[3]

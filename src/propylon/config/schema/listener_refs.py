@@ -6,7 +6,7 @@ than meant. Names have no ':', addresses have one, so the two cannot be confused
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from propylon.address import AddressError, ListenAddress, listener_ids
 from propylon.config.addresses import parse_listen_address
@@ -38,6 +38,13 @@ def usual_listener(listeners: Sequence[ListenerConfig], scheme: str) -> str:
     ids = listener_ids(each.address for each in listeners)
     fitting = [id_ for id_, each in zip(ids, listeners, strict=True) if (each.tls is not None) == (scheme == "https")]
     return (fitting or ids)[0]
+
+
+def usual_scheme(listeners: Sequence[ListenerConfig]) -> Literal["http", "https"]:
+    """Return the scheme of a request that names none: https if the usual listener for http redirects to it."""
+    ids = listener_ids(each.address for each in listeners)
+    plain = listeners[ids.index(usual_listener(listeners, "http"))]
+    return "https" if plain.redirect_https is not None and any(each.tls is not None for each in listeners) else "http"
 
 
 def listener_findings(data: Mapping[str, Any]) -> Iterator[Finding]:

@@ -44,9 +44,7 @@ class Condition(Model):
         default=None, description='Query parameters, each with its value or "*" for any.'
     )
     hosts: ListedSome[Host] | None = Field(default=None, description="One of these hosts, as for routes.")
-    clients: Annotated[tuple[Cidr, ...], Field(min_length=1)] | None = Field(
-        default=None, description="A client in one of these networks."
-    )
+    clients: ListedSome[Cidr] | None = Field(default=None, description="A client in one of these networks.")
     scheme: Scheme | None = Field(default=None, description="http or https, as for routes.")
     listeners: ListenerNames | None = Field(default=None, description="One of these listeners, by name or address.")
     python: PythonReference | None = Field(default=None, description="module:function, called with the exchange.")

@@ -20,82 +20,26 @@ from propylon.config.schema.matching import (
 from propylon.config.schema.policy import Policies, PolicyEntry
 from propylon.config.schema.redirects import Redirects
 from propylon.config.schema.resilience import Retry
+from propylon.config.schema.rewriting import (
+    QueryEditConfig,
+    Rewrite,
+    Strip,
+    query_edit_findings,
+    rewrite_findings,
+    strip_findings,
+)
 from propylon.config.schema.settings import RoutePathsConfig
 from propylon.config.schema.split import SplitConfig
 from propylon.config.schema.templates import list_findings, policy_findings, route_captures
-from propylon.config.types import Cidr, Int, Listed, ListedSome, TargetUrl, Text, one_or_more
-from propylon.routing import rewrite
+from propylon.config.types import Cidr, Int, Listed, ListedSome, TargetUrl, Text
 from propylon.routing.captures import Captures
-from propylon.routing.query_edit import QueryEdit
 
-REWRITES: Final = ("template", "prefix", "regex")
 _NAME: Final = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 DESTINATIONS: Final = ("service", "split", "target", "redirect", "respond", "files")
 ANSWERS: Final = ("redirect", "respond", "files")
 """Destinations that are policies: the gateway answers itself."""
 # Keys that change requests to a service, and have no effect without one.
 _FOR_SERVICES: Final = ("strip", "rewrite", "query_edit", "redirects", "retry", "fallback")
-
-
-class RewriteConfig(Model):
-    """A new path: from a template, by replacing a prefix, or by a regular expression."""
-
-    template: Text | None = Field(default=None, description="The path, with {name} for parameters of the route's path.")
-    prefix: Text | None = Field(default=None, description="The prefix to replace with 'to'.")
-    regex: Regex | None = Field(
-        default=None, description="The pattern to replace with 'to', which may refer to groups: \\1."
-    )
-    to: str | None = Field(default=None, description="The replacement of the prefix or match.")
-
-    @classmethod
-    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """Exactly one form is required; `prefix` and `regex` require `to`."""
-        ways = [way for way in REWRITES if data.get(way) is not None]
-        if len(ways) != 1:
-            yield Finding(
-                (), "a rewrite is a template, {prefix, to} or {regex, to}", "give one of them", needs=REWRITES
-            )
-        elif ways != ["template"] and data.get("to") is None:
-            yield Finding((), f"{ways[0]!r} needs 'to'", "write what replaces it", needs=("to",))
-        elif ways == ["template"] and data.get("to") is not None:
-            yield Finding(("to",), "'to' is of no use with a template")
-
-
-def _rewrite(value: Any) -> Any:
-    """Accept a template alone."""
-    if isinstance(value, str):
-        return {"template": value}
-    if isinstance(value, Mapping | RewriteConfig):
-        return value
-    raise ValueError("should be a template, {prefix, to} or {regex, to}")
-
-
-Rewrite = Annotated[RewriteConfig, BeforeValidator(_rewrite, json_schema_input_type=str | RewriteConfig)]
-
-
-class QueryEditConfig(Model):
-    """Changes of the query before it is sent to the service, in this order: keep, remove, set, add."""
-
-    keep: Listed[Text] | None = Field(
-        default=None, description="Names of the only parameters that are sent; all by default, [] for none."
-    )
-    set: dict[Text, str] = Field(
-        default={}, description="Parameters to set, each to its only value; {name} inserts a part of the request."
-    )
-    add: dict[Text, str] = Field(
-        default={}, description="Parameters to add, beside those of the same name; {name} as in 'set'."
-    )
-    remove: Listed[Text] = Field(default=(), description="Names of parameters to remove.")
-
-    @classmethod
-    def findings(cls, data: Mapping[str, Any], info: ValidationInfo) -> Iterator[Finding]:
-        """A parameter cannot be removed and given a value."""
-        removed = one_or_more(data.get("remove"))
-        for index, name in enumerate(removed if isinstance(removed, list | tuple) else ()):
-            if any(isinstance(given := data.get(key), Mapping) and name in given for key in ("set", "add")):
-                yield Finding(
-                    ("remove", index), f"{name!r} is removed and given a value", "use only 'set' to replace it"
-                )
 
 
 def _action(name: str) -> Any:
@@ -134,12 +78,6 @@ def _fallback(value: Any) -> Any:
 
 
 Fallback = Annotated[FallbackConfig, BeforeValidator(_fallback, json_schema_input_type=FallbackConfig)]
-
-
-def _strip(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("should be the prefix to remove, such as /users")
-    return value
 
 
 def _target(value: object) -> object:
@@ -196,9 +134,7 @@ class RouteConfig(Model):
     files: Annotated[PolicyEntry | None, _action("files"), _ANY_SCHEMA] = Field(
         default=None, description="Respond with files of a directory: the settings of the policy 'files'."
     )
-    strip: Annotated[Text | None, BeforeValidator(_strip, json_schema_input_type=Text | None)] = Field(
-        default=None, description="Prefix to remove from the path before it is sent."
-    )
+    strip: Strip = Field(default=None, description="Prefix to remove from the path before it is sent.")
     rewrite: Rewrite | None = Field(
         default=None,
         description="New path: a template such as /v2/{id}, {prefix, to}, or {regex, to}.",
@@ -240,11 +176,11 @@ class RouteConfig(Model):
             yield Finding(("path_regex",), "'path' and 'path_regex' exclude each other", "remove one")
         if data.get("strip") is not None and data.get("rewrite") is not None:
             yield Finding(("strip",), "'strip' and 'rewrite' exclude each other", "let the rewrite do it")
-        yield from _strip_findings(data)
+        yield from strip_findings(data)
         captures = route_captures(data)
         if captures is not None:
-            yield from _rewrite_findings(data, captures)
-            yield from _query_findings(data.get("query_edit"), captures)
+            yield from rewrite_findings(data, captures)
+            yield from query_edit_findings(data.get("query_edit"), captures)
             yield from _name_findings(data, captures, info.context)
 
 
@@ -274,50 +210,6 @@ def _resilience_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
     other = fallback.get("service") if isinstance(fallback, Mapping) else None
     if isinstance(other, str) and other == data.get("service"):
         yield Finding(("fallback", "service"), f"{other!r} cannot take over for itself", "name another service")
-
-
-def _strip_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """A prefix to strip must be a prefix of every path."""
-    prefix, paths = data.get("strip"), data.get("path")
-    if not isinstance(prefix, str):
-        return
-    try:
-        rewrite.strip(prefix)
-    except rewrite.RewriteError as error:
-        yield Finding(("strip",), str(error))
-        return
-    for path in one_or_more(paths) if isinstance(paths, str | list | tuple) else ():
-        if isinstance(path, str) and not f"{path}/".startswith(f"{prefix.rstrip('/')}/"):
-            yield Finding(("strip",), f"the path {path!r} does not begin with {prefix!r}")
-
-
-def _rewrite_findings(data: Mapping[str, Any], captures: Captures) -> Iterator[Finding]:
-    """Yield what the engine would refuse to compile; invalid parts are reported elsewhere."""
-    try:
-        change = RewriteConfig.model_validate(_rewrite(data["rewrite"]))
-    except (KeyError, TypeError, AttributeError, ValueError):
-        return
-    try:
-        if change.template is not None:
-            rewrite.template(change.template, captures)
-        elif change.prefix is not None:
-            rewrite.replace_prefix(change.prefix, change.to or "")
-        else:
-            rewrite.replace_regex(change.regex or "", change.to or "")
-    except rewrite.RewriteError as error:
-        yield Finding(("rewrite",), str(error))
-
-
-def _query_findings(edit: Any, captures: Captures) -> Iterator[Finding]:
-    """Yield the values of a query edit that are no templates."""
-    for key in ("set", "add"):
-        values = edit.get(key) if isinstance(edit, Mapping) else getattr(edit, key, None)
-        for name, value in values.items() if isinstance(values, Mapping) else ():
-            try:
-                if name and isinstance(name, str) and isinstance(value, str):
-                    QueryEdit({name: value}, {}, (), captures=captures)
-            except rewrite.RewriteError as error:
-                yield Finding(("query_edit", key, name), str(error))
 
 
 def _name_findings(data: Mapping[str, Any], captures: Captures, context: Any) -> Iterator[Finding]:

@@ -18,9 +18,9 @@ from websockets.streams import StreamReader
 
 from propylon.engine.errors import GatewayError
 from propylon.engine.hook_task import BLOCKING_SECONDS, check_blocking, is_awaitable, start_task
-from propylon.engine.message import Message
 from propylon.engine.pipeline import NamedHook, failed
 from propylon.engine.websocket.end import End
+from propylon.engine.websocket.message import Message
 from propylon.http import websocket as ws
 from propylon.http.websocket import WebSocketError
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from propylon.engine import lines
 from propylon.engine.ask import ask
 from propylon.engine.errors import GatewayError
-from propylon.engine.message import Response
 from propylon.engine.pipeline import run_all
+from propylon.engine.response import Response
 from propylon.engine.response_out import added_fields, head_block, send, sent
 from propylon.engine.websocket.settings import TunnelSettings
 from propylon.engine.websocket.tunnel import Tunnel

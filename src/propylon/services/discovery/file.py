@@ -25,10 +25,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from propylon.config.document import decode, parse
 from propylon.config.extensions import validated
-from propylon.config.problems import ConfigError, ConfigSource, Problem, from_validation
+from propylon.config.problems import ConfigError, ConfigSource, Problem
 from propylon.config.resolve import Resolver
 from propylon.config.schema.base import Model
 from propylon.config.types import Duration, Int, ServiceUrl, Text, short_form
+from propylon.config.validation import from_validation
 from propylon.services.discovery import DiscoveryError, EndpointSpec, ProviderContext
 from propylon.services.endpoint_list import MAX_PRIORITY, MAX_WEIGHT
 
