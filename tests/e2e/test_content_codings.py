@@ -194,6 +194,13 @@ async def test_the_service_is_asked_only_for_what_can_be_read(front: Fronts) -> 
     assert f.upstream.requests[0].all("accept-encoding") == [b"dcb, gzip"], "nothing reads the body here"
 
 
+async def test_a_part_is_asked_for_without_coding_as_it_could_not_be_decoded(front: Fronts) -> None:
+    f = await front(answer(ok(b"part")), policies=[Reads()])
+    await (await f.client()).ask(request_bytes(b"/x", b"accept-encoding: gzip", b"range: bytes=0-9"))
+    request = f.upstream.requests[0]
+    assert (request.all("accept-encoding"), request.header("range")) == ([b"identity"], "bytes=0-9")
+
+
 async def test_a_replaced_part_is_a_whole_and_a_type_may_be_given(front: Fronts) -> None:
     async def replace(x: Exchange) -> None:
         assert x.response is not None

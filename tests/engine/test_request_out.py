@@ -114,3 +114,11 @@ def test_a_body_that_policies_change_has_no_length() -> None:
 def test_a_request_without_body_asks_no_chunk_policy() -> None:
     policy = SimpleNamespace(on_request_chunk=lambda x, data: b"made up")
     assert sent(policies=(policy,)).sent[0][0] == "send"
+
+
+def test_an_attempt_that_is_not_offered_the_body_ends_the_offer_to_an_earlier_one() -> None:
+    body = Body(FakeUpstream(), 5)
+    ended: list[object] = []
+    body.offer = cast("Any", SimpleNamespace(withdraw=lambda: ended.append(body)))
+    sent(body=body)
+    assert ended == [body]

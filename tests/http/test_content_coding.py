@@ -157,6 +157,34 @@ def test_a_bomb_inside_of_a_coding_that_outputs_nothing_is_refused() -> None:
     assert time.process_time() - begun < 5
 
 
+@pytest.mark.parametrize("which", ["gzip", "zstd"])
+def test_members_that_are_next_to_empty_are_refused_before_they_take_time(which: str) -> None:
+    name, encode = ENCODERS[which]
+    begun = time.perf_counter()
+    with pytest.raises(ExpandsTooMuchError, match="members"):
+        decode([name], encode(b"") * 200_000)
+    assert time.perf_counter() - begun < 0.5  # a copy of what is left after each member took minutes
+
+
+@pytest.mark.parametrize("which", ["gzip", "zstd"])
+def test_many_members_of_some_size_are_decoded(which: str) -> None:
+    name, encode = ENCODERS[which]
+    member = os.urandom(500)
+    assert decode([name], encode(member) * 5000) == member * 5000
+    assert decode([name], encode(b"") * 500 + encode(b"x")) == b"x"
+
+
+def test_a_bomb_in_a_bomb_is_measured_as_a_whole() -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    blocks = (packer.compress(bytes(20_000) + os.urandom(60)) for _ in range(2000))
+    inner = b"".join(blocks) + packer.flush()  # about 200 times smaller, as its like is allowed
+    data = gzip.compress(inner + bytes(20 * len(inner)))  # zero bytes may follow the last member
+    pieces: list[bytes] = []
+    with pytest.raises(ExpandsTooMuchError, match="gzip in gzip"):
+        pieces.extend(ContentDecoder(["gzip", "gzip"]).feed(data))
+    assert sum(map(len, pieces)) <= max(FREE_BYTES, MAX_RATIO * len(data))
+
+
 def test_what_is_accepted_is_limited_to_what_can_be_decoded() -> None:
     assert supported() == ("gzip", "deflate", "br", "zstd")
     assert acceptable("gzip, deflate, br, zstd") == "gzip, deflate, br, zstd"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propylon.http.permessage_deflate import STEP_BYTES, DeflateParameters, InflatedSize, agreed
+from propylon.http.permessage_deflate import FREE_ENDS, STEP_BYTES, DeflateParameters, InflatedSize, agreed
 from propylon.http.websocket import PROTOCOL_ERROR, TOO_BIG, WebSocketError
 
 NO_CONTEXT = DeflateParameters({"client_no_context_takeover": None})
@@ -120,3 +121,28 @@ def test_without_context_nothing_is_kept_between_messages() -> None:
 def test_whatever_comes_is_measured_or_refused(data: bytes) -> None:
     with contextlib.suppress(WebSocketError):
         measure(InflatedSize(10_000, DeflateParameters({}), "client"), data)
+
+
+def test_a_message_of_nothing_but_final_blocks_is_refused_before_it_takes_time() -> None:
+    meter = InflatedSize(1000, DeflateParameters({}), "client")
+    meter.begin()
+    begun = time.perf_counter()
+    with pytest.raises(WebSocketError) as caught:
+        meter.add(b"\x03\x00" * 500_000, last=False)
+    assert caught.value.code == PROTOCOL_ERROR
+    assert time.perf_counter() - begun < 0.2  # a copy of what is left at each block took 16 s
+
+
+def test_final_blocks_are_a_way_to_flush() -> None:
+    meter = InflatedSize(100_000, DeflateParameters({}), "client")
+    for _ in range(50):
+        measure(meter, b"\x03\x00" * FREE_ENDS + b"\0")  # the byte begins the block that a sender leaves out
+    pieces = [os.urandom(100) for _ in range(200)]
+    measure(meter, b"".join(zlib.compress(piece, wbits=-15) for piece in pieces) + b"\0")
+
+
+def test_a_peer_that_compresses_with_the_least_window_of_zlib_is_understood() -> None:
+    made = agreed(b"permessage-deflate; client_max_window_bits=8")
+    assert made is not None
+    data = os.urandom(400)
+    measure(InflatedSize(100_000, made, "client"), Deflater(9)(data * 20), 7)

@@ -13,7 +13,7 @@ from propylon.engine import timed as timed_module
 from propylon.engine.body import HIGH_WATER_BYTES, Body
 from propylon.engine.errors import GatewayError
 from tests.support.endpoint_wire import CHUNKED, EMPTY, INTERIM, LENGTH, OK, TRAILERS, Sink, Wire, cuts
-from tests.support.fakes import Clock
+from tests.support.fakes import Clock, FakeUpstream
 
 
 @pytest.mark.parametrize(
@@ -355,3 +355,32 @@ def test_a_connection_error_is_only_for_the_log() -> None:
     assert isinstance(error, GatewayError)
     assert error.log == "10.0.0.7 reset"
     assert error.detail == ""
+
+
+@pytest.mark.parametrize("ending", ["close", "eof", "lost"])
+def test_the_room_of_a_connection_is_given_back_at_its_close_and_once(ending: str) -> None:
+    wire = Wire()
+    wire.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    wire.connection.finish()
+    if ending == "close":
+        wire.connection.close()
+        assert wire.pool.lost_count == 1
+    elif ending == "eof":
+        assert not wire.connection.eof_received()
+        assert wire.pool.lost_count == 1
+    wire.connection.connection_lost(None)
+    assert wire.pool.lost_count == 1
+
+
+@pytest.mark.parametrize("unsent", [0, 1])
+def test_a_connection_whose_endpoint_responds_and_does_not_take_the_body_is_not_reused(unsent: int) -> None:
+    wire = Wire(b"POST", send=False)
+    body = wire.x.body = Body(FakeUpstream(), 5)
+    wire.connection.send_head(b"POST", b"a", b"/", b"", b"", 5)
+    body.pipe(wire.connection)
+    body.feed(b"hello")
+    body.end([])
+    wire.transport.unsent = unsent
+    wire.feed(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n")
+    wire.connection.finish()
+    assert wire.pool.given_back == ([] if unsent else [wire.connection])

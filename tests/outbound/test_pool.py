@@ -20,9 +20,10 @@ from propylon.engine.retry import RetrySettings
 from propylon.engine.timing import Timeouts
 from propylon.outbound import pool as module
 from propylon.outbound.connect import ConnectError
+from propylon.outbound.http1 import EndpointConnection
 from propylon.outbound.pool import Lease, Pool, PoolLimits
 from tests.support.deadline import settle
-from tests.support.fakes import Clock, exchange
+from tests.support.fakes import Clock, FakeTransport, exchange
 
 Result = TypeVar("Result")
 
@@ -39,10 +40,8 @@ class Connection:
         self.address = ""
 
     def close(self) -> None:
-        """Close; the loop tells the pool a moment later, as a transport does."""
-        if self.usable:
-            self.usable = False
-            asyncio.get_running_loop().call_soon(self.tell)
+        """Close; the pool is told at once, as its room is free."""
+        self.tell()
 
     def tell(self) -> None:
         if not self.lost:
@@ -668,6 +667,38 @@ async def test_a_connection_that_is_passed_over_gives_its_room_to_a_new_one(cloc
     assert not connection.usable
     await endpoint.open()
     assert asker.connection is not connection
+
+
+async def test_a_connection_that_is_passed_over_gives_its_room_where_nobody_may_wait(clock: Clock) -> None:
+    endpoint = Endpoint(PoolLimits(max=1, queue=0))
+    await idle(endpoint)
+    assert endpoint.take(b"POST", clock.now + 5.0) is None
+    lease = endpoint.ask().lease
+    assert lease is not None
+    assert lease.error is None
+    await endpoint.open()
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_connection_that_ends_before_it_is_adopted_is_counted_once(reset: bool) -> None:
+    made: list[EndpointConnection] = []
+
+    async def opener(pool: Pool, timeout: float | None) -> EndpointConnection:
+        connection = EndpointConnection(pool)
+        connection.connection_made(cast("Any", FakeTransport()))
+        made.append(connection)
+        if reset:
+            connection.connection_lost(ConnectionResetError())
+        else:
+            connection.eof_received()
+        return connection
+
+    pool = Pool(PoolLimits(max=1), opener)
+    pool.lease(cast("Any", Asker()))
+    await settle()
+    if not reset:
+        made[0].connection_lost(None)
+    assert pool.open == 0
 
 
 async def test_what_has_survived_for_longer_is_safe_for_longer(clock: Clock) -> None:

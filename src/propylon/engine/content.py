@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from propylon.engine.body import Body
+from propylon.engine.decoded_body import DecodedBody
 from propylon.engine.errors import GatewayError
 from propylon.http.content_coding import (
     CodingError,
@@ -24,12 +25,12 @@ from propylon.http.content_coding import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from propylon.engine.body import BodySink
     from propylon.engine.exchange import Exchange
-    from propylon.http.headers import Headers, Pair
+    from propylon.http.headers import Headers
 
 READ_LIMIT_BYTES: Final = 1024 * 1024  # default limit of `body()`, which holds the body in memory
 TURN_BYTES: Final = 1024 * 1024  # decoded in one turn of the event loop
+READ_BYTES: Final = 64 * 1024  # of input decoded in one turn: what expands to nothing takes time, too
 CODING: Final = "content-encoding"
 
 DESCRIBES_CONTENT: Final = frozenset(
@@ -107,14 +108,16 @@ class Reading:
             return data
         found: list[bytes] = []
         size, turn = 0, TURN_BYTES
-        for piece in self.pieces(decoder, data):
-            size += len(piece)
-            if size > limit:
-                raise GatewayError(f"{self._kind}.body_too_large", f"the body is larger than {limit} bytes")
-            found.append(piece)
-            if size > turn:
-                turn = size + TURN_BYTES
-                await asyncio.sleep(0)
+        for start in range(0, len(data), READ_BYTES):
+            for piece in self.pieces(decoder, data[start : start + READ_BYTES]):
+                size += len(piece)
+                if size > limit:
+                    raise GatewayError(f"{self._kind}.body_too_large", f"the body is larger than {limit} bytes")
+                found.append(piece)
+                if size > turn:
+                    turn = size + TURN_BYTES
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
         self.end(decoder)
         return b"".join(found)
 
@@ -123,76 +126,12 @@ REQUEST: Final = Reading("request")
 RESPONSE: Final = Reading("response")
 
 
-class DecodedSink:
-    """The sink of a body with a content coding, in front of chunk hooks: they get it decoded."""
-
-    __slots__ = ("_decoder", "_exchange", "_failed", "_reading", "_sink")
-
-    def __init__(self, x: Exchange, reading: Reading, decoder: ContentDecoder, sink: BodySink) -> None:
-        self._exchange, self._reading, self._decoder, self._sink = x, reading, decoder, sink
-        self._failed = False
-
-    def write_body(self, data: bytes) -> None:
-        """Decode a piece."""
-        if not self._failed:
-            try:
-                for piece in self._reading.pieces(self._decoder, data):
-                    self._sink.write_body(piece)
-            except GatewayError as error:
-                self._fail(error)
-
-    def end_body(self, trailers: list[Pair]) -> None:
-        """Check the end."""
-        if not self._failed:
-            try:
-                self._reading.end(self._decoder)
-            except GatewayError as error:
-                self._fail(error)
-            else:
-                self._sink.end_body(trailers)
-
-    def _fail(self, error: GatewayError) -> None:
-        self._failed = True
-        self._exchange.fail(error)
-
-
-class _DecodedBody:
-    """The source of a request body that chunk hooks get decoded: it passes on another body (`BodySource`)."""
-
-    __slots__ = ("_decoder", "_encoded", "_exchange", "body")
-
-    def __init__(self, x: Exchange, encoded: Body, decoder: ContentDecoder) -> None:
-        self._exchange, self._encoded, self._decoder = x, encoded, decoder
-        self.body = Body(self)
-        x.defer(self.body.free)
-
-    def body_wanted(self) -> None:
-        """Start to decode."""
-        self._encoded.pipe(DecodedSink(self._exchange, REQUEST, self._decoder, self))
-
-    def hold(self, owner: object) -> None:
-        """Hold the source of the encoded body."""
-        self._encoded.source.hold(owner)
-
-    def release(self, owner: object) -> None:
-        """Release the source of the encoded body."""
-        self._encoded.source.release(owner)
-
-    def write_body(self, data: bytes) -> None:
-        """Feed a decoded piece."""
-        self.body.feed(data)
-
-    def end_body(self, trailers: list[Pair]) -> None:
-        """End the decoded body."""
-        self.body.end(trailers)
-
-
 def prepare_bodies(x: Exchange) -> None:
     """Prepare the request for policies that read or change bodies, before it goes to the service.
 
-    The service is asked only for codings that can be decoded (RFC 9110 12.5.3). A response that chunk hooks change is
-    asked for as a whole and without coding, as its ranges are not those of the service. Hooks that change the request
-    get it decoded.
+    The service is asked only for codings that can be decoded (RFC 9110 12.5.3), and for none with a range: a part of an
+    encoded body cannot be decoded. A response that chunk hooks change is asked for as a whole and without coding, as
+    its ranges are not those of the service. Hooks that change the request get it decoded.
 
     Raises:
         GatewayError: request.unsupported_coding.
@@ -202,13 +141,16 @@ def prepare_bodies(x: Exchange) -> None:
         headers.set("accept-encoding", "identity")
         headers.remove("range")
         headers.remove("if-range")
+    elif "range" in headers:
+        headers.set("accept-encoding", "identity")
     else:
         limit_accepted(headers)
     if pipeline.on_request_chunk and x.body:
         decoder = REQUEST.decoder(headers)
         headers.remove_all(DESCRIBES_CONTENT)
         if decoder is not None:
-            x.body = _DecodedBody(x, x.body if isinstance(x.body, Body) else Body.of(x.body), decoder).body
+            encoded = x.body if isinstance(x.body, Body) else Body.of(x.body)
+            x.body = DecodedBody(x, REQUEST, encoded, decoder).body
 
 
 def limit_accepted(headers: Headers) -> None:

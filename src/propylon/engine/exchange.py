@@ -201,6 +201,8 @@ class Exchange(Timed):
     @property
     def response_source(self) -> Upstream | BodySource | None:
         """The source of the response's body, held for backpressure while the client does not read."""
+        if self.transform is not None:
+            return self.transform.source
         response = self._response
         if response is not None and response.bound and isinstance(response.content, Body):
             return response.content.source

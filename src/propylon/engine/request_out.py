@@ -66,6 +66,8 @@ def send_request(
             upstream.send_head(x.method, authority, path, block, added + EXPECT, length)
             Offer(x, body, endpoint, upstream, partial(_pipe, x, body, upstream))
         else:
+            if body.offer is not None:
+                body.offer.withdraw()  # that of an earlier attempt, whose upstream must not get the body now
             upstream.send_head(x.method, authority, path, block, added, length)
             _pipe(x, body, upstream)
     else:

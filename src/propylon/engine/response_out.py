@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from propylon.engine import lines
 from propylon.engine.body import Body
 from propylon.engine.clock import http_date
-from propylon.engine.content import DESCRIBES_CONTENT, RESPONSE, DecodedSink
+from propylon.engine.content import DESCRIBES_CONTENT, RESPONSE
+from propylon.engine.decoded_body import DecodedBody
 from propylon.engine.error_page import render_error
 from propylon.engine.errors import GatewayError
 from propylon.engine.event_stream import CLIENT_GONE, EventStream
@@ -131,12 +132,13 @@ def _pipe(
     x: Exchange, body: Body, hooks: tuple[NamedHook, ...], sink: BodySink, decoder: ContentDecoder | None
 ) -> None:
     """Pass the body on after its head, decoded through the chunk hooks."""
-    if hooks:
-        x.transform = Transform(x, hooks, body.source, sink)
-        x.defer(x.transform.cancel)
-        sink = x.transform if decoder is None else DecodedSink(x, RESPONSE, decoder, x.transform)
     if x.upstream is None or body is not x.upstream.body:
         body.watcher = x
+    if decoder is not None:
+        body = DecodedBody(x, RESPONSE, body, decoder).body
+    if hooks:
+        sink = x.transform = Transform(x, hooks, body.source, sink)
+        x.defer(x.transform.cancel)
     body.pipe(sink)
 
 

@@ -26,6 +26,7 @@ class Transform:
 
     Attributes:
         ended: the end has been passed on.
+        source: of the body.
 
     Work is a queue of `(hook number, piece, last)`: a hook's result is put in front for the next hook.
     """
@@ -33,7 +34,7 @@ class Transform:
     def __init__(self, x: Exchange, hooks: tuple[NamedHook, ...], source: BodySource, sink: BodySink) -> None:
         self._exchange = x
         self._hooks = hooks
-        self._source = source
+        self.source = source
         self._sink = sink
         self._work: deque[tuple[int, bytes, bool]] = deque()
         self._task: asyncio.Task[Any] | None = None
@@ -81,7 +82,7 @@ class Transform:
         finally:
             check_blocking(name, begun, self._exchange)
         if is_awaitable(result):
-            self._source.hold(self)
+            self.source.hold(self)
             self._exchange.arm_policy(self)
             self._task = start_task(result, name, self._exchange)
             self._task.add_done_callback(lambda task: self._resume(task, number, last))
@@ -100,7 +101,7 @@ class Transform:
         self._take(number, task.result(), last)
         self._process()
         if self._task is None:
-            self._source.release(self)
+            self.source.release(self)
 
     def _take(self, number: int, data: object, last: bool) -> None:
         """Put a hook's result in front, for the next hook."""

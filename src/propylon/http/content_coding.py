@@ -2,7 +2,8 @@
 
 Rules of this file: bytes in, bytes out. A piece of output has about `PIECE_BYTES`, whatever the input expands to; a
 body that expands more than `MAX_RATIO` times is refused, so that a small body cannot fill the memory or the processor's
-time. br and zstd need libraries, which are imported when they are first needed.
+time; nor can one of many members that are next to empty. br and zstd need libraries, which are imported when they are
+first needed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ PIECE_BYTES: Final = 64 * 1024
 MAX_RATIO: Final = 250  # output to input; JSON and logs reach 50, a bomb of deflate 1000, of br and zstd far more
 FREE_BYTES: Final = 1024 * 1024  # of output, before the ratio counts
 MAX_CODINGS: Final = 4  # stacked on one body
+STEP_BYTES: Final = 16 * 1024  # of input decoded at once: the libraries copy what is left after each member and piece
+FREE_MEMBERS: Final = 1000  # of gzip or zstd, before their size counts
+MIN_MEMBER_BYTES: Final = 256  # on average; each costs a new decompressor, with 25 µs that of zstd
 _MAX_WINDOW_LOG: Final = 23  # 8 MiB, as RFC 9659 3 requires of zstd in HTTP
 
 
@@ -48,7 +52,7 @@ class _Decoder(Protocol):
 class ContentDecoder:
     """Decodes a body with one or more codings."""
 
-    __slots__ = ("_stages",)
+    __slots__ = ("_growth", "_stages")
 
     def __init__(self, codings: Iterable[str]) -> None:
         """Make a decoder of `codings`, in the order in which they were applied (RFC 9110 8.4).
@@ -60,13 +64,14 @@ class ContentDecoder:
         if len(names) > MAX_CODINGS:
             raise UnknownCodingError(f"{len(names)} content codings on one body")
         self._stages = [_Stage(name) for name in reversed(names)]
+        self._growth = _Growth(" in ".join(names)) if len(names) > 1 else None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decode a piece. Raises `CodingError`; the decoder cannot be used afterwards."""
         pieces: Iterator[bytes] = iter((data,))
         for stage in self._stages:
             pieces = stage.through(pieces)
-        return pieces
+        return pieces if self._growth is None else self._growth.through(len(data), pieces)
 
     def end(self) -> None:
         """Check that the body is complete; an empty one is. Raises `CodingError`."""
@@ -74,10 +79,37 @@ class ContentDecoder:
             stage.end()
 
 
+class _Growth:
+    """How much data grows by one coding, or by all of them together."""
+
+    __slots__ = ("_name", "_read", "_written")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._read = self._written = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was read."""
+        return self._read > 0
+
+    def through(self, read: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass on what `read` bytes expand to. Raises `ExpandsTooMuchError`."""
+        self._read += read
+        written = 0
+        for piece in pieces:
+            written += len(piece)
+            self._written += len(piece)
+            # Of all that has come, and of this piece: a body must not save up for a bomb.
+            if _too_much(written, read) or _too_much(self._written, self._read):
+                raise ExpandsTooMuchError(f"the {self._name} data expands more than {MAX_RATIO} times")
+            yield piece
+
+
 class _Stage:
     """One coding, with its bounds."""
 
-    __slots__ = ("_decoder", "_name", "_read", "_written")
+    __slots__ = ("_decoder", "_growth", "_name")
 
     def __init__(self, name: str) -> None:
         make = _maker(name)
@@ -85,32 +117,47 @@ class _Stage:
             raise UnknownCodingError(f"the content coding {name!r} cannot be decoded")
         self._name = name
         self._decoder: _Decoder = make()
-        self._read = self._written = 0
+        self._growth = _Growth(name)
 
     def through(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         try:
             for data in pieces:
-                self._read += len(data)
-                written = 0
-                for piece in self._decoder.feed(data):
-                    written += len(piece)
-                    self._written += len(piece)
-                    # Of all that has come, and of this piece: a body must not save up for a bomb.
-                    if _too_much(written, len(data)) or _too_much(self._written, self._read):
-                        raise ExpandsTooMuchError(f"the {self._name} data expands more than {MAX_RATIO} times")
-                    yield piece
+                yield from self._growth.through(len(data), self._steps(data))
         except CodingError:
             raise
         except _errors():
             raise CodingError(f"the data is not valid {self._name}") from None
 
+    def _steps(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), STEP_BYTES):
+            yield from self._decoder.feed(data[start : start + STEP_BYTES])
+
     def end(self) -> None:
-        if self._read and not self._decoder.complete:
+        if self._growth.begun and not self._decoder.complete:
             raise CodingError(f"the {self._name} data is cut off")
 
 
 def _too_much(written: int, read: int) -> bool:
     return written > FREE_BYTES and written > MAX_RATIO * read
+
+
+class _Members:
+    """Counts the members of a body, which must not be next to empty in the long run."""
+
+    __slots__ = ("_count", "_read")
+
+    def __init__(self) -> None:
+        self._count = self._read = 0
+
+    def read(self, size: int) -> None:
+        """Count bytes of input."""
+        self._read += size
+
+    def begin(self) -> None:
+        """Count a member. Raises `ExpandsTooMuchError`."""
+        self._count += 1
+        if self._count > FREE_MEMBERS and self._count * MIN_MEMBER_BYTES > self._read:
+            raise ExpandsTooMuchError(f"{self._count} members in {self._read} bytes")
 
 
 def codings_of(values: Iterable[str]) -> list[str]:
@@ -141,6 +188,7 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._member: Any = None
+        self._members = _Members()
         self._any = False
 
     @property
@@ -149,11 +197,13 @@ class _Gzip:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         more = False
+        self._members.read(len(data))
         while data or more:
             if self._member is None:
                 data = data.lstrip(b"\0") if self._any else data
                 if not data:
                     return
+                self._members.begin()
                 self._member, self._any = zlib.decompressobj(16 + zlib.MAX_WBITS), True
             member = self._member
             piece = member.decompress(data, PIECE_BYTES)
@@ -223,6 +273,7 @@ class _Zstd:
     def __init__(self) -> None:
         self._library = _zstd()
         self._frame: Any = None
+        self._members = _Members()
         self._any = False
 
     @property
@@ -231,8 +282,10 @@ class _Zstd:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         more = False
+        self._members.read(len(data))
         while data or more:
             if self._frame is None:
+                self._members.begin()
                 options = {self._library.DecompressionParameter.window_log_max: _MAX_WINDOW_LOG}
                 self._frame, self._any = self._library.ZstdDecompressor(options=options), True
             frame = self._frame

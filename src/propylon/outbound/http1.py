@@ -50,7 +50,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
     Attributes:
         usable: whether it is open and not closing.
         address: the IP address that it was opened to, if the endpoint's host is a name; otherwise empty.
-        adopted: whether the pool counts it; False while it is being opened.
+        adopted: whether the pool counts it; False while it is being opened, and from its close on.
         idle_since: when it became idle (`time.monotonic`).
         retire_at: when it is not reused any more (`time.monotonic`).
     """
@@ -96,8 +96,11 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
             self.error = GatewayError("attempt.closed")
 
     def finish(self) -> None:
-        """End the exchange: return the connection to the pool if it is reusable, or else close it."""
-        self.exchange = None
+        """End the exchange: return the connection to the pool if it is reusable, or else close it.
+
+        An endpoint that has responded and not taken the whole body by then does not read it, and is about to close.
+        """
+        x, self.exchange = self.exchange, None
         if isinstance(self.body, Body):
             self.body.detach()
         self.body = b""
@@ -106,7 +109,8 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         source, self._held_source = self._held_source, None
         if source is not None:  # the body may have to be sent to another endpoint
             source.release(self)
-        if self.state is COMPLETE and self._reusable and self.usable:
+        streamed = x is not None and isinstance(x.body, Body)
+        if self.state is COMPLETE and self._reusable and self.usable and not (streamed and self._count_unsent()):
             self.state = IDLE
             self.fresh = False
             if self._holders and self._transport is not None:
@@ -132,6 +136,13 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         if self._transport is not None:
             self.state = CLOSING
             self._transport.abort()
+        self._leave_pool()
+
+    def _leave_pool(self) -> None:
+        """Give its room in the pool to another, once."""
+        if self.adopted:
+            self.adopted = False
+            self.pool.lost(self)
 
     def hold(self, owner: object) -> None:
         """Pause reading until `owner` releases it; meanwhile there is no idle timeout."""
@@ -213,6 +224,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         self._eof = True
         if self.state is IDLE:
             self.state = CLOSING
+            self._leave_pool()
             self._learn_idle_age()
         elif self.exchange is not None and self.state is not SWITCHING:
             self._end_with_connection()
@@ -228,8 +240,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         if self.state is IDLE or not (self.fresh or self.heard or self.exchange is None):
             self._learn_idle_age()
         self.state = CLOSED
-        if self.adopted:
-            self.pool.lost(self)
+        self._leave_pool()
         if self.exchange is None or self.complete or self.error is not None:
             return
         if self.head is None:

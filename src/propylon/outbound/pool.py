@@ -278,10 +278,10 @@ class Pool:
         self._deliver(lease)
 
     def _adopt(self, connection: EndpointConnection, retire_at: float) -> None:
-        connection.adopted = True
-        if not connection.usable:  # it was closed before it was counted
+        if not connection.usable:  # it was closed before it was adopted
             self._ended()
             return
+        connection.adopted = True
         age = self._limits.max_age * (1 - AGE_JITTER * self._random())
         connection.retire_at = min(retire_at, monotonic() + age)
         self._next_due = min(self._next_due, connection.retire_at)
