@@ -32,7 +32,7 @@ from propylon.outbound.http1_state import (
     SWITCHING,
     WAITING,
 )
-from propylon.outbound.http1_writer import RequestWriter
+from propylon.outbound.http1_writer import NO_BODY, RequestWriter
 from propylon.transport.flow import NO_HOLDERS
 from propylon.transport.stream import TransportStream
 from propylon.transport.tls_transport import TlsTransport
@@ -100,7 +100,7 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
 
         An endpoint that has responded and not taken the whole body by then does not read it, and is about to close.
         """
-        x, self.exchange = self.exchange, None
+        self.exchange = None
         if isinstance(self.body, Body):
             self.body.detach()
         self.body = b""
@@ -109,8 +109,10 @@ class EndpointConnection(RequestWriter, asyncio.Protocol):
         source, self._held_source = self._held_source, None
         if source is not None:  # the body may have to be sent to another endpoint
             source.release(self)
-        streamed = x is not None and isinstance(x.body, Body)
-        if self.state is COMPLETE and self._reusable and self.usable and not (streamed and self._count_unsent()):
+        if (
+            self.state is COMPLETE and self._reusable and self.usable
+            and (self._body_left == NO_BODY or self._body_taken())
+        ):  # fmt: skip
             self.state = IDLE
             self.fresh = False
             if self._holders and self._transport is not None:

@@ -5,7 +5,7 @@ Framing is generated here only (RFC 9112 6), and a body whose length differs fro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from propylon.engine.body import Body
 from propylon.engine.errors import GatewayError
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _HOST = b" HTTP/1.1\r\nhost: "
 
 
+NO_BODY: Final = -2
+"""What is left of a body that was not sent in pieces."""
+
+
 class RequestWriter(FlowControl):
     """The part of a connection that writes requests.
 
@@ -47,7 +51,7 @@ class RequestWriter(FlowControl):
         self.exchange: Exchange | None = None
         self.request_sent = False
         self._transport: asyncio.Transport | None = None
-        self._body_left = 0
+        self._body_left = NO_BODY
         self._held_source: BodySource | Client | None = None
 
     def send(
@@ -112,6 +116,11 @@ class RequestWriter(FlowControl):
         if self._body_left == UNKNOWN and self._transport is not None:
             self._transport.write(LAST_CHUNK)
         self._await_response()
+
+    def _body_taken(self) -> bool:
+        """Return whether the endpoint's system has taken the whole body; called once, at the exchange's end."""
+        self._body_left = NO_BODY
+        return not self._count_unsent()
 
     @property
     def stalled(self) -> bool:
