@@ -8,12 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from propylon.engine.body import Body
-from propylon.engine.content import REQUEST, RESPONSE, TURN_BYTES, DecodedSink, Reading, limit_accepted, prepare_bodies
+from propylon.engine.content import REQUEST, RESPONSE, TURN_BYTES, Reading, limit_accepted, prepare_bodies
 from propylon.engine.errors import GatewayError
 from propylon.engine.exchange import Exchange
-from propylon.http.content_coding import ContentDecoder
 from propylon.http.headers import Headers
-from tests.support.fakes import FakeClient, exchange, snapshot
+from tests.support.fakes import exchange, snapshot
 
 GZIP = Headers({"content-encoding": "gzip"})
 DATA = bytes(range(256)) * 40
@@ -53,34 +52,6 @@ async def test_what_cannot_be_decoded_is_the_failure_of_its_sender(
     with pytest.raises(GatewayError) as caught:
         await reading.decode(Headers({"content-encoding": coding}), data, 1 << 20)
     assert (caught.value.code, caught.value.status) == (code, status)
-
-
-def test_a_sink_gets_nothing_more_once_decoding_has_failed() -> None:
-    class Sink:
-        got: list[bytes]
-
-        def __init__(self) -> None:
-            self.got = []
-
-        def write_body(self, data: bytes) -> None:
-            self.got.append(data)
-
-        def end_body(self, trailers: object) -> None:
-            self.got.append(b"end")
-
-    sink, failures = Sink(), []
-
-    class Failing(Exchange):
-        def fail(self, error: GatewayError) -> None:
-            failures.append(error.code)
-
-    x = Failing(FakeClient(), snapshot(), b"GET", b"/", None)
-    decoded = DecodedSink(x, RESPONSE, ContentDecoder(["gzip"]), sink)
-    decoded.write_body(gzip.compress(b"abc") + b"garbage")
-    decoded.write_body(b"more")
-    decoded.end_body([])
-    assert b"".join(sink.got) == b"abc"
-    assert failures == ["response.undecodable"]
 
 
 @pytest.mark.parametrize(
