@@ -24,6 +24,10 @@ from tests.support.config import assert_problems
             "timeouts:\n  header: 5s\n  limits: {}",
             ["3:3: timeouts.limits: unknown key 'limits', align it with line 1, b"],
         ),
+        (
+            "listen: 127.0.0.1:80\nroutes:\n  - {path: /a, respond: x, limits: {}}\n",
+            ["3:28: routes.0.limits: unknown key 'limits', move it beside line 1: it is a key of the file"],
+        ),
     ],
 )
 def test_a_misplaced_key_is_told_where_it_belongs(text: str, expected: list[str], tmp_path: Path) -> None:

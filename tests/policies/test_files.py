@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from propylon import Gateway
+from propylon import Exchange, Gateway
 from propylon.testing import Answer, TestClient
 
 BIG = bytes(range(256)) * 4096
@@ -202,3 +202,17 @@ def test_precompressed_files_are_sent_to_those_who_take_them(root: Path) -> None
     tags = {app.get("/app.js", headers={"accept-encoding": each}).headers.get("etag") for each in ("br", "gzip", "x")}
     assert len(tags) == 3
     assert app.get("/index.html", headers={"accept-encoding": "br"}).headers.get("content-encoding") is None
+
+
+def test_a_file_that_shrinks_while_it_is_sent_is_cut_off(root: Path) -> None:
+    class Shrinks:
+        def on_response_chunk(self, x: Exchange, data: bytes) -> bytes:
+            os.truncate(root / "big.bin", len(data))
+            return data
+
+    gateway = Gateway(policies=[Shrinks()])
+    gateway.route("/*", files=str(root))
+    reply = TestClient(gateway).get("/big.bin")
+    assert (reply.status, reply.complete) == (200, False)
+    assert reply.exchange.error is not None
+    assert "shorter" in reply.exchange.error.log

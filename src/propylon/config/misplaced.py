@@ -44,8 +44,15 @@ class Homes:
             if path[-1] in keys_at(GatewayConfig, place) and (*place, path[-1]) not in self._source.keys:
                 spaces = f"{first.column - 1} space{'' if first.column == 2 else 's'}"
                 owner = ".".join(map(str, place)) or "the file"
+                if self._is_beside_another(path, at):  # in flow style there is nothing to align
+                    return Home(place, f"move it beside line {first.line}: it is a key of {owner}")
                 return Home(place, f"align it with line {first.line}, by {spaces}: it is a key of {owner}")
         return None
+
+    def _is_beside_another(self, path: Path, at: Position) -> bool:
+        return any(
+            place.line == at.line and other[:-1] == path[:-1] and other != path for place, other in self._written
+        )
 
     def _around(self, path: Path, at: Position) -> Iterator[Path]:
         """Yield the mappings that the key may belong to, the nearest first."""

@@ -200,6 +200,8 @@ async def _pieces(content: BinaryIO, first: int, length: int) -> AsyncIterator[b
         while length > 0 and (piece := await asyncio.to_thread(content.read, min(length, PIECE_BYTES))):
             length -= len(piece)
             yield piece
+    if length > 0:
+        raise GatewayError("response.policy_failed", log="the file became shorter while it was sent")
 
 
 def _content_type(path: Path) -> str:
