@@ -37,7 +37,7 @@ class Reader:
             return
         if kind == "text":
             self.sees(text)
-        elif title == "background":
+        elif title == "in a terminal of its own":
             for line in text.splitlines():
                 self.starts(line)
         elif kind == "sh":
