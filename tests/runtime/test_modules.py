@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,3 +102,10 @@ def test_this_package_is_never_imported_anew() -> None:
     del sys.modules["propylon.version"]
     importlib.import_module("propylon.version")
     assert modules.forget() == {}
+
+
+def test_a_program_beside_the_configuration_can_be_run_by_its_path(modules: Modules) -> None:
+    program = modules.folder / "beside_program.py"
+    program.write_text("VALUE = 5\n")
+    sys.path_importer_cache.pop(str(program), None)
+    assert runpy.run_path(str(program))["VALUE"] == 5

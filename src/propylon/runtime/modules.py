@@ -130,8 +130,8 @@ def _look_in(folder: Path) -> None:
 
 def _finder(path: str) -> FileFinder:
     """Return the finder for the folder of a configuration (`sys.path_hooks`)."""
-    if not any(_is_beside(path, folder) for folder in _folders):
-        raise ImportError(f"{path} is not beside a configuration")
+    if not any(_is_beside(path, folder) for folder in _folders) or not Path(path).is_dir():
+        raise ImportError(f"{path} is no folder beside a configuration")
     return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_SourceLoader, SOURCE_SUFFIXES))
 
 
