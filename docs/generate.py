@@ -1,4 +1,4 @@
-"""Writes the pages of the documentation that say what the code says: keys, policies, failures, the order of routes.
+"""Writes what is generated: pages that say what the code says (keys, policies, failures), and src/propylon/keywords/.
 
     scripts/docs            writes them
     scripts/docs --check    writes nothing, and fails if one is out of date
@@ -332,15 +332,18 @@ def filled(name: str, part: str, text: str) -> str:
 
 
 def main() -> int:
-    """Write the pages, or check them."""
+    """Write the pages and the types of keyword arguments, or check them."""
+    import keywords  # beside this file, which is run as a program
+
     check = "--check" in sys.argv[1:]
+    texts = {DOCS / name: text for name, text in pages().items()}
+    texts |= {keywords.FOLDER / name: text for name, text in keywords.modules().items()}
     stale = 0
-    for name, text in pages().items():
-        path = DOCS / name
+    for path, text in texts.items():
         if path.exists() and path.read_text("utf-8") == text:
             continue
         stale += 1
-        print(f"docs/{name} {'is out of date: run scripts/docs' if check else 'written'}")
+        print(f"{path.relative_to(DOCS.parent)} {'is out of date: run scripts/docs' if check else 'written'}")
         if not check:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, "utf-8")

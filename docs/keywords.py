@@ -1,7 +1,6 @@
-"""Writes src/propylon/keywords/: the types of the keyword arguments of `Gateway`, from the schema of the models.
+"""The modules of src/propylon/keywords/: types of the keyword arguments of `Gateway`, from the schema of the models.
 
-    scripts/docs            writes them, and the pages of the documentation
-    scripts/docs --check    writes nothing, and fails if one is out of date
+`generate.py` writes them.
 
 Rules of the file: a type says what a value may look like, and not which values are refused. Entries that name a module
 of others, such as policies, are open.
@@ -204,23 +203,3 @@ def one_of(kind: str, node: dict[str, Any]) -> str:
         values = [of_values] if isinstance(of_values, dict) else list(node.get("patternProperties", {}).values())
         return f"Mapping[str, {type_of(values[0]) if len(values) == 1 else 'Any'}]"
     return TYPES[kind]
-
-
-def main() -> int:
-    """Write the modules, or check them."""
-    check = "--check" in sys.argv[1:]
-    stale = 0
-    FOLDER.mkdir(exist_ok=True)
-    for name, text in modules().items():
-        path = FOLDER / name
-        if path.exists() and path.read_text("utf-8") == text:
-            continue
-        stale += 1
-        print(f"src/propylon/keywords/{name} {'is out of date: run scripts/docs' if check else 'written'}")
-        if not check:
-            path.write_text(text, "utf-8")
-    return 1 if check and stale else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
