@@ -8,17 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propylon.engine.line_limit import LINES, SECONDS, LineLimit
+from tests.support.clock import HeldClock
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def limit() -> tuple[LineLimit, Clock]:
-    clock = Clock()
+def limit() -> tuple[LineLimit, HeldClock]:
+    clock = HeldClock()
     return LineLimit(clock), clock
 
 

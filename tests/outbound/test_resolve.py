@@ -13,18 +13,11 @@ import uvloop
 
 from propylon.outbound.dns import Resolution, ResolveError
 from propylon.outbound.resolve import MAX_ADDRESSES, MAX_BACKGROUND, MAX_NAMES, STALE_S, Resolver, is_public
+from tests.support.clock import HeldClock
 from tests.support.half_dns import AAAA, SERVFAIL, A, HalfDns
 from tests.support.ports import free_port
 
 DNSMASQ = shutil.which("dnsmasq", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class FakeDns:
@@ -46,8 +39,8 @@ class FakeDns:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HeldClock:
+    return HeldClock()
 
 
 @pytest.fixture
@@ -56,7 +49,7 @@ async def dns() -> FakeDns:
 
 
 @pytest.fixture
-def resolver(clock: Clock, dns: FakeDns) -> Resolver:
+def resolver(clock: HeldClock, dns: FakeDns) -> Resolver:
     return Resolver(None, 1.0, 300.0, clock, dns)
 
 
@@ -95,7 +88,7 @@ async def test_both_families_are_given_in_the_order_of_the_answer(resolver: Reso
     ],
 )
 async def test_an_answer_is_kept_for_its_ttl_within_bounds(
-    resolver: Resolver, dns: FakeDns, clock: Clock, ttl: float, kept: float
+    resolver: Resolver, dns: FakeDns, clock: HeldClock, ttl: float, kept: float
 ) -> None:
     dns.answers["a.test"] = Resolution(("192.0.2.1",), ttl)
     await addresses(resolver)
@@ -107,7 +100,7 @@ async def test_an_answer_is_kept_for_its_ttl_within_bounds(
     assert len(dns.asked) == 2
 
 
-async def test_addresses_that_are_not_public_are_left_out_if_so_configured(dns: FakeDns, clock: Clock) -> None:
+async def test_addresses_that_are_not_public_are_left_out_if_so_configured(dns: FakeDns, clock: HeldClock) -> None:
     """Case 58, rebinding: whoever controls a name cannot point the gateway at what stands beside it."""
     resolver = Resolver(None, 1.0, 300.0, clock, dns, refuse_private=True)
     private = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1")
@@ -142,7 +135,7 @@ async def test_a_caller_who_leaves_does_not_end_the_lookup_of_the_others(resolve
     assert len(dns.asked) == 1
 
 
-async def test_a_failure_is_remembered_for_a_second(resolver: Resolver, dns: FakeDns, clock: Clock) -> None:
+async def test_a_failure_is_remembered_for_a_second(resolver: Resolver, dns: FakeDns, clock: HeldClock) -> None:
     for _ in range(3):
         with pytest.raises(ResolveError, match=r"a\.test: not found"):
             await addresses(resolver)
@@ -159,7 +152,7 @@ async def test_case_58_an_empty_answer_is_a_failure(resolver: Resolver, dns: Fak
 
 
 async def test_case_58_the_last_good_answer_is_kept_while_lookups_fail(
-    resolver: Resolver, dns: FakeDns, clock: Clock
+    resolver: Resolver, dns: FakeDns, clock: HeldClock
 ) -> None:
     dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     await addresses(resolver)
@@ -175,7 +168,7 @@ async def test_case_58_the_last_good_answer_is_kept_while_lookups_fail(
 
 
 async def test_rfc8767_5_a_dns_that_is_silent_holds_nobody_up_who_has_a_stale_answer(
-    resolver: Resolver, dns: FakeDns, clock: Clock
+    resolver: Resolver, dns: FakeDns, clock: HeldClock
 ) -> None:
     dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     await addresses(resolver)
@@ -189,7 +182,7 @@ async def test_rfc8767_5_a_dns_that_is_silent_holds_nobody_up_who_has_a_stale_an
     await resolver.close()
 
 
-async def test_dns_that_recovers_is_listened_to_again(resolver: Resolver, dns: FakeDns, clock: Clock) -> None:
+async def test_dns_that_recovers_is_listened_to_again(resolver: Resolver, dns: FakeDns, clock: HeldClock) -> None:
     dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     await addresses(resolver)
     dns.answers["a.test"] = "refused"
@@ -206,7 +199,7 @@ async def test_dns_that_recovers_is_listened_to_again(resolver: Resolver, dns: F
 
 
 async def test_the_last_addresses_are_at_hand_and_asked_for_again_when_their_ttl_is_over(
-    resolver: Resolver, dns: FakeDns, clock: Clock
+    resolver: Resolver, dns: FakeDns, clock: HeldClock
 ) -> None:
     dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     assert resolver.current("a.test") == ()
@@ -225,7 +218,7 @@ async def test_the_last_addresses_are_at_hand_and_asked_for_again_when_their_ttl
 
 
 async def test_while_dns_fails_the_last_addresses_are_the_current_ones(
-    resolver: Resolver, dns: FakeDns, clock: Clock
+    resolver: Resolver, dns: FakeDns, clock: HeldClock
 ) -> None:
     dns.answers["a.test"] = Resolution(("192.0.2.1",), 60)
     await addresses(resolver)
@@ -237,7 +230,7 @@ async def test_while_dns_fails_the_last_addresses_are_the_current_ones(
     assert len(dns.asked) == 4
 
 
-async def test_lookups_that_nobody_waits_for_are_bounded_and_evict_no_name(dns: FakeDns, clock: Clock) -> None:
+async def test_lookups_that_nobody_waits_for_are_bounded_and_evict_no_name(dns: FakeDns, clock: HeldClock) -> None:
     resolver = Resolver(None, 1.0, 300.0, clock, dns)
     dns.gate.clear()
     for number in range(MAX_NAMES + 1):
@@ -253,7 +246,7 @@ async def test_lookups_that_nobody_waits_for_are_bounded_and_evict_no_name(dns: 
 
 
 async def test_a_family_that_fails_keeps_its_last_addresses_and_is_asked_again_soon(
-    resolver: Resolver, dns: FakeDns, clock: Clock, caplog: pytest.LogCaptureFixture
+    resolver: Resolver, dns: FakeDns, clock: HeldClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     dns.answers["a.test"] = Resolution(("2001:db8::1", "192.0.2.1"), 60)
     await addresses(resolver)
@@ -288,7 +281,7 @@ def test_what_one_family_has_does_not_wait_for_the_other(
 ) -> None:
     async def main() -> None:
         async with HalfDns(["192.0.2.1"], failing) as server:
-            resolver = Resolver([server.address], 1.0, 300.0, Clock())
+            resolver = Resolver([server.address], 1.0, 300.0, HeldClock())
             async with asyncio.timeout(1.5):
                 assert await addresses(resolver, "a.test") == ["192.0.2.1"]
             await resolver.close()
@@ -298,7 +291,7 @@ def test_what_one_family_has_does_not_wait_for_the_other(
 
 async def test_that_there_is_no_address_is_not_believed_for_longer_than_a_second() -> None:
     """c-ares keeps it for an hour, if the answer has no SOA record."""
-    clock = Clock()
+    clock = HeldClock()
     async with HalfDns(["192.0.2.1"], [], ttl=1) as server:
         resolver = Resolver([server.address], 1.0, 300.0, clock)
         assert await addresses(resolver, "a.test") == ["192.0.2.1"]
@@ -393,7 +386,7 @@ def test_real_dns_is_asked_for_both_families_and_heeds_ttls(
     run: Callable[[Awaitable[None]], None], dns_server: str
 ) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = HeldClock()
         resolver = Resolver([dns_server], 1.0, 20.0, clock)
         try:
             assert sorted(await addresses(resolver, "both.test")) == ["127.0.0.5", "::1"]
@@ -417,14 +410,14 @@ def test_real_dns_is_asked_for_both_families_and_heeds_ttls(
 
 
 async def test_dns_servers_that_are_none_are_named() -> None:
-    resolver = Resolver(["not-an-address"], 1.0, 300.0, Clock())
+    resolver = Resolver(["not-an-address"], 1.0, 300.0, HeldClock())
     with pytest.raises(ResolveError, match="not-an-address"):
         await resolver.resolve("a.test", 80)
     await resolver.close()
 
 
 async def test_a_dns_server_that_is_not_there_fails_the_lookup() -> None:
-    resolver = Resolver([f"127.0.0.1:{free_port()}"], 1.0, 300.0, Clock())
+    resolver = Resolver([f"127.0.0.1:{free_port()}"], 1.0, 300.0, HeldClock())
     with pytest.raises(ResolveError, match=r"a\.test: "):
         await resolver.resolve("a.test", 80)
     await resolver.close()

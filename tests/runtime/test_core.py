@@ -19,16 +19,9 @@ from propylon.http.request_id import is_safe
 from propylon.outbound.resolve import Resolver
 from propylon.runtime.core import POOL_SWEEP_SECONDS, Core
 from propylon.services.health_check import Checker
+from tests.support.clock import HeldClock
 from tests.support.deadline import settle, within
 from tests.support.fakes import FakeClient, FakeEndpoint, FakePool, FakeUpstream, snapshot
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def begin(
@@ -46,9 +39,9 @@ def compiled(**service: Any) -> Snapshot:
     return Gateway().service("users", **keys).route("/*", service="users").compiled()
 
 
-def taken(*snapshots: Snapshot, clock: Clock | None = None) -> Core:
+def taken(*snapshots: Snapshot, clock: HeldClock | None = None) -> Core:
     """A core that has taken one snapshot after the other."""
-    core = Core(snapshots[0], clock or Clock())
+    core = Core(snapshots[0], clock or HeldClock())
     for each in snapshots:
         core.take(each)
     return core
@@ -170,7 +163,7 @@ async def test_preparing_a_snapshot_changes_nothing_but_waits_for_its_endpoints(
 
 
 def test_a_sweep_looks_at_kept_connections_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
+    clock = HeldClock()
     core = taken(compiled(), clock=clock)
     swept: list[float] = []
     monkeypatch.setattr(type(endpoint(core).pool), "sweep", lambda self, now: swept.append(now))
@@ -181,7 +174,7 @@ def test_a_sweep_looks_at_kept_connections_once_a_second(monkeypatch: pytest.Mon
 
 
 def test_a_sweep_brings_an_endpoint_back_whose_ejection_is_over() -> None:
-    clock = Clock()
+    clock = HeldClock()
     core = taken(compiled(health={"passive": {"consecutive": 1, "eject": "10s"}}), clock=clock)
     vitals = endpoint(core).vitals
     upstream, pool = FakeUpstream(), endpoint(core).pool
@@ -204,7 +197,7 @@ async def test_health_is_checked_by_sweeps_and_by_nothing_else(monkeypatch: pyte
         checked.append("checked")
 
     monkeypatch.setattr(Checker, "run", well)
-    clock = Clock()
+    clock = HeldClock()
     core = taken(compiled(health={"path": "/healthz", "interval": "5s"}), clock=clock)
     clock.now += 60
     await settle()

@@ -6,22 +6,15 @@ import pytest
 
 from propylon.state.memory import ENTRY_BYTES, MemoryStore
 from propylon.state.store import Store
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import HeldClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HeldClock:
+    return HeldClock(100.0)
 
 
-async def test_a_value_is_there_until_its_time_is_over(clock: Clock) -> None:
+async def test_a_value_is_there_until_its_time_is_over(clock: HeldClock) -> None:
     store: Store = MemoryStore(clock)
     assert await store.get("a") is None
     await store.set("a", b"1", ttl=5)
@@ -37,7 +30,7 @@ async def test_a_value_is_there_until_its_time_is_over(clock: Clock) -> None:
     assert repr(store) == "<MemoryStore 0 entries, 0 bytes>"
 
 
-async def test_a_counter_has_its_time_from_its_first_count(clock: Clock) -> None:
+async def test_a_counter_has_its_time_from_its_first_count(clock: HeldClock) -> None:
     store = MemoryStore(clock)
     assert [await store.add("a", ttl=10), await store.add("a", 5, ttl=10)] == [1, 6]
     clock.now += 9
@@ -50,7 +43,7 @@ async def test_a_counter_has_its_time_from_its_first_count(clock: Clock) -> None
         await store.add("a")
 
 
-async def test_what_was_written_longest_ago_makes_room(clock: Clock) -> None:
+async def test_what_was_written_longest_ago_makes_room(clock: HeldClock) -> None:
     store = MemoryStore(clock, max_entries=3)
     for key in "abc":
         await store.set(key, b"")
@@ -59,7 +52,7 @@ async def test_what_was_written_longest_ago_makes_room(clock: Clock) -> None:
     assert [key for key in "abcd" if await store.get(key) is not None] == ["a", "c", "d"]
 
 
-async def test_bytes_are_bounded_too(clock: Clock) -> None:
+async def test_bytes_are_bounded_too(clock: HeldClock) -> None:
     store = MemoryStore(clock, max_bytes=3 * (ENTRY_BYTES + 11))
     for key in "abcd":
         await store.set(key, b"x" * 10)

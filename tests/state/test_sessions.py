@@ -7,22 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propylon.state.sessions import MemorySessions, Sessions
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import HeldClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HeldClock:
+    return HeldClock(100.0)
 
 
-def test_a_session_is_known_until_it_has_not_been_used_for_a_while(clock: Clock) -> None:
+def test_a_session_is_known_until_it_has_not_been_used_for_a_while(clock: HeldClock) -> None:
     sessions: Sessions = MemorySessions(clock, idle=10)
     assert sessions.find(b"a") is None
     sessions.bind(b"a", "one")
@@ -34,7 +27,7 @@ def test_a_session_is_known_until_it_has_not_been_used_for_a_while(clock: Clock)
     assert sessions.find(b"a") is None
 
 
-def test_the_last_target_counts(clock: Clock) -> None:
+def test_the_last_target_counts(clock: HeldClock) -> None:
     sessions = MemorySessions(clock, idle=10)
     sessions.bind(b"a", "one")
     sessions.bind(b"a", "two")
@@ -42,7 +35,7 @@ def test_the_last_target_counts(clock: Clock) -> None:
     assert len(sessions) == 1
 
 
-def test_a_full_table_forgets_what_was_used_least_recently(clock: Clock) -> None:
+def test_a_full_table_forgets_what_was_used_least_recently(clock: HeldClock) -> None:
     sessions = MemorySessions(clock, idle=10, max_entries=2)
     sessions.bind(b"a", "one")
     sessions.bind(b"b", "two")
@@ -51,7 +44,7 @@ def test_a_full_table_forgets_what_was_used_least_recently(clock: Clock) -> None
     assert [sessions.find(name) for name in (b"a", b"b", b"c")] == ["one", None, "three"]
 
 
-def test_what_is_idle_makes_room_without_being_asked_for(clock: Clock) -> None:
+def test_what_is_idle_makes_room_without_being_asked_for(clock: HeldClock) -> None:
     sessions = MemorySessions(clock, idle=10)
     for number in range(5):
         sessions.bind(b"%d" % number, "one")
@@ -59,7 +52,7 @@ def test_what_is_idle_makes_room_without_being_asked_for(clock: Clock) -> None:
     assert len(sessions) == 3
 
 
-def test_names_are_not_kept(clock: Clock) -> None:
+def test_names_are_not_kept(clock: HeldClock) -> None:
     sessions = MemorySessions(clock, idle=10)
     sessions.bind(b"secret" * 1000, "one")
     assert [len(key) for key in sessions._entries] == [16]
@@ -67,7 +60,7 @@ def test_names_are_not_kept(clock: Clock) -> None:
 
 @given(st.lists(st.tuples(st.binary(max_size=2), st.sampled_from(["bind", "find", "wait"]))))
 def test_it_is_never_larger_than_its_bound_and_never_wrong(steps: list[tuple[bytes, str]]) -> None:
-    clock = Clock()
+    clock = HeldClock()
     sessions, last = MemorySessions(clock, idle=3, max_entries=4), {}
     for name, step in steps:
         clock.now += step == "wait"
